@@ -1,0 +1,62 @@
+"""Networks: one small class each, joined in a union; a network refuses what it cannot do."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from beadseg.config.base import Config
+
+NETWORK_KINDS = ("unet", "attention-unet", "attention-resunet")
+"""The three networks, in the order of the laboratory's tables."""
+
+
+class NetworkBase(Config):
+    """What all three networks share."""
+
+    depth: Annotated[int, Field(ge=2, le=7)] | None = None
+    """Levels, the full-resolution one and the bottleneck included. None: planned from the bead diameter."""
+    width: Annotated[int, Field(ge=4, le=256)] = 16
+    """Channels of the first level; every level below has twice as many."""
+    max_width: Annotated[int, Field(ge=4, le=2048)] = 256
+    """No level has more channels than this."""
+    first_stride: Literal[1, 2] | None = None
+    """1 keeps a full-resolution level and skip; 2 halves at once (faster, loses small beads). None: planned."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of feature channels dropped in training."""
+    norm: Literal["batch", "instance"] = "batch"
+    """Normalisation layer. Instance norm makes the result depend on the size of the tile."""
+    heads: tuple[Literal["foreground"], ...] = ("foreground",)
+    """Output maps, in channel order."""
+
+
+class UNetConfig(NetworkBase):
+    """MONAI's `UNet`."""
+
+    kind: Literal["unet"] = "unet"
+    residual_units: Annotated[int, Field(ge=0, le=4)] = 2
+    """Residual units per level; 0 for plain convolutions."""
+
+
+class AttentionUnetConfig(NetworkBase):
+    """MONAI's `AttentionUnet`, with its instance norms replaced by the norm chosen here."""
+
+    kind: Literal["attention-unet"] = "attention-unet"
+
+    @model_validator(mode="after")
+    def _refuse(self) -> AttentionUnetConfig:
+        if self.first_stride == 2:
+            raise ValueError("attention-unet always has a full-resolution first level: set first_stride to 1")
+        return self
+
+
+class AttentionResUnetConfig(NetworkBase):
+    """An attention residual U-Net composed from MONAI's `AttentionBlock` and `ResidualUnit`."""
+
+    kind: Literal["attention-resunet"] = "attention-resunet"
+    residual_units: Annotated[int, Field(ge=1, le=4)] = 2
+    """Convolutions per residual unit."""
+
+
+NetworkConfig = Annotated[UNetConfig | AttentionUnetConfig | AttentionResUnetConfig, Field(discriminator="kind")]

@@ -1,0 +1,44 @@
+"""Prediction: tiling, threshold, what an object is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from beadseg.config.base import Config
+
+
+class ObjectConfig(Config):
+    """What an object is, everywhere: 8-connected, at least `min_area`, separated where beads touch."""
+
+    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """Probability from which a pixel is foreground."""
+    min_area: Annotated[int, Field(ge=1)] | None = None
+    """Smallest object, px²; None: a quarter of the area of a bead of `diameter`."""
+    diameter: Annotated[float, Field(gt=0.0)] | None = None
+    """Expected bead diameter, px; None: the training data's."""
+    separate: bool = True
+    """Cut touching beads apart (seeded watershed on the distance transform)."""
+
+
+class TilingConfig(Config):
+    """When and how an image is cut into tiles."""
+
+    whole_image_pixels: Annotated[int, Field(ge=4096)] = 4_000_000
+    """Images of up to this many pixels pass through the network whole."""
+    tile: Annotated[int, Field(ge=64, le=8192)] = 1024
+    """Side of a tile, px, for larger images."""
+    overlap: Annotated[float, Field(ge=0.0, lt=0.9)] = 0.125
+    """Share of a tile shared with its neighbour; blended with Gaussian weights."""
+
+
+class PredictConfig(Config):
+    """Everything about prediction that can be chosen after training."""
+
+    objects: ObjectConfig = ObjectConfig()
+    """What an object is."""
+    tiling: TilingConfig = TilingConfig()
+    """When and how an image is cut into tiles."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the network; auto takes bf16 where the machine has it and a self-test agrees with fp32."""

@@ -1,0 +1,136 @@
+"""The training configuration: everything that decides what a run does."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from beadseg.config.augment import AugmentConfig
+from beadseg.config.base import Config, merge, read_yaml
+from beadseg.config.image import ImageConfig
+from beadseg.config.loss import DiceCELossConfig, LossConfig
+from beadseg.config.network import NetworkConfig, UNetConfig
+from beadseg.config.predict import PredictConfig
+from beadseg.config.split import SplitConfig, StratifiedSplitConfig
+from beadseg.errors import ConfigError
+
+PRESETS = ("dense", "microbeads", "mitochondria")
+"""Names of the packaged presets."""
+
+METRICS = ("jaccard_images", "jaccard_fields", "jaccard_pooled", "dice_images", "dice_fields", "dice_pooled")
+"""Validation scores that `best` and early stopping can follow: mean over images, mean over fields, pooled pixels."""
+
+Metric = Literal["jaccard_images", "jaccard_fields", "jaccard_pooled", "dice_images", "dice_fields", "dice_pooled"]
+
+
+class ImageEpochConfig(Config):
+    """An epoch shows every training image once, resized or cropped to `size`: the seed's way."""
+
+    kind: Literal["images"] = "images"
+    size: Annotated[int, Field(ge=32, le=4096)] = 256
+    """Side of the square that the network sees, px."""
+    fit: Literal["crop", "resize"] = "crop"
+    """A random crop at full resolution, or the whole image resized (beads shrink with it)."""
+
+
+class PatchEpochConfig(Config):
+    """An epoch is a fixed number of steps over random patches, balanced over fields of view."""
+
+    kind: Literal["patches"] = "patches"
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimizer steps per epoch. None: planned."""
+    size: Annotated[int, Field(ge=32, le=4096)] | None = None
+    """Side of a patch, px. None: planned from the bead diameter."""
+
+
+EpochConfig = Annotated[ImageEpochConfig | PatchEpochConfig, Field(discriminator="kind")]
+
+
+class OptimizerConfig(Config):
+    """Adam or AdamW by torch."""
+
+    name: Literal["adam", "adamw"] = "adamw"
+    """AdamW decouples the weight decay."""
+    lr: Annotated[float, Field(gt=0.0, le=1.0)] = 2e-3
+    """Peak learning rate."""
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 1e-4
+    """Weight decay."""
+    clip: Annotated[float, Field(gt=0.0)] | None = 1.0
+    """Largest norm of the gradient. None: not clipped."""
+
+
+class ScheduleConfig(Config):
+    """Learning rate over the steps of a run: linear warm-up, then cosine decay or constant."""
+
+    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
+    """Share of all steps in which the rate rises from 0 to its peak."""
+    decay: Literal["cosine", "constant"] = "cosine"
+    """What follows the warm-up."""
+
+
+class StopConfig(Config):
+    """Which score decides what is best, and when to stop early."""
+
+    metric: Metric = "jaccard_images"
+    """The validation score followed."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Epochs without a better score before training stops. None: runs all epochs."""
+
+
+class TrainConfig(Config):
+    """Everything that decides what a training run does. `None` marks a value planned from the data."""
+
+    based_on: str = "custom"
+    """The preset that this configuration started from."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of every random choice."""
+    network: NetworkConfig = UNetConfig()
+    """The network."""
+    image: ImageConfig = ImageConfig()
+    """Channels and normalisation."""
+    split: SplitConfig = StratifiedSplitConfig()
+    """Training and validation samples."""
+    loss: LossConfig = DiceCELossConfig()
+    """The loss."""
+    augment: AugmentConfig = AugmentConfig()
+    """Augmentation of training patches."""
+    epoch: EpochConfig = PatchEpochConfig()
+    """What an epoch is."""
+    epochs: Annotated[int, Field(ge=1)] = 20
+    """Most epochs."""
+    batch: Annotated[int, Field(ge=1)] | None = None
+    """Patches per optimizer step. None: planned."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Parts a batch is computed in, one after the other; doubled by itself when memory runs out."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """The optimizer."""
+    schedule: ScheduleConfig = ScheduleConfig()
+    """Learning rate over time."""
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.98
+    """Decay of the moving average of the weights that is validated and saved; 0 switches it off."""
+    stop: StopConfig = StopConfig()
+    """Best score and early stopping."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the forward pass; auto takes bf16 where hardware has it, else fp32."""
+    predict: PredictConfig = PredictConfig()
+    """Defaults for prediction with the finished model, also used in validation."""
+
+    @classmethod
+    def preset(cls, name: str, network: str = "unet") -> TrainConfig:
+        """Return a packaged preset for one network; the ``networks`` part of its file holds what differs between them.
+
+        Raises
+        ------
+        ConfigError
+            The preset or the network is unknown.
+        """
+        if name not in PRESETS:
+            raise ConfigError(f"There is no preset {name!r}.", "--preset", f"Choose one of: {', '.join(PRESETS)}.")
+        with resources.as_file(resources.files("beadseg.config") / "presets" / f"{name}.yaml") as path:
+            values = read_yaml(path)
+        per_network = values.pop("networks")
+        if network not in per_network:
+            raise ConfigError(f"There is no network {network!r}.", "--model", f"Choose one of: {', '.join(per_network)}.")
+        return cls.parse(merge({**values, "based_on": name}, per_network[network]), f"preset {name}")

@@ -1,0 +1,88 @@
+"""Every error that beadseg raises on purpose, and the exit code a command ends with for it.
+
+An error says what is wrong, where, and what to do about it. Exit codes of `beadseg-batch`:
+
+====  ==========================================================================================
+code  meaning
+====  ==========================================================================================
+0     everything asked for was done
+1     an unexpected failure inside beadseg (a bug; the traceback is in the log)
+2     a wrong input or option: nothing was started
+3     finished, but some items failed: they are listed at the end and in ``failures.csv``
+4     the machine could not do it: disk full, folder not writable, out of memory, no such device
+5     finished, but the result is implausible and is flagged (see the log and ``counts.csv``)
+130   cancelled by the user; what was finished is kept
+====  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from pathlib import Path
+
+
+class ExitCode(IntEnum):
+    """Exit status of `beadseg-batch`; see the module's table."""
+
+    OK = 0
+    BUG = 1
+    INPUT = 2
+    SOME_FAILED = 3
+    MACHINE = 4
+    FLAGGED = 5
+    CANCELLED = 130
+
+
+class BeadsegError(Exception):
+    """Base of every error raised on purpose.
+
+    Parameters
+    ----------
+    what : str
+        One sentence: what is wrong, with the offending value.
+    where : str or pathlib.Path, optional
+        The file, folder or option concerned.
+    remedy : str, optional
+        One sentence: what the user can do.
+    """
+
+    exit_code: ExitCode = ExitCode.INPUT
+
+    def __init__(self, what: str, where: str | Path | None = None, remedy: str | None = None) -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.remedy = remedy
+        super().__init__(what, self.where, remedy)
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f" {self.remedy}" if self.remedy else ""
+        return f"{place}{self.what}{advice}"
+
+
+class InputError(BeadsegError):
+    """A file, folder or option given by the user cannot be used."""
+
+
+class ImageError(InputError):
+    """An image or mask cannot be read, or is not what it must be."""
+
+
+class ConfigError(InputError):
+    """A configuration file, preset or ``--set`` override is wrong."""
+
+
+class RunError(InputError):
+    """A run folder is missing, incomplete, of a newer version, or belongs to something else."""
+
+
+class MachineError(BeadsegError):
+    """The machine cannot do it: disk, memory, device, permissions."""
+
+    exit_code = ExitCode.MACHINE
+
+
+class Cancelled(BeadsegError):
+    """The user asked to stop; what was finished is kept."""
+
+    exit_code = ExitCode.CANCELLED

@@ -1,0 +1,91 @@
+"""How the core tells the outside what happens, and how the outside tells it to stop.
+
+The core neither prints nor draws: it calls an `OnEvent` with `Event` objects, and looks at a `StopFlag` between
+units of work. The command line turns events into a progress bar, log lines or JSON; the widgets into a bar and curves.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeVar
+
+from beadseg.errors import Cancelled
+
+Level = Literal["debug", "info", "warning", "error"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened.
+
+    Attributes
+    ----------
+    kind : str
+        Machine-readable name: ``"progress"``, ``"log"``, ``"epoch"``, ``"warning"``, ``"result"`` …
+    message : str
+        One plain sentence for a person; may be empty for ``"progress"``.
+    level : {"debug", "info", "warning", "error"}
+        Severity.
+    data : dict
+        JSON-serialisable details. ``"progress"`` has ``task`` (str), ``done`` (int) and ``total`` (int).
+    """
+
+    kind: str
+    message: str = ""
+    level: Level = "info"
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the event as a JSON-serialisable dictionary."""
+        return asdict(self)
+
+
+OnEvent = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Drop the event: the default listener."""
+
+
+def log(message: str, level: Level = "info", **data: Any) -> Event:
+    """Return a ``"log"`` event."""
+    return Event("log", message, level, data)
+
+
+def progress(task: str, done: int, total: int) -> Event:
+    """Return a ``"progress"`` event: `done` of `total` units of `task`."""
+    return Event("progress", data={"task": task, "done": done, "total": total})
+
+
+class StopFlag:
+    """Set by whoever wants the work to end; looked at by the work between its units. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Ask the work to stop."""
+        self._event.set()
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise `Cancelled` when a stop was asked for."""
+        if self:
+            raise Cancelled("Stopped on request.", remedy="What was finished is kept; run the command again to go on.")
+
+
+def track(items: Iterable[T], task: str, total: int, on_event: OnEvent, stop: StopFlag | None = None) -> Iterator[T]:
+    """Yield `items`, reporting progress before each and after the last; raise `Cancelled` when `stop` is set."""
+    done = 0
+    for item in items:
+        if stop is not None:
+            stop.check()
+        on_event(progress(task, done, total))
+        yield item
+        done += 1
+    on_event(progress(task, done, total))
