@@ -18,7 +18,10 @@ code  meaning
 from __future__ import annotations
 
 from enum import IntEnum
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -82,7 +85,7 @@ class MachineError(BeadsegError):
     exit_code = ExitCode.MACHINE
 
 
-class Cancelled(BeadsegError):
+class Cancelled(BeadsegError):  # noqa: N818 (what happened is no error)
     """The user asked to stop; what was finished is kept."""
 
     exit_code = ExitCode.CANCELLED

@@ -71,14 +71,18 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
     """Set one ``a.b=value`` in nested `values`; a changed ``kind`` starts that part from its defaults."""
     dotted, equals, text = assignment.partition("=")
     if not equals or not dotted:
-        raise ConfigError(f"{assignment!r} is no assignment.", "--set", "Write it as field=value, e.g. optimizer.lr=3e-4.")
+        raise ConfigError(
+            f"{assignment!r} is no assignment.", "--set", "Write it as field=value, e.g. optimizer.lr=3e-4."
+        )
     *parents, leaf = dotted.split(".")
     target = values
     for depth, name in enumerate(parents, start=1):
         child = target.get(name)
         if not isinstance(child, dict):
             known = ", ".join(sorted(target))
-            raise ConfigError(f"There is no field group {'.'.join(parents[:depth])!r}.", "--set", f"Known here: {known}.")
+            raise ConfigError(
+                f"There is no field group {'.'.join(parents[:depth])!r}.", "--set", f"Known here: {known}."
+            )
         target = child
     value = _yaml_value(text, assignment)
     if leaf == "kind" and target.get("kind") != value:

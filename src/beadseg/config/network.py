@@ -24,7 +24,7 @@ class NetworkBase(Config):
     first_stride: Literal[1, 2] | None = None
     """1 keeps a full-resolution level and skip; 2 halves at once (faster, loses small beads). None: planned."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of feature channels dropped in training."""
+    """Share of features dropped in training."""
     norm: Literal["batch", "instance"] = "batch"
     """Normalisation layer. Instance norm makes the result depend on the size of the tile."""
     heads: tuple[Literal["foreground"], ...] = ("foreground",)

@@ -43,6 +43,8 @@ class PatchEpochConfig(Config):
     """Optimizer steps per epoch. None: planned."""
     size: Annotated[int, Field(ge=32, le=4096)] | None = None
     """Side of a patch, px. None: planned from the bead diameter."""
+    on_bead: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    """Share of the patches placed so that they show a bead, where the image has one."""
 
 
 EpochConfig = Annotated[ImageEpochConfig | PatchEpochConfig, Field(discriminator="kind")]
@@ -114,6 +116,9 @@ class TrainConfig(Config):
     """Best score and early stopping."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the forward pass; auto takes bf16 where hardware has it, else fp32."""
+    train_scores: Annotated[int, Field(ge=0)] | None = None
+    """Training images scored in evaluation mode after each epoch, spread over the densities. None: as many as there are
+    validation images."""
     predict: PredictConfig = PredictConfig()
     """Defaults for prediction with the finished model, also used in validation."""
 
@@ -132,5 +137,7 @@ class TrainConfig(Config):
             values = read_yaml(path)
         per_network = values.pop("networks")
         if network not in per_network:
-            raise ConfigError(f"There is no network {network!r}.", "--model", f"Choose one of: {', '.join(per_network)}.")
+            raise ConfigError(
+                f"There is no network {network!r}.", "--model", f"Choose one of: {', '.join(per_network)}."
+            )
         return cls.parse(merge({**values, "based_on": name}, per_network[network]), f"preset {name}")

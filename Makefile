@@ -1,0 +1,118 @@
+# beadseg: `make demo` shows the main job, `make test` runs the default tests. Both make .venv first.
+# Options of pip (index, proxy, cache) are taken from the environment. PYTHON=… chooses the interpreter.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test setup-dev gui-packages demo test slow lint bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+INPUTS := pyproject.toml constraints.txt src/beadseg/napari.yaml
+
+# What a real napari window needs on Debian and Ubuntu, beside Python: a display without a screen, OpenGL, Qt's libraries.
+GUI_PACKAGES := xvfb libgl1-mesa-dri libgl1 libegl1 libopengl0 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 \
+  libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-xinerama0 libxcb-shape0 libdbus-1-3 \
+  libfontconfig1 libglib2.0-0
+
+# apt_install PACKAGES…: installs them when that is allowed, otherwise says how and fails.
+define APT_INSTALL
+apt_install() {
+  local as_root=""
+  if [ "$$(id -u)" != 0 ]; then
+    if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then as_root="sudo -n"; else as_root="no"; fi
+  fi
+  if ! command -v apt-get >/dev/null || [ "$$as_root" = "no" ]; then
+    echo "System packages are missing, and this user may not install them. Run, then repeat the command:" >&2
+    echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends $$*" >&2
+    exit 4
+  fi
+  echo "Installing system packages: $$*"
+  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$@" >/dev/null
+}
+endef
+
+help: ## Show the targets.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(VENV)/.stamp-core ## Make .venv with beadseg in it.
+
+setup-test: $(VENV)/.stamp-test
+
+setup-dev: $(VENV)/.stamp-dev
+
+$(BIN)/python:
+	@$(APT_INSTALL)
+	python=""
+	for candidate in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+	    python="$$candidate"; break
+	  fi
+	done
+	if [ -z "$$python" ]; then
+	  echo "Python 3.11 or newer was not found. Install it, or name it: make PYTHON=/path/to/python3.11 …" >&2; exit 4
+	fi
+	if ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+	  apt_install "$$("$$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+	fi
+	echo "Making $(VENV) with $$("$$python" --version)"
+	"$$python" -m venv $(VENV)
+
+$(VENV)/.stamp-core: $(INPUTS) | $(BIN)/python
+	@echo "Installing beadseg into $(VENV) (some minutes the first time)"
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.stamp-test: $(VENV)/.stamp-core
+	@echo "Installing what the tests need"
+	$(PIP) -e '.[napari,test]' PyQt6
+	touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-test
+	@echo "Installing what the checks need"
+	$(PIP) -e '.[napari,test,dev]' PyQt6
+	touch $@
+
+gui-packages:
+	@$(APT_INSTALL)
+	if [ "$$(uname -s)" != Linux ]; then exit 0; fi
+	if ! command -v dpkg >/dev/null; then
+	  echo "Not a Debian system: the tests in a window need the equivalents of $(GUI_PACKAGES)"; exit 0
+	fi
+	missing=()
+	for package in $(GUI_PACKAGES); do
+	  # Newer releases have some of them under a name with t64.
+	  if ! dpkg -s "$$package" >/dev/null 2>&1 && ! dpkg -s "$${package}t64" >/dev/null 2>&1; then
+	    missing+=("$$package")
+	  fi
+	done
+	if [ "$${#missing[@]}" -gt 0 ]; then apt_install "$${missing[@]}"; fi
+
+demo: setup ## Simulate, train, predict, count and evaluate; results in demo/.
+	@$(BIN)/beadseg-batch demo --out demo
+
+test: setup-test gui-packages ## Run all default tests, those in a real napari window included.
+	@$(BIN)/python -m pytest
+
+slow: setup-test gui-packages ## Run the slow tests too.
+	@$(BIN)/python -m pytest -m "not gpu and not pbs"
+
+lint: setup-dev ## Check style and types.
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## Run the benchmarks; each prints a table.
+	@found=0
+	for benchmark in benchmarks/bench_*.py; do
+	  [ -e "$$benchmark" ] || continue
+	  found=1; echo "== $$benchmark"; $(BIN)/python "$$benchmark"
+	done
+	if [ "$$found" = 0 ]; then echo "There is no benchmark in benchmarks/." >&2; exit 2; fi
+
+clean: ## Remove .venv, the demo's results and caches.
+	@rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

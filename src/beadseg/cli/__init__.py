@@ -1,0 +1,1 @@
+"""The command line, `beadseg-batch`: one file per command, thin. Heavy libraries are imported inside functions."""

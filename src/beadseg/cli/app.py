@@ -1,0 +1,148 @@
+"""`beadseg-batch`: the table of commands, and what every command does with errors, signals and warnings.
+
+A command is a function ``NAME(...)`` in the module ``beadseg.cli.NAME``. Only the module of the command asked for is
+imported, so that ``--help`` answers at once. A command that ends in another way than "all done" raises a
+`BeadsegError`, or ``typer.Exit(ExitCode.…)`` where it has said everything already.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from beadseg.cli.stop import stop_on_signals
+from beadseg.errors import BeadsegError, ExitCode, MachineError
+
+PROGRAM = "beadseg-batch"
+
+COMMANDS: dict[str, str] = {
+    "demo": "Simulate images, train, predict, count and evaluate: the whole way in a few minutes.",
+    "simulate": "Write a dataset of simulated bead images with known instances.",
+    "train": "Train one network, or all three, on a dataset folder; the same command resumes.",
+    "crossval": "Train and score by folds, or with one field of view left out at a time.",
+    "predict": "Segment and count the beads of images with a trained run.",
+    "evaluate": "Score predictions against a dataset's masks or labels.",
+    "doctor": "Check this machine: versions, GPU, threads, memory, disk, and what to fix.",
+}
+"""Every command with its one-line help; its function has the same name and lies in ``beadseg.cli.NAME``."""
+
+DEBUG_VARIABLE = "BEADSEG_DEBUG"
+"""Environment variable with the meaning of ``--debug``."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `beadseg-batch` and return its exit code (see `beadseg.errors`)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    _use_plain_replacements()
+    if not sys.warnoptions:
+        # Third parties warn about themselves; ours are events. `python -W …` shows them again.
+        warnings.simplefilter("ignore")
+    try:
+        with stop_on_signals():
+            build_app(given)(args=given, prog_name=PROGRAM)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.OK
+    except Exception as error:
+        return _report(error)
+    return ExitCode.OK
+
+
+def build_app(arguments: Sequence[str]) -> typer.Typer:
+    """Return the typer application; only the command that `arguments` begin with is imported, the others are named."""
+    app = typer.Typer(
+        name=PROGRAM,
+        help="Segment and count microbeads in microscope images.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_global_options)
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        function = _load(name) if name == chosen else _named_only
+        app.command(name, short_help=summary, help=None if name == chosen else summary)(function)
+    return app
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from beadseg import __version__
+
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit(ExitCode.OK)
+
+
+def _global_options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+def _load(name: str) -> Callable[..., Any]:
+    """Return the function of a command."""
+    command: Callable[..., Any] = getattr(import_module(f"beadseg.cli.{name}"), name)
+    return command
+
+
+def _named_only() -> None:
+    """Stand in the list of commands; never called, since the command asked for is always loaded."""
+
+
+def _report(error: Exception) -> int:
+    """Print an error once, on standard error, and return the exit code that it stands for."""
+    known = as_beadseg_error(error)
+    debug = bool(os.environ.get(DEBUG_VARIABLE))
+    if known is None or debug:
+        traceback.print_exception(error, file=sys.stderr)
+    if known is None:
+        print(f"{PROGRAM}: unexpected {type(error).__name__}: {error}", file=sys.stderr)
+        print("This is a bug in beadseg: please report it with the lines above.", file=sys.stderr)
+        return ExitCode.BUG
+    print(f"{PROGRAM}: {known}", file=sys.stderr)
+    return known.exit_code
+
+
+def as_beadseg_error(error: BaseException) -> BeadsegError | None:
+    """Return `error` itself, or what it means when the machine gave out; None for anything unexpected."""
+    if isinstance(error, BeadsegError):
+        return error
+    if _is_out_of_memory(error):
+        return MachineError(
+            "Out of memory.", remedy="Use smaller tiles or batches, close other programs, or ask for more memory."
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        from pathlib import Path
+
+        from beadseg.files import machine_error
+
+        return machine_error(error, Path(error.filename or "."))
+    return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Recognise torch's errors by name and text, since torch must not be imported for a message."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _use_plain_replacements() -> None:
+    """Print `?` for what the console cannot show (a Windows code page, ``LC_ALL=C``) instead of failing there."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")

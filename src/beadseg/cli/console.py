@@ -1,0 +1,160 @@
+"""Events become text: a bar and coloured lines on a terminal, plain lines in a log, or JSON lines for machines."""
+
+from __future__ import annotations
+
+import json as json_text
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from beadseg.errors import BeadsegError
+from beadseg.events import Event, OnEvent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+LOG_STEP = 0.1
+"""In a log, progress is written when this share of the work more is done …"""
+LOG_SECONDS = 30.0
+"""… or when this much time went by."""
+
+_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold red"}
+
+
+@contextmanager
+def reporter(json: bool = False, quiet: bool = False, stream: TextIO | None = None) -> Iterator[OnEvent]:
+    """Yield the listener that a command gives to the core.
+
+    Parameters
+    ----------
+    json : bool
+        One JSON object per event and line. An error that ends the command becomes a last event of kind ``"error"``.
+    quiet : bool
+        Only results, warnings and errors.
+    stream : text file, optional
+        Where to write; standard output when not given.
+    """
+    out = sys.stdout if stream is None else stream
+    with _listener(json, out) as listen:
+        lock = threading.Lock()
+
+        def on_event(event: Event) -> None:
+            if quiet and not json and not _is_important(event):
+                return
+            with lock:
+                listen(event)
+
+        try:
+            yield on_event
+        except BeadsegError as error:
+            if json:
+                on_event(_error_event(error))
+            raise
+
+
+def _is_important(event: Event) -> bool:
+    return event.kind == "result" or event.level in ("warning", "error")
+
+
+def _error_event(error: BeadsegError) -> Event:
+    data = {"what": error.what, "where": error.where, "remedy": error.remedy, "exit_code": int(error.exit_code)}
+    return Event("error", str(error), "error", data)
+
+
+def _listener(json: bool, out: TextIO) -> AbstractContextManager[OnEvent]:
+    if json:
+        return _json_lines(out)
+    if out.isatty():
+        return _terminal(out)
+    return _log_lines(out)
+
+
+@contextmanager
+def _json_lines(out: TextIO) -> Iterator[OnEvent]:
+    """Write one JSON object per line, each at once."""
+
+    def listen(event: Event) -> None:
+        print(json_text.dumps(event.as_dict(), default=str), file=out, flush=True)
+
+    yield listen
+
+
+@contextmanager
+def _log_lines(out: TextIO, clock: Callable[[], float] = time.monotonic) -> Iterator[OnEvent]:
+    """Write ``2026-01-02 03:04:05 INFO message``, each line at once; progress sparsely."""
+    pace = LogPace(clock)
+
+    def listen(event: Event) -> None:
+        message = pace.line(event) if event.kind == "progress" else event.message
+        if not message:
+            return
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        for line in message.splitlines():
+            print(f"{stamp} {event.level.upper()} {line}", file=out, flush=True)
+
+    yield listen
+
+
+class LogPace:
+    """Decides which progress events become a line of a log."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._written: dict[str, tuple[int, float]] = {}
+
+    def line(self, event: Event) -> str:
+        """Return the line for a progress event, or ``""`` when it is not yet time for one."""
+        task, done, total = event.data["task"], int(event.data["done"]), int(event.data["total"])
+        now = self._clock()
+        last_done, last_time = self._written.get(task, (0, now))
+        if done < last_done:
+            last_done = 0  # the task starts again, e.g. for the next epoch
+        finished = done >= total
+        if done == 0 or not (finished or done - last_done >= LOG_STEP * total or now - last_time >= LOG_SECONDS):
+            self._written[task] = (last_done, last_time)
+            return ""
+        self._written[task] = (0 if finished else done, now)
+        return f"{task}: {done}/{total}"
+
+
+@contextmanager
+def _terminal(out: TextIO) -> Iterator[OnEvent]:
+    """Show a bar per task at the bottom and coloured lines above it."""
+    from rich.console import Console
+
+    console = Console(file=out, highlight=False)
+    with _bars(console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def listen(event: Event) -> None:
+            if event.kind == "progress":
+                _advance(bars, tasks, event)
+            elif event.message:
+                console.print(event.message, style=_STYLES[event.level], markup=False, soft_wrap=True)
+
+        yield listen
+
+
+def _bars(console: Console) -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    return Progress(*columns, console=console, transient=True)
+
+
+def _advance(bars: Progress, tasks: dict[str, TaskID], event: Event) -> None:
+    task, done, total = event.data["task"], event.data["done"], event.data["total"]
+    if task not in tasks:
+        tasks[task] = bars.add_task(task, total=total)
+    bars.update(tasks[task], completed=done, total=total)
+    if done >= total:
+        bars.remove_task(tasks.pop(task))

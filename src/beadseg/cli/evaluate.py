@@ -1,0 +1,147 @@
+"""`beadseg-batch evaluate`: score predictions against a dataset's masks or labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from beadseg.cli.console import reporter
+from beadseg.cli.options import (
+    DatasetFolder,
+    Exclude,
+    IgnoreFolder,
+    ImagesFolder,
+    Include,
+    Json,
+    LabelsFolder,
+    MasksFolder,
+    Quiet,
+)
+from beadseg.cli.stop import STOP
+from beadseg.errors import ConfigError, ExitCode, InputError
+
+if TYPE_CHECKING:
+    from beadseg.measure.evaluation import Evaluation
+    from beadseg.measure.groups import GroupScore
+
+OUT = "evaluation"
+"""Folder inside the prediction folder that results go to when no other is named."""
+
+
+def evaluate(
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS", help="Folder that `predict` wrote.", show_default=False)
+    ],
+    dataset: DatasetFolder,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help=f"Folder to write to; PREDICTIONS/{OUT} when not given."),
+    ] = None,
+    bins: Annotated[
+        str | None,
+        typer.Option(
+            "--density-bins", metavar="N,N,…", help="Lower bounds of density classes, beads per image; else quintiles."
+        ),
+    ] = None,
+    diameter: Annotated[
+        float | None,
+        typer.Option(
+            "--diameter", help="Bead diameter, px: centres match within half of it; else from each image's truth."
+        ),
+    ] = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    images: ImagesFolder = "images",
+    masks: MasksFolder = "masks",
+    labels: LabelsFolder = "labels",
+    ignore: IgnoreFolder = "ignore",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score predictions against a dataset's masks or labels.
+
+    Pixels (Jaccard, Dice), beads matched one to one (precision, recall, F1, AP) and counts (bias, error), per image, by
+    field of view and by density. Writes evaluation.json, evaluation.csv, evaluation_groups.csv and figures in report/.
+    Samples without a prediction are named and end the command with exit code 3.
+    """
+    from beadseg import files
+    from beadseg.data.dataset import Dataset
+    from beadseg.events import Event
+    from beadseg.measure.evaluation import evaluate as score
+    from beadseg.report.evaluation import draw_evaluation
+
+    with reporter(json, quiet) as on_event:
+        truth = Dataset.open(
+            dataset,
+            images=images,
+            masks=masks,
+            labels=labels,
+            ignore=ignore,
+            include=include or (),
+            exclude=exclude or (),
+        )
+        evaluation = score(
+            predictions, truth, density_bins=_numbers(bins), diameter_px=diameter, on_event=on_event, stop=STOP
+        )
+        folder = predictions / OUT if out is None else out
+        evaluation.write(folder)
+        draw_evaluation(evaluation, folder / files.REPORT)
+        if not evaluation.images:
+            raise InputError("No sample could be scored.", predictions, f"See {folder / files.FAILURES}.")
+        overall = evaluation.overall.model_dump()
+        on_event(Event("result", table(evaluation) + f"\nWritten to {folder}", data={"out": str(folder), **overall}))
+    if evaluation.failed_samples:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def table(evaluation: Evaluation) -> str:
+    """Return the scores of all groups as lines of text, the same on a terminal and in a log."""
+    header = ("group", "images", "Jaccard", "pooled", "Dice", "F1", "AP50", "true", "found", "bias", "MAE")
+    rows = [header, *(_row(group) for group in evaluation.groups)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+    lines.insert(1, "-" * len(lines[0]))
+    failed = len(evaluation.failed_samples)
+    scored = f"{evaluation.samples - failed} of {evaluation.samples} samples scored"
+    overall = evaluation.overall
+    return "\n".join(
+        [
+            *lines,
+            f"{scored}; {failed} failed." if failed else f"{scored}.",
+            f"Mean over fields: Jaccard {overall.jaccard_fields:.3f}, Dice {overall.dice_fields:.3f}, "
+            f"F1 {overall.f1_fields:.3f}.",
+            "Jaccard, Dice and AP50: mean over images. pooled: Jaccard of all pixels. F1: all beads. "
+            "bias, MAE: beads per image.",
+        ]
+    )
+
+
+def _row(group: GroupScore) -> tuple[str, ...]:
+    name = {"all": "all", "field": group.group, "density": f"beads {group.group}"}[group.by]
+    scores = (group.jaccard_images, group.jaccard_pooled, group.dice_images, group.f1, group.ap50)
+    return (
+        name,
+        str(group.images),
+        *(f"{score:.3f}" for score in scores),
+        str(group.true_count),
+        str(group.predicted_count),
+        f"{group.bias:+.1f}",
+        f"{group.mae:.1f}",
+    )
+
+
+def _numbers(text: str | None) -> tuple[int, ...] | None:
+    """Read ``"50,200"``."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"{text!r} is no list of counts.", "--density-bins", "Write e.g. 50,200,800.") from None

@@ -1,0 +1,71 @@
+"""From command-line options to the core's objects: a dataset, a configuration, threads. Imports the core late."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from beadseg.config import TrainConfig
+    from beadseg.data.dataset import Dataset
+    from beadseg.events import OnEvent
+
+
+def open_dataset(
+    folder: Path,
+    on_event: OnEvent,
+    *,
+    include: list[str] | None,
+    exclude: list[str] | None,
+    field_pattern: str | None,
+    field_file: Path | None,
+    **folders: Any,
+) -> Dataset:
+    """Open a dataset folder and report what could not be paired."""
+    from beadseg.data.dataset import Dataset
+    from beadseg.data.fields import CsvFields, FieldRule, PatternFields
+    from beadseg.events import Event, log
+
+    fields: FieldRule = PatternFields() if field_pattern is None else PatternFields(pattern=field_pattern)
+    if field_file is not None:
+        fields = CsvFields(path=field_file)
+    data = Dataset.open(folder, include=include or (), exclude=exclude or (), fields=fields, **folders)
+    on_event(log(f"{len(data)} samples in {len(data.fields)} fields of view from {folder}."))
+    for problem in data.problems:
+        on_event(Event("left-out", f"Left out: {problem}", "warning", {"path": str(problem.path)}))
+    return data
+
+
+def train_config(
+    preset: str,
+    network: str,
+    file: Path | None,
+    assignments: list[str] | None,
+    seed: int | None,
+    epochs: int | None,
+    split_file: Path | None,
+) -> TrainConfig:
+    """Return the configuration that the options describe: preset or file first, then every change."""
+    from beadseg.config import TrainConfig
+
+    config = TrainConfig.preset(preset, network) if file is None else TrainConfig.from_file(file)
+    changes: dict[str, Any] = {}
+    if seed is not None:
+        changes["seed"] = seed
+    if epochs is not None:
+        changes["epochs"] = epochs
+    if split_file is not None:
+        changes["split"] = {"kind": "file", "path": split_file}
+    config = config.replace(**changes) if changes else config
+    return config.with_overrides(assignments) if assignments else config
+
+
+def use_threads(threads: int | None) -> int:
+    """Give torch the CPU threads asked for, or those that the machine grants to this process; return how many."""
+    import torch
+
+    from beadseg.cli.doctor import granted_cores
+
+    count = granted_cores() if threads is None else threads
+    torch.set_num_threads(count)
+    return count

@@ -1,0 +1,61 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Write events as JSON, one object per line, for other programs.")]
+"""Events as JSON lines."""
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only results, warnings and errors.")]
+"""Only what matters."""
+
+Include = Annotated[
+    list[str] | None,
+    typer.Option("--include", metavar="PATTERN", help="Only samples of this name (* and ? allowed). Repeatable."),
+]
+"""Patterns of the samples to take; None takes all."""
+
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="PATTERN", help="No samples of this name (* and ? allowed). Repeatable."),
+]
+"""Patterns of the samples to leave out."""
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Set a field of the configuration, e.g. optimizer.lr=3e-4. Repeatable."),
+]
+"""Changes of the configuration, for `Config.with_overrides`."""
+
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of every random choice.")]
+"""Seed; None keeps the configuration's."""
+
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; all that are granted when not given.")]
+"""CPU threads; None takes what the machine grants."""
+
+DatasetFolder = Annotated[
+    Path, typer.Argument(metavar="DATASET", help="Folder with images/ and masks/ or labels/.", show_default=False)
+]
+"""A dataset folder."""
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that `train` wrote.", show_default=False)]
+"""A run folder."""
+
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.", show_default=False)]
+"""The output folder."""
+
+ImagesFolder = Annotated[str, typer.Option("--images", help="Name of the image folder in the dataset.")]
+"""Name of the image folder."""
+
+MasksFolder = Annotated[str, typer.Option("--masks", help="Name of the mask folder in the dataset.")]
+"""Name of the mask folder."""
+
+LabelsFolder = Annotated[str, typer.Option("--labels", help="Name of the instance label folder in the dataset.")]
+"""Name of the label folder."""
+
+IgnoreFolder = Annotated[str, typer.Option("--ignore", help="Name of the folder of ignore masks in the dataset.")]
+"""Name of the ignore mask folder."""

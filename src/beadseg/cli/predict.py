@@ -1,0 +1,60 @@
+"""`beadseg-batch predict`: segment and count the beads of images with a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from beadseg.cli import options
+from beadseg.cli.console import reporter
+from beadseg.cli.stop import STOP
+from beadseg.cli.train import Device
+from beadseg.errors import ExitCode
+
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files or folders.", show_default=False)]
+Overlays = Annotated[bool, typer.Option("--overlays/--no-overlays", help="Draw the outlines over each image.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="Change a prediction option, e.g. objects.threshold=0.4. Repeatable."
+    ),
+]
+
+
+def predict(
+    run: options.RunFolder,
+    images: Images,
+    out: options.Out,
+    overlays: Overlays = True,
+    set_: SetOption = None,
+    device: Device = "auto",
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Segment and count the beads of images; writes masks, labels, overlays, bead tables and counts."""
+    from beadseg.cli.inputs import use_threads
+    from beadseg.events import Event
+    from beadseg.predict.batch import find_images, predict_folder
+    from beadseg.predict.segmenter import Segmenter
+
+    with reporter(json, quiet) as on_event:
+        use_threads(threads)
+        paths = find_images(images)
+        segmenter = Segmenter.load(run, device=device)
+        if set_:
+            segmenter.options = segmenter.options.with_overrides(set_)
+        result = predict_folder(segmenter, paths, out, overlays=overlays, source=str(run), on_event=on_event, stop=STOP)
+        beads, planes = int(result.counts["beads"].sum()), len(result.counts)
+        failed, flagged = len(result.failures), len(result.flagged)
+        text = f"{beads} beads in {planes} images. {flagged} implausible, {failed} failed. Results: {out}"
+        data = {"beads": beads, "images": planes, "flagged": flagged, "failed": failed, "out": str(out)}
+        on_event(Event("result", text, "warning" if failed or flagged else "info", data))
+        for failure in result.failures.itertuples():
+            on_event(Event("failure", f"Failed: {failure.error}", "error", {"image": failure.image}))
+    if failed:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+    if flagged:
+        raise typer.Exit(ExitCode.FLAGGED)

@@ -1,0 +1,90 @@
+"""`beadseg-batch train`: train one network or all three; the same command continues."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from beadseg.cli import options
+from beadseg.cli.console import reporter
+from beadseg.cli.stop import STOP
+
+Preset = Annotated[
+    str, typer.Option("--preset", help="dense (ours), microbeads or mitochondria (the laboratory's tables).")
+]
+Model = Annotated[str, typer.Option("--model", help="unet, attention-unet, attention-resunet, or all three: all.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="A configuration file instead of a preset.")
+]
+SplitFile = Annotated[
+    Path | None,
+    typer.Option("--split-file", metavar="FILE", help="A CSV with the columns sample and fold (train, val)."),
+]
+FieldPattern = Annotated[
+    str | None,
+    typer.Option("--field-pattern", metavar="REGEX", help="Group 1 of its match in a name is the field of view."),
+]
+FieldFile = Annotated[
+    Path | None, typer.Option("--field-file", metavar="FILE", help="A CSV with the columns sample and field.")
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs.")]
+Refit = Annotated[bool, typer.Option("--refit", help="Afterwards train the final model on all samples.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+
+
+def train(
+    dataset: options.DatasetFolder,
+    out: options.Out,
+    preset: Preset = "dense",
+    model: Model = "unet",
+    config: ConfigFile = None,
+    split_file: SplitFile = None,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    images: options.ImagesFolder = "images",
+    masks: options.MasksFolder = "masks",
+    labels: options.LabelsFolder = "labels",
+    ignore: options.IgnoreFolder = "ignore",
+    field_pattern: FieldPattern = None,
+    field_file: FieldFile = None,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    epochs: Epochs = None,
+    refit: Refit = False,
+    device: Device = "auto",
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train one network, or all three, on a dataset folder. The same command continues an interrupted run."""
+    from beadseg import files
+    from beadseg.cli.inputs import open_dataset, train_config, use_threads
+    from beadseg.config import NETWORK_KINDS
+    from beadseg.events import Event
+    from beadseg.report.curves import save_curves
+    from beadseg.training.run import Run, training_summary
+    from beadseg.training.run import train as train_run
+
+    with reporter(json, quiet) as on_event:
+        use_threads(threads)
+        data = open_dataset(
+            dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
+            include=include, exclude=exclude, field_pattern=field_pattern, field_file=field_file,
+        )  # fmt: skip
+        runs: list[tuple[str, Run]] = []
+        for name in NETWORK_KINDS if model == "all" else (model,):
+            settings = train_config(preset, name, config, set_, seed, epochs, split_file)
+            folder = out / name if model == "all" else out
+            run = train_run(data, settings, folder, refit=refit, device=device, on_event=on_event, stop=STOP)
+            save_curves(run.history, run.folder / files.CURVES)
+            runs.append((name, run))
+            best = run.best
+            metric = f"val_{settings.stop.metric}"
+            text = f"{name}: best {metric.replace('_', ' ')} {best.get(metric, float('nan')):.4f} (epoch {best['epoch']}), "
+            text += f"final {run.history[-1].get(metric, float('nan')):.4f}. Run folder: {run.folder}"
+            on_event(Event("result", text, data={"run": str(run.folder), "best": best, "final": run.history[-1]}))
+        if model == "all":
+            path = training_summary(out, runs)
+            on_event(Event("result", f"{path}:\n{path.read_text(encoding='utf-8')}", data={"summary": str(path)}))

@@ -1,0 +1,364 @@
+"""A dataset is a folder: images, with masks or labels of the same stem, and what cannot be paired is reported."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+
+from beadseg import files
+from beadseg.data.fields import FieldRule, PatternFields, fields_of, listed
+from beadseg.data.image_io import Image, Mask, plane_names, read_image, read_labels, read_mask
+from beadseg.data.raw import IMAGE_SUFFIXES
+from beadseg.errors import ImageError, InputError
+
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
+_ANNOTATION_SUFFIX = re.compile(r"_(?:masks?|labels?|ignore)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file or folder that could not be used, and why."""
+
+    path: Path
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What a sample's annotation says of one plane.
+
+    Attributes
+    ----------
+    foreground : numpy.ndarray
+        (Y, X) bool, True on beads.
+    labels : numpy.ndarray or None
+        (Y, X) uint32, one id per bead, where the annotation has ids.
+    ignore : numpy.ndarray or None
+        (Y, X) bool, True where it is neither bead nor background.
+    """
+
+    foreground: np.ndarray
+    labels: np.ndarray | None = None
+    ignore: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image with its annotation.
+
+    Attributes
+    ----------
+    name : str
+        Stem of the image file.
+    image_path, mask_path, ignore_path : pathlib.Path or None
+        Its files.
+    field : str
+        Its field of view.
+    has_labels : bool
+        `mask_path` holds one id per object.
+    """
+
+    name: str
+    image_path: Path
+    mask_path: Path | None = None
+    ignore_path: Path | None = None
+    field: str = ""
+    has_labels: bool = False
+
+    def read_image(self) -> Image:
+        """Read the image; raises `ImageError`."""
+        return read_image(self.image_path)
+
+    def read_mask(self) -> Mask:
+        """Read the annotation as its file has it; raises `ImageError`, also when there is none."""
+        if self.mask_path is None:
+            raise ImageError(
+                "Has no mask.", self.image_path, "Put a file of the same stem in the masks or labels folder."
+            )
+        return read_labels(self.mask_path) if self.has_labels else read_mask(self.mask_path)
+
+    def read_target(self) -> Target:
+        """Read the annotation of a single image.
+
+        Raises
+        ------
+        ImageError
+            It cannot be read, has another size than the image, or belongs to a stack (then use `planes`).
+        """
+        planes = list(self.planes())
+        if len(planes) != 1:
+            raise ImageError(f"Is a stack of {len(planes)} planes.", self.image_path, "Read it plane by plane.")
+        return planes[0][2]
+
+    def planes(self) -> Iterator[tuple[str, np.ndarray, Target]]:
+        """Yield name, (C, Y, X) image and `Target` of every plane: ``""`` for a single image, ``"t003"``, ``"t003_z001"``.
+
+        Raises
+        ------
+        ImageError
+            A file cannot be read, or the annotation has not exactly the image's planes and size.
+        """
+        image, mask = self.read_image(), self.read_mask()
+        path = self.image_path if self.mask_path is None else self.mask_path
+        _check_same(image, mask, path)
+        ignored: list[np.ndarray] | list[None] = [None] * len(plane_names(image.axes, image.stack_shape))
+        if self.ignore_path is not None:
+            ignore = read_mask(self.ignore_path)
+            _check_same(image, ignore, self.ignore_path)
+            ignored = [foreground for foreground, _ in ignore.planes()]
+        for (name, plane), (foreground, labels), hidden in zip(image.planes(), mask.planes(), ignored, strict=True):
+            yield name, plane, Target(foreground, labels, hidden)
+
+    def sha256(self) -> dict[str, str]:
+        """Return the SHA-256 of each file's bytes: ``"image"`` and, where there are, ``"mask"`` and ``"ignore"``."""
+        paths = {"image": self.image_path, "mask": self.mask_path, "ignore": self.ignore_path}
+        return {role: _sha256(path) for role, path in paths.items() if path is not None}
+
+
+def _check_same(image: Image, mask: Mask, path: Path) -> None:
+    height, width = image.size
+    found = mask.foreground.shape[-2:]
+    if found != (height, width):
+        text = f"Is {found[1]}x{found[0]} px (width x height), its image {width}x{height} px."
+        raise ImageError(text, path, "Export both at the same size; resizing a mask moves its edges.")
+    if mask.foreground.shape[:-2] != image.stack_shape:
+        text = f"Has {_planes_text(mask.foreground.shape[:-2])}, its image {_planes_text(image.stack_shape)}."
+        raise ImageError(text, path, "A stack needs a mask with the same planes.")
+
+
+def _planes_text(stack_shape: tuple[int, ...]) -> str:
+    count = int(np.prod(stack_shape, dtype=int))
+    return "1 plane" if count == 1 else f"{'x'.join(map(str, stack_shape))} planes"
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageError(f"Cannot be read: {error.strerror}.", path, "Check the file.") from None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples of one folder.
+
+    Attributes
+    ----------
+    root : pathlib.Path
+        The folder.
+    samples : tuple of Sample
+        In natural order of their names (``c2`` before ``c10``).
+    problems : tuple of Problem
+        Files that were left out, and why.
+    """
+
+    root: Path
+    samples: tuple[Sample, ...]
+    problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def open(
+        cls,
+        root: Path | str,
+        *,
+        images: str = files.IMAGES,
+        masks: str = files.MASKS,
+        labels: str = files.LABELS,
+        ignore: str = files.IGNORE,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        fields: FieldRule | None = None,
+        require_masks: bool = True,
+    ) -> Dataset:
+        """Pair the files of a dataset folder.
+
+        Parameters
+        ----------
+        root : path
+            The dataset folder.
+        images, masks, labels, ignore : str
+            Names of its folders. A sample with both a mask and labels takes the labels.
+        include, exclude : sequence of str
+            Shell patterns (``*``, ``?``, ``[…]``) on sample names; a sample stays that matches one of `include` (or
+            there are none) and none of `exclude`.
+        fields : FieldRule, optional
+            How fields of view are told; by the pattern of tile names when None.
+        require_masks : bool
+            Leave out, and report, images without an annotation. With False they are kept with `mask_path` None, and
+            a plain folder of images is a dataset too.
+
+        Raises
+        ------
+        InputError
+            A folder is missing, holds no images, or no sample is left.
+        """
+        root = Path(root)
+        if not root.is_dir():
+            what = "Is a file, not a dataset folder." if root.exists() else "No such folder."
+            raise InputError(what, root, f"Give a folder that holds {images}/ with {masks}/ or {labels}/.")
+        image_folder = _image_folder(root, images, require_masks)
+        problems: list[Problem] = []
+        wanted = _Filter(tuple(include), tuple(exclude))
+        image_files = _scan(image_folder, wanted, problems)
+        if image_folder == root:
+            used = {root / folder for folder in (masks, labels, ignore)}
+            problems = [problem for problem in problems if problem.path not in used]
+        if not image_files.paths:
+            raise InputError(*_nothing_found(image_folder, wanted, problems))
+        if require_masks and not any((root / folder).is_dir() for folder in (masks, labels)):
+            raise InputError(
+                f"Has neither {masks}/ nor {labels}/.", root, "Name the folder of the annotations by option."
+            )
+        known = set(image_files.paths) | image_files.ambiguous
+        folders = {"labels": root / labels, "masks": root / masks, "ignore": root / ignore}
+        found = {
+            role: _scan(folder, wanted, problems, known) if folder.is_dir() else _Found({}, frozenset())
+            for role, folder in folders.items()
+        }
+        samples = _samples(image_files, found, require_masks, problems)
+        if not samples:
+            text = f"None of its {len(image_files.paths)} images has a usable annotation."
+            raise InputError(text, root, "Masks are paired by stem: a.png with a.png, a.tif or a_mask.png.")
+        by_name = fields_of([sample.name for sample in samples], fields or PatternFields())
+        return cls(root, tuple(replace(sample, field=by_name[sample.name]) for sample in samples), tuple(problems))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the samples, in natural order."""
+        return tuple(sample.name for sample in self.samples)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Distinct fields of view, in natural order."""
+        return tuple(sorted({sample.field for sample in self.samples}, key=natural_key))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def __getitem__(self, name: str) -> Sample:
+        for sample in self.samples:
+            if sample.name == name:
+                return sample
+        raise InputError(f"Has no sample {name!r}.", self.root, f"Its samples: {listed(list(self.names))}.")
+
+    def subset(self, names: Iterable[str]) -> Dataset:
+        """Return the dataset of the named samples only; raises `InputError` for a name that it has not."""
+        wanted = set(names)
+        missing = sorted(wanted - set(self.names), key=natural_key)
+        if missing:
+            raise InputError(
+                f"Has no sample {listed(missing)}.", self.root, f"Its samples: {listed(list(self.names))}."
+            )
+        return replace(self, samples=tuple(sample for sample in self.samples if sample.name in wanted))
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Return a sort key that puts ``c2`` before ``c10``."""
+    parts = re.split(r"([0-9]+)", name)
+    return (*((0, int(part), "") if part.isdecimal() else (1, 0, part.lower()) for part in parts if part), (2, 0, name))
+
+
+def stem_of(path: Path) -> str:
+    """Return a file's name without its extension, nor ``.ome`` before it."""
+    return path.stem[:-4] if path.stem.lower().endswith(".ome") and len(path.stem) > 4 else path.stem
+
+
+@dataclass(frozen=True)
+class _Filter:
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+    def __call__(self, name: str) -> bool:
+        included = not self.include or any(fnmatchcase(name, pattern) for pattern in self.include)
+        return included and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Files by sample name, and the names that several files have."""
+
+    paths: dict[str, Path]
+    ambiguous: frozenset[str]
+
+
+def _image_folder(root: Path, images: str, require_masks: bool) -> Path:
+    if (root / images).is_dir():
+        return root / images
+    if require_masks:
+        raise InputError(f"Has no folder {images}/.", root, "Name the folder of the images by option.")
+    return root
+
+
+def _nothing_found(folder: Path, wanted: _Filter, problems: list[Problem]) -> tuple[str, Path, str]:
+    if wanted.include or wanted.exclude:
+        return (
+            "No image is left by the include and exclude patterns.",
+            folder,
+            "Patterns match names without extension.",
+        )
+    if problems:
+        return f"Holds no image that can be used ({problems[0].path.name}: {problems[0].message})", folder, "See there."
+    return "Holds no images.", folder, f"Files of these kinds are read: {', '.join(IMAGE_SUFFIXES)}."
+
+
+def _scan(folder: Path, wanted: _Filter, problems: list[Problem], images: set[str] | None = None) -> _Found:
+    """Find the files of a folder by sample name; for annotations, `images` are the names that there are."""
+    by_name: dict[str, list[Path]] = {}
+    try:
+        entries = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
+    except OSError as error:
+        raise InputError(f"Cannot be listed: {error.strerror}.", folder, "Check its permissions.") from None
+    for path in entries:
+        if path.name.startswith(".") or path.name.lower() in _SYSTEM_FILES:
+            continue
+        name = stem_of(path)
+        if images is not None and name not in images:
+            name = _ANNOTATION_SUFFIX.sub("", name)
+        if path.is_dir():
+            problems.append(Problem(path, "Folders inside are not searched. Move its files up."))
+        elif path.suffix.lower() not in IMAGE_SUFFIXES:
+            problems.append(Problem(path, f"Files of the kind {path.suffix or '(none)'!r} are not read."))
+        elif wanted(name):
+            by_name.setdefault(name, []).append(path)
+    for name, paths in by_name.items():
+        if len(paths) > 1:
+            text = f"Several files for {name!r}: {listed([path.name for path in paths])}. Keep one."
+            problems.extend(Problem(path, text) for path in paths)
+    single = {name: paths[0] for name, paths in by_name.items() if len(paths) == 1}
+    return _Found(single, frozenset(by_name) - frozenset(single))
+
+
+def _samples(
+    images: _Found, annotations: dict[str, _Found], require_masks: bool, problems: list[Problem]
+) -> list[Sample]:
+    """Pair what was found by name, and report what has no partner."""
+    known = images.paths.keys() | images.ambiguous
+    for found in annotations.values():
+        for name, path in found.paths.items():
+            if name not in known:
+                problems.append(Problem(path, "No image has its stem."))
+    labels, masks, ignored = annotations["labels"], annotations["masks"], annotations["ignore"]
+    samples = []
+    for name, path in images.paths.items():
+        if any(name in found.ambiguous for found in annotations.values()):
+            problems.append(Problem(path, "Left out: several annotation files have its stem."))
+            continue
+        annotation = labels.paths.get(name) or masks.paths.get(name)
+        if annotation is None and require_masks:
+            problems.append(Problem(path, "Has no mask and no labels of its stem."))
+            continue
+        samples.append(Sample(name, path, annotation, ignored.paths.get(name), has_labels=name in labels.paths))
+    return samples

@@ -1,0 +1,236 @@
+"""Read microscope images and masks: PNG, JPEG and BMP (Pillow), TIFF (tifffile).
+
+The kind of a file is told by its content (a PNG named .tif is read). An image's values keep their dtype; 1-bit
+images become 0 and 255. Transparency: alpha that is the same everywhere is dropped, else the image is laid over white.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from beadseg.data.masks import Mask, interpret_labels, interpret_mask
+from beadseg.data.raster import read_raster
+from beadseg.data.raw import Raw, check_file
+from beadseg.data.tiff import is_tiff, read_tiff
+from beadseg.errors import ImageError
+
+__all__ = ["Image", "Mask", "plane_names", "read_image", "read_labels", "read_mask"]
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An image with named axes.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        Unsigned or signed integers or floats, finite, native byte order, C-contiguous.
+    axes : str
+        One letter per dimension out of ``TZCYX``, in that order. Grey: ``YX``; RGB: ``CYX`` with C of length 3.
+    pixel_size_um : float or None
+        Side of a pixel, µm, where the file tells it.
+    """
+
+    data: np.ndarray
+    axes: str
+    pixel_size_um: float | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, px."""
+        height, width = self.data.shape[-2:]
+        return int(height), int(width)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels; 1 for grey."""
+        return int(self.data.shape[self.axes.index("C")]) if "C" in self.axes else 1
+
+    @property
+    def stack_shape(self) -> tuple[int, ...]:
+        """Lengths of the T and Z axes that there are; empty for a single image."""
+        return tuple(n for n, axis in zip(self.data.shape, self.axes, strict=True) if axis in "TZ")
+
+    def planes(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the name and the (C, Y, X) view of every plane: ``""``, or ``"t003"``, ``"z001"``, ``"t003_z001"``."""
+        flat = self.data.reshape(-1, self.channels, *self.size)
+        yield from zip(plane_names(self.axes, self.stack_shape), flat, strict=True)
+
+
+def plane_names(axes: str, stack_shape: tuple[int, ...]) -> list[str]:
+    """Return the names of a stack's planes in storage order; ``[""]`` for a single image. Counted from 0."""
+    letters = [axis.lower() for axis in axes if axis in "TZ"]
+    return [
+        "_".join(f"{letter}{i:03d}" for letter, i in zip(letters, index, strict=True))
+        for index in np.ndindex(*stack_shape)
+    ]
+
+
+def read_image(path: Path) -> Image:
+    """Read an image file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A .png, .jpg, .jpeg, .bmp, .tif or .tiff file.
+
+    Returns
+    -------
+    Image
+        Its pixels. Pages of a TIFF without named axes are time points. Palette colours become RGB (grey where the
+        palette is grey); a TIFF whose 0 is white is inverted, so that bright is large. Orientation tags are ignored.
+
+    Raises
+    ------
+    ImageError
+        The file is missing, empty, damaged, cut short, of another kind, absurdly large, or holds NaN, infinite or
+        complex values.
+    """
+    raw = _read_raw(path)
+    data, axes = _coloured(raw)
+    if data.dtype == np.bool_:
+        data = data.astype(np.uint8) * np.uint8(255)
+    _check_values(data, path)
+    if raw.inverted:
+        data = _inverted(data)
+    if raw.alpha != "none":
+        data, axes = _opaque(data, axes, raw.alpha, path)
+    order = [axes.index(letter) for letter in "TZCYX" if letter in axes]
+    return Image(np.ascontiguousarray(data.transpose(order)), "".join(axes[i] for i in order), raw.pixel_size_um)
+
+
+def read_mask(path: Path) -> Mask:
+    """Read a mask file; `Mask.kind` says how its values were understood.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A file as for `read_image`. Values are taken as stored (an inverted mask is not guessed at).
+
+    Returns
+    -------
+    Mask
+        ``"binary"``: 0 and one other value. ``"soft"``: grades between background and foreground, cut at half of
+        white (1.0 for floats up to 1, 255 for values up to 255, else the largest value). ``"labels"``: one id per
+        object, told from soft edges by the size of the regions of equal value; see `beadseg.data.masks`.
+
+    Raises
+    ------
+    ImageError
+        As for `read_image`; or it has different colours, transparency, negative values, or values that are neither
+        edges nor ids.
+    """
+    data, axes = _mask_values(path)
+    return interpret_mask(data, axes, path)
+
+
+def read_labels(path: Path) -> Mask:
+    """Read instance labels: 0 is background, every other integer one object, of any integer dtype.
+
+    Raises
+    ------
+    ImageError
+        As for `read_mask`; or the values are no integers, or a single id is spread over many separate pieces (a binary
+        mask where labels were expected).
+    """
+    data, axes = _mask_values(path)
+    return interpret_labels(data, axes, path)
+
+
+def _read_raw(path: Path) -> Raw:
+    check_file(path)
+    try:
+        return (
+            read_tiff(path)
+            if is_tiff(path) or (path.suffix.lower().startswith(".tif") and not _is_raster(path))
+            else read_raster(path)
+        )
+    except PermissionError:
+        raise ImageError("May not be read.", path, "Check the file's permissions.") from None
+    except MemoryError:
+        raise ImageError("Does not fit into memory.", path, "Cut it into parts, or use a larger machine.") from None
+
+
+def _is_raster(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(4)
+    return start.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM"))
+
+
+def _coloured(raw: Raw) -> tuple[np.ndarray, str]:
+    """Replace palette indices by their colours, or greys where all colours used are grey."""
+    if raw.palette is None:
+        return raw.data, raw.axes
+    colours = raw.palette[raw.data]
+    if (colours == colours[..., :1]).all():
+        return colours[..., 0], raw.axes
+    return colours, raw.axes + "C"
+
+
+def _check_values(data: np.ndarray, path: Path) -> None:
+    if data.dtype.kind not in "uif":
+        raise ImageError(
+            f"Holds values of the kind {data.dtype}.", path, "Save it as integers or floats (no complex numbers)."
+        )
+    if data.dtype.kind != "f":
+        return
+    wrong = int(data.size - np.count_nonzero(np.isfinite(data)))
+    if wrong:
+        text = f"Holds {wrong} NaN or infinite values of {data.size}."
+        raise ImageError(text, path, "Replace them, e.g. by the median of the image, and save it again.")
+
+
+def _inverted(data: np.ndarray) -> np.ndarray:
+    if data.dtype.kind == "f":
+        return np.asarray(data.max() - data + data.min(), data.dtype)
+    if data.dtype.kind == "u":
+        return np.asarray(np.iinfo(data.dtype).max - data, data.dtype)
+    return np.asarray(-1 - data, data.dtype)
+
+
+def _opaque(data: np.ndarray, axes: str, kind: str, path: Path) -> tuple[np.ndarray, str]:
+    """Drop the alpha sample (last along C, the last axis); lay the image over white where alpha varies."""
+    alpha, values = data[..., -1:], data[..., :-1]
+    if int(alpha.min()) != int(alpha.max()):
+        if data.dtype.kind != "u":
+            raise ImageError(
+                "Is partly transparent, with values that are no unsigned integers.", path, "Remove its alpha channel."
+            )
+        values = _over_white(values, alpha, kind)
+    if values.shape[-1] == 1:
+        return values[..., 0], axes.replace("C", "")
+    return values, axes
+
+
+def _over_white(values: np.ndarray, alpha: np.ndarray, kind: str) -> np.ndarray:
+    white = float(np.iinfo(values.dtype).max)
+    share = alpha / white
+    shown = values * (share if kind == "straight" else 1.0)
+    return np.asarray(np.clip(np.rint(shown + white * (1.0 - share)), 0, white), values.dtype)
+
+
+def _mask_values(path: Path) -> tuple[np.ndarray, str]:
+    """Return a mask's single value per pixel, with axes out of ``TZYX``."""
+    raw = _read_raw(path)
+    data, axes = _coloured(raw)
+    if axes != raw.axes:
+        # Colours of a palette only show ids (as in PASCAL VOC): the indices are the ids.
+        data, axes = raw.data, raw.axes
+    _check_values(data.astype(np.uint8) if data.dtype == np.bool_ else data, path)
+    if raw.alpha != "none":
+        if data[..., -1].min() != data[..., -1].max():
+            raise ImageError("Is partly transparent.", path, "Save the mask without an alpha channel: 0 and 255.")
+        data = data[..., :-1]
+    if "C" in axes:
+        if (data != data[..., :1]).any():
+            raise ImageError(
+                "Has different colours, so that what is a bead is not clear.",
+                path,
+                "Save the mask in grey: 0 and 255, or one number per bead.",
+            )
+        data, axes = data[..., 0], axes.replace("C", "")
+    return np.ascontiguousarray(data), axes

@@ -1,0 +1,41 @@
+"""The one definition of an object: pixels of the foreground that touch, also at corners, and are enough of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from skimage.measure import label
+
+
+def label_objects(foreground: np.ndarray, min_area: int = 1) -> np.ndarray:
+    """Number the objects of a foreground mask.
+
+    Parameters
+    ----------
+    foreground : numpy.ndarray
+        (Y, X) bool; other dtypes are foreground where they are not 0.
+    min_area : int
+        Smaller objects are dropped, px.
+
+    Returns
+    -------
+    numpy.ndarray
+        (Y, X) uint32, 0 is background, objects 1, 2, … in the order of their first pixel, row by row.
+    """
+    labels = np.asarray(label(np.asarray(foreground) != 0, connectivity=2)).astype(np.uint32)
+    if min_area <= 1:
+        return labels
+    return drop_small(labels, min_area)
+
+
+def drop_small(labels: np.ndarray, min_area: int) -> np.ndarray:
+    """Return (Y, X) uint32 labels without objects of fewer than `min_area` px, numbered anew without gaps."""
+    areas = np.bincount(labels.ravel())
+    keep = areas >= min_area
+    keep[0] = False
+    numbers = np.where(keep, np.cumsum(keep), 0).astype(np.uint32)
+    return numbers[labels]
+
+
+def count_objects(foreground: np.ndarray, min_area: int = 1) -> int:
+    """Return the number of objects of a (Y, X) foreground mask."""
+    return int(label_objects(foreground, min_area).max(initial=0))

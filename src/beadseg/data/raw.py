@@ -1,0 +1,96 @@
+"""What a file holds, before it is decided what that means; and the checks every file passes first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from beadseg.errors import ImageError
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *RASTER_SUFFIXES)
+"""Suffixes read, in lower case."""
+
+MAX_BYTES = 16 * 1024**3
+"""Largest decoded size read, 16 GiB: above it the header is taken for wrong, or the file for a decompression bomb."""
+
+PLAUSIBLE_PIXEL_UM = (0.005, 20.0)
+"""Pixel sizes of microscopes, µm: print resolutions such as 72 or 300 dpi (353 and 85 µm) fall outside."""
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """Decoded pixels as the file stores them.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        Native byte order, any dtype.
+    axes : str
+        One letter per dimension; in the order ``TZYXC``, colour or grey samples last.
+    alpha : {"none", "straight", "premultiplied"}
+        What the last sample along C is.
+    inverted : bool
+        The file says that 0 is white (TIFF photometric ``MinIsWhite``).
+    palette : numpy.ndarray or None
+        (n, 3) colours that the values are indices into.
+    pixel_size_um : float or None
+        Side of a pixel, µm.
+    """
+
+    data: np.ndarray
+    axes: str
+    alpha: str = "none"
+    inverted: bool = False
+    palette: np.ndarray | None = field(default=None)
+    pixel_size_um: float | None = None
+
+
+def check_file(path: Path) -> None:
+    """Raise `ImageError` unless `path` is a non-empty file with a suffix that is read."""
+    try:
+        if path.is_dir():
+            raise ImageError("Is a folder, not an image file.", path, "Give the path of a file.")
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise ImageError("No such file.", path, "Check the path.") from None
+    except OSError as error:
+        raise ImageError(f"Cannot be opened: {error.strerror}.", path, "Check the path and its permissions.") from None
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        kinds = ", ".join(IMAGE_SUFFIXES)
+        raise ImageError(
+            f"Files of the kind {path.suffix or '(none)'!r} are not read.", path, f"Convert it to one of {kinds}."
+        )
+    if size == 0:
+        raise ImageError("The file is empty (0 bytes).", path, "Export it again from its source.")
+
+
+def check_size(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> None:
+    """Raise `ImageError` when an array of that shape has no pixels or is absurdly large."""
+    if not shape or min(shape) == 0:
+        raise ImageError(f"Holds no pixels (shape {shape}).", path, "Export it again from its source.")
+    size = math.prod(shape) * dtype.itemsize
+    if size > MAX_BYTES:
+        text = f"Claims {'x'.join(map(str, shape))} values, {size / 1024**3:.0f} GiB; at most {MAX_BYTES // 1024**3} are read."
+        raise ImageError(text, path, "If that is its true size, cut it into parts; else export it again.")
+
+
+def plausible_pixel_size(x_um: float, y_um: float) -> float | None:
+    """Return the side of a square of the pixel's area, µm; None where it cannot be a microscope's."""
+    if not (math.isfinite(x_um) and math.isfinite(y_um) and x_um > 0 and y_um > 0):
+        return None
+    side = math.sqrt(x_um * y_um)
+    low, high = PLAUSIBLE_PIXEL_UM
+    return side if low <= side <= high else None
+
+
+def damaged(path: Path, detail: object) -> ImageError:
+    """Return the error of a file that its decoder cannot read."""
+    text = " ".join(str(detail).split()).rstrip(".") or type(detail).__name__
+    return ImageError(
+        f"Cannot be decoded; it is damaged, cut short, or no image ({text}).", path, "Export it again from its source."
+    )

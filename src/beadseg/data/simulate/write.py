@@ -1,0 +1,131 @@
+"""A simulated dataset on disk: images, instance labels, the table of all beads, and how to make it again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import imageio.v3 as iio
+import numpy as np
+import pandas as pd
+import tifffile
+
+from beadseg.data.simulate.series import SeriesConfig, Tile, plan
+from beadseg.errors import InputError
+from beadseg.events import Event, OnEvent, StopFlag, ignore, track
+from beadseg.files import IMAGES, LABELS, SCENES, TRUTH, ensure_folder, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from beadseg.data.simulate.scene import Scene
+
+SCHEMA_VERSION = 1
+"""Version of the document in `SCENES`."""
+TRUTH_COLUMNS = (
+    "sample", "field", "dilution", "id", "y", "x", "diameter_px", "defocus_px", "visible_area"
+)  # fmt: skip
+"""Columns of the table of beads: ``y, x`` of the centre, lengths in px, ``id`` is the value in the label image."""
+
+
+def write_dataset(
+    out: Path, series: SeriesConfig, on_event: OnEvent = ignore, stop: StopFlag | None = None
+) -> pd.DataFrame:
+    """Simulate a dilution series and write it as a dataset folder.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        A new or empty folder. Gets ``images/*.png`` (``*.tif`` for 16 bit), ``labels/*.tif`` (uint32), ``truth.csv``
+        (one row per bead, `TRUTH_COLUMNS`) and ``scenes.json`` (the configuration, and per image its seed and count).
+    series : SeriesConfig
+        What to simulate.
+    on_event, stop
+        See `beadseg.events`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table of beads as in ``truth.csv``.
+
+    Raises
+    ------
+    InputError
+        When the folder is not empty, or an image has no room for its beads.
+    MachineError
+        When the disk is full or the folder not writable.
+    Cancelled
+        When `stop` is set; the images written so far stay, without ``truth.csv`` and ``scenes.json``.
+    """
+    tiles = plan(series)
+    _refuse_full(out)
+    for folder in (IMAGES, LABELS):
+        ensure_folder(out / folder)
+    tables, counts = _write_tiles(out, tiles, on_event, stop)
+    truth = pd.concat(tables, ignore_index=True) if tables else _empty_truth()
+    write_atomically(out / TRUTH, truth.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
+    write_atomically(out / SCENES, json.dumps(_scenes(series, tiles, counts), indent=2) + "\n")
+    message = f"Wrote {len(tiles)} images with {len(truth)} beads to {out}."
+    on_event(Event("result", message, data={"out": str(out), "images": len(tiles), "beads": len(truth)}))
+    return truth
+
+
+def _refuse_full(out: Path) -> None:
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError("The folder is not empty.", out, "Choose a new or empty folder; nothing was written.")
+
+
+def _write_tiles(
+    out: Path, tiles: Iterable[Tile], on_event: OnEvent, stop: StopFlag | None
+) -> tuple[list[pd.DataFrame], list[int]]:
+    """Write the images and labels; return the beads of each image that has any, and the count of every image."""
+    tables: list[pd.DataFrame] = []
+    counts: list[int] = []
+    tiles = list(tiles)
+    for tile in track(tiles, "simulate", len(tiles), on_event, stop):
+        scene = tile.simulate()
+        _write_scene(out, tile.name, scene)
+        counts.append(len(scene.beads))
+        if len(scene.beads):
+            names: dict[str, Any] = {"sample": tile.name, "field": tile.field, "dilution": tile.dilution}
+            tables.append(scene.beads.assign(**names)[list(TRUTH_COLUMNS)])
+    return tables, counts
+
+
+def _write_scene(out: Path, name: str, scene: Scene) -> None:
+    if scene.image.dtype == np.uint16:
+        write_atomically(out / IMAGES / f"{name}.tif", lambda path: _write_tiff(path, scene.image))
+    else:
+        png = iio.imwrite("<bytes>", scene.image, extension=".png")
+        write_atomically(out / IMAGES / f"{name}.png", png)
+    write_atomically(out / LABELS / f"{name}.tif", lambda path: _write_tiff(path, scene.labels))
+
+
+def _write_tiff(path: Path, image: NDArray[Any]) -> None:
+    photometric = "rgb" if image.ndim == 3 else "minisblack"
+    # Without date and software in the file, the same scene gives the same bytes.
+    tifffile.imwrite(path, image, photometric=photometric, compression="zlib", metadata=None, software=False)
+
+
+def _empty_truth() -> pd.DataFrame:
+    return pd.DataFrame({column: [] for column in TRUTH_COLUMNS})
+
+
+def _scenes(series: SeriesConfig, tiles: list[Tile], counts: list[int]) -> dict[str, Any]:
+    images = [
+        {
+            "sample": tile.name,
+            "field": tile.field,
+            "dilution": tile.dilution,
+            "expected_beads": tile.config.beads,
+            "beads": count,
+            "seed": tile.seed,
+            "window": asdict(tile.window),
+        }
+        for tile, count in zip(tiles, counts, strict=True)
+    ]
+    return {"schema_version": SCHEMA_VERSION, "series": series.model_dump(mode="json"), "images": images}

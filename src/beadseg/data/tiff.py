@@ -1,0 +1,208 @@
+"""TIFF files by tifffile: plain, ImageJ, OME; single images and stacks.
+
+Axes come from the metadata (OME, ImageJ); pages of a file that names no axes are time points (T). Pixel sizes come
+from OME and ImageJ metadata; the resolution tags of a plain TIFF are believed only where they give a size that
+a microscope can have, since most programs write a screen's or printer's resolution there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from beadseg.data.raw import Raw, check_size, damaged, plausible_pixel_size
+from beadseg.errors import ImageError
+
+# Its remarks on odd files belong to whoever configures logging, not on the terminal of somebody who did not.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+_UM_PER_UNIT = {
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+    "um": 1.0,
+    "µm": 1.0,
+    "μm": 1.0,
+    "\\u00b5m": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "mm": 1e3,
+    "cm": 1e4,
+    "m": 1e6,
+    "inch": 25400.0,
+}
+_UNNAMED = "IQ"
+
+
+def is_tiff(path: Path) -> bool:
+    """Tell by its first bytes whether a file is a TIFF or BigTIFF."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def read_tiff(path: Path) -> Raw:
+    """Return the pixels of a TIFF file.
+
+    Raises
+    ------
+    ImageError
+        It is damaged or cut short, holds several images of different sizes, is spread over several files, or has
+        axes other than time, depth, channel, Y and X.
+    """
+    if not is_tiff(path):
+        raise ImageError("Is no TIFF file, whatever its name says.", path, "Export it again.")
+    try:
+        _check_pages(path)
+        with tifffile.TiffFile(path) as tiff:
+            return _decode(tiff, path)
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError("Does not fit into memory.", path, "Cut it into parts, or use a larger machine.") from None
+    except Exception as error:  # a damaged header makes tifffile and its codecs raise nearly anything
+        raise damaged(path, error) from None
+
+
+def _decode(tiff: tifffile.TiffFile, path: Path) -> Raw:
+    series = _only_series(tiff, path)
+    page = series.keyframe
+    check_size(series.shape, np.dtype(series.dtype), path)
+    _check_segments(series, path)
+    photometric = tifffile.PHOTOMETRIC(page.photometric)
+    if photometric is tifffile.PHOTOMETRIC.SEPARATED:
+        raise ImageError("Holds printing colours (CMYK).", path, "Convert it to RGB or grey.")
+    data, axes = _named_axes(series.asarray(), series.axes, path)
+    return Raw(
+        data.astype(data.dtype.newbyteorder("="), copy=False),
+        axes,
+        _alpha(page, photometric),
+        photometric is tifffile.PHOTOMETRIC.MINISWHITE,
+        _palette(tiff, page, photometric),
+        _pixel_size(tiff, page),
+    )
+
+
+def _only_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
+    full = [series for series in tiff.series if not series.keyframe.is_reduced]
+    if not full:
+        raise damaged(path, "no pages")
+    if len(full) > 1:
+        shapes = ", ".join("x".join(map(str, series.shape)) for series in full[:4])
+        raise ImageError(f"Holds {len(full)} separate images ({shapes}).", path, "Export each as a file of its own.")
+    if full[0].is_multifile:
+        raise ImageError("Is one part of an OME-TIFF spread over several files.", path, "Export it as one file.")
+    return full[0]
+
+
+def _named_axes(data: np.ndarray, axes: str, path: Path) -> tuple[np.ndarray, str]:
+    """Drop axes of length 1, name unnamed ones T then Z, samples C, and order them as TZYXC."""
+    keep = [i for i, letter in enumerate(axes) if letter in "YX" or data.shape[i] > 1]
+    data = data.reshape([data.shape[i] for i in keep])
+    names: list[str] = []
+    for letter in (axes[i] for i in keep):
+        name = "C" if letter == "S" else letter
+        if letter in _UNNAMED:
+            name = next((free for free in "TZ" if free not in names and free not in axes), letter)
+        names.append(name)
+    if len(set(names)) != len(names) or not set("YX") <= set(names) <= set("TZCYX"):
+        text = (
+            f"Has axes {axes} of sizes {'x'.join(map(str, data.shape))}; only time, depth, channel, Y and X are read."
+        )
+        raise ImageError(text, path, "Export one stack with at most these axes.")
+    order = [letter for letter in "TZYXC" if letter in names]
+    return data.transpose([names.index(letter) for letter in order]), "".join(order)
+
+
+def _alpha(page: Any, photometric: tifffile.PHOTOMETRIC) -> str:
+    extra = tuple(int(sample) for sample in page.extrasamples)
+    if 1 in extra:
+        return "premultiplied"
+    if 2 in extra or (photometric is tifffile.PHOTOMETRIC.RGB and page.samplesperpixel == 4):
+        return "straight"
+    return "none"
+
+
+def _palette(tiff: tifffile.TiffFile, page: Any, photometric: tifffile.PHOTOMETRIC) -> np.ndarray | None:
+    """Return the colours of a palette image; ImageJ's are a display table over real intensities, so not those."""
+    if photometric is not tifffile.PHOTOMETRIC.PALETTE or tiff.is_imagej or page.colormap is None:
+        return None
+    return np.asarray(page.colormap.T >> 8, np.uint8)
+
+
+def _check_pages(path: Path) -> None:
+    """Follow the chain of pages; raise when it leads past the end: tifffile would return the pages before that."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        order = "<" if file.read(2) == b"II" else ">"
+        big = struct.unpack(order + "H", file.read(2))[0] == 43
+        offset_code, count_code, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
+        file.seek(8 if big else 4)
+        seen: set[int] = set()
+        while offset := _unpack(file.read(8 if big else 4), order + offset_code, path):
+            if offset >= size or offset in seen:
+                raise damaged(path, f"page {len(seen)} is missing")
+            seen.add(offset)
+            file.seek(offset)
+            count = _unpack(file.read(8 if big else 2), order + count_code, path)
+            file.seek(offset + (8 if big else 2) + count * entry)
+
+
+def _unpack(text: bytes, code: str, path: Path) -> int:
+    if len(text) != struct.calcsize(code):
+        raise damaged(path, "the file ends inside a page's header")
+    return int(struct.unpack(code, text)[0])
+
+
+def _check_segments(series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Raise when a strip or tile lies past the end of the file: its pixels would read as zeros."""
+    end = path.stat().st_size
+    for page in series.pages:
+        if page is None:
+            raise damaged(path, "a plane is missing")
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+            if offset + count > end:
+                raise damaged(path, f"its pixels end at byte {offset + count}, the file at {end}")
+
+
+def _pixel_size(tiff: tifffile.TiffFile, page: Any) -> float | None:
+    if tiff.is_ome:
+        return _ome_pixel_size(tiff.ome_metadata or "")
+    unit = None
+    if tiff.is_imagej:
+        unit = str((tiff.imagej_metadata or {}).get("unit", "")).lower()
+    elif int(page.resolutionunit) in (2, 3):
+        unit = "inch" if int(page.resolutionunit) == 2 else "cm"
+    scale = _UM_PER_UNIT.get(unit or "")
+    x, y = (_pixels_per_unit(page, name) for name in ("XResolution", "YResolution"))
+    if scale is None or not x or not y:
+        return None
+    return plausible_pixel_size(scale / x, scale / y)
+
+
+def _pixels_per_unit(page: Any, name: str) -> float:
+    tag = page.tags.get(name)
+    numerator, denominator = tag.value if tag is not None else (0, 1)
+    return float(numerator) / denominator if denominator else 0.0
+
+
+def _ome_pixel_size(xml: str) -> float | None:
+    pixels: Any = None
+    with contextlib.suppress(Exception):  # metadata that cannot be parsed is no reason to refuse the pixels
+        image = tifffile.xml2dict(xml)["OME"]["Image"]
+        pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
+    if not isinstance(pixels, dict):
+        return None
+    sizes = []
+    for axis in "XY":
+        value = pixels.get(f"PhysicalSize{axis}", pixels.get("PhysicalSizeX"))
+        scale = _UM_PER_UNIT.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")).lower())
+        if not isinstance(value, int | float) or scale is None:
+            return None
+        sizes.append(float(value) * scale)
+    return plausible_pixel_size(*sizes)

@@ -1,0 +1,220 @@
+"""Every name that beadseg uses on disk, and the one way it writes a file.
+
+A file is written beside its place under a temporary name, flushed, and renamed. Whoever reads it sees the old file or
+the new one, never half of it, also after a kill, a full disk or a power cut.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from beadseg.errors import MachineError
+
+# --- A dataset folder -------------------------------------------------------------------------------------------------
+
+IMAGES = "images"
+"""Folder of the images of a dataset."""
+MASKS = "masks"
+"""Folder of foreground masks; also in a prediction folder (PNG, 0 and 255)."""
+LABELS = "labels"
+"""Folder of instance labels; also in a prediction folder (TIFF, uint32, 0 is background)."""
+IGNORE = "ignore"
+"""Folder of ignore masks: what is non-zero there is neither bead nor background."""
+TRUTH = "truth.csv"
+"""Simulated datasets: one row per bead with its image, position, diameter and defocus."""
+SCENES = "scenes.json"
+"""Simulated datasets: the configuration and seed of every image."""
+
+# --- A run folder -----------------------------------------------------------------------------------------------------
+
+CONFIG = "config.yaml"
+"""The configuration as asked for."""
+PLAN = "plan.json"
+"""The data's fingerprint and every value planned from it."""
+SPLIT = "split.csv"
+"""Columns ``sample``, ``fold`` (``train``, ``val``, ``test``)."""
+SAMPLES = "samples.csv"
+"""The frozen dataset list: name, field of view, files, hashes, objects."""
+ENVIRONMENT = "environment.json"
+"""Versions, machine, threads and command of the run."""
+HISTORY = "history.csv"
+"""One row per epoch: losses, scores, learning rate. Holds nothing that differs between two equal runs."""
+TIMES = "times.csv"
+"""One row per epoch: wall-clock times, apart from the history so that the history can be compared bit for bit."""
+LAST = "last.safetensors"
+"""Checkpoint after the last finished epoch: everything that resuming needs."""
+BEST = "best.safetensors"
+"""Weights of the best epoch: what prediction loads."""
+FINAL = "final.safetensors"
+"""Weights after the last epoch, or of the model refitted on all samples."""
+CRITERIA = "criteria.json"
+"""The laboratory's success criteria with measured values."""
+DIAGNOSIS = "diagnosis.json"
+"""What the training noticed about itself: collapse, too few steps, divergence, gap, oscillation, NaN."""
+CURVES = "curves.png"
+"""Figure of the history."""
+REPORT = "report"
+"""Folder of figures and the HTML report of a run or an evaluation."""
+LOG = "log.txt"
+"""The lines a run printed, with time stamps."""
+LOCK = "run.lock"
+"""Present while a process writes in the run folder."""
+TRAINING_SUMMARY = "training_summary.csv"
+"""`train --model all`: one row per network, with the laboratory's columns."""
+CROSSVAL = "crossval.csv"
+"""`crossval`: one row per fold or left-out field."""
+PREDICTIONS = "predictions"
+"""`crossval`: folder of the predictions of what each fold left out."""
+
+# --- A prediction folder (beside MASKS and LABELS) --------------------------------------------------------------------
+
+OVERLAYS = "overlays"
+"""Folder of PNGs: the image with the outlines of what was found."""
+BEADS = "beads"
+"""Folder of CSVs: one row per bead, one file per image."""
+COUNTS = "counts.csv"
+"""One row per image: count, density, area, flags."""
+FAILURES = "failures.csv"
+"""One row per image that failed: path and reason. Absent when none failed."""
+PREDICTION = "prediction.json"
+"""What made the prediction: run, weights, configuration, versions."""
+
+# --- An evaluation folder ---------------------------------------------------------------------------------------------
+
+EVALUATION = "evaluation.json"
+"""All scores: per image, per group, pooled."""
+EVALUATION_IMAGES = "evaluation.csv"
+"""One row per image."""
+EVALUATION_GROUPS = "evaluation_groups.csv"
+"""One row per group and density class."""
+
+# --- Writing ----------------------------------------------------------------------------------------------------------
+
+TEMPORARY_PREFIX = ".beadseg-"
+"""Unfinished files begin with this, and end with `TEMPORARY_SUFFIX` and the extension of the file they become."""
+TEMPORARY_SUFFIX = "~tmp"
+
+_REMEDIES = {
+    errno.ENOSPC: "Free some space, or choose a folder on another disk.",
+    errno.EDQUOT: "Your disk quota is used up: free some space, or choose another folder.",
+    errno.EACCES: "Choose a folder that you may write in, or change its permissions.",
+    errno.EPERM: "Choose a folder that you may write in, or change its permissions.",
+    errno.EROFS: "The disk is mounted read-only: choose another folder.",
+    errno.ENAMETOOLONG: "Choose a shorter path.",
+}
+
+
+def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Where the file goes; an existing one is replaced.
+    content : bytes or str or callable
+        What it holds (text as UTF-8 with ``\n``), or a function that writes it to the path it is given. That path has
+        the extension of `path`.
+
+    Raises
+    ------
+    MachineError
+        The disk is full, or the place is not writable.
+    """
+    temporary = _temporary_beside(path)
+    try:
+        _fill(temporary, content)
+        _flush(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise machine_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+
+
+def ensure_folder(path: Path) -> Path:
+    """Create a folder with its parents where it is missing, and return it.
+
+    Raises
+    ------
+    MachineError
+        It cannot be created, or a file of this name is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise MachineError("A file is in the way of this folder.", path, "Choose another name or move the file.") from None
+    except OSError as error:
+        raise machine_error(error, path) from error
+    return path
+
+
+def remove_unfinished(folder: Path) -> list[Path]:
+    """Delete what a killed process left unfinished in `folder` (not below it); return what was deleted.
+
+    Only for a folder that no other process writes in.
+    """
+    unfinished = sorted(path for path in folder.glob(f"{TEMPORARY_PREFIX}*") if is_unfinished(path))
+    for path in unfinished:
+        path.unlink(missing_ok=True)
+    return unfinished
+
+
+def is_unfinished(path: Path) -> bool:
+    """Tell whether `path` is a temporary file of `write_atomically`."""
+    return path.name.startswith(TEMPORARY_PREFIX) and path.stem.endswith(TEMPORARY_SUFFIX)
+
+
+def machine_error(error: OSError, path: Path) -> MachineError:
+    """Return what the operating system refused at `path`, as an error with a remedy."""
+    reason = error.strerror or str(error)
+    remedy = _REMEDIES.get(error.errno or 0, "Check the path and the disk.")
+    if isinstance(error, FileNotFoundError):
+        remedy = "Check that the folder exists."
+    return MachineError(f"Cannot be written: {reason}.", path, remedy)
+
+
+def _temporary_beside(path: Path) -> Path:
+    """Create an empty file of a unique name in the folder of `path`, with its extension.
+
+    Not by `tempfile`, whose files are readable for their owner alone: colleagues share run folders.
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}{path.suffix}")
+    try:
+        temporary.touch(exist_ok=False)
+    except OSError as error:
+        raise machine_error(error, path) from error
+    return temporary
+
+
+def _fill(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
+    if isinstance(content, str):
+        path.write_text(content, encoding="utf-8", newline="\n")
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        content(path)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the content is on the disk, so that the rename cannot get there first."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Wait until the rename is on the disk, where the system can (not on Windows, nor on some network disks)."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+            raise machine_error(error, folder) from error
+    finally:
+        os.close(handle)

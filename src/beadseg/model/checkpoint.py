@@ -1,0 +1,88 @@
+"""Checkpoints: tensors plus JSON in one safetensors file. Loading one executes no code of whoever wrote it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from beadseg.errors import RunError
+from beadseg.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from torch import Tensor
+
+SCHEMA_VERSION = 1
+"""Version of the JSON beside the tensors; raised when a reader of the old form would misread the new one."""
+
+_META = "beadseg"
+
+
+def save_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Write `tensors` and JSON-serialisable `meta` to one file, whole or not at all."""
+    flat = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **meta})
+    write_atomically(path, save(flat, metadata={_META: text}))
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors (on the CPU) and the JSON of a checkpoint.
+
+    Raises
+    ------
+    RunError
+        The file is missing, damaged, not beadseg's, or of a newer version.
+    """
+    meta = read_meta(path)
+    with safe_open(path, framework="pt", device="cpu") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118 (no mapping)
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """Return only the JSON of a checkpoint; errors as in `load_checkpoint`."""
+    if not path.is_file():
+        raise RunError("No such checkpoint.", path, "Give the folder of a run that has finished at least one epoch.")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            text = (file.metadata() or {}).get(_META)
+    except (SafetensorError, OSError) as error:
+        raise RunError(
+            f"Damaged checkpoint: {error}.", path, "Copy it again, or use the run's other checkpoint."
+        ) from None
+    if text is None:
+        raise RunError("This file was not written by beadseg.", path, "Give a run folder that beadseg trained.")
+    meta: dict[str, Any] = json.loads(text)
+    if meta["schema_version"] > SCHEMA_VERSION:
+        raise RunError(f"Written by a newer beadseg (schema {meta['schema_version']}).", path, "Update beadseg.")
+    return meta
+
+
+def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return `tensors` with ``prefix.`` before every name."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return those of `tensors` whose name starts with ``prefix.``, without it."""
+    start = f"{prefix}."
+    return {name[len(start) :]: tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return an Adam-like optimizer's state as named tensors ``index.key``."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{key}": value for index, entry in state.items() for key, value in entry.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put tensors of `optimizer_tensors` back."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,82 @@
+"""Which device and which arithmetic: chosen from what the machine has, checked before use."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from beadseg.errors import MachineError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+Precision = Literal["fp32", "bf16", "fp16"]
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_CPU_BF16_FLAGS = ("amx_bf16", "avx512_bf16")
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device called `name` (``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``).
+
+    Raises
+    ------
+    MachineError
+        A named device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise MachineError(f"No usable device {name!r}: {first}", "--device", "Use --device cpu.") from None
+    return device
+
+
+def cpu_has_bf16() -> bool:
+    """Return whether the processor multiplies bf16 in hardware (without it, bf16 is far slower than fp32)."""
+    if platform.system() != "Linux":
+        return False
+    try:
+        info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return any(flag in info for flag in _CPU_BF16_FLAGS)
+
+
+def choose_precision(wanted: str, device: torch.device) -> Precision:
+    """Return the arithmetic for `wanted` (``auto``, ``fp32``, ``bf16``, ``fp16``) on `device`.
+
+    ``auto`` is bf16 where the hardware has it, fp32 otherwise.
+    """
+    if wanted != "auto":
+        if wanted == "fp16" and device.type == "cpu":
+            raise MachineError("fp16 needs a GPU.", "precision", "Use precision=auto or fp32.")
+        return "fp32" if wanted == "fp32" else "bf16" if wanted == "bf16" else "fp16"
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+
+
+def arithmetic(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Return the autocast context of `precision`; fp32 switches it off."""
+    return torch.autocast(device.type, dtype=_DTYPES[precision], enabled=precision != "fp32")
+
+
+def agrees_with_fp32(network: nn.Module, x: Tensor, precision: Precision, tolerance: float = 0.02) -> bool:
+    """Return whether `precision` gives the same probabilities as fp32 on `x` (N, C, Y, X).
+
+    Compared is the mean absolute difference of the probabilities, not of logits: bf16 logits differ by up to 0.1
+    where nothing changes in the result.
+    """
+    with torch.inference_mode():
+        with arithmetic("fp32", x.device):
+            reference = network(x).float().sigmoid()
+        with arithmetic(precision, x.device):
+            fast = network(x).float().sigmoid()
+    return bool((fast - reference).abs().mean() <= tolerance) and bool(torch.isfinite(fast).all())

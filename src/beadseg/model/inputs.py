@@ -1,0 +1,191 @@
+"""How the pixels of an image become what a network sees: channels first, then normalisation, per whole image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from beadseg.config.image import (
+    BackgroundNormConfig,
+    GreyConfig,
+    PercentileNormConfig,
+    RangeNormConfig,
+    RgbConfig,
+    ZScoreNormConfig,
+)
+from beadseg.errors import ImageError
+from beadseg.model.background import relative_to_background
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from beadseg.config.image import ChannelConfig, ImageConfig, NormConfig
+
+    FloatPlane = npt.NDArray[np.float32]
+
+BT601 = (0.299, 0.587, 0.114)
+"""Luminance weights of red, green and blue (ITU-R BT.601)."""
+
+
+def input_channels(config: ChannelConfig) -> int:
+    """Return how many input channels a network has under this channel policy."""
+    return 3 if isinstance(config, RgbConfig) else 1
+
+
+def prepare(plane: npt.NDArray[Any], config: ImageConfig) -> FloatPlane:
+    """Return the network's input for one whole image.
+
+    Values that are not finite count as background: they become 0 and do not influence any other pixel's scale.
+
+    Parameters
+    ----------
+    plane : (C, Y, X) array
+        Any real dtype. The result does not depend on the dtype, up to rounding, except under ``range`` normalisation.
+    config : ImageConfig
+        Channels and normalisation.
+
+    Returns
+    -------
+    (Cin, Y, X) float32
+        Finite everywhere.
+
+    Raises
+    ------
+    ImageError
+        The array is no (C, Y, X) image of real numbers, is empty, has no finite pixel, or its channels do not suit.
+    """
+    _check(plane)
+    chosen, valid = _scaled(_available(plane, config.channels), _unit(plane, config.norm))
+    channels = _combine(chosen, config.channels)
+    normalise = _normaliser(config.norm)
+    out = np.stack([normalise(channel) for channel in channels]).astype(np.float32, copy=False)
+    if valid is not None:
+        out[:, ~valid] = 0.0
+    if isinstance(config.channels, RgbConfig) and len(out) == 1:
+        out = np.repeat(out, 3, axis=0)
+    return np.ascontiguousarray(out)
+
+
+def luminance(plane: npt.NDArray[Any]) -> FloatPlane:
+    """Return the brightness (Y, X) float32 of a plane (C, Y, X), in the image's own units.
+
+    BT.601 for three channels, the channel itself for one, the mean over channels for other numbers.
+
+    Raises
+    ------
+    ImageError
+        The array is no (C, Y, X) image of real numbers, or is empty.
+    """
+    _check(plane)
+    if len(plane) == 1:
+        return np.asarray(plane[0], np.float32)
+    if len(plane) == 3:
+        return _weighted(plane.astype(np.float32))
+    return np.asarray(plane.mean(axis=0, dtype=np.float64), np.float32)
+
+
+def _check(plane: npt.NDArray[Any]) -> None:
+    if plane.ndim != 3 or plane.size == 0:
+        raise ImageError(f"An image plane must be (C, Y, X) and not empty, but has the shape {plane.shape}.")
+    if plane.dtype.kind not in "buif":
+        raise ImageError(f"Pixels of type {plane.dtype} are no intensities.", remedy="Convert to integer or float.")
+
+
+def _available(plane: npt.NDArray[Any], config: ChannelConfig) -> npt.NDArray[Any]:
+    """Return those channels of `plane` that the policy reads."""
+    count = len(plane)
+    if isinstance(config, GreyConfig | RgbConfig):
+        if count in (1, 3):
+            return plane
+        raise ImageError(
+            f"The image has {count} channels; channels.kind={config.kind} works with 1 or 3.",
+            remedy="Choose one of them with channels.kind=single and channels.index.",
+        )
+    if config.index >= count:
+        raise ImageError(
+            f"The image has {count} channel(s), but channels.index={config.index} is asked for.",
+            remedy=f"Choose channels.index from 0 to {count - 1}.",
+        )
+    return plane[config.index : config.index + 1]
+
+
+def _unit(plane: npt.NDArray[Any], config: NormConfig) -> float | None:
+    """Return the fixed intensity that becomes 1, or None where the image's own largest magnitude does."""
+    if isinstance(config, RangeNormConfig) and plane.dtype.kind in "iu":
+        return float(np.iinfo(plane.dtype).max)
+    return None
+
+
+def _scaled(plane: npt.NDArray[Any], unit: float | None) -> tuple[FloatPlane, npt.NDArray[np.bool_] | None]:
+    """Return `plane` as float32 divided by `unit`, and where (Y, X) all channels are finite (None: everywhere).
+
+    Dividing by the largest magnitude first makes values beyond the range of float32 harmless.
+    """
+    valid = None
+    if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+        plane, valid = _filled(plane)
+    if unit is None:
+        unit = max(abs(float(plane.max())), abs(float(plane.min())))
+        unit = unit if unit > 0 else 1.0
+    wide = plane.dtype.itemsize > 4 or plane.dtype == np.uint32
+    if wide or not 1e-30 < unit < 1e30:
+        return (plane.astype(np.float64) / unit).astype(np.float32), valid
+    return plane.astype(np.float32) * np.float32(1.0 / unit), valid
+
+
+def _filled(plane: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Return `plane` with values that are not finite replaced by the channel's median, and where all were finite."""
+    finite = np.isfinite(plane)
+    filled = plane.copy()
+    for channel, known in zip(filled, finite, strict=True):
+        if not known.any():
+            raise ImageError("A channel of the image has no finite pixel.", remedy="Check how the file was written.")
+        # The lower median: the mean of two huge middle values would overflow.
+        values = channel[known]
+        channel[~known] = np.partition(values, (values.size - 1) // 2)[(values.size - 1) // 2]
+    return filled, finite.all(axis=0)
+
+
+def _combine(chosen: FloatPlane, config: ChannelConfig) -> FloatPlane:
+    """Return the channels to normalise: a colour image's luminance where the policy is grey."""
+    if isinstance(config, GreyConfig) and len(chosen) == 3:
+        return _weighted(chosen)[np.newaxis]
+    return chosen
+
+
+def _weighted(rgb: FloatPlane) -> FloatPlane:
+    red, green, blue = (np.float32(weight) for weight in BT601)
+    return np.asarray(rgb[0] * red + rgb[1] * green + rgb[2] * blue, np.float32)
+
+
+def _normaliser(config: NormConfig) -> Callable[[FloatPlane], FloatPlane]:
+    if isinstance(config, BackgroundNormConfig):
+        return lambda channel: relative_to_background(channel, config.window, config.gain)
+    if isinstance(config, ZScoreNormConfig):
+        return _zscore
+    if isinstance(config, PercentileNormConfig):
+        return lambda channel: _between_percentiles(channel, config)
+    return lambda channel: channel
+
+
+def _zscore(channel: FloatPlane) -> FloatPlane:
+    mean = channel.mean(dtype=np.float64)
+    std = channel.std(dtype=np.float64)
+    # A constant image has a rounding error for its standard deviation.
+    if std <= 1e-6 * abs(mean) or std == 0:
+        return np.zeros_like(channel)
+    return np.asarray((channel - mean) / std, np.float32)
+
+
+def _between_percentiles(channel: FloatPlane, config: PercentileNormConfig) -> FloatPlane:
+    if config.low >= config.high:
+        raise ImageError(
+            f"norm.low={config.low} is not below norm.high={config.high}.", remedy="Choose norm.low below norm.high."
+        )
+    low, high = np.percentile(channel, [config.low, config.high])
+    if high <= low:
+        return np.zeros_like(channel)
+    return np.asarray((channel - low) / (high - low), np.float32)

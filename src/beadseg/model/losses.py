@@ -1,0 +1,113 @@
+"""Losses by MONAI, with pixels that count for nothing where the annotation says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from monai.losses.dice import DiceLoss
+from monai.losses.focal_loss import FocalLoss
+from monai.losses.tversky import TverskyLoss
+from torch import Tensor, nn
+
+from beadseg.config.loss import DiceCELossConfig, DiceFocalLossConfig, DiceLossConfig, FocalLossConfig
+from beadseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from beadseg.config.loss import LossConfig
+
+_SURELY_BACKGROUND = -1e4
+"""A logit whose sigmoid, cross-entropy and focal loss against background are exactly 0 in float32."""
+
+
+class SegmentationLoss(nn.Module):
+    """A weighted sum of an overlap loss and a loss per pixel, over logits with one sigmoid per channel.
+
+    With one channel, `monai.losses.DiceCELoss` and `DiceFocalLoss` are these same sums; they are added up here because
+    the mean over pixels must leave ignored ones out, and because with several channels MONAI's `DiceCELoss` changes
+    to a softmax over them.
+
+    Parameters
+    ----------
+    overlap, pixels : nn.Module or None
+        MONAI's or torch's loss modules, called as ``loss(logits, target)``; `pixels` must take the mean over pixels.
+    overlap_weight, pixels_weight : float
+        Factors.
+    """
+
+    def __init__(
+        self,
+        overlap: nn.Module | None = None,
+        pixels: nn.Module | None = None,
+        overlap_weight: float = 1.0,
+        pixels_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.overlap = overlap
+        self.pixels = pixels
+        self.overlap_weight = overlap_weight
+        self.pixels_weight = pixels_weight
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar computed in float32 under any autocast.
+
+        Parameters
+        ----------
+        logits : (N, K, Y, X) float
+            The network's output.
+        target : (N, K, Y, X)
+            0 to 1.
+        weight : (N, 1, Y, X), optional
+            0 where a pixel counts for nothing, anything above where it counts. None: all count.
+        """
+        with torch.autocast(logits.device.type, enabled=False):
+            logits, target = logits.float(), target.float()
+            share = logits.new_ones(())
+            if weight is not None:
+                counted = (weight > 0).expand_as(logits)
+                # Zero probability against zero truth adds nothing to any sum, and masked_fill stops the gradient.
+                logits = logits.masked_fill(~counted, _SURELY_BACKGROUND)
+                target = target.masked_fill(~counted, 0.0)
+                share = counted.sum().clamp(min=1) / counted.numel()
+            total = logits.new_zeros(())
+            if self.overlap is not None:
+                total = total + self.overlap_weight * self.overlap(logits, target)
+            if self.pixels is not None:
+                total = total + self.pixels_weight * self.pixels(logits, target) / share
+            return total
+
+
+def build_loss(config: LossConfig) -> SegmentationLoss:
+    """Return the configured loss.
+
+    Raises
+    ------
+    ConfigError
+        Both parts of a sum have the weight 0.
+    """
+    if isinstance(config, DiceLossConfig):
+        return SegmentationLoss(overlap=_dice(config.batch))
+    if isinstance(config, FocalLossConfig):
+        return SegmentationLoss(pixels=_focal(config.gamma))
+    if isinstance(config, DiceCELossConfig):
+        _check_weights(config.dice_weight, config.ce_weight)
+        return SegmentationLoss(_dice(config.batch), nn.BCEWithLogitsLoss(), config.dice_weight, config.ce_weight)
+    if isinstance(config, DiceFocalLossConfig):
+        _check_weights(config.dice_weight, config.focal_weight)
+        return SegmentationLoss(_dice(config.batch), _focal(config.gamma), config.dice_weight, config.focal_weight)
+    return SegmentationLoss(
+        overlap=TverskyLoss(sigmoid=True, alpha=config.alpha, beta=config.beta, batch=config.batch)
+    )
+
+
+def _dice(batch: bool) -> DiceLoss:
+    return DiceLoss(sigmoid=True, batch=batch)
+
+
+def _focal(gamma: float) -> FocalLoss:
+    return FocalLoss(gamma=gamma, use_softmax=False)
+
+
+def _check_weights(*weights: float) -> None:
+    if not any(weights):
+        raise ConfigError("All parts of the loss have the weight 0.", "loss", "Give at least one a weight above 0.")

@@ -1,0 +1,248 @@
+"""Predict many images into a folder. One bad image never stops the rest; what is done is on disk at once."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import imageio.v3 as iio
+import numpy as np
+import pandas as pd
+import tifffile
+from numpy.typing import NDArray
+
+from beadseg import files
+from beadseg.data.dataset import natural_key
+from beadseg.data.image_io import Image, read_image
+from beadseg.data.raw import IMAGE_SUFFIXES
+from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
+from beadseg.events import Event, OnEvent, StopFlag, ignore, track
+from beadseg.files import ensure_folder, write_atomically
+from beadseg.predict.flags import flags
+from beadseg.predict.overlay import overlay
+from beadseg.predict.segmenter import Prediction, Segmenter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COUNT_COLUMNS = ("image", "plane", "beads", "beads_per_mpx", "beads_per_mm2", "coverage", "height", "width",
+                 "pixel_size_um", "flags")  # fmt: skip
+FAILURE_COLUMNS = ("image", "error")
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What became of a batch.
+
+    Attributes
+    ----------
+    counts : pandas.DataFrame
+        One row per plane, as in ``counts.csv``.
+    failures : pandas.DataFrame
+        One row per image that failed, as in ``failures.csv``.
+    """
+
+    counts: pd.DataFrame
+    failures: pd.DataFrame
+
+    @property
+    def flagged(self) -> pd.DataFrame:
+        """Rows of `counts` with an implausible result."""
+        return self.counts[self.counts["flags"] != ""]
+
+
+def predict_folder(
+    segmenter: Segmenter,
+    images: Sequence[Path],
+    out: Path | str,
+    *,
+    overlays: bool = True,
+    source: str = "",
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+) -> BatchResult:
+    """Predict images and write masks, labels, overlays, bead tables and counts.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        The model.
+    images : sequence of path
+        Image files; see `find_images` for folders.
+    out : path
+        The prediction folder; files of the same name are replaced.
+    overlays : bool
+        Also draw the outlines over each image.
+    source : str
+        What the model is called in ``prediction.json``.
+    on_event, stop
+        Progress, and the flag that ends the batch between tiles; finished images are kept and counted.
+
+    Raises
+    ------
+    Cancelled
+        `stop` was set.
+    MachineError
+        The folder cannot be written to.
+    """
+    folder = ensure_folder(Path(out))
+    names = unique_names(images)
+    write_atomically(folder / files.PREDICTION, json.dumps(_description(segmenter, source), indent=2))
+    counts: list[dict[str, Any]] = []
+    failures: list[dict[str, str]] = []
+    try:
+        for path in track(images, "images", len(images), on_event, stop):
+            try:
+                rows = _predict_file(segmenter, path, names[path], folder, overlays, on_event, stop)
+            except (Cancelled, MachineError):
+                raise
+            except BeadsegError as error:
+                failures.append({"image": str(path), "error": str(error)})
+                on_event(Event("failure", f"Failed: {error}", "error", {"image": str(path)}))
+            else:
+                counts += rows
+                on_event(_told(names[path], rows))
+    finally:
+        result = BatchResult(
+            pd.DataFrame(counts, columns=list(COUNT_COLUMNS)), pd.DataFrame(failures, columns=list(FAILURE_COLUMNS))
+        )
+        _write_tables(folder, result)
+    return result
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """Return the image files among `paths`, those of folders in natural order.
+
+    Raises
+    ------
+    InputError
+        A path does not exist, or nothing was found.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+            found += sorted(inside, key=lambda p: natural_key(p.name))
+        elif path.exists():
+            found.append(path)
+        else:
+            raise InputError("No such image or folder.", path, "Check the path.")
+    if not found:
+        raise InputError(
+            "No images found.", ", ".join(map(str, paths)), f"Known types: {', '.join(sorted(IMAGE_SUFFIXES))}."
+        )
+    return list(dict.fromkeys(found))
+
+
+def unique_names(images: Sequence[Path]) -> dict[Path, str]:
+    """Return a name for every image: its stem, with the extension or folder added where stems repeat."""
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for path in images:
+        candidates = [path.stem, path.name.replace(".", "_"), f"{path.parent.name}_{path.name.replace('.', '_')}"]
+        candidates += [f"{path.stem}_{number}" for number in range(2, len(images) + 2)]
+        names[path] = next(name for name in candidates if name not in taken)
+        taken.add(names[path])
+    return names
+
+
+def _predict_file(
+    segmenter: Segmenter, path: Path, name: str, folder: Path, overlays: bool, on_event: OnEvent, stop: StopFlag | None
+) -> list[dict[str, Any]]:
+    """Predict one file, write its results, and return its rows of ``counts.csv``."""
+    image = read_image(path)
+    planes = list(segmenter.predict_planes(image, on_event, stop))
+    _write_results(folder, name, image, planes, overlays)
+    return [_row(name, plane, image, prediction, segmenter.fingerprint) for plane, _, prediction in planes]
+
+
+def _row(name: str, plane: str, image: Image, prediction: Prediction, fingerprint: dict[str, Any]) -> dict[str, Any]:
+    height, width = prediction.labels.shape
+    pixels = height * width
+    coverage = float((prediction.labels > 0).mean())
+    size = image.pixel_size_um
+    return {
+        "image": name,
+        "plane": plane,
+        "beads": prediction.count,
+        "beads_per_mpx": round(prediction.count / pixels * 1e6, 2),
+        "beads_per_mm2": "" if size is None else round(prediction.count / (pixels * size**2) * 1e6, 3),
+        "coverage": round(coverage, 5),
+        "height": height,
+        "width": width,
+        "pixel_size_um": "" if size is None else size,
+        "flags": "; ".join(flags(prediction.count, coverage, pixels, fingerprint)),
+    }
+
+
+Planes = list[tuple[str, NDArray[np.generic], Prediction]]
+
+
+def _write_results(folder: Path, name: str, image: Image, planes: Planes, overlays: bool) -> None:
+    """Write mask, labels, bead table and overlays of one image; stacks as multi-page TIFF."""
+    for kind in (files.MASKS, files.LABELS, files.BEADS, *([files.OVERLAYS] if overlays else [])):
+        ensure_folder(folder / kind)
+    labels = [prediction.labels for _, _, prediction in planes]
+    masks = [np.where(label > 0, 255, 0).astype(np.uint8) for label in labels]
+    stack = len(planes) > 1
+    if stack:
+        write_atomically(folder / files.MASKS / f"{name}.tif", _tiff(np.stack(masks), image))
+    else:
+        write_atomically(folder / files.MASKS / f"{name}.png", iio.imwrite("<bytes>", masks[0], extension=".png"))
+    write_atomically(folder / files.LABELS / f"{name}.tif", _tiff(np.stack(labels) if stack else labels[0], image))
+    table = pd.concat([p.beads.assign(plane=plane) if stack else p.beads for plane, _, p in planes], ignore_index=True)
+    write_atomically(
+        folder / files.BEADS / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    )
+    if overlays:
+        for plane, pixels, prediction in planes:
+            picture = iio.imwrite("<bytes>", overlay(pixels, prediction.labels), extension=".png")
+            file_name = f"{name}_{plane}.png" if plane else f"{name}.png"
+            write_atomically(folder / files.OVERLAYS / file_name, picture)
+
+
+def _tiff(array: NDArray[np.generic], image: Image) -> bytes:
+    """Return a compressed TIFF (ImageJ-readable resolution when the pixel size is known) as bytes."""
+    buffer = io.BytesIO()
+    size = image.pixel_size_um
+    resolution = {} if size is None else {"resolution": (1e4 / size, 1e4 / size), "resolutionunit": "CENTIMETER"}
+    axes = image.axes.replace("C", "") if array.ndim > 2 else "YX"
+    shaped = array.reshape(*[image.data.shape[image.axes.index(a)] for a in axes]) if array.ndim > 2 else array
+    tifffile.imwrite(buffer, shaped, compression="zlib", metadata={"axes": axes}, **resolution)
+    return buffer.getvalue()
+
+
+def _told(name: str, rows: list[dict[str, Any]]) -> Event:
+    beads = sum(row["beads"] for row in rows)
+    flagged = sorted({row["flags"] for row in rows if row["flags"]})
+    text = f"{name}: {beads} beads" + (f" in {len(rows)} planes" if len(rows) > 1 else "")
+    if flagged:
+        return Event(
+            "count", f"{text}. IMPLAUSIBLE: {flagged[0]}", "warning", {"image": name, "beads": beads, "flags": flagged}
+        )
+    return Event("count", text, data={"image": name, "beads": beads, "flags": []})
+
+
+def _write_tables(folder: Path, result: BatchResult) -> None:
+    write_atomically(folder / files.COUNTS, result.counts.to_csv(index=False, lineterminator="\n"))
+    failures = folder / files.FAILURES
+    if len(result.failures):
+        write_atomically(failures, result.failures.to_csv(index=False, lineterminator="\n"))
+    else:
+        failures.unlink(missing_ok=True)
+
+
+def _description(segmenter: Segmenter, source: str) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "run": source,
+        "options": segmenter.options.model_dump(mode="json"),
+        "image": segmenter.config.image.model_dump(mode="json"),
+        "network": segmenter.config.network.model_dump(mode="json"),
+        "precision": segmenter.precision(),
+        "device": str(segmenter.device),
+        "fingerprint": segmenter.fingerprint,
+    }

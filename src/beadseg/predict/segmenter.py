@@ -1,0 +1,199 @@
+"""A trained model, ready to find and count beads in images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from beadseg import files
+from beadseg.config import PredictConfig, TrainConfig
+from beadseg.errors import ConfigError, InputError, RunError
+from beadseg.events import OnEvent, StopFlag, ignore, log
+from beadseg.measure.beads import bead_table
+from beadseg.model.checkpoint import load_checkpoint
+from beadseg.model.device import Precision, agrees_with_fp32, choose_device, choose_precision
+from beadseg.model.inputs import luminance, prepare
+from beadseg.model.networks import Network, build_network
+from beadseg.predict.inference import probabilities
+from beadseg.predict.separate import separate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from beadseg.data.image_io import Image
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What was found in one plane.
+
+    Attributes
+    ----------
+    probability : (Y, X) float32
+        Of being part of a bead.
+    labels : (Y, X) uint32
+        Instances: 0 is background, ids run from 1.
+    beads : pandas.DataFrame
+        One row per instance; columns as in `beadseg.measure.beads.bead_table`.
+    """
+
+    probability: NDArray[np.float32]
+    labels: NDArray[np.uint32]
+    beads: pd.DataFrame
+
+    @property
+    def count(self) -> int:
+        """Number of beads."""
+        return len(self.beads)
+
+
+class Segmenter:
+    """A network with the normalisation and the object definition that it was trained with.
+
+    Parameters
+    ----------
+    network : Network
+        Trained weights.
+    config : TrainConfig
+        The complete configuration of its run.
+    fingerprint : dict
+        Of the training data: what densities and sizes the network has seen.
+    device : torch.device
+        Where to compute.
+    """
+
+    def __init__(
+        self, network: Network, config: TrainConfig, fingerprint: dict[str, Any], device: torch.device
+    ) -> None:
+        self.network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.config, self.fingerprint, self.device = config, fingerprint, device
+        self.options = config.predict
+        self._precision: Precision | None = None
+
+    @classmethod
+    def load(cls, run: Path | str, *, device: str = "auto", options: PredictConfig | None = None) -> Segmenter:
+        """Load the model of a run folder (the refitted one where there is one, else the best), or one model file.
+
+        Parameters
+        ----------
+        run : path
+            Run folder, or a ``.safetensors`` file that beadseg wrote.
+        device : str
+            ``auto``, ``cpu``, ``cuda`` …
+        options : PredictConfig, optional
+            Prediction options; the run's own when not given.
+
+        Raises
+        ------
+        RunError
+            There is no model there, it is damaged, or of a newer version.
+        """
+        path = model_file(Path(run))
+        tensors, meta = load_checkpoint(path)
+        if meta.get("kind") != "model":
+            raise RunError("This checkpoint is for resuming, not for prediction.", path, f"Give {files.BEST}.")
+        try:
+            config = TrainConfig.parse(meta["config"], path)
+            network = build_network(config.network, meta["in_channels"])
+            network.load_state_dict(tensors)
+        except (ConfigError, KeyError, RuntimeError) as error:
+            raise RunError(f"Does not fit this version of beadseg: {error}", path, "Update beadseg.") from None
+        segmenter = cls(network, config, meta["fingerprint"], choose_device(device))
+        if options is not None:
+            segmenter.options = options
+        return segmenter
+
+    def predict(
+        self,
+        image: NDArray[np.generic],
+        *,
+        pixel_size_um: float | None = None,
+        on_event: OnEvent = ignore,
+        stop: StopFlag | None = None,
+    ) -> Prediction:
+        """Find and count the beads of one plane.
+
+        Parameters
+        ----------
+        image : (Y, X), (C, Y, X) or (Y, X, 3 or 4)
+            Any integer or float dtype. A last axis of 3 or 4 is taken for colour; alpha is dropped.
+        pixel_size_um : float, optional
+            µm per px, for the columns of the bead table in µm.
+
+        Raises
+        ------
+        InputError
+            The array is no such image.
+        Cancelled
+            `stop` was set.
+        """
+        plane = as_plane(image)
+        probability = self.probability(plane, on_event, stop)
+        labels = separate(probability, self.options.objects)
+        return Prediction(probability, labels, bead_table(labels, luminance(plane), probability, pixel_size_um))
+
+    def predict_planes(
+        self, image: Image, on_event: OnEvent = ignore, stop: StopFlag | None = None
+    ) -> Iterator[tuple[str, NDArray[np.generic], Prediction]]:
+        """Yield name, (C, Y, X) pixels and `Prediction` of every plane of a file's image (stacks by slice)."""
+        for name, plane in image.planes():
+            yield name, plane, self.predict(plane, pixel_size_um=image.pixel_size_um, on_event=on_event, stop=stop)
+
+    def probability(
+        self, plane: NDArray[np.generic], on_event: OnEvent = ignore, stop: StopFlag | None = None
+    ) -> NDArray[np.float32]:
+        """Return the foreground probability (Y, X) float32 of a plane (C, Y, X)."""
+        x = prepare(plane, self.config.image)
+        return probabilities(self.network, x, self.options.tiling, self.precision(on_event), on_event, stop)[0]
+
+    def precision(self, on_event: OnEvent = ignore) -> Precision:
+        """Return the arithmetic in use: the one asked for, tested once against fp32 on a small image."""
+        if self._precision is None:
+            chosen = choose_precision(self.options.precision, self.device)
+            if chosen != "fp32" and not self._agrees(chosen):
+                on_event(log(f"{chosen} disagrees with fp32 on this machine: fp32 is used.", "warning"))
+                chosen = "fp32"
+            self._precision = chosen
+        return self._precision
+
+    def _agrees(self, precision: Precision) -> bool:
+        generator = torch.Generator().manual_seed(0)
+        channels = next(p for p in self.network.parameters() if p.ndim == 4).shape[1]
+        side = max(64, 2 * self.network.size_multiple)
+        x = torch.randn((1, channels, side, side), generator=generator).to(self.device)
+        return agrees_with_fp32(self.network, x, precision)
+
+
+def model_file(run: Path) -> Path:
+    """Return the model file of a run folder; a file is itself."""
+    if run.is_file():
+        return run
+    if not run.is_dir():
+        raise RunError("No such run.", run, "Give the folder that `beadseg-batch train` wrote to.")
+    for name in (files.FINAL, files.BEST):
+        if (run / name).is_file():
+            return run / name
+    inner = sorted(path.parent.name for path in run.glob(f"*/{files.BEST}"))
+    if inner:
+        raise RunError("Holds several runs.", run, f"Give one of them: {', '.join(inner)}.")
+    raise RunError("Holds no trained model yet.", run, "Wait for the first epoch, or give another run folder.")
+
+
+def as_plane(image: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return an image array as (C, Y, X): channels moved to the front, alpha dropped."""
+    if image.ndim == 2:
+        return image[None]
+    if image.ndim != 3:
+        raise InputError(
+            f"An array of shape {image.shape} is no single image.", remedy="Give (Y, X), (C, Y, X) or (Y, X, 3)."
+        )
+    if image.shape[-1] in (3, 4) and image.shape[0] not in (1, 3):
+        return np.moveaxis(image[..., :3], -1, 0)
+    return image

@@ -1,0 +1,1 @@
+"""Report: figures of training and evaluation, and overlays of what was found."""

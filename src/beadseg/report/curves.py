@@ -1,0 +1,130 @@
+"""The training curves of a run."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.ticker import MaxNLocator
+
+from beadseg.errors import InputError
+from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, new_figure, save, tidy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CURVES_PNG = "curves.png"
+"""Losses, Jaccard and learning rate over the epochs."""
+
+MOST_MARKERS = 60
+"""Curves of more points than this are lines alone."""
+
+EXPECTED_JACCARD = (
+    (1, 0.30, 0.35),
+    (5, 0.40, 0.45),
+    (10, 0.48, 0.52),
+    (20, 0.55, 0.62),
+    (30, 0.58, 0.68),
+    (40, 0.60, 0.70),
+)
+"""The laboratory's expected validation Jaccard: epoch, lowest, highest (their hyperparameter document)."""
+
+
+def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Write the training curves as PNG and return the path; see `curves_figure`.
+
+    Raises
+    ------
+    InputError
+        There is no epoch yet.
+    MachineError
+        The place is not writable.
+    """
+    return save(curves_figure(history), path)
+
+
+def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
+    """Return losses, Jaccard and learning rate over the epochs.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        One row per epoch with ``epoch``, ``lr``, ``train_loss``, ``val_loss``, ``val_jaccard_images`` … A column may be
+        missing or empty in some epochs; a value that is not finite leaves a gap.
+
+    Raises
+    ------
+    InputError
+        There is no epoch yet.
+    """
+    if not history:
+        raise InputError("The history has no epoch yet.", remedy="Wait until the first epoch has ended.")
+    epochs = _column(history, "epoch")
+    figure = new_figure(13, 3.8)
+    losses, scores, rates = figure.subplots(1, 3)
+    _lines(losses, history, (("train_loss", "training", BLUE, "-"), ("val_loss", "validation", ORANGE, "-")))
+    losses.set(ylabel="loss", title="Loss")
+    _expected(scores, max(epochs))
+    _lines(
+        scores,
+        history,
+        (
+            ("train_jaccard_images", "training, mean over images", BLUE, "-"),
+            ("val_jaccard_images", "validation, mean over images", ORANGE, "-"),
+            ("val_jaccard_fields", "validation, mean over fields", ORANGE, "--"),
+            ("val_jaccard_pooled", "validation, pooled", ORANGE, ":"),
+        ),
+    )
+    scores.set(ylabel="Jaccard", ylim=(0, 1), title=_best(history))
+    _lines(rates, history, (("lr", "", GREEN, "-"),))
+    rates.set(ylabel="learning rate", title="Learning rate")
+    rates.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+    for axes in (losses, scores, rates):
+        axes.set_xlabel("epoch")
+        axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        tidy(axes)
+    for axes in (losses, scores):
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _lines(axes: Axes, history: Sequence[Mapping[str, Any]], columns: tuple[tuple[str, str, str, str], ...]) -> None:
+    """Draw the columns that have a value; marked when few, since a line of one point shows nothing."""
+    for column, label, colour, style in columns:
+        rows = [row for row in history if row.get(column) not in (None, "")]
+        values = _column(rows, column)
+        if any(math.isfinite(value) for value in values):
+            marker = "o" if len(rows) <= MOST_MARKERS else ""
+            axes.plot(_column(rows, "epoch"), values, style, color=colour, label=label, marker=marker, markersize=3)
+
+
+def _expected(axes: Axes, last: float) -> None:
+    epochs, low, high = zip(*EXPECTED_JACCARD, strict=True)
+    if last >= epochs[0]:
+        axes.fill_between(epochs, low, high, color=GREY, alpha=0.25, linewidth=0, label="expected by the laboratory")
+
+
+def _best(history: Sequence[Mapping[str, Any]]) -> str:
+    """Return the title of the scores: the best epoch's value."""
+    values = _column(history, "val_jaccard_images")
+    finite = [at for at, value in enumerate(values) if math.isfinite(value)]
+    if not finite:
+        return "Jaccard"
+    best = max(finite, key=values.__getitem__)
+    return f"Jaccard: best {values[best]:.3f} in epoch {_column(history, 'epoch')[best]:.0f}"
+
+
+def _column(history: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """Return a column as numbers; NaN for what is missing, empty or infinite, which matplotlib leaves a gap for."""
+    values = []
+    for row in history:
+        text = row.get(name)
+        value = math.nan if text is None or text == "" else float(text)
+        values.append(value if math.isfinite(value) else math.nan)
+    return values

@@ -1,0 +1,148 @@
+"""Figures of an evaluation: scores per image, counts against truth, scores per density class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.ticker import ScalarFormatter
+
+from beadseg.data.dataset import natural_key
+from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure, save, tidy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from beadseg.measure.evaluation import Evaluation
+    from beadseg.measure.groups import GroupScore
+    from beadseg.measure.score import ImageScore
+
+SCORES_PNG = "scores.png"
+"""Scores of every image."""
+COUNTS_PNG = "counts.png"
+"""Predicted against true counts."""
+DENSITY_PNG = "density.png"
+"""Scores and count error by density class."""
+
+MOST_NAMES = 60
+"""With more images than this, their names would be unreadable and are left out."""
+
+
+def draw_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:
+    """Write the three figures of an evaluation and return their paths; none when nothing was scored.
+
+    Raises
+    ------
+    MachineError
+        The folder cannot be written to.
+    """
+    if not evaluation.images:
+        return ()
+    return (
+        save(scores_figure(evaluation), folder / SCORES_PNG),
+        save(counts_figure(evaluation), folder / COUNTS_PNG),
+        save(density_figure(evaluation), folder / DENSITY_PNG),
+    )
+
+
+def scores_figure(evaluation: Evaluation) -> Figure:
+    """Return Jaccard, detection F1 and AP50 of every image, grouped by field of view, worst lowest in each."""
+    images = sorted(evaluation.images, key=lambda image: (natural_key(image.field), image.jaccard))
+    figure = new_figure(8, max(3.0, min(14.0, 1.6 + 0.19 * len(images))))
+    axes = figure.add_subplot()
+    rows = range(len(images))
+    for value, label, colour, marker in (
+        ([image.jaccard for image in images], "Jaccard", BLUE, "o"),
+        ([image.f1 for image in images], "detection F1", ORANGE, "D"),
+        ([image.ap50 for image in images], "AP at IoU 0.5", GREEN, "|"),
+    ):
+        axes.plot(value, rows, marker, color=colour, label=label, markersize=5, markeredgewidth=1.5)
+    mean = evaluation.overall.jaccard_images
+    axes.axvline(mean, color=BLUE, linewidth=1, linestyle="--", label=f"mean Jaccard {mean:.2f}")
+    _name_rows(axes, images)
+    axes.set(xlim=(-0.02, 1.02), xlabel="score", title="Scores per image, by field of view")
+    tidy(axes)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def counts_figure(evaluation: Evaluation) -> Figure:
+    """Return predicted against true counts on logarithmic axes (linear below 10), with the line of equality."""
+    figure = new_figure(6.4, 6)
+    axes = figure.add_subplot()
+    fields = [group.group for group in evaluation.by("field")]
+    for index, field in enumerate(fields):
+        members = [image for image in evaluation.images if image.field == field]
+        axes.plot(
+            [image.true_count for image in members],
+            [image.predicted_count for image in members],
+            "osD^vP*X"[index // 4 % 8],
+            color=(BLUE, ORANGE, GREEN, PURPLE)[index % 4],
+            label=field if len(fields) <= 12 else None,
+            markersize=5,
+            alpha=0.8,
+        )
+    top = 1.3 * max(10, *(max(image.true_count, image.predicted_count) for image in evaluation.images))
+    axes.plot([0, top], [0, top], color=GREY, linewidth=1, label="equal")
+    axes.set_xscale("symlog", linthresh=10)
+    axes.set_yscale("symlog", linthresh=10)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ScalarFormatter())
+    overall = evaluation.overall
+    axes.set(
+        xlim=(0, top),
+        ylim=(0, top),
+        aspect="equal",
+        xlabel="true beads per image",
+        ylabel="predicted beads per image",
+        title=f"Counts: bias {overall.bias:+.1f}, mean absolute error {overall.mae:.1f} beads per image",
+    )
+    axes.title.set_fontsize(10)
+    tidy(axes)
+    axes.legend(fontsize=7, frameon=False, loc="upper left")
+    return figure
+
+
+def density_figure(evaluation: Evaluation) -> Figure:
+    """Return scores, and relative count error, by density class."""
+    groups = evaluation.by("density")
+    figure = new_figure(9, 3.8)
+    scores, errors = figure.subplots(1, 2)
+    names = [f"{group.group}\n({group.images} img)" for group in groups]
+    for value, label, colour, marker in (
+        ([group.jaccard_images for group in groups], "Jaccard", BLUE, "o-"),
+        ([group.f1_images for group in groups], "detection F1", ORANGE, "D-"),
+        ([group.ap50 for group in groups], "AP at IoU 0.5", GREEN, "s-"),
+    ):
+        scores.plot(range(len(groups)), value, marker, color=colour, label=label)
+    scores.set(ylim=(-0.02, 1.02), ylabel="mean over images", title="Scores by density")
+    scores.legend(frameon=False, fontsize=8)
+    _bars(errors, groups)
+    for axes in (scores, errors):
+        axes.set_xticks(range(len(groups)), names, fontsize=8)
+        axes.set_xlim(-0.5, len(groups) - 0.5)
+        axes.set_xlabel("true beads per image")
+        tidy(axes)
+    return figure
+
+
+def _bars(axes: Axes, groups: tuple[GroupScore, ...]) -> None:
+    """Draw the relative count error of each class; a class without true beads has none and says so."""
+    for at, group in enumerate(groups):
+        if group.relative_bias is None:
+            axes.annotate("no beads", (at, 0), ha="center", va="bottom", fontsize=8, color=GREY)
+        else:
+            axes.bar(at, 100 * group.relative_bias, color=BLUE, width=0.6)
+    axes.axhline(0, color=GREY, linewidth=1)
+    axes.set(ylabel="count error, %", title="Count error by density (over: +, under: -)")
+
+
+def _name_rows(axes: Axes, images: list[ImageScore]) -> None:
+    if len(images) <= MOST_NAMES:
+        axes.set_yticks(range(len(images)), [image.image for image in images], fontsize=6)
+    else:
+        axes.set_yticks([])
+        axes.set_ylabel(f"{len(images)} images")
+    axes.set_ylim(-0.7, len(images) - 0.3)

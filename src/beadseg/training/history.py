@@ -1,0 +1,56 @@
+"""The history of a run: one row per epoch, in the checkpoint and as a CSV beside it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from beadseg.errors import RunError
+from beadseg.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+SCORES = ("jaccard_images", "jaccard_fields", "jaccard_pooled", "dice_images", "dice_fields", "dice_pooled")
+COLUMNS = (
+    "epoch",
+    "step",
+    "lr",
+    "train_loss",
+    "val_loss",
+    *(f"val_{score}" for score in SCORES),
+    *(f"train_{score}" for score in SCORES),
+)
+"""Columns of ``history.csv``. ``train_loss`` is the mean over the epoch's batches (augmented patches, training mode);
+``train_jaccard_*`` are of whole training images in evaluation mode, like ``val_*``."""
+
+Row = dict[str, Any]
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write rows as CSV, whole or not at all. Numbers are written so that reading them gives the same float."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue())
+
+
+def read_history(path: Path) -> list[Row]:
+    """Return the rows of a ``history.csv``; empty cells are left out of their row.
+
+    Raises
+    ------
+    RunError
+        There is no such file.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise RunError("No history.", path, "Give the folder of a run that has finished at least one epoch.") from None
+    return [
+        {name: int(value) if name in ("epoch", "step") else float(value) for name, value in row.items() if value}
+        for row in csv.DictReader(lines)
+    ]

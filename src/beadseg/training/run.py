@@ -1,0 +1,298 @@
+"""A training run is a folder. This module lays it out, freezes what it stands on, and fills it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from beadseg import files
+from beadseg.config import TrainConfig
+from beadseg.data.fingerprint import fingerprint
+from beadseg.data.objects import count_objects
+from beadseg.data.split import Split, make_split
+from beadseg.errors import InputError, RunError
+from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
+from beadseg.files import ensure_folder, write_atomically
+from beadseg.model.device import choose_device
+from beadseg.training.criteria import Criterion, criteria
+from beadseg.training.history import Row, read_history, write_rows
+from beadseg.training.plan import plan
+from beadseg.training.samples import load_images
+from beadseg.training.trainer import Trainer
+from beadseg.training.watch import Diagnosis, Watch, few_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from beadseg.data.dataset import Dataset, Sample
+
+SAMPLE_COLUMNS = ("sample", "fold", "field", "objects", "image", "image_sha256", "mask", "mask_sha256", "ignore_sha256")
+REFIT = "refit"
+"""Subfolder of a run in which the final model is trained on all samples."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder with at least one finished epoch.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        Where it lies.
+    """
+
+    folder: Path
+
+    @property
+    def config(self) -> TrainConfig:
+        """The complete configuration."""
+        return TrainConfig.from_file(self.folder / files.CONFIG)
+
+    @property
+    def history(self) -> list[Row]:
+        """One row per epoch; columns as in `beadseg.training.history.COLUMNS`."""
+        return read_history(self.folder / files.HISTORY)
+
+    @property
+    def criteria(self) -> list[Criterion]:
+        """The laboratory's success criteria with measured values."""
+        text = (self.folder / files.CRITERIA).read_text(encoding="utf-8")
+        return [Criterion.parse(item) for item in json.loads(text)["criteria"]]
+
+    @property
+    def best(self) -> Row:
+        """The history row of the best epoch."""
+        metric = f"val_{self.config.stop.metric}"
+        rows = [row for row in self.history if metric in row]
+        return max(rows, key=lambda row: (row[metric], -row["epoch"])) if rows else self.history[-1]
+
+
+def train(
+    dataset: Dataset,
+    config: TrainConfig,
+    out: Path | str,
+    *,
+    split: Split | None = None,
+    refit: bool = False,
+    device: str = "auto",
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+) -> Run:
+    """Train a network in the folder `out`, or continue there; the same call does both.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Annotated samples.
+    config : TrainConfig
+        Open (None) values are planned from the data's fingerprint.
+    out : path
+        The run folder: new, or one that the same call began.
+    split : Split, optional
+        Training and validation samples; made by ``config.split`` when not given.
+    refit : bool
+        Afterwards train the final model on all samples, for as many epochs as were useful.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` …
+    on_event, stop
+        Progress, and the flag that ends the work after the step in hand.
+
+    Returns
+    -------
+    Run
+        The finished run.
+
+    Raises
+    ------
+    RunError
+        The folder holds another run, or the data changed since it began.
+    ImageError
+        A sample cannot be read.
+    Cancelled
+        `stop` was set; whole epochs are kept.
+    """
+    folder = ensure_folder(Path(out))
+    where = choose_device(device)
+    found = fingerprint(dataset, on_event, stop)
+    config, reasons = plan(config, found)
+    objects = annotated_objects(dataset, on_event, stop)
+    if split is None:
+        split = make_split(config.split, dataset, objects, config.seed)
+    _freeze(folder, dataset, config, split, objects, on_event)
+    document = {"schema_version": 1, "fingerprint": found.model_dump(), "planned": [p.model_dump() for p in reasons]}
+    write_atomically(folder / files.PLAN, json.dumps(document, indent=2))
+    write_atomically(folder / files.ENVIRONMENT, json.dumps(environment(where), indent=2))
+    for planned in reasons:
+        on_event(log(f"Planned {planned.field} = {planned.value}: {planned.reason}."))
+    for note in split.notes:
+        on_event(log(note, "warning"))
+    on_event(log(f"{len(split.train)} training and {len(split.val)} validation samples; computing on {where}."))
+    description = {"fingerprint": found.model_dump()}
+    images = {
+        name: load_images([dataset[n] for n in names], config.image, on_event, stop)
+        for name, names in (("train", split.train), ("val", split.val))
+    }
+    trainer = Trainer(images["train"], images["val"], config, folder, description, where, on_event, stop)
+    trainer.run()
+    _judge(folder, trainer, on_event)
+    if refit:
+        _refit(trainer, folder, on_event, stop)
+    return Run(folder)
+
+
+def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | None) -> None:
+    """Train the final model on training and validation images together."""
+    config = first.config
+    if config.stop.patience is not None and first.best is not None:
+        config = config.replace(epochs=first.best["epoch"])
+    everything = [*first.sampler.images, *first.validation]
+    on_event(log(f"Refitting on all {len(everything)} images for {config.epochs} epochs."))
+    inner = ensure_folder(folder / REFIT)
+    Trainer(everything, [], config, inner, first.description, first.device, on_event, stop).run()
+    write_atomically(folder / files.FINAL, (inner / files.BEST).read_bytes())
+
+
+def annotated_objects(dataset: Dataset, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> dict[str, int]:
+    """Return the number of annotated objects of every sample, over all its planes."""
+    return {
+        sample.name: _objects(sample) for sample in track(dataset, "counting objects", len(dataset), on_event, stop)
+    }
+
+
+def _objects(sample: Sample) -> int:
+    targets = [target for _, _, target in sample.planes()]
+    return sum(
+        count_objects(t.foreground) if t.labels is None else np.unique(t.labels[t.labels > 0]).size for t in targets
+    )
+
+
+def _freeze(
+    folder: Path, dataset: Dataset, config: TrainConfig, split: Split, objects: dict[str, int], on_event: OnEvent
+) -> None:
+    """Write configuration, split and sample hashes into a new run; compare them in one that is being continued."""
+    rows = []
+    for fold, names in (("train", split.train), ("val", split.val), ("test", split.test)):
+        rows += [_sample_row(dataset[name], fold, objects[name]) for name in names]
+    config_path, samples_path = folder / files.CONFIG, folder / files.SAMPLES
+    if not config_path.exists():
+        if (folder / files.LAST).exists():
+            raise RunError("Holds checkpoints but no configuration.", folder, "Give a new --out folder.")
+        write_rows(samples_path, rows, SAMPLE_COLUMNS)
+        split.to_csv(folder / files.SPLIT)
+        write_atomically(config_path, config.to_yaml())
+        return
+    begun = TrainConfig.from_file(config_path)
+    if begun != config:
+        raise RunError(f"Was begun with another configuration ({_difference(begun, config)}).", folder,
+                       "Repeat the first command to continue it, or give a new --out folder.")  # fmt: skip
+    frozen = [name for name in SAMPLE_COLUMNS if name not in ("image", "mask")]
+    with samples_path.open(encoding="utf-8", newline="") as file:
+        before = [[row[name] for name in frozen] for row in csv.DictReader(file)]
+    if before != [[str(row[name]) for name in frozen] for row in rows]:
+        raise RunError("The samples, their split or their files changed since this run began.", folder,
+                       "Give a new --out folder to train on the data as it is now.")  # fmt: skip
+    on_event(log(f"Continuing the run in {folder}."))
+
+
+def _sample_row(sample: Sample, fold: str, objects: int) -> dict[str, Any]:
+    hashes = sample.sha256()
+    return {
+        "sample": sample.name,
+        "fold": fold,
+        "field": sample.field,
+        "objects": objects,
+        "image": sample.image_path,
+        "image_sha256": hashes["image"],
+        "mask": sample.mask_path,
+        "mask_sha256": hashes.get("mask", ""),
+        "ignore_sha256": hashes.get("ignore", ""),
+    }
+
+
+def _difference(one: TrainConfig, other: TrainConfig) -> str:
+    """Return the first fields that differ, with both values."""
+    a, b = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
+    names = [name for name in sorted(a | b) if a.get(name) != b.get(name)]
+    return ", ".join(f"{name}: {a.get(name)} there, {b.get(name)} now" for name in names[:3])
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _judge(folder: Path, trainer: Trainer, on_event: OnEvent) -> None:
+    """Write and report the success criteria and what the run noticed about itself."""
+    judged = criteria(trainer.rows, trainer.config.epochs, stopped_early=trainer.stopped_early)
+    first = few_steps(trainer.sampler.steps, trainer.config.epochs)
+    noticed: list[Diagnosis] = ([first] if first else []) + Watch(trainer.config.stop.metric).all(trainer.rows)
+    write_json(folder / files.CRITERIA, {"criteria": [item.model_dump() for item in judged]})
+    write_json(folder / files.DIAGNOSIS, {"diagnosis": [item.model_dump() for item in noticed]})
+    for item in judged:
+        value = "" if item.measured is None else f" {item.measured:.4f}"
+        on_event(
+            Event(
+                "criterion", f"{item.group}: {item.name}: {item.verdict}{value} ({item.note})", data=item.model_dump()
+            )
+        )
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a versioned JSON document, whole or not at all."""
+    write_atomically(path, json.dumps({"schema_version": 1, **content}, indent=2))
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return what a run was computed with: versions, machine, threads, command."""
+    from importlib.metadata import version
+
+    packages = ("beadseg", "torch", "monai", "numpy", "scikit-image", "scikit-learn")
+    return {
+        "schema_version": 1,
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in packages},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "threads": torch.get_num_threads(),
+        "host": platform.node(),
+        "job": os.environ.get("PBS_JOBID", ""),
+    }
+
+
+def training_summary(folder: Path, runs: Sequence[tuple[str, Run]]) -> Path:
+    """Write ``training_summary.csv`` with the laboratory's columns, one row per network; return its path."""
+    rows = []
+    for name, run in runs:
+        metric = f"val_{run.config.stop.metric}"
+        seconds = sum(row["train_seconds"] + row["validation_seconds"] for row in _times(run.folder))
+        best, last = run.best, run.history[-1]
+        if metric not in last:
+            raise InputError(
+                "The run has no validation score to summarise.", run.folder, "Train with validation samples."
+            )
+        rows.append({
+            "model": name,
+            "best_epoch": best["epoch"],
+            "best_val_jaccard": f"{best[metric]:.4f}",
+            "final_val_jaccard": f"{last[metric]:.4f}",
+            "train_time": f"{seconds / 3600:.2f}h",
+        })  # fmt: skip
+    path = folder / files.TRAINING_SUMMARY
+    write_rows(path, rows, ("model", "best_epoch", "best_val_jaccard", "final_val_jaccard", "train_time"))
+    return path
+
+
+def _times(folder: Path) -> list[Row]:
+    return read_history(folder / files.TIMES)

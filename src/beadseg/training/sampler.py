@@ -1,0 +1,138 @@
+"""Which patches a step sees. Depends on the seed, the epoch and the step only, so that a resumed run repeats itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beadseg.config.train import ImageEpochConfig, PatchEpochConfig
+from beadseg.model.augment import Augmenter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from beadseg.config import TrainConfig
+    from beadseg.training.samples import TrainingImage
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch of patches.
+
+    Attributes
+    ----------
+    image : (N, C, Y, X) float32
+    target : (N, 1, Y, X) float32
+        1 on beads.
+    counted : (N, 1, Y, X) float32
+        0 where the loss must not look.
+    """
+
+    image: Tensor
+    target: Tensor
+    counted: Tensor
+
+
+class Sampler:
+    """Draws the batches of a run.
+
+    Patch epochs draw a field of view, then one of its images, then a place: all fields weigh the same, however many
+    tiles each has. Image epochs take every image once, in random order.
+    """
+
+    def __init__(self, images: Sequence[TrainingImage], config: TrainConfig) -> None:
+        self.images = images
+        self.seed = config.seed
+        self.batch = config.batch or 8
+        self.epoch = config.epoch
+        self.augment = Augmenter(config.augment)
+        fields = sorted({image.field for image in images})
+        self._by_field = [[i for i, image in enumerate(images) if image.field == field] for field in fields]
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps per epoch."""
+        if isinstance(self.epoch, PatchEpochConfig):
+            return self.epoch.steps or 100
+        return math.ceil(len(self.images) / self.batch)
+
+    def draw(self, epoch: int, step: int) -> Batch:
+        """Return the batch of `step` (from 0) of `epoch` (from 1)."""
+        rng = np.random.default_rng([self.seed, epoch, step])
+        if isinstance(self.epoch, ImageEpochConfig):
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+            chosen = order[step * self.batch : (step + 1) * self.batch]
+            epoch_config = self.epoch
+            patches = [self._whole(self.images[i], epoch_config, rng) for i in chosen]
+        else:
+            patches = [self._patch(self.epoch, rng) for _ in range(self.batch)]
+        image, target, counted = (torch.stack(parts) for parts in zip(*patches, strict=True))
+        return Batch(image, target, counted)
+
+    def _patch(self, epoch: PatchEpochConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        members = self._by_field[rng.integers(len(self._by_field))]
+        image = self.images[members[rng.integers(len(members))]]
+        size = epoch.size or 128
+        centre = None
+        if rng.random() < epoch.on_bead and len(image.spots):
+            centre = divmod(int(image.spots[rng.integers(len(image.spots))]), image.foreground.shape[1])
+        return self._augmented(crop(image, size, rng, centre), rng)
+
+    def _whole(
+        self, image: TrainingImage, epoch: ImageEpochConfig, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        stack = resized(stacked(image), epoch.size) if epoch.fit == "resize" else crop(image, epoch.size, rng, None)
+        return self._augmented(stack, rng)
+
+    def _augmented(self, stack: NDArray[np.float32], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        seed = int(rng.integers(2**31))
+        image, target = self.augment(torch.from_numpy(stack[:-2]), torch.from_numpy(stack[-2:]), seed)
+        return image, target[:1], target[1:]
+
+
+def stacked(image: TrainingImage) -> NDArray[np.float32]:
+    """Return image channels, foreground and counted as one (C + 2, Y, X) float32 array."""
+    return np.concatenate([image.image, image.foreground[None], image.counted[None]]).astype(np.float32, copy=False)
+
+
+def crop(
+    image: TrainingImage, size: int, rng: np.random.Generator, centre: tuple[int, int] | None
+) -> NDArray[np.float32]:
+    """Return a random `size` x `size` crop as `stacked`, around `centre` within a quarter of its side when given.
+
+    An image smaller than the crop is padded: mirrored pixels, marked as not counted.
+    """
+    tops = []
+    for axis, length in enumerate(image.foreground.shape):
+        room = max(0, length - size)
+        if centre is None:
+            tops.append(int(rng.integers(room + 1)))
+        else:
+            jitter = int(rng.integers(-(size // 4), size // 4 + 1))
+            tops.append(min(max(centre[axis] - size // 2 + jitter, 0), room))
+    window = (slice(tops[0], tops[0] + size), slice(tops[1], tops[1] + size))
+    parts = [image.image[(slice(None), *window)], image.foreground[window][None], image.counted[window][None]]
+    patch = np.concatenate(parts).astype(np.float32, copy=False)
+    missing = [(0, size - length) for length in patch.shape[1:]]
+    if not any(after for _, after in missing):
+        return patch
+    padded = np.pad(patch, [(0, 0), *missing], mode="symmetric")
+    padded[-1, patch.shape[1] :] = 0
+    padded[-1, :, patch.shape[2] :] = 0
+    return padded
+
+
+def resized(stack: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Return a (C + 2, Y, X) stack resized to `size` x `size`: image channels area-averaged, masks nearest."""
+    tensor = torch.from_numpy(stack)[None]
+    image = torch.nn.functional.interpolate(tensor[:, :-2], (size, size), mode="bilinear", antialias=True)
+    masks = torch.nn.functional.interpolate(tensor[:, -2:], (size, size), mode="nearest")
+    result: NDArray[np.float32] = torch.cat([image, masks], dim=1)[0].numpy()
+    return result

@@ -1,0 +1,348 @@
+"""The training loop: one visible loop whose every random choice depends on seed, epoch and step only.
+
+Because nothing depends on what was drawn before, a run continued from its last checkpoint repeats exactly what an
+undisturbed run would have done (on a CPU with the same number of threads: bit for bit).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from beadseg import files
+from beadseg.errors import Cancelled, MachineError, RunError
+from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
+from beadseg.model.checkpoint import (
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+    with_prefix,
+    without_prefix,
+)
+from beadseg.model.device import arithmetic, choose_precision
+from beadseg.model.losses import build_loss
+from beadseg.model.networks import Network, build_network
+from beadseg.training.history import COLUMNS, SCORES, Row, write_rows
+from beadseg.training.sampler import Batch, Sampler
+from beadseg.training.scores import score, spread
+from beadseg.training.watch import Diagnosis, Watch, few_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from beadseg.config import TrainConfig
+    from beadseg.training.samples import TrainingImage
+
+TIME_COLUMNS = ("epoch", "train_seconds", "validation_seconds")
+
+
+class Trainer:
+    """Trains one network on images in memory, in a run folder.
+
+    Parameters
+    ----------
+    training, validation : sequence of TrainingImage
+        Without validation images the last weights count as the best.
+    config : TrainConfig
+        Complete: nothing left to plan.
+    folder : pathlib.Path
+        Where checkpoints and history go; what is there is continued.
+    description : dict
+        JSON-serialisable; stored in the model file for whoever predicts with it.
+    device : torch.device
+        Where to compute.
+    """
+
+    def __init__(
+        self,
+        training: Sequence[TrainingImage],
+        validation: Sequence[TrainingImage],
+        config: TrainConfig,
+        folder: Path,
+        description: dict[str, Any],
+        device: torch.device,
+        on_event: OnEvent = ignore,
+        stop: StopFlag | None = None,
+    ) -> None:
+        self.config, self.folder, self.description = config, folder, description
+        self.device, self.on_event, self.stop = device, on_event, stop or StopFlag()
+        self.sampler = Sampler(training, config)
+        self.validation = list(validation)
+        scored = len(self.validation) if config.train_scores is None else config.train_scores
+        self.scored_training = spread(training, scored) if scored else []
+        self.precision = choose_precision(config.precision, device)
+        self.loss = build_loss(config.loss)
+        self.watch = Watch(config.stop.metric)
+        torch.manual_seed(config.seed)
+        network = build_network(config.network, training[0].image.shape[0])
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average: Network = copy.deepcopy(self.network) if config.ema else self.network
+        self.optimizer = _optimizer(self.network, config)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        self.accumulate = config.accumulate
+        self.epoch = 0
+        self.rows: list[Row] = []
+        self.times: list[Row] = []
+        self.best: Row | None = None
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.sampler.steps * self.config.epochs
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the score has not improved for `patience` epochs."""
+        patience = self.config.stop.patience
+        return bool(patience and self.best and self.epoch - self.best["epoch"] >= patience)
+
+    def run(self) -> None:
+        """Train to the end; continue where the folder's last checkpoint stands.
+
+        Raises
+        ------
+        Cancelled
+            The stop flag was set; whole epochs are kept.
+        RunError
+            The loss is no number any more; the checkpoints from before are kept.
+        """
+        self._resume()
+        if not self.epoch and (found := few_steps(self.sampler.steps, self.config.epochs)):
+            self._warn(found)
+        while self.epoch < self.config.epochs and not self.stopped_early:
+            started = time.perf_counter()
+            loss = self._train_epoch(self.epoch + 1)
+            trained = time.perf_counter()
+            self.epoch += 1
+            row = {
+                "epoch": self.epoch,
+                "step": self.epoch * self.sampler.steps,
+                "lr": self._lr(self.epoch * self.sampler.steps - 1),
+            }
+            self.rows.append({**row, "train_loss": loss, **self._scores()})
+            seconds = {
+                "train_seconds": round(trained - started, 3),
+                "validation_seconds": round(time.perf_counter() - trained, 3),
+            }
+            self.times.append({"epoch": self.epoch, **seconds})
+            self._finish_epoch()
+        if self.stopped_early and self.best is not None:
+            self.on_event(log(f"Stopped early: no better score for {self.config.stop.patience} epochs."))
+
+    def _train_epoch(self, epoch: int) -> float:
+        """Return the mean loss of the epoch's batches."""
+        losses = []
+        for step, batch in enumerate(self._batches(epoch)):
+            if self.stop:
+                done = f"epoch {epoch}, step {step + 1} of {self.sampler.steps}"
+                raise Cancelled(
+                    f"Stopped in {done}; whole epochs are kept.", self.folder, "Run the same command to go on."
+                )
+            at = (epoch - 1) * self.sampler.steps + step
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._lr(at)
+            torch.manual_seed(_mix(self.config.seed, epoch, step))
+            losses.append(self._step(batch))
+            self._move_average(at)
+            self.on_event(progress(f"epoch {epoch}/{self.config.epochs}", step + 1, self.sampler.steps))
+        return float(np.mean(losses))
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield the epoch's batches, each drawn in a thread while the one before is computed."""
+        with ThreadPoolExecutor(1, thread_name_prefix="beadseg-batches") as pool:
+            following = pool.submit(self.sampler.draw, epoch, 0)
+            for step in range(self.sampler.steps):
+                batch = following.result()
+                if step + 1 < self.sampler.steps:
+                    following = pool.submit(self.sampler.draw, epoch, step + 1)
+                yield batch
+
+    def _step(self, batch: Batch) -> float:
+        """Update the weights with one batch; halve the parts it is computed in when memory runs out."""
+        self.network.train()
+        while True:
+            try:
+                loss = self._backward(batch)
+                break
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                self._use_smaller_parts(error, len(batch.image))
+        if self.config.optimizer.clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss
+
+    def _backward(self, batch: Batch) -> float:
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        parts = min(self.accumulate, len(batch.image))
+        for image, target, counted in zip(
+            *(t.chunk(parts) for t in (batch.image, batch.target, batch.counted)), strict=True
+        ):
+            share = len(image) / len(batch.image)
+            with arithmetic(self.precision, self.device):
+                logits = self.network(image.to(self.device, memory_format=torch.channels_last))
+            loss = self.loss(logits.float(), target.to(self.device), counted.to(self.device)) * share
+            self.scaler.scale(loss).backward()
+            total += float(loss.detach())
+        return total
+
+    def _use_smaller_parts(self, error: Exception, batch: int) -> None:
+        """Double the accumulation after running out of memory; raise again what is something else."""
+        if not is_out_of_memory(error):
+            raise error
+        if self.accumulate >= batch:
+            raise MachineError("Out of memory with one patch at a time.", str(self.device),
+                               "Use a smaller patch (epoch.size) or network (network.width).") from None  # fmt: skip
+        self.accumulate = min(batch, self.accumulate * 2)
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        part = math.ceil(batch / self.accumulate)
+        self.on_event(log(f"Out of memory: batches of {batch} are now computed in parts of {part}.", "warning"))
+
+    def _lr(self, step: int) -> float:
+        """Return the learning rate of a step (from 0)."""
+        schedule, peak = self.config.schedule, self.config.optimizer.lr
+        warmup = int(schedule.warmup * self.total_steps)
+        if step < warmup:
+            return peak * (step + 1) / warmup
+        if schedule.decay == "constant":
+            return peak
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, self.total_steps - warmup)))
+
+    @torch.no_grad()
+    def _move_average(self, step: int) -> None:
+        """Move the averaged weights towards the present ones; faster at the start of a run."""
+        if self.average is self.network:
+            return
+        keep = min(self.config.ema, (step + 1) / (step + 10))
+        for mean, now in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(now, 1 - keep)
+            else:
+                mean.copy_(now)
+
+    def _scores(self) -> Row:
+        """Score the averaged weights on whole validation and training images."""
+        self.average.eval()
+        scores: Row = {}
+        for name, images in (("val", self.validation), ("train", self.scored_training)):
+            if images:
+                found = score(self.average, images, self.loss, self.config.predict, self.precision, self.stop)
+                scores.update({f"{name}_{key}": found[key] for key in SCORES})
+                if name == "val":
+                    scores["val_loss"] = found["loss"]
+        return scores
+
+    def _finish_epoch(self) -> None:
+        """Save, record and report the epoch that just ended."""
+        row = self.rows[-1]
+        if not math.isfinite(row["train_loss"]):
+            found = self.watch.new(self.rows)[0]
+            raise RunError(found.message, self.folder, f"{found.cause} {found.remedy} Earlier checkpoints are kept.")
+        key = f"val_{self.config.stop.metric}"
+        if self.best is None or key not in row or row[key] > self.best[key]:
+            self.best = row
+            self._save_model(self.folder / files.BEST)
+        self._save_last()
+        self._write_history()
+        self.on_event(Event("epoch", describe(row, self.config.epochs, key, self.best is row), data=dict(row)))
+        for found in self.watch.new(self.rows):
+            self._warn(found)
+
+    def _warn(self, found: Diagnosis) -> None:
+        self.on_event(Event("diagnosis", str(found), "warning", found.model_dump()))
+
+    def _save_model(self, path: Path) -> None:
+        """Write the averaged weights with all that prediction needs."""
+        meta = {"kind": "model", "epoch": self.epoch, "scores": self.rows[-1], "in_channels": self._in_channels}
+        save_checkpoint(path, self.average.state_dict(), {**meta, "config": self._config, **self.description})
+
+    def _save_last(self) -> None:
+        tensors = with_prefix("network", self.network.state_dict())
+        tensors |= with_prefix("average", self.average.state_dict())
+        tensors |= with_prefix("optimizer", optimizer_tensors(self.optimizer))
+        meta = {
+            "kind": "training",
+            "epoch": self.epoch,
+            "rows": self.rows,
+            "times": self.times,
+            "best_epoch": self.best["epoch"] if self.best else 0,
+            "accumulate": self.accumulate,
+            "scaler": self.scaler.state_dict(),
+            "config": self._config,
+        }
+        save_checkpoint(self.folder / files.LAST, tensors, meta)
+
+    def _resume(self) -> None:
+        """Take up the folder's last checkpoint, if there is one."""
+        files.remove_unfinished(self.folder)
+        path = self.folder / files.LAST
+        if not path.exists():
+            return
+        tensors, meta = load_checkpoint(path)
+        if meta["config"] != self._config:
+            raise RunError("This run was begun with another configuration.", self.folder, "Give a new --out folder.")
+        self.network.load_state_dict(without_prefix("network", tensors))
+        self.average.load_state_dict(without_prefix("average", tensors))
+        restore_optimizer(self.optimizer, without_prefix("optimizer", tensors))
+        if meta["scaler"]:
+            self.scaler.load_state_dict(meta["scaler"])
+        self.epoch, self.rows, self.times = meta["epoch"], meta["rows"], meta["times"]
+        self.accumulate = meta["accumulate"]
+        self.best = next((row for row in self.rows if row["epoch"] == meta["best_epoch"]), None)
+        self._write_history()
+        self.on_event(log(f"Continuing after epoch {self.epoch} of {self.config.epochs}."))
+
+    def _write_history(self) -> None:
+        write_rows(self.folder / files.HISTORY, self.rows, COLUMNS)
+        write_rows(self.folder / files.TIMES, self.times, TIME_COLUMNS)
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self.config.model_dump_json())
+        return values
+
+    @property
+    def _in_channels(self) -> int:
+        return int(self.sampler.images[0].image.shape[0])
+
+
+def describe(row: Row, epochs: int, key: str, best: bool) -> str:
+    """Return an epoch's row as one line for a person."""
+    line = f"Epoch {row['epoch']:3d}/{epochs}  loss {row['train_loss']:.4f}"
+    if key in row:
+        line += f"  validation loss {row['val_loss']:.4f}  {key.removeprefix('val_').replace('_', ' ')} {row[key]:.4f}"
+        train = row.get(key.replace("val_", "train_"))
+        line += f" (training {train:.4f})" if train is not None else ""
+        line += "  best so far" if best else ""
+    return line
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception of torch means that memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+
+
+def _optimizer(network: Network, config: TrainConfig) -> torch.optim.Optimizer:
+    kind = torch.optim.AdamW if config.optimizer.name == "adamw" else torch.optim.Adam
+    return kind(network.parameters(), lr=config.optimizer.lr, weight_decay=config.optimizer.weight_decay)
+
+
+def _mix(*numbers: int) -> int:
+    """Return one 63-bit seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

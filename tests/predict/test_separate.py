@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from beadseg.config import ObjectConfig
+from beadseg.errors import ConfigError
+from beadseg.predict.separate import separate, smallest_area
+
+CONFIG = ObjectConfig(diameter=7.0)
+
+
+def discs(*centres: tuple[float, float], size: int = 64, radius: float = 3.5) -> np.ndarray:
+    y, x = np.mgrid[:size, :size]
+    inside = np.zeros((size, size), bool)
+    for cy, cx in centres:
+        inside |= (y - cy) ** 2 + (x - cx) ** 2 <= radius**2
+    return inside.astype(np.float32)
+
+
+def test_single_beads_are_one_object_each():
+    assert separate(discs((10, 10), (30, 40), (50, 20)), CONFIG).max() == 3
+
+
+@pytest.mark.parametrize("gap", [5.5, 6.0, 7.0])
+def test_touching_beads_are_cut_apart_near_the_middle(gap: float):
+    labels = separate(discs((30, 30), (30, 30 + gap)), CONFIG)
+    assert labels.max() == 2
+    assert labels[30, 30] != labels[30, round(30 + gap)] != 0
+    areas = np.bincount(labels.ravel())[1:]
+    assert abs(areas[0] - areas[1]) <= 8
+
+
+def test_a_row_of_five_touching_beads():
+    assert separate(discs(*[(30, 8 + 6 * i) for i in range(5)]), CONFIG).max() == 5
+
+
+def test_without_separation_touching_beads_stay_one_object():
+    assert separate(discs((30, 30), (30, 36)), CONFIG.replace(separate=False)).max() == 1
+
+
+def test_every_foreground_pixel_of_a_kept_object_has_a_label():
+    probability = discs((30, 30), (30, 36), (12, 12))
+    assert ((separate(probability, CONFIG) > 0) == (probability >= 0.5)).all()
+
+
+def test_specks_below_the_smallest_area_are_dropped():
+    probability = discs((30, 30))
+    probability[5, 5] = 1.0
+    assert separate(probability, CONFIG).max() == 1
+    assert smallest_area(CONFIG) == 10
+
+
+def test_diagonal_neighbours_are_one_object():
+    probability = np.zeros((20, 20), np.float32)
+    probability[5:9, 5:9] = probability[9:13, 9:13] = 1
+    assert separate(probability, CONFIG.replace(separate=False)).max() == 1
+
+
+def test_nothing_and_everything():
+    assert separate(np.zeros((40, 40), np.float32), CONFIG).max() == 0
+    labels = separate(np.ones((40, 40), np.float32), CONFIG)
+    assert labels.dtype == np.uint32
+    assert (labels > 0).all()
+
+
+def test_an_unknown_diameter_is_refused():
+    with pytest.raises(ConfigError, match="diameter"):
+        separate(discs((30, 30)), ObjectConfig())

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from beadseg import files
+from beadseg.config import TrainConfig
+from beadseg.data.dataset import Dataset
+from beadseg.errors import Cancelled, RunError
+from beadseg.events import Event, StopFlag
+from beadseg.model.checkpoint import load_checkpoint
+from beadseg.predict import Segmenter
+from beadseg.training import Run, train
+
+CHECKPOINTS = (files.LAST, files.BEST)
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Compare history and weights of two run folders bit for bit."""
+    assert (one / files.HISTORY).read_bytes() == (other / files.HISTORY).read_bytes()
+    for name in CHECKPOINTS:
+        expected, _ = load_checkpoint(one / name)
+        found, _ = load_checkpoint(other / name)
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+@pytest.fixture(scope="module")
+def finished(dataset: Dataset, tiny: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(dataset, tiny, tmp_path_factory.mktemp("run") / "undisturbed")
+
+
+def test_a_run_folder_holds_all_that_later_steps_need(finished: Run, dataset: Dataset):
+    names = {path.name for path in finished.folder.iterdir()}
+    wanted = {files.CONFIG, files.PLAN, files.SPLIT, files.SAMPLES, files.ENVIRONMENT, files.HISTORY, files.TIMES,
+              files.LAST, files.BEST, files.CRITERIA, files.DIAGNOSIS}  # fmt: skip
+    assert wanted <= names
+    assert [row["epoch"] for row in finished.history] == [1, 2, 3]
+    with (finished.folder / files.SAMPLES).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["sample"] for row in rows} == set(dataset.names)
+    assert all(len(row["image_sha256"]) == 64 and int(row["objects"]) > 0 for row in rows)
+    planned = json.loads((finished.folder / files.PLAN).read_text())
+    assert {item["field"] for item in planned["planned"]} >= {"network.first_stride", "predict.objects.diameter"}
+
+
+def test_the_same_call_repeats_itself_bit_for_bit(finished: Run, dataset: Dataset, tiny: TrainConfig, tmp_path: Path):
+    assert_same_run(finished.folder, train(dataset, tiny, tmp_path / "again").folder)
+
+
+def test_a_run_stopped_in_mid_epoch_continues_bit_for_bit(
+    finished: Run, dataset: Dataset, tiny: TrainConfig, tmp_path: Path
+):
+    stop = StopFlag()
+
+    def stop_in_second_epoch(event: Event) -> None:
+        if event.kind == "progress" and event.data["task"] == "epoch 2/3" and event.data["done"] == 2:
+            stop.set()
+
+    with pytest.raises(Cancelled, match="epoch 2, step 3 of 4"):
+        train(dataset, tiny, tmp_path / "run", on_event=stop_in_second_epoch, stop=stop)
+    assert len(Run(tmp_path / "run").history) == 1
+    assert_same_run(finished.folder, train(dataset, tiny, tmp_path / "run").folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_killed_run_continues_bit_for_bit(finished: Run, folder: Path, tiny: TrainConfig, tmp_path: Path):
+    config = tmp_path / "config.yaml"
+    config.write_text(tiny.to_yaml())
+    out = tmp_path / "run"
+    threads = str(torch.get_num_threads())
+    command = [sys.executable, "-m", "beadseg", "train", str(folder), "--out", str(out), "--config", str(config),
+               "--threads", threads, "--device", "cpu"]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (out / files.LAST).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (out / files.LAST).exists()
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    assert_same_run(finished.folder, out)
+
+
+def test_a_finished_run_is_left_as_it_is(dataset: Dataset, tiny: TrainConfig, tmp_path: Path):
+    run = train(dataset, tiny.replace(epochs=1), tmp_path / "run")
+    before = (run.folder / files.LAST).read_bytes()
+    train(dataset, tiny.replace(epochs=1), tmp_path / "run")
+    assert (run.folder / files.LAST).read_bytes() == before
+
+
+def test_another_configuration_in_the_same_folder_is_refused(finished: Run, dataset: Dataset, tiny: TrainConfig):
+    with pytest.raises(RunError, match=r"optimizer.lr: 0.01 there, 0.5 now"):
+        train(dataset, tiny.with_overrides(["optimizer.lr=0.5"]), finished.folder)
+
+
+def test_changed_data_in_the_same_folder_is_refused(finished: Run, dataset: Dataset, tiny: TrainConfig):
+    smaller = dataset.subset(dataset.names[:-1])
+    with pytest.raises(RunError, match=r"split or their files changed|another configuration"):
+        train(smaller, tiny, finished.folder)
+
+
+def test_refit_trains_on_everything_and_prediction_takes_it(dataset: Dataset, tiny: TrainConfig, tmp_path: Path):
+    run = train(dataset, tiny.replace(epochs=1), tmp_path / "run", refit=True)
+    final, meta = load_checkpoint(run.folder / files.FINAL)
+    best, _ = load_checkpoint(run.folder / files.BEST)
+    assert meta["kind"] == "model"
+    assert any(not torch.equal(final[key], best[key]) for key in final)
+    loaded = Segmenter.load(run.folder).network.state_dict()
+    assert all(torch.equal(loaded[key], final[key]) for key in final)
+
+
+def test_running_out_of_memory_makes_the_parts_smaller(
+    dataset: Dataset, tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from beadseg.model.networks import Network
+
+    original = Network.forward
+    events: list[Event] = []
+
+    def limited(self: Network, x: torch.Tensor) -> torch.Tensor:
+        if self.training and len(x) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return original(self, x)
+
+    monkeypatch.setattr(Network, "forward", limited)
+    run = train(dataset, tiny.replace(epochs=1), tmp_path / "run", on_event=events.append)
+    assert load_checkpoint(run.folder / files.LAST)[1]["accumulate"] == 4
+    said = [event.message for event in events if "Out of memory" in event.message]
+    assert [text[-11:] for text in said] == ["parts of 2.", "parts of 1."]
+
+
+def test_early_stopping_ends_a_run_that_does_not_improve(dataset: Dataset, tiny: TrainConfig, tmp_path: Path):
+    settings = tiny.with_overrides(["stop.patience=2", "epochs=30", "epoch.steps=1", "optimizer.lr=1e-9", "ema=0"])
+    run = train(dataset, settings, tmp_path / "run")
+    assert len(run.history) < 30
+    assert len(run.history) == run.best["epoch"] + 2
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoints(
+    dataset: Dataset, tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from beadseg.training.trainer import Trainer
+
+    original = Trainer._backward
+
+    def broken(self: Trainer, batch: object) -> float:
+        return float("nan") if self.epoch == 1 else original(self, batch)
+
+    monkeypatch.setattr(Trainer, "_backward", broken)
+    with pytest.raises(RunError, match="training loss is nan"):
+        train(dataset, tiny, tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run" / files.LAST)[1]["epoch"] == 1
+
+
+@pytest.mark.parametrize("network", ["attention-unet", "attention-resunet"])
+def test_the_other_networks_train_too(network: str, dataset: Dataset, tmp_path: Path):
+    settings = TrainConfig.preset("dense", network).with_overrides(
+        ["epochs=1", "epoch.steps=2", "epoch.size=64", "batch=2", "network.width=8", "network.depth=3"]
+    )
+    run = train(dataset, settings, tmp_path / "run")
+    assert len(run.history) == 1
+    assert Segmenter.load(run.folder).config.network.kind == network
+
+
+@pytest.mark.parametrize("preset", ["microbeads", "mitochondria"])
+def test_the_laboratorys_presets_run(preset: str, dataset: Dataset, tmp_path: Path):
+    settings = TrainConfig.preset(preset).with_overrides(["epochs=1", "epoch.size=64", "network.width=8"])
+    events: list[Event] = []
+    run = train(dataset, settings, tmp_path / "run", on_event=events.append)
+    assert len(run.history) == 1
+    assert any(event.kind == "diagnosis" and event.data["code"] == "few-steps" for event in events)
