@@ -147,7 +147,9 @@ def ensure_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise MachineError("A file is in the way of this folder.", path, "Choose another name or move the file.") from None
+        raise MachineError(
+            "A file is in the way of this folder.", path, "Choose another name or move the file."
+        ) from None
     except OSError as error:
         raise machine_error(error, path) from error
     return path

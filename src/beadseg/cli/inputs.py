@@ -23,7 +23,7 @@ def open_dataset(
 ) -> Dataset:
     """Open a dataset folder and report what could not be paired."""
     from beadseg.data.dataset import Dataset
-    from beadseg.data.fields import CsvFields, FieldRule, PatternFields
+    from beadseg.data.fields import FieldRule, PatternFields, CsvFields
     from beadseg.events import Event, log
 
     fields: FieldRule = PatternFields() if field_pattern is None else PatternFields(pattern=field_pattern)
@@ -64,7 +64,7 @@ def use_threads(threads: int | None) -> int:
     """Give torch the CPU threads asked for, or those that the machine grants to this process; return how many."""
     import torch
 
-    from beadseg.cli.doctor import granted_cores
+    from beadseg.cli.machine import granted_cores
 
     count = granted_cores() if threads is None else threads
     torch.set_num_threads(count)

@@ -27,14 +27,18 @@ Exclude = Annotated[
 
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Set a field of the configuration, e.g. optimizer.lr=3e-4. Repeatable."),
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="Set a field of the configuration, e.g. optimizer.lr=3e-4. Repeatable."
+    ),
 ]
 """Changes of the configuration, for `Config.with_overrides`."""
 
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 """Seed; None keeps the configuration's."""
 
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; all that are granted when not given.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads; all that are granted when not given.")
+]
 """CPU threads; None takes what the machine grants."""
 
 DatasetFolder = Annotated[

@@ -63,7 +63,7 @@ def train(
     from beadseg.cli.inputs import open_dataset, train_config, use_threads
     from beadseg.config import NETWORK_KINDS
     from beadseg.events import Event
-    from beadseg.report.curves import save_curves
+    from beadseg.report.curves import draw_curves
     from beadseg.training.run import Run, training_summary
     from beadseg.training.run import train as train_run
 
@@ -78,7 +78,7 @@ def train(
             settings = train_config(preset, name, config, set_, seed, epochs, split_file)
             folder = out / name if model == "all" else out
             run = train_run(data, settings, folder, refit=refit, device=device, on_event=on_event, stop=STOP)
-            save_curves(run.history, run.folder / files.CURVES)
+            draw_curves(run.history, run.folder / files.CURVES)
             runs.append((name, run))
             best = run.best
             metric = f"val_{settings.stop.metric}"

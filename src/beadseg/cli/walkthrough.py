@@ -9,10 +9,11 @@ from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 from beadseg.events import Event, OnEvent, StopFlag, log
-from beadseg.measure.evaluate import evaluate, write_evaluation
+from beadseg.measure.evaluation import evaluate
 from beadseg.predict.batch import find_images, predict_folder
 from beadseg.predict.segmenter import Segmenter
-from beadseg.report.curves import save_curves
+from beadseg.report.curves import draw_curves
+from beadseg.report.evaluation import draw_evaluation
 from beadseg.training.run import train
 
 KNOWN = SeriesConfig(scene=SceneConfig(height=384, width=384, beads=250), tiles=24, dilutions=(80, 160, 640), fields=2)
@@ -32,7 +33,7 @@ def run_demo(out: Path, on_event: OnEvent, stop: StopFlag) -> None:
     on_event(log("Training a small UNet."))
     config = TrainConfig.preset("dense").with_overrides(OVERRIDES)
     run = train(Dataset.open(out / "known"), config, out / "run", on_event=on_event, stop=stop)
-    save_curves(run.history, run.folder / files.CURVES)
+    draw_curves(run.history, run.folder / files.CURVES)
     on_event(log("Predicting and counting images of fields that the network has never seen."))
     segmenter = Segmenter.load(run.folder)
     images = find_images([out / "new" / files.IMAGES])
@@ -40,7 +41,8 @@ def run_demo(out: Path, on_event: OnEvent, stop: StopFlag) -> None:
         segmenter, images, out / "predictions", source=str(run.folder), on_event=on_event, stop=stop
     )
     scores = evaluate(out / "predictions", Dataset.open(out / "new"), on_event=on_event, stop=stop)
-    write_evaluation(scores, out / "evaluation")
+    scores.write(out / "evaluation")
+    draw_evaluation(scores, out / "evaluation" / files.REPORT)
     overall = scores.overall
     for what, where in (
         ("the trained model", run.folder),
@@ -50,7 +52,7 @@ def run_demo(out: Path, on_event: OnEvent, stop: StopFlag) -> None:
     ):
         on_event(Event("result", f"{what}: {where}", data={"path": str(where)}))
     text = (
-        f"{int(result.counts['beads'].sum())} beads counted, {overall['true_count']} are there; detection F1 "
-        f"{overall['f1']:.3f}, Jaccard {overall['jaccard_images']:.3f}."
+        f"{int(result.counts['beads'].sum())} beads counted, {overall.true_count} are there; detection F1 "
+        f"{overall.f1:.3f}, Jaccard {overall.jaccard_images:.3f}."
     )
-    on_event(Event("result", text, data={"overall": overall}))
+    on_event(Event("result", text, data={"overall": overall.model_dump()}))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from beadseg.data.fields import FieldRule, PatternFields, fields_of, listed
 from beadseg.data.image_io import Image, Mask, plane_names, read_image, read_labels, read_mask
 from beadseg.data.raw import IMAGE_SUFFIXES
 from beadseg.errors import ImageError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
 _ANNOTATION_SUFFIX = re.compile(r"_(?:masks?|labels?|ignore)$", re.IGNORECASE)
@@ -99,15 +102,18 @@ class Sample:
             raise ImageError(f"Is a stack of {len(planes)} planes.", self.image_path, "Read it plane by plane.")
         return planes[0][2]
 
-    def planes(self) -> Iterator[tuple[str, np.ndarray, Target]]:
-        """Yield name, (C, Y, X) image and `Target` of every plane: ``""`` for a single image, ``"t003"``, ``"t003_z001"``.
+    def planes(self, image: Image | None = None) -> Iterator[tuple[str, np.ndarray, Target]]:
+        """Yield name, (C, Y, X) pixels and `Target` of every plane.
+
+        The name is ``""`` for a single image, else ``"t003"``, ``"z001"`` or ``"t003_z001"``. Give `image` where it
+        has been read already.
 
         Raises
         ------
         ImageError
             A file cannot be read, or the annotation has not exactly the image's planes and size.
         """
-        image, mask = self.read_image(), self.read_mask()
+        image, mask = image or self.read_image(), self.read_mask()
         path = self.image_path if self.mask_path is None else self.mask_path
         _check_same(image, mask, path)
         ignored: list[np.ndarray] | list[None] = [None] * len(plane_names(image.axes, image.stack_shape))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import pandas as pd
 from pydantic import AfterValidator, Field
 
 from beadseg.config.base import Config
 from beadseg.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TILE_PATTERN = (
     r"^(?P<field>.+?)_(?:grid|tiles?|patch|crop|r\d+_?c\d+|row\d+_?col\d+|x\d+_?y\d+|y\d+_?x\d+)(?=[_\-.\d]|$)"
@@ -37,10 +39,10 @@ class PatternFields(Config):
     """Regular expression searched in the name, upper or lower case; its group ``field``, or its first group, counts."""
 
 
-class TableFields(Config):
+class CsvFields(Config):
     """The field of view stands in a CSV."""
 
-    kind: Literal["table"] = "table"
+    kind: Literal["csv"] = "csv"
     path: Path
     """CSV with the columns ``sample`` and ``field``."""
 
@@ -51,11 +53,11 @@ class OwnFields(Config):
     kind: Literal["own"] = "own"
 
 
-FieldRule = Annotated[PatternFields | TableFields | OwnFields, Field(discriminator="kind")]
+FieldRule = Annotated[PatternFields | CsvFields | OwnFields, Field(discriminator="kind")]
 """How fields of view are told; the default is `PatternFields()`."""
 
 
-def fields_of(names: Iterable[str], rule: PatternFields | TableFields | OwnFields) -> dict[str, str]:
+def fields_of(names: Iterable[str], rule: PatternFields | CsvFields | OwnFields) -> dict[str, str]:
     """Return the field of view of every sample name.
 
     Raises
@@ -63,7 +65,7 @@ def fields_of(names: Iterable[str], rule: PatternFields | TableFields | OwnField
     InputError
         The CSV is missing, has not the two columns, names a sample twice, or lacks one of `names`.
     """
-    if isinstance(rule, TableFields):
+    if isinstance(rule, CsvFields):
         return _from_table(list(names), rule.path)
     if isinstance(rule, OwnFields):
         return {name: name for name in names}
@@ -113,7 +115,7 @@ def read_table(path: Path, columns: tuple[str, str]) -> pd.DataFrame:
     twice = table[first][table[first].duplicated()].unique().tolist()
     if twice:
         raise InputError(f"Names {listed(twice)} more than once.", path, "Keep one row for every sample.")
-    return table
+    return pd.DataFrame(table)
 
 
 def listed(names: list[str], most: int = 5) -> str:

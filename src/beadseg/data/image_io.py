@@ -6,9 +6,8 @@ images become 0 and 255. Transparency: alpha that is the same everywhere is drop
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +16,10 @@ from beadseg.data.raster import read_raster
 from beadseg.data.raw import Raw, check_file
 from beadseg.data.tiff import is_tiff, read_tiff
 from beadseg.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["Image", "Mask", "plane_names", "read_image", "read_labels", "read_mask"]
 

@@ -7,15 +7,17 @@ values, many regions per value: classes, or ids that wrapped around at 255) is r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from skimage.measure import label
 
+from beadseg.data.objects import equal_regions
 from beadseg.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 MaskKind = Literal["binary", "soft", "labels"]
 
@@ -90,7 +92,7 @@ def interpret_labels(values: np.ndarray, axes: str, path: Path) -> Mask:
     present = np.unique(values)
     ids = present[present > 0]
     if len(ids) == 1:
-        pieces = int(label(values > 0, connectivity=values.ndim, return_num=True)[1])
+        pieces = int(equal_regions(values > 0, connectivity=values.ndim).max())
         if pieces > MOST_PIECES:
             text = f"Its only id, {ids[0]}, has {pieces} separate pieces: this is a binary mask, not labels."
             raise ImageError(text, path, "Move it to the masks folder, or give every bead a number of its own.")
@@ -102,15 +104,12 @@ def interpret_labels(values: np.ndarray, axes: str, path: Path) -> Mask:
 
 def _regions_between(values: np.ndarray, highest: float) -> tuple[int, float]:
     """Count the regions of equal value between background and the highest value, and give their median area, px."""
-    between = np.where((values > 0) & (values < highest), values, 0)
-    # As consecutive integers: `label` compares integers, and int64 ids or floats may not fit its own type.
-    numbered = np.unique(between, return_inverse=True)[1].reshape(values.shape).astype(np.int32)
-    regions, count = label(
-        numbered, connectivity=1, background=int(numbered.min()) if (between == 0).any() else -1, return_num=True
-    )
-    if not count:
-        return 0, 0.0
-    return int(count), float(np.median(np.bincount(regions.ravel())[1:]))
+    between = (values > 0) & (values < highest)
+    # As consecutive integers: int64 ids and floats may not fit the type that regions are found in.
+    numbered = np.zeros(values.shape, np.int32)
+    numbered[between] = np.unique(values[between], return_inverse=True)[1] + 1
+    areas = np.bincount(equal_regions(numbered, connectivity=1).ravel())[1:]
+    return len(areas), float(np.median(areas)) if len(areas) else 0.0
 
 
 def _white(values: np.ndarray, highest: float) -> float:

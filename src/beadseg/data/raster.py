@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import warnings
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import imagecodecs
 import numpy as np
@@ -19,7 +19,10 @@ from PIL import UnidentifiedImageError
 from beadseg.data.raw import Raw, check_size, damaged, plausible_pixel_size
 from beadseg.errors import ImageError
 
-FORMATS = ("PNG", "JPEG", "MPO", "BMP")
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMATS = ("PNG", "JPEG", "BMP")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _GREY_OR_COLOUR = ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I", "F")
 
@@ -93,7 +96,7 @@ def _palette(image: PilImage.Image) -> np.ndarray:
 
 
 def _pixel_size(image: PilImage.Image) -> float | None:
-    dpi = image.info.get("dpi")
+    dpi = image.info.get("dpi", (0, 0))
     try:
         x, y = (25400.0 / float(value) for value in dpi)
     except (TypeError, ValueError, ZeroDivisionError):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from beadseg.errors import ImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -75,7 +78,8 @@ def check_size(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> None:
         raise ImageError(f"Holds no pixels (shape {shape}).", path, "Export it again from its source.")
     size = math.prod(shape) * dtype.itemsize
     if size > MAX_BYTES:
-        text = f"Claims {'x'.join(map(str, shape))} values, {size / 1024**3:.0f} GiB; at most {MAX_BYTES // 1024**3} are read."
+        claim = f"{'x'.join(map(str, shape))} values, {size / 1024**3:.0f} GiB"
+        text = f"Claims {claim}; at most {MAX_BYTES // 1024**3} GiB are read."
         raise ImageError(text, path, "If that is its true size, cut it into parts; else export it again.")
 
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import struct
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 
 from beadseg.data.raw import Raw, check_size, damaged, plausible_pixel_size
 from beadseg.errors import ImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Its remarks on odd files belong to whoever configures logging, not on the terminal of somebody who did not.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -199,8 +201,8 @@ def _ome_pixel_size(xml: str) -> float | None:
     if not isinstance(pixels, dict):
         return None
     sizes = []
-    for axis in "XY":
-        value = pixels.get(f"PhysicalSize{axis}", pixels.get("PhysicalSizeX"))
+    for axis in "XY" if "PhysicalSizeY" in pixels else "XX":
+        value = pixels.get(f"PhysicalSize{axis}")
         scale = _UM_PER_UNIT.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")).lower())
         if not isinstance(value, int | float) or scale is None:
             return None

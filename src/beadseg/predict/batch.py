@@ -15,7 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from beadseg import files
-from beadseg.data.dataset import natural_key
+from beadseg.data.dataset import natural_key, stem_of
 from beadseg.data.image_io import Image, read_image
 from beadseg.data.raw import IMAGE_SUFFIXES
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
@@ -142,7 +142,7 @@ def unique_names(images: Sequence[Path]) -> dict[Path, str]:
     names: dict[Path, str] = {}
     taken: set[str] = set()
     for path in images:
-        candidates = [path.stem, path.name.replace(".", "_"), f"{path.parent.name}_{path.name.replace('.', '_')}"]
+        candidates = [stem_of(path), path.name.replace(".", "_"), f"{path.parent.name}_{path.name.replace('.', '_')}"]
         candidates += [f"{path.stem}_{number}" for number in range(2, len(images) + 2)]
         names[path] = next(name for name in candidates if name not in taken)
         taken.add(names[path])

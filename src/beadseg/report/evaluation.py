@@ -83,6 +83,8 @@ def counts_figure(evaluation: Evaluation) -> Figure:
             label=field if len(fields) <= 12 else None,
             markersize=5,
             alpha=0.8,
+            clip_on=False,
+            zorder=3,
         )
     top = 1.3 * max(10, *(max(image.true_count, image.predicted_count) for image in evaluation.images))
     axes.plot([0, top], [0, top], color=GREY, linewidth=1, label="equal")

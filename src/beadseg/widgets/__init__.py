@@ -1,0 +1,1 @@
+"""What napari shows: the only place that imports napari, qtpy or magicgui."""
