@@ -105,13 +105,12 @@ lint: setup-dev ## Check style and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup ## Run the benchmarks; each prints a table.
-	@found=0
-	for benchmark in benchmarks/bench_*.py; do
-	  [ -e "$$benchmark" ] || continue
-	  found=1; echo "== $$benchmark"; $(BIN)/python "$$benchmark"
-	done
-	if [ "$$found" = 0 ]; then echo "There is no benchmark in benchmarks/." >&2; exit 2; fi
+bench: setup ## Run the benchmarks; BEADSEG_DATA names a folder of real tiles with a split.csv.
+	@$(BIN)/python benchmarks/kill.py
+	if [ -z "$${BEADSEG_DATA:-}" ]; then
+	  echo "Accuracy on real tiles was not measured: set BEADSEG_DATA to their folder."; exit 0
+	fi
+	$(BIN)/python benchmarks/accuracy.py "$$BEADSEG_DATA" --split-file "$$BEADSEG_DATA/split.csv" --out runs/accuracy --exclude 'synthetic_*'
 
 clean: ## Remove .venv, the demo's results and caches.
 	@rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -24,12 +24,11 @@ def test_track_reports_before_each_and_after_the_last() -> None:
 
 def test_track_stops_between_items() -> None:
     stop = StopFlag()
-    seen = []
+    items = track("abc", "read", 3, lambda event: None, stop)
+    assert next(items) == "a"
+    stop.set()
     with pytest.raises(Cancelled, match="on request") as caught:
-        for item in track("abc", "read", 3, lambda event: None, stop):
-            seen.append(item)
-            stop.set()
-    assert seen == ["a"]
+        next(items)
     assert caught.value.exit_code == ExitCode.CANCELLED
 
 

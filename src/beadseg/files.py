@@ -9,10 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from beadseg.errors import MachineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 # --- A dataset folder -------------------------------------------------------------------------------------------------
 
@@ -116,7 +119,7 @@ def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]
     path : pathlib.Path
         Where the file goes; an existing one is replaced.
     content : bytes or str or callable
-        What it holds (text as UTF-8 with ``\n``), or a function that writes it to the path it is given. That path has
+        What it holds (text as UTF-8, line feeds), or a function that writes it to the path it is given. That path has
         the extension of `path`.
 
     Raises

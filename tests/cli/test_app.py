@@ -62,7 +62,7 @@ OutOfMemoryError = type("OutOfMemoryError", (RuntimeError,), {})
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [
-        (InputError("Is empty.", "a.png", "Take another."), ExitCode.INPUT, "beadseg-batch: a.png: Is empty. Take another."),
+        (InputError("Is empty.", "a.png", "Take another."), ExitCode.INPUT, "batch: a.png: Is empty. Take another."),
         (MachineError("No such device."), ExitCode.MACHINE, "No such device."),
         (Cancelled("Stopped."), ExitCode.CANCELLED, "Stopped."),
         (MemoryError(), ExitCode.MACHINE, "Out of memory."),

@@ -96,7 +96,7 @@ def test_a_repeated_batch_forgets_old_failures(segmenter: Segmenter, images: Pat
 def test_a_stack_is_counted_by_slice(segmenter: Segmenter, tmp_path: Path):
     scene = SceneConfig(height=96, width=96, beads=15, channels="grey", debris=0)
     stack = np.stack([simulate(scene, seed).image for seed in (1, 2, 3)])
-    tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "TYX"})
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack", metadata={"axes": "TYX"})
     result = predict_folder(segmenter, [tmp_path / "stack.tif"], tmp_path / "out")
     assert list(result.counts["plane"]) == ["t000", "t001", "t002"]
     labels = tifffile.imread(tmp_path / "out" / files.LABELS / "stack.tif")

@@ -33,7 +33,8 @@ def test_a_batch_depends_on_seed_epoch_and_step_only():
 
 def test_fields_weigh_the_same_however_many_images_each_has():
     images = [image(f"a{i}", "A") for i in range(9)] + [image("b", "B", value=5.0)]
-    sampler = Sampler(images, config(augment=AugmentConfig.none(), batch=50))
+    settings = config(augment=AugmentConfig.none(), batch=50)
+    sampler = Sampler(images, settings.replace(epoch=settings.epoch.replace(balance="fields")))
     means = torch.cat([sampler.draw(1, step).image.mean((1, 2, 3)) for step in range(10)])
     assert 0.4 < (means > 2.5).float().mean() < 0.6
 

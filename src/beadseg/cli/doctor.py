@@ -6,7 +6,6 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -97,8 +96,6 @@ def _python() -> Check:
     from beadseg import __version__
 
     found = f"Python {platform.python_version()} on {platform.platform()}, beadseg {__version__}"
-    if sys.version_info < (3, 11):
-        return Check("python", "problem", found, "Use Python 3.11 or newer.")
     return Check("python", "ok", found)
 
 

@@ -43,6 +43,8 @@ class PatchEpochConfig(Config):
     """Optimizer steps per epoch. None: planned."""
     size: Annotated[int, Field(ge=32, le=4096)] | None = None
     """Side of a patch, px. None: planned from the bead diameter."""
+    balance: Literal["images", "fields"] = "images"
+    """What every patch is drawn from with equal chance: one of all images, or first one of the fields of view."""
     on_bead: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     """Share of the patches placed so that they show a bead, where the image has one."""
 

@@ -198,15 +198,18 @@ def _stratified(config: StratifiedSplitConfig, dataset: Dataset, objects: Mappin
 
 
 def _density_classes(dataset: Dataset, objects: Mapping[str, int], bins: int, smallest: int) -> np.ndarray:
-    """Return each sample's quantile class of objects; classes of fewer than `smallest` join the next lower one."""
-    counts = pd.Series([objects[name] for name in dataset.names])
-    if bins < 2 or counts.nunique() < 2:
-        return np.zeros(len(counts), int)
-    classes = np.asarray(pd.qcut(counts, bins, labels=False, duplicates="drop"), int)
+    """Return each sample's quantile class of objects; classes of fewer than `smallest` join the next lower one.
+
+    The classes are those of `pandas.qcut`, except that equal counts (many empty images, say) cost a class and not all:
+    `qcut` makes one class of the densities 10, 10, 1000, 1000.
+    """
+    counts = np.array([objects[name] for name in dataset.names], float)
+    inner_edges = np.unique(np.quantile(counts, np.linspace(0, 1, max(1, bins) + 1)[1:-1]))
+    classes = np.searchsorted(inner_edges, counts, side="left")
     while True:
         present, sizes = np.unique(classes, return_counts=True)
         if len(present) == 1 or sizes.min() >= smallest:
-            return np.searchsorted(present, classes)
+            return np.asarray(np.searchsorted(present, classes))
         small = int(np.argmin(sizes))
         neighbour = present[small - 1] if small else present[1]
         classes = np.where(classes == present[small], neighbour, classes)

@@ -55,6 +55,8 @@ class Sampler:
         self.augment = Augmenter(config.augment)
         fields = sorted({image.field for image in images})
         self._by_field = [[i for i, image in enumerate(images) if image.field == field] for field in fields]
+        if isinstance(self.epoch, PatchEpochConfig) and self.epoch.balance == "images":
+            self._by_field = [[i] for i in range(len(images))]
 
     @property
     def steps(self) -> int:

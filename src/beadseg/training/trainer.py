@@ -74,7 +74,7 @@ class Trainer:
         stop: StopFlag | None = None,
     ) -> None:
         self.config, self.folder, self.description = config, folder, description
-        self.device, self.on_event, self.stop = device, on_event, stop or StopFlag()
+        self.device, self.on_event, self.stop = device, on_event, StopFlag() if stop is None else stop
         self.sampler = Sampler(training, config)
         self.validation = list(validation)
         scored = len(self.validation) if config.train_scores is None else config.train_scores

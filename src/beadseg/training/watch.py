@@ -104,12 +104,12 @@ def gap(rows: Sequence[Row], metric: str) -> Diagnosis | None:
 def oscillation(rows: Sequence[Row], metric: str) -> Diagnosis | None:
     """Find a validation score that jumps up and down over the last ten epochs."""
     scores = [row[f"val_{metric}"] for row in rows[-OSCILLATION_EPOCHS:] if f"val_{metric}" in row]
-    if len(scores) < OSCILLATION_EPOCHS or _detrended_std(scores) <= OSCILLATION_LIMIT:
+    if len(scores) < OSCILLATION_EPOCHS or _scatter(scores) <= OSCILLATION_LIMIT:
         return None
     return Diagnosis(
         code="oscillation",
         epoch=rows[-1]["epoch"],
-        message=f"Validation {metric} scatters by {_detrended_std(scores):.3f} over the last {len(scores)} epochs.",
+        message=f"Validation {metric} scatters by {_scatter(scores):.3f} over the last {len(scores)} epochs.",
         cause="the learning rate is too high for the batch, or the validation set is very small.",
         remedy="set schedule.decay=cosine, ema=0.98, or a lower optimizer.lr.",
     )
@@ -164,8 +164,10 @@ class Watch:
         return [found for end in range(1, len(rows) + 1) for found in self.new(rows[:end])]
 
 
-def _detrended_std(scores: Sequence[float]) -> float:
-    """Return the standard deviation around the straight line through `scores`: steady learning is no oscillation."""
-    positions = range(len(scores))
-    slope, intercept = statistics.linear_regression(positions, scores)
-    return statistics.pstdev(score - intercept - slope * i for i, score in zip(positions, scores, strict=True))
+def _scatter(scores: Sequence[float]) -> float:
+    """Return the scatter from epoch to epoch, blind to a steady rise: root mean square second difference over sqrt(6).
+
+    For independent noise this estimates its standard deviation.
+    """
+    second = [a - 2 * b + c for a, b, c in zip(scores, scores[1:], scores[2:], strict=False)]
+    return math.sqrt(statistics.fmean(value**2 for value in second) / 6)
