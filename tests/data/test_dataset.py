@@ -122,7 +122,8 @@ def test_natural_order() -> None:
     names = ["t_r0_c10", "t_r0_c2", "T_r0_c1", "10x", "9x", "a", "a1", "a01"]
     assert sorted(names, key=natural_key)[:2] == ["9x", "10x"]
     assert sorted(names, key=natural_key)[-3:] == ["T_r0_c1", "t_r0_c2", "t_r0_c10"]
-    assert sorted(names[::-1], key=natural_key) == sorted(names, key=natural_key)
+    backwards = names[::-1]
+    assert sorted(backwards, key=natural_key) == sorted(names, key=natural_key)
 
 
 def test_stem_of(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from beadseg import files
 from beadseg.config import PredictConfig, TrainConfig
+from beadseg.data.image_io import Image
 from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore, log
 from beadseg.measure.beads import bead_table
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from beadseg.data.image_io import Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ class Segmenter:
 
     def predict(
         self,
-        image: NDArray[np.generic],
+        image: NDArray[np.generic] | Image,
         *,
         pixel_size_um: float | None = None,
         on_event: OnEvent = ignore,
@@ -122,10 +122,11 @@ class Segmenter:
 
         Parameters
         ----------
-        image : (Y, X), (C, Y, X) or (Y, X, 3 or 4)
-            Any integer or float dtype. A last axis of 3 or 4 is taken for colour; alpha is dropped.
+        image : (Y, X), (C, Y, X) or (Y, X, 3 or 4), or Image
+            Any integer or float dtype. A last axis of 3 or 4 is taken for colour; alpha is dropped. Of a file's stack
+            use `predict_planes`.
         pixel_size_um : float, optional
-            µm per px, for the columns of the bead table in µm.
+            µm per px, for the columns of the bead table in µm; an `Image` brings its own.
 
         Raises
         ------
@@ -134,6 +135,8 @@ class Segmenter:
         Cancelled
             `stop` was set.
         """
+        if isinstance(image, Image):
+            pixel_size_um = image.pixel_size_um if pixel_size_um is None else pixel_size_um
         plane = as_plane(image)
         probability = self.probability(plane, on_event, stop)
         labels = separate(probability, self.options.objects)
@@ -186,8 +189,13 @@ def model_file(run: Path) -> Path:
     raise RunError("Holds no trained model yet.", run, "Wait for the first epoch, or give another run folder.")
 
 
-def as_plane(image: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Return an image array as (C, Y, X): channels moved to the front, alpha dropped."""
+def as_plane(image: NDArray[np.generic] | Image) -> NDArray[np.generic]:
+    """Return an image as (C, Y, X): channels moved to the front, alpha dropped; raise `InputError` for a stack."""
+    if isinstance(image, Image):
+        planes = [plane for _, plane in image.planes()]
+        if len(planes) != 1:
+            raise InputError(f"The image has {len(planes)} planes.", remedy="Use predict_planes.")
+        return planes[0]
     if image.ndim == 2:
         return image[None]
     if image.ndim != 3:
