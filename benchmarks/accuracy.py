@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from beadseg import files
 from beadseg.cli.inputs import train_config, use_threads
 from beadseg.data.dataset import Dataset
 from beadseg.data.fingerprint import fingerprint
 from beadseg.data.split import Split
-from beadseg.events import Event
 from beadseg.measure.metrics import aggregate
 from beadseg.measure.overlap import count_overlap
 from beadseg.measure.threshold import threshold_baseline
 from beadseg.model.inputs import luminance
 from beadseg.training.history import read_history
 from beadseg.training.run import train
+
+if TYPE_CHECKING:
+    from beadseg.events import Event
 
 RUNS = [
     ("dense", "unet", 0),
@@ -43,7 +46,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--exclude", action="append", default=[])
     parser.add_argument("--only", help="comma-separated runs such as dense/unet/0")
-    parser.add_argument("--own-split", action="store_true", help="presets draw their own split instead of the given one")
+    parser.add_argument(
+        "--own-split", action="store_true", help="presets draw their own split instead of the given one"
+    )
     arguments = parser.parse_args()
     wanted = set(arguments.only.split(",")) if arguments.only else None
 

@@ -45,9 +45,7 @@ def test_the_microbeads_column(network: str) -> None:
     assert config.split.bins == 5
 
 
-@pytest.mark.parametrize(
-    ("network", "rate"), [("unet", 1e-3), ("attention-unet", 1e-4), ("attention-resunet", 1e-4)]
-)
+@pytest.mark.parametrize(("network", "rate"), [("unet", 1e-3), ("attention-unet", 1e-4), ("attention-resunet", 1e-4)])
 def test_the_mitochondria_column(network: str, rate: float) -> None:
     config = TrainConfig.preset("mitochondria", network)
     assert config.optimizer.lr == rate

@@ -171,7 +171,13 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path):
 
 def test_whole_image_and_tiles_agree_for_a_real_network():
     config = TrainConfig.preset("dense").with_overrides(
-        ["network.depth=3", "network.first_stride=1", "network.width=8", "predict.objects.diameter=7", "predict.precision=fp32"]
+        [
+            "network.depth=3",
+            "network.first_stride=1",
+            "network.width=8",
+            "predict.objects.diameter=7",
+            "predict.precision=fp32",
+        ]
     )
     torch.manual_seed(0)
     segmenter = Segmenter(build_network(config.network, 1), config, FINGERPRINT, torch.device("cpu"))

@@ -23,7 +23,7 @@ def open_dataset(
 ) -> Dataset:
     """Open a dataset folder and report what could not be paired."""
     from beadseg.data.dataset import Dataset
-    from beadseg.data.fields import FieldRule, PatternFields, CsvFields
+    from beadseg.data.fields import CsvFields, FieldRule, PatternFields
     from beadseg.events import Event, log
 
     fields: FieldRule = PatternFields() if field_pattern is None else PatternFields(pattern=field_pattern)

@@ -82,8 +82,12 @@ def train(
             runs.append((name, run))
             best = run.best
             metric = f"val_{settings.stop.metric}"
-            text = f"{name}: best {metric.replace('_', ' ')} {best.get(metric, float('nan')):.4f} (epoch {best['epoch']}), "
-            text += f"final {run.history[-1].get(metric, float('nan')):.4f}. Run folder: {run.folder}"
+            scores = ""
+            if metric in best:
+                label = settings.stop.metric.replace("_", " ")
+                scores = f"validation {label} {best[metric]:.4f} at best (epoch {best['epoch']}), "
+                scores += f"{run.history[-1][metric]:.4f} at the end. "
+            text = f"{name}: {scores}Run folder: {run.folder}"
             on_event(Event("result", text, data={"run": str(run.folder), "best": best, "final": run.history[-1]}))
         if model == "all":
             path = training_summary(out, runs)

@@ -1,0 +1,1 @@
+"""Networks, losses, inputs, augmentation, checkpoints and devices."""

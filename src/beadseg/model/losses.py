@@ -95,9 +95,7 @@ def build_loss(config: LossConfig) -> SegmentationLoss:
     if isinstance(config, DiceFocalLossConfig):
         _check_weights(config.dice_weight, config.focal_weight)
         return SegmentationLoss(_dice(config.batch), _focal(config.gamma), config.dice_weight, config.focal_weight)
-    return SegmentationLoss(
-        overlap=TverskyLoss(sigmoid=True, alpha=config.alpha, beta=config.beta, batch=config.batch)
-    )
+    return SegmentationLoss(overlap=TverskyLoss(sigmoid=True, alpha=config.alpha, beta=config.beta, batch=config.batch))
 
 
 def _dice(batch: bool) -> DiceLoss:

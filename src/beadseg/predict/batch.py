@@ -208,10 +208,14 @@ def _tiff(array: NDArray[np.generic], image: Image) -> bytes:
     """Return a compressed TIFF (ImageJ-readable resolution when the pixel size is known) as bytes."""
     buffer = io.BytesIO()
     size = image.pixel_size_um
-    resolution: dict[str, Any] = {} if size is None else {"resolution": (1e4 / size, 1e4 / size), "resolutionunit": "CENTIMETER"}
+    resolution: dict[str, Any] = (
+        {} if size is None else {"resolution": (1e4 / size, 1e4 / size), "resolutionunit": "CENTIMETER"}
+    )
     axes = image.axes.replace("C", "") if array.ndim > 2 else "YX"
     shaped = array.reshape(*[image.data.shape[image.axes.index(a)] for a in axes]) if array.ndim > 2 else array
-    tifffile.imwrite(buffer, shaped, photometric="minisblack", compression="zlib", metadata={"axes": axes}, **resolution)
+    tifffile.imwrite(
+        buffer, shaped, photometric="minisblack", compression="zlib", metadata={"axes": axes}, **resolution
+    )
     return buffer.getvalue()
 
 

@@ -66,9 +66,7 @@ def probabilities(
                 padding_mode="reflect" if min(height, width) > tile // 2 else "constant",
                 device="cpu",
             )
-            logits = inferer(x, forward)
-        if not isinstance(logits, Tensor):
-            raise TypeError(f"the inferer returned {type(logits).__name__}, not a tensor")
+            logits = torch.as_tensor(inferer(x, forward))
         result: NDArray[np.float32] = logits[0].float().sigmoid_().numpy()
     return result
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """What was found in one plane.
@@ -154,7 +153,9 @@ class Segmenter:
     ) -> NDArray[np.float32]:
         """Return the foreground probability (Y, X) float32 of a plane (C, Y, X)."""
         x = prepare(plane, self.config.image)
-        return probabilities(self.network, x, self.options.tiling, self.precision(on_event), on_event, stop)[0]
+        maps = probabilities(self.network, x, self.options.tiling, self.precision(on_event), on_event, stop)
+        foreground: NDArray[np.float32] = maps[0]
+        return foreground
 
     def precision(self, on_event: OnEvent = ignore) -> Precision:
         """Return the arithmetic in use: the one asked for, tested once against fp32 on a small image."""

@@ -53,12 +53,13 @@ def _must(scores: dict[int, float], rows: Sequence[Row]) -> list[Criterion]:
     held = _judge(
         group, "no validation collapse", final, final >= 0.05 and final >= 0.2 * best, f"final; best {best:.4f}"
     )
+    kept = "maintains or improves after epoch 10"
     late = {epoch: score for epoch, score in scores.items() if epoch > 10}
     if late and 10 in scores:
-        later = _judge(group, "maintains or improves after epoch 10", final - scores[10],
-                       final >= scores[10] - 0.05, "final minus epoch 10; a loss of up to 0.05 counts as maintained")  # fmt: skip
+        change = final - scores[10]
+        later = _judge(group, kept, change, change >= -0.05, "final minus epoch 10; a loss of up to 0.05 is maintained")
     else:
-        later = _short(group, "maintains or improves after epoch 10", "the run has no epoch after the tenth")
+        later = _short(group, kept, "the run has no epoch after the tenth")
     return [
         held,
         later,

@@ -152,11 +152,9 @@ def _mean(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    return (
-        f"{row['fold']:>28}: Jaccard {row['jaccard_images']:.4f} (pooled {row['jaccard_pooled']:.4f}), threshold method "
-        f"{row['threshold_jaccard_images']:.4f} ({row['threshold_jaccard_pooled']:.4f}); beads {row['counted']} of "
-        f"{row['objects']} objects in {row['images']} images"
-    )
+    ours = f"Jaccard {row['jaccard_images']:.4f} (pooled {row['jaccard_pooled']:.4f})"
+    theirs = f"threshold method {row['threshold_jaccard_images']:.4f} ({row['threshold_jaccard_pooled']:.4f})"
+    return f"{row['fold']:>28}: {ours}, {theirs}; {row['counted']} beads, {row['objects']} objects in the masks"
 
 
 def _safe(name: str) -> str:

@@ -121,7 +121,7 @@ def crop(
             tops.append(min(max(centre[axis] - size // 2 + jitter, 0), room))
     window = (slice(tops[0], tops[0] + size), slice(tops[1], tops[1] + size))
     parts = [image.image[(slice(None), *window)], image.foreground[window][None], image.counted[window][None]]
-    patch = np.concatenate(parts).astype(np.float32, copy=False)
+    patch = np.concatenate([part.astype(np.float32) for part in parts])
     missing = [(0, size - length) for length in patch.shape[1:]]
     if not any(after for _, after in missing):
         return patch
