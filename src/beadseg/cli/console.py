@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-LOG_STEP = 0.1
-"""In a log, progress is written when this share of the work more is done …"""
 LOG_SECONDS = 30.0
-"""… or when this much time went by."""
+"""In a log, progress is written when this much time went by, s …"""
+LOG_STEP = 0.1
+"""… or when this share of the work more is done …"""
+LOG_QUIET = 10.0
+"""… but not sooner than this, s."""
 
 _STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold red"}
 
@@ -100,7 +102,7 @@ def _log_lines(out: TextIO, clock: Callable[[], float] = time.monotonic) -> Iter
 
 
 class LogPace:
-    """Decides which progress events become a line of a log."""
+    """Decides which progress events become a line of a log: none for quick work, few for long work."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -110,14 +112,13 @@ class LogPace:
         """Return the line for a progress event, or ``""`` when it is not yet time for one."""
         task, done, total = event.data["task"], int(event.data["done"]), int(event.data["total"])
         now = self._clock()
-        last_done, last_time = self._written.get(task, (0, now))
-        if done < last_done:
-            last_done = 0  # the task starts again, e.g. for the next epoch
-        finished = done >= total
-        if done == 0 or not (finished or done - last_done >= LOG_STEP * total or now - last_time >= LOG_SECONDS):
-            self._written[task] = (last_done, last_time)
+        last_done, last_time = self._written.setdefault(task, (done, now))
+        if done < last_done:  # the task starts again
+            last_done, last_time = self._written[task] = (done, now)
+        share, waited = (done - last_done) / max(1, total), now - last_time
+        if not (waited >= LOG_SECONDS or (share >= LOG_STEP and waited >= LOG_QUIET)):
             return ""
-        self._written[task] = (0 if finished else done, now)
+        self._written[task] = (done, now)
         return f"{task}: {done}/{total}"
 
 

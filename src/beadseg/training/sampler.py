@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -120,7 +120,7 @@ def crop(
             jitter = int(rng.integers(-(size // 4), size // 4 + 1))
             tops.append(min(max(centre[axis] - size // 2 + jitter, 0), room))
     window = (slice(tops[0], tops[0] + size), slice(tops[1], tops[1] + size))
-    parts = [image.image[(slice(None), *window)], image.foreground[window][None], image.counted[window][None]]
+    parts: list[NDArray[Any]] = [image.image[(slice(None), *window)], image.foreground[window][None], image.counted[window][None]]
     patch = np.concatenate([part.astype(np.float32) for part in parts])
     missing = [(0, size - length) for length in patch.shape[1:]]
     if not any(after for _, after in missing):
