@@ -10,7 +10,7 @@ code  meaning
 2     a wrong input or option: nothing was started
 3     finished, but some items failed: they are listed at the end and in ``failures.csv``
 4     the machine could not do it: disk full, folder not writable, out of memory, no such device
-5     finished, but the result is implausible and is flagged (see the log and ``counts.csv``)
+5     the result is implausible and is flagged (see the log and ``counts.csv``), or the training loss is no number
 130   cancelled by the user; what was finished is kept
 ====  ==========================================================================================
 """
@@ -77,6 +77,12 @@ class ConfigError(InputError):
 
 class RunError(InputError):
     """A run folder is missing, incomplete, of a newer version, or belongs to something else."""
+
+
+class TrainingError(BeadsegError):
+    """Training went wrong for good: the loss is no number any more."""
+
+    exit_code = ExitCode.FLAGGED
 
 
 class MachineError(BeadsegError):

@@ -112,15 +112,15 @@ _REMEDIES = {
 
 
 def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
-    """Write a file so that it is there whole or not at all.
+    r"""Write a file so that it is there whole or not at all.
 
     Parameters
     ----------
     path : pathlib.Path
         Where the file goes; an existing one is replaced.
     content : bytes or str or callable
-        What it holds (text as UTF-8, line feeds), or a function that writes it to the path it is given. That path has
-        the extension of `path`.
+        What it holds (text as UTF-8, line feeds; bytes of a name that are no UTF-8 as ``\udcff``), or a function
+        that writes it to the path it is given. That path has the extension of `path`.
 
     Raises
     ------
@@ -156,6 +156,11 @@ def ensure_folder(path: Path) -> Path:
     except OSError as error:
         raise machine_error(error, path) from error
     return path
+
+
+def printable(name: str | Path) -> str:
+    r"""Return a name as text that every file and console takes: bytes that are no UTF-8 become ``\udcff``."""
+    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def remove_unfinished(folder: Path) -> list[Path]:
@@ -198,7 +203,7 @@ def _temporary_beside(path: Path) -> Path:
 
 def _fill(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
     if isinstance(content, str):
-        path.write_text(content, encoding="utf-8", newline="\n")
+        path.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
     elif isinstance(content, bytes):
         path.write_bytes(content)
     else:

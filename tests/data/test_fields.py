@@ -54,7 +54,7 @@ def test_csv(tmp_path: Path) -> None:
     [
         ("sample,field\na,f\n", "no field for b"),
         ("sample,field\na,f\nb,\n", "no field for b"),
-        ("sample,field\na,f\nb,f\na.tif,g\n", "a more than once"),
+        ("sample,field\na,f\nb,f\na.tif,g\n", "more than once: a"),
         ("name,field\na,f\n", "no column 'sample'"),
         ("", "Cannot be read as CSV"),
         (None, "No such file"),

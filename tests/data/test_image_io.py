@@ -282,7 +282,7 @@ def broken(folder: Path, kind: str) -> Path:
         ("half tif", "damaged"),
         ("last tif", "damaged"),
         ("header tif", "damaged"),
-        ("nan", "Holds 2 NaN or infinite values of 16"),
+        ("nan", "2 of its 16 values are NaN or infinite"),
         ("complex", "complex64"),
         ("absurd tif", "GiB"),
         ("absurd png", "million pixels"),

@@ -138,3 +138,15 @@ def test_a_sum_of_nothing_is_refused() -> None:
         build_loss(DiceCELossConfig(dice_weight=0, ce_weight=0))
     with pytest.raises(ConfigError, match="weight 0"):
         build_loss(DiceFocalLossConfig(dice_weight=0, focal_weight=0))
+
+
+def test_cross_entropy_per_area_weighs_patches_alike_however_many_beads_they_have() -> None:
+    sparse, dense = torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 32, 32)
+    sparse[..., 4:8, 4:8] = 1
+    dense[..., ::2, ::2] = 1
+    loss = build_loss(DiceCELossConfig(dice_weight=0.0, ce_per_area=1.0))
+    # Every bead pixel missed by the same logit, every background pixel certain: the loss is that of one bead pixel.
+    missed = [loss(torch.where(target > 0, -2.0, -50.0), target) for target in (sparse, dense)]
+    one = torch.nn.functional.softplus(torch.tensor(2.0))
+    assert missed[0] == pytest.approx(float(one * 16 / 17), rel=1e-5)
+    assert missed[1] == pytest.approx(float(one * 256 / 257), rel=1e-5)

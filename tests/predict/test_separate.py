@@ -44,6 +44,13 @@ def test_every_foreground_pixel_of_a_kept_object_has_a_label():
     assert ((separate(probability, CONFIG) > 0) == (probability >= 0.5)).all()
 
 
+def test_no_foreground_is_lost_where_an_object_hangs_together_at_corners_only():
+    generator = np.random.default_rng(0)
+    probability = (generator.random((80, 80)) < 0.45).astype(np.float32)
+    whole = separate(probability, CONFIG.replace(separate=False, min_area=1))
+    assert ((separate(probability, CONFIG.replace(min_area=1)) > 0) == (whole > 0)).all()
+
+
 def test_specks_below_the_smallest_area_are_dropped():
     probability = discs((30, 30))
     probability[5, 5] = 1.0

@@ -15,7 +15,7 @@ import torch
 from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
-from beadseg.errors import Cancelled, RunError
+from beadseg.errors import Cancelled, RunError, TrainingError
 from beadseg.events import Event, StopFlag
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.predict import Segmenter
@@ -157,9 +157,11 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoints(
         return float("nan") if self.epoch == 1 else original(self, batch)
 
     monkeypatch.setattr(Trainer, "_backward", broken)
-    with pytest.raises(RunError, match="training loss is nan"):
+    with pytest.raises(TrainingError, match="training loss is nan"):
         train(dataset, tiny, tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / files.LAST)[1]["epoch"] == 1
+    noticed = json.loads((tmp_path / "run" / files.DIAGNOSIS).read_text())["diagnosis"]
+    assert [item["code"] for item in noticed] == ["not-finite"]
 
 
 @pytest.mark.parametrize("network", ["attention-unet", "attention-resunet"])

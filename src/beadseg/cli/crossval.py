@@ -9,13 +9,13 @@ import typer
 from beadseg.cli import options
 from beadseg.cli.console import reporter
 from beadseg.cli.stop import STOP
-from beadseg.cli.train import ConfigFile, Device, Epochs, FieldFile, FieldPattern, Preset
+from beadseg.cli.train import ConfigFile, Device, Epochs, Preset
 
 LeaveOut = Annotated[
     str | None, typer.Option("--leave-out", metavar="field", help="Leave one field of view out at a time.")
 ]
 Folds = Annotated[int | None, typer.Option("--folds", min=2, help="Number of folds, grouped by field of view.")]
-Network = Annotated[str, typer.Option("--model", help="unet, attention-unet or attention-resunet.")]
+Network = Annotated[str | None, typer.Option("--model", help="unet (default), attention-unet or attention-resunet.")]
 
 
 def crossval(
@@ -24,7 +24,7 @@ def crossval(
     leave_out: LeaveOut = None,
     folds: Folds = None,
     preset: Preset = "dense",
-    model: Network = "unet",
+    model: Network = None,
     config: ConfigFile = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
@@ -32,8 +32,7 @@ def crossval(
     masks: options.MasksFolder = "masks",
     labels: options.LabelsFolder = "labels",
     ignore: options.IgnoreFolder = "ignore",
-    field_pattern: FieldPattern = None,
-    field_file: FieldFile = None,
+    fields: options.Fields = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     epochs: Epochs = None,
@@ -54,7 +53,7 @@ def crossval(
         use_threads(threads)
         data = open_dataset(
             dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
-            include=include, exclude=exclude, field_pattern=field_pattern, field_file=field_file,
+            include=include, exclude=exclude, fields=fields,
         )  # fmt: skip
         settings = train_config(preset, model, config, set_, seed, epochs, None)
         rows = run_crossval(data, settings, out, k=folds, device=device, on_event=on_event, stop=STOP)

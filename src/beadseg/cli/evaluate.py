@@ -11,6 +11,7 @@ from beadseg.cli.console import reporter
 from beadseg.cli.options import (
     DatasetFolder,
     Exclude,
+    Fields,
     IgnoreFolder,
     ImagesFolder,
     Include,
@@ -57,6 +58,7 @@ def evaluate(
     masks: MasksFolder = "masks",
     labels: LabelsFolder = "labels",
     ignore: IgnoreFolder = "ignore",
+    fields: Fields = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -67,21 +69,16 @@ def evaluate(
     Samples without a prediction are named and end the command with exit code 3.
     """
     from beadseg import files
-    from beadseg.data.dataset import Dataset
+    from beadseg.cli.inputs import open_dataset
     from beadseg.events import Event
     from beadseg.measure.evaluation import evaluate as score
     from beadseg.report.evaluation import draw_evaluation
 
     with reporter(json, quiet) as on_event:
-        truth = Dataset.open(
-            dataset,
-            images=images,
-            masks=masks,
-            labels=labels,
-            ignore=ignore,
-            include=include or (),
-            exclude=exclude or (),
-        )
+        truth = open_dataset(
+            dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
+            include=include, exclude=exclude, fields=fields,
+        )  # fmt: skip
         evaluation = score(
             predictions, truth, density_bins=_numbers(bins), diameter_px=diameter, on_event=on_event, stop=STOP
         )

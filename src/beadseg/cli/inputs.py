@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from beadseg.config import TrainConfig
     from beadseg.data.dataset import Dataset
+    from beadseg.data.fields import FieldRule
     from beadseg.events import OnEvent
 
 
@@ -17,28 +18,37 @@ def open_dataset(
     *,
     include: list[str] | None,
     exclude: list[str] | None,
-    field_pattern: str | None,
-    field_file: Path | None,
+    fields: str | None,
     **folders: Any,
 ) -> Dataset:
     """Open a dataset folder and report what could not be paired."""
     from beadseg.data.dataset import Dataset
-    from beadseg.data.fields import CsvFields, FieldRule, PatternFields
     from beadseg.events import Event, log
 
-    fields: FieldRule = PatternFields() if field_pattern is None else PatternFields(pattern=field_pattern)
-    if field_file is not None:
-        fields = CsvFields(path=field_file)
-    data = Dataset.open(folder, include=include or (), exclude=exclude or (), fields=fields, **folders)
+    rule = field_rule(fields)
+    data = Dataset.open(folder, include=include or (), exclude=exclude or (), fields=rule, **folders)
     on_event(log(f"{len(data)} samples in {len(data.fields)} fields of view from {folder}."))
     for problem in data.problems:
         on_event(Event("left-out", f"Left out: {problem}", "warning", {"path": str(problem.path)}))
     return data
 
 
+def field_rule(text: str | None) -> FieldRule:
+    """Return how fields of view are told: ``own``, a CSV file, a regular expression, or None: the usual tile names."""
+    from beadseg.data.fields import CsvFields, OwnFields, PatternFields
+
+    if text is None:
+        return PatternFields()
+    if text == "own":
+        return OwnFields()
+    if text.lower().endswith(".csv"):
+        return CsvFields(path=Path(text))
+    return PatternFields.parse({"pattern": text}, "--fields")
+
+
 def train_config(
     preset: str,
-    network: str,
+    network: str | None,
     file: Path | None,
     assignments: list[str] | None,
     seed: int | None,
@@ -46,9 +56,14 @@ def train_config(
     split_file: Path | None,
 ) -> TrainConfig:
     """Return the configuration that the options describe: preset or file first, then every change."""
-    from beadseg.config import TrainConfig
+    from beadseg.config import NETWORK_KINDS, TrainConfig
 
-    config = TrainConfig.preset(preset, network) if file is None else TrainConfig.from_file(file)
+    if file is None:
+        config = TrainConfig.preset(preset, network or NETWORK_KINDS[0])
+    else:
+        config = TrainConfig.from_file(file)
+        if network not in (None, config.network.kind):
+            config = config.with_overrides([f"network.kind={network}"])
     changes: dict[str, Any] = {}
     if seed is not None:
         changes["seed"] = seed

@@ -41,6 +41,17 @@ Threads = Annotated[
 ]
 """CPU threads; None takes what the machine grants."""
 
+Fields = Annotated[
+    str | None,
+    typer.Option(
+        "--fields",
+        metavar="own|CSV|REGEX",
+        help="Fields of view: each image its own, a CSV (columns sample, field), or group 1 of a pattern. "
+        "Default: all before _grid, _tile, _r0_c0 …",
+    ),
+]
+"""How fields of view are told; None for the usual tile names."""
+
 DatasetFolder = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Folder with images/ and masks/ or labels/.", show_default=False)
 ]

@@ -49,11 +49,11 @@ def predict(
         result = predict_folder(segmenter, paths, out, overlays=overlays, source=str(run), on_event=on_event, stop=STOP)
         beads, planes = int(result.counts["beads"].sum()), len(result.counts)
         failed, flagged = len(result.failures), len(result.flagged)
-        text = f"{beads} beads in {planes} images. {flagged} implausible, {failed} failed. Results: {out}"
+        lines = [f"{beads} beads in {planes} images. {flagged} implausible, {failed} failed. Results: {out}"]
+        lines += [f"implausible: {row.image} {row.plane}: {row.flags}" for row in result.flagged.itertuples()]
+        lines += [f"failed: {row.error}" for row in result.failures.itertuples()]
         data = {"beads": beads, "images": planes, "flagged": flagged, "failed": failed, "out": str(out)}
-        on_event(Event("result", text, "warning" if failed or flagged else "info", data))
-        for failure in result.failures.itertuples():
-            on_event(Event("failure", f"Failed: {failure.error}", "error", {"image": failure.image}))
+        on_event(Event("result", "\n".join(lines), "warning" if failed or flagged else "info", data))
     if failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
     if flagged:

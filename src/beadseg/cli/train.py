@@ -14,20 +14,15 @@ from beadseg.cli.stop import STOP
 Preset = Annotated[
     str, typer.Option("--preset", help="dense (ours), microbeads or mitochondria (the laboratory's tables).")
 ]
-Model = Annotated[str, typer.Option("--model", help="unet, attention-unet, attention-resunet, or all three: all.")]
+Model = Annotated[
+    str | None, typer.Option("--model", help="unet (default), attention-unet, attention-resunet, or all three: all.")
+]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="A configuration file instead of a preset.")
 ]
 SplitFile = Annotated[
     Path | None,
     typer.Option("--split-file", metavar="FILE", help="A CSV with the columns sample and fold (train, val)."),
-]
-FieldPattern = Annotated[
-    str | None,
-    typer.Option("--field-pattern", metavar="REGEX", help="Group 1 of its match in a name is the field of view."),
-]
-FieldFile = Annotated[
-    Path | None, typer.Option("--field-file", metavar="FILE", help="A CSV with the columns sample and field.")
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs.")]
 Refit = Annotated[bool, typer.Option("--refit", help="Afterwards train the final model on all samples.")]
@@ -38,7 +33,7 @@ def train(
     dataset: options.DatasetFolder,
     out: options.Out,
     preset: Preset = "dense",
-    model: Model = "unet",
+    model: Model = None,
     config: ConfigFile = None,
     split_file: SplitFile = None,
     include: options.Include = None,
@@ -47,8 +42,7 @@ def train(
     masks: options.MasksFolder = "masks",
     labels: options.LabelsFolder = "labels",
     ignore: options.IgnoreFolder = "ignore",
-    field_pattern: FieldPattern = None,
-    field_file: FieldFile = None,
+    fields: options.Fields = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     epochs: Epochs = None,
@@ -71,15 +65,15 @@ def train(
         use_threads(threads)
         data = open_dataset(
             dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
-            include=include, exclude=exclude, field_pattern=field_pattern, field_file=field_file,
+            include=include, exclude=exclude, fields=fields,
         )  # fmt: skip
         runs: list[tuple[str, Run]] = []
         for name in NETWORK_KINDS if model == "all" else (model,):
             settings = train_config(preset, name, config, set_, seed, epochs, split_file)
-            folder = out / name if model == "all" else out
+            folder = out / settings.network.kind if model == "all" else out
             run = train_run(data, settings, folder, refit=refit, device=device, on_event=on_event, stop=STOP)
             draw_curves(run.history, run.folder / files.CURVES)
-            runs.append((name, run))
+            runs.append((run.config.network.kind, run))
             best = run.best
             metric = f"val_{settings.stop.metric}"
             scores = ""
@@ -87,7 +81,7 @@ def train(
                 label = settings.stop.metric.replace("_", " ")
                 scores = f"validation {label} {best[metric]:.4f} at best (epoch {best['epoch']}), "
                 scores += f"{run.history[-1][metric]:.4f} at the end. "
-            text = f"{name}: {scores}Run folder: {run.folder}"
+            text = f"{run.config.network.kind}: {scores}Run folder: {run.folder}"
             on_event(Event("result", text, data={"run": str(run.folder), "best": best, "final": run.history[-1]}))
         if model == "all":
             path = training_summary(out, runs)

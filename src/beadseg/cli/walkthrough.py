@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from beadseg import files
@@ -27,9 +28,12 @@ OVERRIDES = ["epochs=5", "epoch.steps=60"]
 def run_demo(out: Path, on_event: OnEvent, stop: StopFlag) -> None:
     """Simulate, train, predict, count and evaluate in the folder `out`; what is finished there is not done again."""
     for name, series in (("known", KNOWN), ("new", NEW)):
-        if not (out / name / files.TRUTH).exists():
+        if not (out / name).exists():
             on_event(log(f"Simulating {series.tiles} images into {out / name}."))
-            write_dataset(out / name, series, on_event, stop)
+            unfinished = out / f"{name}-unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            write_dataset(unfinished, series, on_event, stop)
+            unfinished.rename(out / name)
     on_event(log("Training a small UNet."))
     config = TrainConfig.preset("dense").with_overrides(OVERRIDES)
     run = train(Dataset.open(out / "known"), config, out / "run", on_event=on_event, stop=stop)

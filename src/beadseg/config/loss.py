@@ -35,6 +35,9 @@ class DiceCELossConfig(Config):
     """Weight of the Dice part."""
     ce_weight: Weight = 1.0
     """Weight of the cross-entropy part."""
+    ce_per_area: Annotated[float, Field(gt=0.0)] | None = None
+    """Divide each patch's summed cross-entropy by its foreground area plus this many px²: a patch with two beads weighs
+    as much as one with sixty. None: the mean over pixels, as MONAI has it."""
     batch: bool = True
     """Sum over the batch before the Dice ratio is taken."""
 

@@ -27,8 +27,8 @@ class NetworkBase(Config):
     """Share of features dropped in training."""
     norm: Literal["batch", "instance"] = "batch"
     """Normalisation layer. Instance norm makes the result depend on the size of the tile."""
-    heads: tuple[Literal["foreground"], ...] = ("foreground",)
-    """Output maps, in channel order."""
+    heads: Annotated[tuple[Literal["foreground"], ...], Field(min_length=1, max_length=1)] = ("foreground",)
+    """Output maps, in channel order; so far there is one."""
 
 
 class UNetConfig(NetworkBase):

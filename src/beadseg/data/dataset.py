@@ -14,7 +14,8 @@ import numpy as np
 from beadseg import files
 from beadseg.data.fields import FieldRule, PatternFields, fields_of, listed
 from beadseg.data.image_io import Image, Mask, plane_names, read_image, read_labels, read_mask
-from beadseg.data.raw import IMAGE_SUFFIXES
+from beadseg.data.objects import count_objects
+from beadseg.data.raw import IMAGE_SUFFIXES, NOT_UTF8
 from beadseg.errors import ImageError, InputError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
+        return f"{files.printable(self.path)}: {self.message}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,11 @@ class Target:
     foreground: np.ndarray
     labels: np.ndarray | None = None
     ignore: np.ndarray | None = None
+
+    @property
+    def objects(self) -> int:
+        """Number of annotated objects: ids where there are some, else 8-connected components."""
+        return count_objects(self.foreground) if self.labels is None else np.unique(self.labels[self.labels > 0]).size
 
 
 @dataclass(frozen=True)
@@ -209,6 +215,8 @@ class Dataset:
             A folder is missing, holds no images, or no sample is left.
         """
         root = Path(root)
+        if files.printable(root) != str(root):
+            raise InputError(NOT_UTF8, files.printable(root), "Rename the folder.")
         if not root.is_dir():
             what = "Is a file, not a dataset folder." if root.exists() else "No such folder."
             raise InputError(what, root, f"Give a folder that holds {images}/ with {masks}/ or {labels}/.")
@@ -223,7 +231,9 @@ class Dataset:
             raise InputError(*_nothing_found(image_folder, wanted, problems))
         if require_masks and not any((root / folder).is_dir() for folder in (masks, labels)):
             raise InputError(
-                f"Has neither {masks}/ nor {labels}/.", root, "Name the folder of the annotations by option."
+                f"Has neither {masks}/ nor {labels}/.",
+                root,
+                "Put the annotations into one of them, or say what their folder is called (--masks, --labels).",
             )
         known = set(image_files.paths) | image_files.ambiguous
         folders = {"labels": root / labels, "masks": root / masks, "ignore": root / ignore}
@@ -304,7 +314,8 @@ def _image_folder(root: Path, images: str, require_masks: bool) -> Path:
     if (root / images).is_dir():
         return root / images
     if require_masks:
-        raise InputError(f"Has no folder {images}/.", root, "Name the folder of the images by option.")
+        remedy = f"Put the images into {images}/, or say what their folder is called (--images)."
+        raise InputError(f"Has no folder {images}/.", root, remedy)
     return root
 
 
@@ -333,7 +344,9 @@ def _scan(folder: Path, wanted: _Filter, problems: list[Problem], images: set[st
         name = stem_of(path)
         if images is not None and name not in images:
             name = _ANNOTATION_SUFFIX.sub("", name)
-        if path.is_dir():
+        if files.printable(name) != name:
+            problems.append(Problem(path, f"{NOT_UTF8} Rename it."))
+        elif path.is_dir():
             problems.append(Problem(path, "Folders inside are not searched. Move its files up."))
         elif path.suffix.lower() not in IMAGE_SUFFIXES:
             problems.append(Problem(path, f"Files of the kind {path.suffix or '(none)'!r} are not read."))

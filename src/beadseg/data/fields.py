@@ -114,7 +114,7 @@ def read_table(path: Path, columns: tuple[str, str]) -> pd.DataFrame:
     table[first] = table[first].str.replace(r"(?i)(?:\.ome)?\.(?:tiff?|png|jpe?g|bmp)$", "", regex=True)
     twice = table[first][table[first].duplicated()].unique().tolist()
     if twice:
-        raise InputError(f"Names {listed(twice)} more than once.", path, "Keep one row for every sample.")
+        raise InputError(f"Names some samples more than once: {listed(twice)}.", path, "Keep one row for every sample.")
     return pd.DataFrame(table)
 
 

@@ -183,7 +183,9 @@ def _check_values(data: np.ndarray, path: Path) -> None:
         return
     wrong = int(data.size - np.count_nonzero(np.isfinite(data)))
     if wrong:
-        text = f"Holds {wrong} NaN or infinite values of {data.size}."
+        if wrong == data.size:
+            raise ImageError("Holds nothing but NaN or infinite values.", path, "Export it again from its source.")
+        text = f"{wrong} of its {data.size} values are NaN or infinite."
         raise ImageError(text, path, "Replace them, e.g. by the median of the image, and save it again.")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from beadseg.errors import ImageError
+from beadseg.files import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,8 +54,14 @@ class Raw:
     pixel_size_um: float | None = None
 
 
+NOT_UTF8 = "Its name has bytes that are no UTF-8, so that tables and reports cannot name it."
+"""What is wrong with a file called, say, ``b\\xff.png``."""
+
+
 def check_file(path: Path) -> None:
-    """Raise `ImageError` unless `path` is a non-empty file with a suffix that is read."""
+    """Raise `ImageError` unless `path` is a non-empty file of a suffix that is read and a name that can be written."""
+    if printable(path) != str(path):
+        raise ImageError(NOT_UTF8, printable(path), "Rename it.")
     try:
         if path.is_dir():
             raise ImageError("Is a folder, not an image file.", path, "Give the path of a file.")

@@ -158,13 +158,14 @@ def evaluate(
         except _MissingError as error:
             failures.append(Failure(kind="missing", name=sample.name, reason=str(error)))
         except InputError as error:
-            failures.append(Failure(kind="unreadable", name=sample.name, reason=str(error)))
+            reason = str(error).removeprefix(f"{sample.name}: ")
+            failures.append(Failure(kind="unreadable", name=sample.name, reason=reason))
     _tell(failures, on_event)
     scored = with_density(images, density_bins)
     if any(not image.instances for image in scored):
         on_event(log("Some masks have no ids: touching beads count as one there, so that counts may look too high."))
     return Evaluation(
-        predictions=str(predictions),
+        predictions=files.printable(predictions),
         dataset=str(dataset.root),
         samples=len(dataset.samples),
         images=scored,
@@ -200,7 +201,7 @@ class _Predictions:
         """Return the predictions that no sample of the dataset has the name of."""
         unknown = sorted({*self.masks, *self.labels} - set(dataset.names), key=natural_key)
         reason = "Predicted, but the dataset has no such sample (or it was left out by pattern)."
-        return [Failure(kind="unknown", name=name, reason=reason) for name in unknown]
+        return [Failure(kind="unknown", name=files.printable(name), reason=reason) for name in unknown]
 
     def planes(self, name: str) -> list[tuple[NDArray[np.bool_], NDArray[np.uint32] | None]]:
         """Return the predicted foreground and instances of every plane."""
@@ -217,6 +218,10 @@ class _Predictions:
             raise InputError(
                 f"Has {len(foregrounds)} planes, its labels {len(instances)}.", mask_path, "Predict it again."
             )
+        if foregrounds[0].shape != instances[0].shape:
+            (height, width), (rows, columns) = foregrounds[0].shape, instances[0].shape
+            text = f"Is {width}x{height} px (width x height), its labels {columns}x{rows} px."
+            raise InputError(text, mask_path, "Predict it again.")
         return list(zip(foregrounds, instances, strict=True))
 
 
@@ -245,7 +250,10 @@ def _score_sample(sample: Sample, folder: _Predictions, diameter_px: float | Non
 
 
 def _unpaired(dataset: Dataset) -> list[Failure]:
-    return [Failure(kind="unpaired", name=problem.path.name, reason=problem.message) for problem in dataset.problems]
+    return [
+        Failure(kind="unpaired", name=files.printable(problem.path.name), reason=problem.message)
+        for problem in dataset.problems
+    ]
 
 
 def _tell(failures: Sequence[Failure], on_event: OnEvent) -> None:

@@ -52,13 +52,17 @@ def read_meta(path: Path) -> dict[str, Any]:
             text = (file.metadata() or {}).get(_META)
     except (SafetensorError, OSError) as error:
         raise RunError(
-            f"Damaged checkpoint: {error}.", path, "Copy it again, or use the run's other checkpoint."
+            f"Damaged, or no checkpoint at all ({error}).", path, "Give a run folder; if it was copied, copy it again."
         ) from None
     if text is None:
         raise RunError("This file was not written by beadseg.", path, "Give a run folder that beadseg trained.")
-    meta: dict[str, Any] = json.loads(text)
-    if meta["schema_version"] > SCHEMA_VERSION:
-        raise RunError(f"Written by a newer beadseg (schema {meta['schema_version']}).", path, "Update beadseg.")
+    try:
+        meta: dict[str, Any] = json.loads(text)
+        version = int(meta["schema_version"])
+    except (ValueError, TypeError, KeyError):
+        raise RunError("Damaged checkpoint: its description cannot be read.", path, "Copy it again.") from None
+    if version > SCHEMA_VERSION:
+        raise RunError(f"Written by a newer beadseg (schema {version}).", path, "Update beadseg.")
     return meta
 
 

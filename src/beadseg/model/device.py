@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from beadseg.errors import MachineError
+from beadseg.errors import ConfigError, MachineError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DEVICE_KINDS = ("cpu", "cuda", "mps", "xpu")
+"""Kinds of devices that networks can be computed on."""
 _CPU_BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 
 
@@ -24,17 +26,22 @@ def choose_device(name: str = "auto") -> torch.device:
 
     Raises
     ------
+    ConfigError
+        There is no such kind of device.
     MachineError
-        A named device is not there.
+        The device is not there, or its driver is not.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in DEVICE_KINDS or (":" in name and not number.isdecimal()):
+        raise ConfigError(f"There is no device {name!r}.", "--device", "Choose one of: auto, cpu, cuda, cuda:1, mps.")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise MachineError(f"No usable device {name!r}: {first}", "--device", "Use --device cpu.") from None
+        first = str(error).splitlines()[0].rstrip(".")
+        raise MachineError(f"The device {name!r} cannot be used: {first}.", "--device", "Use --device cpu.") from None
     return device
 
 

@@ -30,9 +30,11 @@ class SegmentationLoss(nn.Module):
     Parameters
     ----------
     overlap, pixels : nn.Module or None
-        MONAI's or torch's loss modules, called as ``loss(logits, target)``; `pixels` must take the mean over pixels.
+        MONAI's or torch's loss modules, called as ``loss(logits, target)``.
     overlap_weight, pixels_weight : float
         Factors.
+    mean : bool
+        `pixels` takes the mean over pixels, which must leave ignored ones out.
     """
 
     def __init__(
@@ -41,12 +43,15 @@ class SegmentationLoss(nn.Module):
         pixels: nn.Module | None = None,
         overlap_weight: float = 1.0,
         pixels_weight: float = 1.0,
+        *,
+        mean: bool = True,
     ) -> None:
         super().__init__()
         self.overlap = overlap
         self.pixels = pixels
         self.overlap_weight = overlap_weight
         self.pixels_weight = pixels_weight
+        self.mean = mean
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the loss, a scalar computed in float32 under any autocast.
@@ -73,8 +78,30 @@ class SegmentationLoss(nn.Module):
             if self.overlap is not None:
                 total = total + self.overlap_weight * self.overlap(logits, target)
             if self.pixels is not None:
-                total = total + self.pixels_weight * self.pixels(logits, target) / share
+                total = total + self.pixels_weight * self.pixels(logits, target) / (share if self.mean else 1.0)
             return total
+
+
+class CrossEntropyPerArea(nn.Module):
+    """Binary cross-entropy summed over a patch, relative to the patch's foreground area; the mean over patches.
+
+    A mean over pixels is decided by dense patches: a field of view with four beads in an image hardly counts. Here an
+    image weighs the same however many beads it has, as it does in the mean over images that validation reports.
+
+    Parameters
+    ----------
+    offset : float
+        Added to the area, px², so that an empty patch counts too.
+    """
+
+    def __init__(self, offset: float) -> None:
+        super().__init__()
+        self.offset = offset
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of logits and target, both (N, K, Y, X)."""
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return (loss.sum((1, 2, 3)) / (target.sum((1, 2, 3)) + self.offset)).mean()
 
 
 def build_loss(config: LossConfig) -> SegmentationLoss:
@@ -91,6 +118,9 @@ def build_loss(config: LossConfig) -> SegmentationLoss:
         return SegmentationLoss(pixels=_focal(config.gamma))
     if isinstance(config, DiceCELossConfig):
         _check_weights(config.dice_weight, config.ce_weight)
+        if config.ce_per_area is not None:
+            patches = CrossEntropyPerArea(config.ce_per_area)
+            return SegmentationLoss(_dice(config.batch), patches, config.dice_weight, config.ce_weight, mean=False)
         return SegmentationLoss(_dice(config.batch), nn.BCEWithLogitsLoss(), config.dice_weight, config.ce_weight)
     if isinstance(config, DiceFocalLossConfig):
         _check_weights(config.dice_weight, config.focal_weight)

@@ -73,7 +73,7 @@ def predict_folder(
     images : sequence of path
         Image files; see `find_images` for folders.
     out : path
-        The prediction folder; files of the same name are replaced.
+        The prediction folder. Results of the same run that are there are kept; those of the same images are replaced.
     overlays : bool
         Also draw the outlines over each image.
     source : str
@@ -85,11 +85,15 @@ def predict_folder(
     ------
     Cancelled
         `stop` was set.
+    InputError
+        The folder holds predictions of another run, or masks or labels that no prediction wrote.
     MachineError
         The folder cannot be written to.
     """
     folder = ensure_folder(Path(out))
+    _refuse_foreign(folder, source)
     names = unique_names(images)
+    earlier = _earlier(folder, names)
     write_atomically(folder / files.PREDICTION, json.dumps(_description(segmenter, source), indent=2))
     counts: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
@@ -99,9 +103,10 @@ def predict_folder(
                 rows = _predict_file(segmenter, path, names[path], folder, overlays, on_event, stop)
             except (Cancelled, MachineError):
                 raise
-            except BeadsegError as error:
-                failures.append({"image": str(path), "error": str(error)})
-                on_event(Event("failure", f"Failed: {error}", "error", {"image": str(path)}))
+            except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
+                reason = str(error) if isinstance(error, BeadsegError) else f"{path}: {type(error).__name__}: {error}"
+                failures.append({"image": str(path), "error": reason})
+                on_event(Event("failure", f"Failed: {reason}", "error", {"image": str(path)}))
             else:
                 counts += rows
                 on_event(_told(names[path], rows))
@@ -109,8 +114,22 @@ def predict_folder(
         result = BatchResult(
             pd.DataFrame(counts, columns=list(COUNT_COLUMNS)), pd.DataFrame(failures, columns=list(FAILURE_COLUMNS))
         )
-        _write_tables(folder, result)
+        _write_tables(folder, result, earlier)
     return result
+
+
+def _refuse_foreign(folder: Path, source: str) -> None:
+    """Raise `InputError` where results would mix with another run's, or replace what no prediction wrote."""
+    if (folder / files.PREDICTION).exists():
+        run = json.loads((folder / files.PREDICTION).read_text(encoding="utf-8")).get("run")
+        if run != source:
+            text = f"Holds predictions of another run ({run}); the counts would mix."
+            raise InputError(text, folder, "Give a new --out folder; nothing was written.")
+        return
+    for kind in (files.MASKS, files.LABELS, files.BEADS, files.OVERLAYS):
+        if (folder / kind).is_dir() and any((folder / kind).iterdir()):
+            text = f"Holds {kind}/ that `predict` did not write; files of the same names would be replaced."
+            raise InputError(text, folder, "Give a new --out folder; nothing was written.")
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -119,21 +138,21 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     Raises
     ------
     InputError
-        A path does not exist, or nothing was found.
+        A path does not exist, a folder holds no images, or there is no path.
     """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+            if not inside:
+                raise InputError("No images found.", path, f"Known types: {', '.join(sorted(IMAGE_SUFFIXES))}.")
             found += sorted(inside, key=lambda p: natural_key(p.name))
         elif path.exists():
             found.append(path)
         else:
             raise InputError("No such image or folder.", path, "Check the path.")
     if not found:
-        raise InputError(
-            "No images found.", ", ".join(map(str, paths)), f"Known types: {', '.join(sorted(IMAGE_SUFFIXES))}."
-        )
+        raise InputError("No images were given.", remedy="Name image files or folders.")
     return list(dict.fromkeys(found))
 
 
@@ -144,8 +163,8 @@ def unique_names(images: Sequence[Path]) -> dict[Path, str]:
     for path in images:
         candidates = [stem_of(path), path.name.replace(".", "_"), f"{path.parent.name}_{path.name.replace('.', '_')}"]
         candidates += [f"{path.stem}_{number}" for number in range(2, len(images) + 2)]
-        names[path] = next(name for name in candidates if name not in taken)
-        taken.add(names[path])
+        names[path] = next(name for name in candidates if name.casefold() not in taken)
+        taken.add(names[path].casefold())
     return names
 
 
@@ -230,13 +249,31 @@ def _told(name: str, rows: list[dict[str, Any]]) -> Event:
     return Event("count", text, data={"image": name, "beads": beads, "flags": []})
 
 
-def _write_tables(folder: Path, result: BatchResult) -> None:
-    write_atomically(folder / files.COUNTS, result.counts.to_csv(index=False, lineterminator="\n"))
-    failures = folder / files.FAILURES
-    if len(result.failures):
-        write_atomically(failures, result.failures.to_csv(index=False, lineterminator="\n"))
+def _earlier(folder: Path, names: dict[Path, str]) -> BatchResult:
+    """Return what the folder's tables say of other images than those to be predicted now."""
+    tables = {}
+    for file, columns in ((files.COUNTS, COUNT_COLUMNS), (files.FAILURES, FAILURE_COLUMNS)):
+        path = folder / file
+        known = (
+            pd.read_csv(path, dtype=str, keep_default_na=False)
+            if path.exists()
+            else pd.DataFrame(columns=list(columns))
+        )
+        tables[file] = known
+    counts, failures = tables[files.COUNTS], tables[files.FAILURES]
+    return BatchResult(
+        counts[~counts["image"].isin(list(names.values()))], failures[~failures["image"].isin([str(p) for p in names])]
+    )
+
+
+def _write_tables(folder: Path, result: BatchResult, earlier: BatchResult) -> None:
+    counts = pd.concat([earlier.counts, result.counts.astype(object)], ignore_index=True)
+    write_atomically(folder / files.COUNTS, counts.to_csv(index=False, lineterminator="\n"))
+    failures = pd.concat([earlier.failures, result.failures], ignore_index=True)
+    if len(failures):
+        write_atomically(folder / files.FAILURES, failures.to_csv(index=False, lineterminator="\n"))
     else:
-        failures.unlink(missing_ok=True)
+        (folder / files.FAILURES).unlink(missing_ok=True)
 
 
 def _description(segmenter: Segmenter, source: str) -> dict[str, Any]:

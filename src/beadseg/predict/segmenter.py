@@ -102,9 +102,14 @@ class Segmenter:
             config = TrainConfig.parse(meta["config"], path)
             network = build_network(config.network, meta["in_channels"])
             network.load_state_dict(tensors)
-        except (ConfigError, KeyError, RuntimeError) as error:
-            raise RunError(f"Does not fit this version of beadseg: {error}", path, "Update beadseg.") from None
-        segmenter = cls(network, config, meta["fingerprint"], choose_device(device))
+            fingerprint = dict(meta["fingerprint"])
+        except (ConfigError, KeyError, TypeError, RuntimeError) as error:
+            detail = error.what if isinstance(error, ConfigError) else " ".join(str(error).split()).rstrip(".")
+            text = f"Does not fit this version of beadseg, or is incomplete ({detail})."
+            raise RunError(text, path, "Update beadseg, or train again.") from None
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+            raise RunError("Holds weights that are no numbers.", path, "Train again; see the run's diagnosis.")
+        segmenter = cls(network, config, fingerprint, choose_device(device))
         if options is not None:
             segmenter.options = options
         return segmenter

@@ -52,7 +52,7 @@ def separate(probability: NDArray[np.float32], config: ObjectConfig) -> NDArray[
     )
     seeds = np.zeros(objects.shape, np.int32)
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    parts = watershed(-distance, seeds, mask=foreground)
+    parts = watershed(-distance, seeds, mask=foreground, connectivity=2)
     return _without_crumbs(parts.astype(np.uint32), objects, smallest_area(config))
 
 

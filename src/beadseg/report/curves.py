@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CURVES_PNG = "curves.png"
-"""Losses, Jaccard and learning rate over the epochs."""
-
 MOST_MARKERS = 60
 """Curves of more points than this are lines alone."""
 

@@ -77,7 +77,7 @@ def _target(scores: dict[int, float], rows: Sequence[Row], max_epochs: int, stop
     if max_epochs < 100:
         early = _short(group, early_name, f"the run was planned for {max_epochs} epochs")
     else:
-        early = _judge(group, early_name, float(max(scores)), stopped_early, "last epoch")
+        early = _judge(group, early_name, float(max(scores)), stopped_early and max(scores) < 100, "last epoch")
     falls = [a - b for a, b in zip(list(scores.values()), list(scores.values())[1:], strict=False)]
     smooth = _judge(group, "stable convergence, smooth curve", max(falls), max(falls) <= 0.10,
                     "largest fall between two epochs; up to 0.10 counts as smooth") if falls else _short(

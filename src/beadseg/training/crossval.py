@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from beadseg import files
-from beadseg.data.objects import label_objects
+from beadseg.data.objects import count_objects
 from beadseg.data.split import Split, folds, leave_one_field_out, make_split
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder
+from beadseg.measure.evaluation import Evaluation, evaluate
 from beadseg.measure.metrics import aggregate
 from beadseg.measure.overlap import Overlap, count_overlap
 from beadseg.measure.threshold import threshold_baseline
@@ -23,10 +24,8 @@ from beadseg.training.history import write_rows
 from beadseg.training.run import annotated_objects, train
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from beadseg.config import TrainConfig
-    from beadseg.data.dataset import Dataset, Sample
+    from beadseg.data.dataset import Dataset
 
 COLUMNS = ("fold", "images", "jaccard_images", "jaccard_pooled", "threshold_jaccard_images", "threshold_jaccard_pooled",
            "objects", "counted", "threshold_counted")  # fmt: skip
@@ -59,7 +58,7 @@ def make_folds(dataset: Dataset, config: TrainConfig, k: int | None, on_event: O
         inner = Split(train=rest.names, val=())
         if config.stop.patience is not None:
             inner = make_split(config.split, rest, annotated_objects(rest, on_event), config.seed)
-        result.append(Fold(name, Split(train=inner.train, val=inner.val, test=left_out)))
+        result.append(Fold(name, Split(train=inner.train, val=inner.val, test=left_out, notes=inner.notes)))
     return result
 
 
@@ -93,55 +92,51 @@ def crossval(
     rows: list[dict[str, Any]] = []
     for fold in make_folds(dataset, config, k, on_event):
         on_event(log(f"Left out: {fold.name} ({len(fold.split.test)} samples)."))
+        for note in fold.split.notes:
+            on_event(log(note, "warning"))
         known = dataset.subset((*fold.split.train, *fold.split.val))
         run = train(known, config, folder / _safe(fold.name), split=Split(fold.split.train, fold.split.val),
                     device=device, on_event=on_event, stop=stop)  # fmt: skip
+        left_out = dataset.subset(fold.split.test)
         segmenter = Segmenter.load(run.folder, device=device)
-        row = _score(segmenter, [dataset[name] for name in fold.split.test], fold.name)
-        predict_folder(segmenter, [dataset[name].image_path for name in fold.split.test],
-                       folder / files.PREDICTIONS / _safe(fold.name), source=str(run.folder), stop=stop)  # fmt: skip
-        rows.append(row)
+        images = [sample.image_path for sample in left_out]
+        predict_folder(segmenter, images, folder / files.PREDICTIONS, source=str(folder), on_event=on_event, stop=stop)
+        found = evaluate(folder / files.PREDICTIONS, left_out, stop=stop)
+        rows.append(_row(fold.name, found, *_threshold(left_out, segmenter.fingerprint["polarity"])))
         write_rows(folder / files.CROSSVAL, rows, COLUMNS)
-        on_event(Event("fold", _line(row), data=row))
+        on_event(Event("fold", _line(rows[-1]), data=rows[-1]))
     rows.append(_mean(rows))
     write_rows(folder / files.CROSSVAL, rows, COLUMNS)
     on_event(Event("fold", _line(rows[-1]), data=rows[-1]))
     return rows
 
 
-def _score(segmenter: Segmenter, samples: Sequence[Sample], name: str) -> dict[str, Any]:
-    """Return the row of one fold: network and threshold method on the samples left out."""
-    network: list[Overlap] = []
-    plain: list[Overlap] = []
-    objects = counted = plain_counted = 0
-    polarity = segmenter.fingerprint["polarity"]
-    for sample in samples:
+def _threshold(dataset: Dataset, polarity: Literal["dark", "bright"]) -> tuple[dict[str, float], int]:
+    """Return the scores of the plain method on every plane, and how many objects it finds."""
+    overlaps: list[Overlap] = []
+    fields: list[str] = []
+    objects = 0
+    for sample in dataset:
         for _, pixels, target in sample.planes():
-            found = segmenter.predict(pixels)
-            network.append(
-                count_overlap(
-                    found.probability >= segmenter.options.objects.threshold, target.foreground, target.ignore
-                )
-            )
-            simple = threshold_baseline(luminance(pixels), polarity)
-            plain.append(count_overlap(simple, target.foreground, target.ignore))
-            objects += int(
-                label_objects(target.foreground).max() if target.labels is None else len(np.unique(target.labels)) - 1
-            )
-            counted += found.count
-            plain_counted += int(label_objects(simple).max())
-    fields = [sample.field for sample in samples for _ in range(len(network) // len(samples))]
-    ours, theirs = aggregate(network, fields), aggregate(plain, fields)
+            found = threshold_baseline(luminance(pixels), polarity)
+            overlaps.append(count_overlap(found, target.foreground, target.ignore))
+            fields.append(sample.field)
+            objects += count_objects(found)
+    return aggregate(overlaps, fields), objects
+
+
+def _row(name: str, found: Evaluation, plain: dict[str, float], plain_objects: int) -> dict[str, Any]:
+    overall = found.overall
     return {
         "fold": name,
-        "images": len(network),
-        "jaccard_images": round(ours["jaccard_images"], 4),
-        "jaccard_pooled": round(ours["jaccard_pooled"], 4),
-        "threshold_jaccard_images": round(theirs["jaccard_images"], 4),
-        "threshold_jaccard_pooled": round(theirs["jaccard_pooled"], 4),
-        "objects": objects,
-        "counted": counted,
-        "threshold_counted": plain_counted,
+        "images": overall.images,
+        "jaccard_images": round(overall.jaccard_images, 4),
+        "jaccard_pooled": round(overall.jaccard_pooled, 4),
+        "threshold_jaccard_images": round(plain["jaccard_images"], 4),
+        "threshold_jaccard_pooled": round(plain["jaccard_pooled"], 4),
+        "objects": overall.true_count,
+        "counted": overall.predicted_count,
+        "threshold_counted": plain_objects,
     }
 
 

@@ -19,12 +19,13 @@ COLUMNS = (
     "step",
     "lr",
     "train_loss",
+    "train_eval_loss",
     "val_loss",
     *(f"val_{score}" for score in SCORES),
     *(f"train_{score}" for score in SCORES),
 )
 """Columns of ``history.csv``. ``train_loss`` is the mean over the epoch's batches (augmented patches, training mode);
-``train_jaccard_*`` are of whole training images in evaluation mode, like ``val_*``."""
+``train_eval_loss`` and ``train_jaccard_*`` are of whole training images in evaluation mode, like ``val_*``."""
 
 Row = dict[str, Any]
 

@@ -45,12 +45,12 @@ def plan(config: TrainConfig, fingerprint: Fingerprint) -> tuple[TrainConfig, tu
             choose(
                 "epoch.size",
                 _patch(fingerprint),
-                f"about 18 bead diameters of {diameter:.1f} px, inside the smallest image",
+                f"about 18 bead diameters of {diameter:.1f} px, and not much more than the smallest image",
             )
         if config.epoch.steps is None:
             choose("epoch.steps", 100, "enough optimizer steps between two validations for the weights to move")
         if config.batch is None:
-            choose("batch", 8, "eight patches from different fields steady the batch norm")
+            choose("batch", 8, "eight patches from different images steady the batch norm")
     elif config.batch is None:
         choose("batch", 8, "a common choice")
     if config.predict.objects.diameter is None:
@@ -66,8 +66,8 @@ def _depth(diameter: float) -> int:
 def _patch(fingerprint: Fingerprint) -> int:
     wanted = 18 * fingerprint.bead_diameter_px
     smallest = min(fingerprint.height_min, fingerprint.width_min)
-    size = min(512.0, max(64.0, wanted), max(32, smallest))
-    return max(32, 32 * round(size / 32)) if size >= 32 else 32
+    size = min(512.0, max(64.0, wanted), max(64, smallest))
+    return 64 * max(1, round(size / 64))
 
 
 def _with_values(config: TrainConfig, chosen: list[Planned]) -> TrainConfig:

@@ -7,17 +7,16 @@ import json
 import os
 import platform
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from beadseg import files
-from beadseg.config import TrainConfig
+from beadseg.config import ImageEpochConfig, TrainConfig
 from beadseg.data.fingerprint import fingerprint
-from beadseg.data.objects import count_objects
 from beadseg.data.split import Split, make_split
 from beadseg.errors import InputError, RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
@@ -28,7 +27,7 @@ from beadseg.training.history import Row, read_history, write_rows
 from beadseg.training.plan import plan
 from beadseg.training.samples import load_images
 from beadseg.training.trainer import Trainer
-from beadseg.training.watch import Diagnosis, Watch, few_steps
+from beadseg.training.watch import Watch, few_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +93,7 @@ def train(
     dataset : Dataset
         Annotated samples.
     config : TrainConfig
-        Open (None) values are planned from the data's fingerprint.
+        Open (None) values are planned from the fingerprint of the training samples.
     out : path
         The run folder: new, or one that the same call began.
     split : Split, optional
@@ -117,20 +116,24 @@ def train(
         The folder holds another run, or the data changed since it began.
     ImageError
         A sample cannot be read.
+    TrainingError
+        The loss is no number any more; whole epochs from before are kept.
     Cancelled
         `stop` was set; whole epochs are kept.
     """
     folder = ensure_folder(Path(out))
+    on_event = _logged(folder / files.LOG, on_event)
     where = choose_device(device)
-    found = fingerprint(dataset, on_event, stop)
-    config, reasons = plan(config, found)
     objects = annotated_objects(dataset, on_event, stop)
     if split is None:
         split = make_split(config.split, dataset, objects, config.seed)
+    found = fingerprint(dataset.subset(split.train), on_event, stop)
+    config, reasons = plan(config, found)
     _freeze(folder, dataset, config, split, objects, on_event)
     document = {"schema_version": 1, "fingerprint": found.model_dump(), "planned": [p.model_dump() for p in reasons]}
     write_atomically(folder / files.PLAN, json.dumps(document, indent=2))
-    write_atomically(folder / files.ENVIRONMENT, json.dumps(environment(where), indent=2))
+    if not (folder / files.ENVIRONMENT).exists():
+        write_atomically(folder / files.ENVIRONMENT, json.dumps(environment(where), indent=2))
     for planned in reasons:
         on_event(log(f"Planned {planned.field} = {planned.value}: {planned.reason}."))
     for note in split.notes:
@@ -142,8 +145,10 @@ def train(
         for name, names in (("train", split.train), ("val", split.val))
     }
     trainer = Trainer(images["train"], images["val"], config, folder, description, where, on_event, stop)
-    trainer.run()
-    _judge(folder, trainer, on_event)
+    try:
+        trainer.run()
+    finally:
+        _judge(folder, trainer, on_event)
     if refit:
         _refit(trainer, folder, on_event, stop)
     return Run(folder)
@@ -163,16 +168,21 @@ def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | Non
 
 def annotated_objects(dataset: Dataset, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> dict[str, int]:
     """Return the number of annotated objects of every sample, over all its planes."""
-    return {
-        sample.name: _objects(sample) for sample in track(dataset, "counting objects", len(dataset), on_event, stop)
-    }
+    samples = track(dataset, "counting objects", len(dataset), on_event, stop)
+    return {sample.name: sum(target.objects for _, _, target in sample.planes()) for sample in samples}
 
 
-def _objects(sample: Sample) -> int:
-    targets = [target for _, _, target in sample.planes()]
-    return sum(
-        count_objects(t.foreground) if t.labels is None else np.unique(t.labels[t.labels > 0]).size for t in targets
-    )
+def _logged(path: Path, on_event: OnEvent) -> OnEvent:
+    """Return a listener that also appends every message to a run's log, with a time stamp."""
+
+    def listen(event: Event) -> None:
+        if event.message:
+            stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{stamp} {event.level.upper()} {event.message}\n")
+        on_event(event)
+
+    return listen
 
 
 def _freeze(
@@ -233,19 +243,23 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _judge(folder: Path, trainer: Trainer, on_event: OnEvent) -> None:
-    """Write and report the success criteria and what the run noticed about itself."""
-    judged = criteria(trainer.rows, trainer.config.epochs, stopped_early=trainer.stopped_early)
-    first = few_steps(trainer.sampler.steps, trainer.config.epochs)
-    noticed: list[Diagnosis] = ([first] if first else []) + Watch(trainer.config.stop.metric).all(trainer.rows)
-    write_json(folder / files.CRITERIA, {"criteria": [item.model_dump() for item in judged]})
+    """Write what the run noticed about itself, and when it is finished the success criteria; report them."""
+    config = trainer.config
+    first = few_steps(trainer.sampler.steps, config.epochs)
+    noticed = ([first] if first else []) + Watch(config.stop.metric).all(trainer.rows)
     write_json(folder / files.DIAGNOSIS, {"diagnosis": [item.model_dump() for item in noticed]})
+    if not trainer.finished:
+        return
+    judged = criteria(trainer.rows, config.epochs, stopped_early=trainer.stopped_early)
+    steps = "" if isinstance(config.epoch, ImageEpochConfig) else (
+        f"An epoch of this run is {trainer.sampler.steps} steps; the document's is one pass over the images."
+    )  # fmt: skip
+    write_json(folder / files.CRITERIA, {"note": steps, "criteria": [item.model_dump() for item in judged]})
+    on_event(log(f"The laboratory's success criteria. {steps}".strip()))
     for item in judged:
         value = "" if item.measured is None else f" {item.measured:.4f}"
-        on_event(
-            Event(
-                "criterion", f"{item.group}: {item.name}: {item.verdict}{value} ({item.note})", data=item.model_dump()
-            )
-        )
+        text = f"{item.group}: {item.name}: {item.verdict}{value} ({item.note})"
+        on_event(Event("criterion", text, data=item.model_dump()))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -275,7 +289,7 @@ def training_summary(folder: Path, runs: Sequence[tuple[str, Run]]) -> Path:
     """Write ``training_summary.csv`` with the laboratory's columns, one row per network; return its path."""
     rows = []
     for name, run in runs:
-        metric = f"val_{run.config.stop.metric}"
+        metric = "val_jaccard_images"
         seconds = sum(row["train_seconds"] + row["validation_seconds"] for row in _times(run.folder))
         best, last = run.best, run.history[-1]
         if metric not in last:

@@ -120,7 +120,11 @@ def crop(
             jitter = int(rng.integers(-(size // 4), size // 4 + 1))
             tops.append(min(max(centre[axis] - size // 2 + jitter, 0), room))
     window = (slice(tops[0], tops[0] + size), slice(tops[1], tops[1] + size))
-    parts: list[NDArray[Any]] = [image.image[(slice(None), *window)], image.foreground[window][None], image.counted[window][None]]
+    parts: list[NDArray[Any]] = [
+        image.image[(slice(None), *window)],
+        image.foreground[window][None],
+        image.counted[window][None],
+    ]
     patch = np.concatenate([part.astype(np.float32) for part in parts])
     missing = [(0, size - length) for length in patch.shape[1:]]
     if not any(after for _, after in missing):
@@ -132,9 +136,9 @@ def crop(
 
 
 def resized(stack: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Return a (C + 2, Y, X) stack resized to `size` x `size`: image channels area-averaged, masks nearest."""
+    """Return a (C + 2, Y, X) stack resized to `size` x `size`: image channels antialiased bilinear, masks nearest."""
     tensor = torch.from_numpy(stack)[None]
     image = torch.nn.functional.interpolate(tensor[:, :-2], (size, size), mode="bilinear", antialias=True)
-    masks = torch.nn.functional.interpolate(tensor[:, -2:], (size, size), mode="nearest")
+    masks = torch.nn.functional.interpolate(tensor[:, -2:], (size, size), mode="nearest-exact")
     result: NDArray[np.float32] = torch.cat([image, masks], dim=1)[0].numpy()
     return result

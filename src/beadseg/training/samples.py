@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 
+from beadseg.errors import MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.model.inputs import prepare
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
     from beadseg.config import ImageConfig
     from beadseg.data.dataset import Sample
+
+
+MEMORY_SHARE = 0.8
+"""Training images may take up this share of the free memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +41,7 @@ class TrainingImage:
         1 on beads.
     counted : (Y, X) uint8
         0 where an ignore mask lies, 1 elsewhere.
-    spots : (N,) int64
+    spots : (N,) uint32
         Flat indices of the foreground pixels, for patches that must show a bead.
     """
 
@@ -44,16 +50,33 @@ class TrainingImage:
     image: NDArray[np.float32]
     foreground: NDArray[np.uint8]
     counted: NDArray[np.uint8]
-    spots: NDArray[np.int64]
+    spots: NDArray[np.uint32]
 
 
 def load_images(
     samples: Sequence[Sample], config: ImageConfig, on_event: OnEvent = ignore, stop: StopFlag | None = None
 ) -> list[TrainingImage]:
-    """Read and prepare every plane of `samples`; raise `ImageError` for one that cannot be read."""
+    """Read and prepare every plane of `samples`.
+
+    Raises
+    ------
+    ImageError
+        One cannot be read.
+    MachineError
+        They do not fit into memory.
+    """
     loaded: list[TrainingImage] = []
+    room = MEMORY_SHARE * psutil.virtual_memory().available
     for sample in track(samples, "reading images", len(samples), on_event, stop):
-        loaded.extend(_planes(sample, config))
+        for image in _planes(sample, config):
+            loaded.append(image)
+            room -= image.image.nbytes + image.foreground.nbytes + image.counted.nbytes + image.spots.nbytes
+        if room < 0:
+            raise MachineError(
+                f"{len(loaded)} of {len(samples)} samples fill {MEMORY_SHARE:.0%} of the free memory.",
+                "training images",
+                "Train on fewer or smaller images, or ask for more memory.",
+            )
     return loaded
 
 
@@ -67,5 +90,5 @@ def _planes(sample: Sample, config: ImageConfig) -> Iterable[TrainingImage]:
             image=prepare(pixels, config),
             foreground=foreground.astype(np.uint8),
             counted=counted,
-            spots=np.flatnonzero(foreground & (counted > 0)),
+            spots=np.flatnonzero(foreground & (counted > 0)).astype(np.uint32),
         )

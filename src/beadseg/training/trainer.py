@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from beadseg import files
-from beadseg.errors import Cancelled, MachineError, RunError
+from beadseg.errors import Cancelled, MachineError, RunError, TrainingError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
 from beadseg.model.checkpoint import (
     load_checkpoint,
@@ -27,11 +27,11 @@ from beadseg.model.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from beadseg.model.device import arithmetic, choose_precision
+from beadseg.model.device import agrees_with_fp32, arithmetic, choose_precision
 from beadseg.model.losses import build_loss
 from beadseg.model.networks import Network, build_network
 from beadseg.training.history import COLUMNS, SCORES, Row, write_rows
-from beadseg.training.sampler import Batch, Sampler
+from beadseg.training.sampler import Batch, Sampler, crop
 from beadseg.training.scores import score, spread
 from beadseg.training.watch import Diagnosis, Watch, few_steps
 
@@ -80,12 +80,17 @@ class Trainer:
         scored = len(self.validation) if config.train_scores is None else config.train_scores
         self.scored_training = spread(training, scored) if scored else []
         self.precision = choose_precision(config.precision, device)
+        if device.type == "cuda":
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         self.loss = build_loss(config.loss)
         self.watch = Watch(config.stop.metric)
         torch.manual_seed(config.seed)
         network = build_network(config.network, training[0].image.shape[0])
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average: Network = copy.deepcopy(self.network) if config.ema else self.network
+        if self.precision != "fp32" and not self._precision_works(training[0]):
+            self.on_event(log(f"{self.precision} disagrees with fp32 on this machine: fp32 is used.", "warning"))
+            self.precision = "fp32"
         self.optimizer = _optimizer(self.network, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.accumulate = config.accumulate
@@ -100,6 +105,11 @@ class Trainer:
         return self.sampler.steps * self.config.epochs
 
     @property
+    def finished(self) -> bool:
+        """Whether no epoch is left to do."""
+        return self.epoch >= self.config.epochs or self.stopped_early
+
+    @property
     def stopped_early(self) -> bool:
         """Whether the score has not improved for `patience` epochs."""
         patience = self.config.stop.patience
@@ -112,13 +122,13 @@ class Trainer:
         ------
         Cancelled
             The stop flag was set; whole epochs are kept.
-        RunError
+        TrainingError
             The loss is no number any more; the checkpoints from before are kept.
         """
         self._resume()
         if not self.epoch and (found := few_steps(self.sampler.steps, self.config.epochs)):
             self._warn(found)
-        while self.epoch < self.config.epochs and not self.stopped_early:
+        while not self.finished:
             started = time.perf_counter()
             loss = self._train_epoch(self.epoch + 1)
             trained = time.perf_counter()
@@ -241,8 +251,7 @@ class Trainer:
             if images:
                 found = score(self.average, images, self.loss, self.config.predict, self.precision, self.stop)
                 scores.update({f"{name}_{key}": found[key] for key in SCORES})
-                if name == "val":
-                    scores["val_loss"] = found["loss"]
+                scores[f"{name}_loss" if name == "val" else "train_eval_loss"] = found["loss"]
         return scores
 
     def _finish_epoch(self) -> None:
@@ -250,7 +259,10 @@ class Trainer:
         row = self.rows[-1]
         if not math.isfinite(row["train_loss"]):
             found = self.watch.new(self.rows)[0]
-            raise RunError(found.message, self.folder, f"{found.cause} {found.remedy} Earlier checkpoints are kept.")
+            self._warn(found)
+            raise TrainingError(
+                found.message, self.folder, f"{found.remedy.capitalize()} Earlier checkpoints are kept."
+            )
         key = f"val_{self.config.stop.metric}"
         if self.best is None or key not in row or row[key] > self.best[key]:
             self.best = row
@@ -281,6 +293,7 @@ class Trainer:
             "best_epoch": self.best["epoch"] if self.best else 0,
             "accumulate": self.accumulate,
             "scaler": self.scaler.state_dict(),
+            "machine": self._machine,
             "config": self._config,
         }
         save_checkpoint(self.folder / files.LAST, tensors, meta)
@@ -301,6 +314,10 @@ class Trainer:
             self.scaler.load_state_dict(meta["scaler"])
         self.epoch, self.rows, self.times = meta["epoch"], meta["rows"], meta["times"]
         self.accumulate = meta["accumulate"]
+        changed = [f"{name} {then} then, {self._machine[name]} now" for name, then in meta["machine"].items()
+                   if self._machine[name] != then]  # fmt: skip
+        if changed:
+            self.on_event(log(f"Not continued exactly: {', '.join(changed)}.", "warning"))
         self.best = next((row for row in self.rows if row["epoch"] == meta["best_epoch"]), None)
         self._write_history()
         self.on_event(log(f"Continuing after epoch {self.epoch} of {self.config.epochs}."))
@@ -313,6 +330,18 @@ class Trainer:
     def _config(self) -> dict[str, Any]:
         values: dict[str, Any] = json.loads(self.config.model_dump_json())
         return values
+
+    def _precision_works(self, image: TrainingImage) -> bool:
+        """Return whether the reduced precision computes what fp32 does, on a piece of a real image."""
+        patch = crop(image, 128, np.random.default_rng(0), None)[None, :-2]
+        self.network.eval()
+        x = torch.from_numpy(patch).to(self.device, memory_format=torch.channels_last)
+        return agrees_with_fp32(self.network, x, self.precision)
+
+    @property
+    def _machine(self) -> dict[str, Any]:
+        """What the exact result depends on beside configuration and data."""
+        return {"device": self.device.type, "threads": torch.get_num_threads(), "precision": self.precision}
 
     @property
     def _in_channels(self) -> int:

@@ -47,6 +47,8 @@ def place(config: SceneConfig, rng: np.random.Generator) -> Beads:
     """
     wanted = int(rng.poisson(config.beads)) if config.poisson else round(config.beads)
     diameter = _diameters(config, wanted, rng)
+    if wanted > (most := _most(config, diameter)):
+        raise _no_room(config, most, wanted)
     clustered = rng.random(wanted) < config.cluster_probability
     if wanted:
         clustered[0] = False
@@ -64,6 +66,22 @@ def _diameters(config: SceneConfig, count: int, rng: np.random.Generator) -> Flo
     mean = config.diameter_px
     drawn = rng.normal(mean, config.diameter_spread * mean, count)
     return np.clip(drawn, max(0.5 * mean, 1.5), 2.0 * mean)
+
+
+def _most(config: SceneConfig, diameter: Floats) -> int:
+    """Return how many beads fit at most, packed hexagonally: beyond that, trying takes memory for nothing."""
+    spacing = (1.0 - config.max_overlap) * float(diameter.min(initial=config.diameter_px))
+    if spacing <= 0:
+        return len(diameter)
+    return int((config.height + spacing) * (config.width + spacing) / (np.sqrt(3) / 2 * spacing**2)) + 1
+
+
+def _no_room(config: SceneConfig, room: int, wanted: int) -> InputError:
+    return InputError(
+        f"There is room for {room} beads only, not for {wanted}, in an image of {config.height} x {config.width} px"
+        f" with beads of {config.diameter_px:g} px.",
+        remedy="Choose fewer or smaller beads, a larger image, or a larger max_overlap.",
+    )
 
 
 class _Insertion:
@@ -99,11 +117,7 @@ class _Insertion:
                 return
             self._accept(pending, propose(pending))
         if self.placed < until:
-            raise InputError(
-                f"There is room for {self.placed} beads only, not for {len(self.diameter)}, in an image of "
-                f"{self.config.height} x {self.config.width} px with beads of {self.config.diameter_px:g} px.",
-                remedy="Choose fewer or smaller beads, a larger image, or a larger max_overlap.",
-            )
+            raise _no_room(self.config, self.placed, len(self.diameter))
 
     def _accept(self, pending: NDArray[np.intp], proposed: Floats) -> None:
         """Keep the proposals that lie in the image and break no bound; of two that exclude each other, the earlier."""
