@@ -197,7 +197,7 @@ SCENES = {
 @pytest.mark.parametrize("name", SCENES)
 def test_simulate_refuses_what_cannot_be(cli: Cli, tmp_path: Path, name: str):
     words, code, text = SCENES[name]
-    cli("simulate", tmp_path / "out", "--tiles", "1", "--fields", "1", *words).is_refusal(code, text)
+    cli("simulate", tmp_path / "out", "--tiles", "3", "--fields", "1", *words).is_refusal(code, text)
     assert not tree(tmp_path / "out")
 
 

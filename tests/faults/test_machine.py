@@ -1,0 +1,163 @@
+"""Full disks, folders that cannot be written to, no GPU, and signals: nothing is lost, nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from fault_helpers import SHORT, TINY, Cli, tree, unfinished
+
+from beadseg import files
+from beadseg.errors import ExitCode
+from beadseg.model.checkpoint import load_checkpoint
+from beadseg.training import Run
+
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals and limits")
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Let the disk be full from the `after`-th flushed file on."""
+    flushed = 0
+    fsync = os.fsync
+
+    def full(handle: int) -> None:
+        nonlocal flushed
+        flushed += 1
+        if flushed > after:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+
+
+@pytest.mark.parametrize("after", [0, 5, 12])
+def test_a_full_disk_ends_prediction_and_leaves_no_half_file(
+    cli: Cli, run_folder: Path, beads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+):
+    fill_disk(monkeypatch, after)
+    outcome = cli("predict", run_folder, beads / files.IMAGES, "--out", tmp_path / "out")
+    outcome.is_refusal(ExitCode.MACHINE, str(tmp_path / "out"), "No space left", "Free some space")
+    assert unfinished(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("after", [0, 4, 9])
+def test_a_full_disk_ends_training_and_the_same_command_goes_on(
+    cli: Cli, beads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+):
+    with monkeypatch.context() as patch:
+        fill_disk(patch, after)
+        outcome = cli("train", beads, "--out", tmp_path / "run", *SHORT)
+    outcome.is_refusal(ExitCode.MACHINE, str(tmp_path / "run"), "No space left", "Free some space")
+    assert unfinished(tmp_path / "run") == []
+    assert cli("train", beads, "--out", tmp_path / "run", *SHORT).code == ExitCode.OK
+    assert len(Run(tmp_path / "run").history) == 1
+
+
+@needs_posix
+def test_a_write_that_is_cut_short_leaves_no_file(run_folder: Path, beads: Path, tmp_path: Path):
+    """The operating system itself refuses to write more than a few bytes, after half of the file was written."""
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500));"
+        "from beadseg.cli.app import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["predict", run_folder, beads / files.IMAGES, "--out", tmp_path / "out", "--threads", "1", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == ExitCode.MACHINE, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert str(tmp_path / "out") in line
+    assert unfinished(tmp_path / "out") == []
+    assert all(len(content) <= 1500 for content in tree(tmp_path / "out").values())
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "simulate", "evaluate", "crossval"])
+def test_an_output_folder_that_cannot_be_made_is_named(
+    cli: Cli, command: str, run_folder: Path, beads: Path, tmp_path: Path
+):
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / "file" / "out"
+    words: dict[str, list[str | Path]] = {
+        "train": [beads, *SHORT],
+        "crossval": [beads, "--folds", "2", *SHORT],
+        "predict": [run_folder, beads / files.IMAGES],
+        "evaluate": [beads, beads],
+    }
+    outcome = (
+        cli("simulate", out, "--tiles", "3", "--fields", "1", "--size", "64", "--beads", "5")
+        if command == "simulate"
+        else cli(command, *words[command], "--out", out)
+    )
+    outcome.is_refusal(ExitCode.MACHINE, str(out), "file is in the way")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_no_gpu_is_said_at_once(cli: Cli, run_folder: Path, beads: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    cli("train", beads, "--out", out, "--device", "cuda", *SHORT).is_refusal(4, "'cuda'", "Use --device cpu.")
+    predict = cli("predict", run_folder, beads / files.IMAGES, "--out", out, "--device", "cuda:1")
+    predict.is_refusal(4, "'cuda:1'", "Use --device cpu.")
+    assert not tree(out)
+
+
+def test_doctor_names_a_folder_that_cannot_be_used(cli: Cli, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "gone", tmp_path / "file"):
+        outcome = cli("doctor", "--folder", folder)
+        assert outcome.code == ExitCode.MACHINE
+        assert f"{folder} is no folder -> Create it" in outcome.out
+
+
+def test_running_out_of_memory_in_a_batch_keeps_what_is_done(
+    cli: Cli, run_folder: Path, beads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from beadseg.model.networks import Network
+
+    forward, calls = Network.forward, []
+
+    def limited(self: Network, x: torch.Tensor) -> torch.Tensor:
+        calls.append(x.shape)
+        if len(calls) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return forward(self, x)
+
+    monkeypatch.setattr(Network, "forward", limited)
+    outcome = cli("predict", run_folder, beads / files.IMAGES, "--out", tmp_path / "out")
+    outcome.is_refusal(ExitCode.MACHINE, "Out of memory.", "smaller tiles")
+    assert len(pd.read_csv(tmp_path / "out" / files.COUNTS)) == 2
+
+
+@needs_posix
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_training_and_the_same_command_goes_on(
+    cli: Cli, beads: Path, tmp_path: Path, number: signal.Signals
+):
+    run = tmp_path / "run"
+    fields = [word for field in (*TINY, "epochs=8", "epoch.steps=12") for word in ("--set", field)]
+    words = ["train", str(beads), "--out", str(run), *fields]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "beadseg", *words, "--threads", "1", "--quiet"], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (run / files.HISTORY).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == ExitCode.CANCELLED, err
+    (line,) = err.splitlines()
+    assert "whole epochs are kept" in line
+    assert "Run the same command to go on." in line
+    epochs = load_checkpoint(run / files.LAST)[1]["epoch"]
+    assert 1 <= epochs == len(Run(run).history) < 8
+    assert unfinished(run) == []
+    assert cli(*words).code == ExitCode.OK
+    assert [row["epoch"] for row in Run(run).history] == list(range(1, 9))
