@@ -118,7 +118,7 @@ def test_one_pixel_wide_and_empty_tiles_train(cli: Cli, dataset: Path, tmp_path:
 
 
 def test_paths_with_spaces_and_quotes_train(cli: Cli, dataset: Path, tmp_path: Path):
-    strange = dataset.rename(tmp_path / "it's a \"näme\" %s {0}")
+    strange = dataset.rename(tmp_path / 'it\'s a "näme" %s {0}')
     outcome = cli("train", strange, "--out", tmp_path / "out 'q'", *SHORT)
     assert outcome.code == ExitCode.OK, outcome.err
     assert (tmp_path / "out 'q'" / files.BEST).is_file()

@@ -149,7 +149,9 @@ def test_bad_images_never_stop_a_batch(cli: Cli, run_folder: Path, grey: np.ndar
     for letter in "amz":
         write(tmp_path / "images" / f"{letter}.png", grey)
     bad = [spoil(name, grey, tmp_path / "images") for name in BAD]
-    outcome = cli("predict", run_folder, tmp_path / "images", tmp_path / "images" / "kind.gif", "--out", tmp_path / "out")
+    outcome = cli(
+        "predict", run_folder, tmp_path / "images", tmp_path / "images" / "kind.gif", "--out", tmp_path / "out"
+    )
     assert outcome.code == ExitCode.SOME_FAILED
     assert outcome.err == ""
     with (tmp_path / "out" / files.FAILURES).open(newline="", encoding="utf-8") as file:

@@ -173,6 +173,16 @@ def test_predictions_that_cannot_be_scored_are_listed(cli: Cli, predictions: Pat
     assert "3 of 6 samples scored" in outcome.out
 
 
+@pytest.mark.parametrize(("name", "text"), [(files.COUNTS, "a,b\n1,2\n"), (files.COUNTS, ""), (files.PREDICTION, "{")])
+def test_a_damaged_prediction_folder_is_left_as_it_is(
+    cli: Cli, predictions: Path, run_folder: Path, beads: Path, name: str, text: str
+):
+    (predictions / name).write_text(text)
+    before = tree(predictions)
+    cli("predict", run_folder, beads / files.IMAGES, "--out", predictions).is_refusal(2, name, "new --out folder")
+    assert tree(predictions) == before
+
+
 def test_evaluate_refuses_what_is_no_prediction(cli: Cli, predictions: Path, run_folder: Path, beads: Path):
     cli("evaluate", predictions / "gone", beads).is_refusal(2, "gone", "No such prediction folder.")
     cli("evaluate", run_folder, beads).is_refusal(2, str(run_folder), "Holds no predictions")

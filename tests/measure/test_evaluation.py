@@ -191,3 +191,13 @@ def test_stops_when_asked(predictions: Path, dataset: Dataset) -> None:
     stop.set()
     with pytest.raises(Cancelled):
         evaluate(predictions, dataset, stop=stop)
+
+
+def test_every_iou_threshold_has_its_average_precision(predictions: Path, dataset: Dataset) -> None:
+    evaluation = evaluate(predictions, dataset)
+    for table in (evaluation.image_table(), evaluation.group_table()):
+        columns = [f"ap{percent}" for percent in range(50, 100, 5)]
+        assert set(columns) <= set(table.columns)
+        falling = table[columns].to_numpy()
+        assert (np.diff(falling, axis=1) <= 0).all()
+        assert table["mean_ap"].to_numpy() == pytest.approx(falling.mean(axis=1))

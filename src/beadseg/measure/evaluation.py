@@ -15,6 +15,7 @@ from beadseg.data.image_io import read_labels, read_mask
 from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.measure.groups import GroupScore, group_scores, with_density
+from beadseg.measure.matching import IOU_THRESHOLDS
 from beadseg.measure.score import ImageScore, score_image
 
 if TYPE_CHECKING:
@@ -78,11 +79,11 @@ class Evaluation(Config):
 
     def image_table(self) -> pd.DataFrame:
         """Return one row per image."""
-        return pd.DataFrame([image.model_dump() for image in self.images], columns=list(ImageScore.model_fields))
+        return _table(self.images, ImageScore)
 
     def group_table(self) -> pd.DataFrame:
         """Return one row per group, `overall` first."""
-        return pd.DataFrame([group.model_dump() for group in self.groups], columns=list(GroupScore.model_fields))
+        return _table(self.groups, GroupScore)
 
     def write(self, out: Path) -> None:
         """Write ``evaluation.json``, ``evaluation.csv``, ``evaluation_groups.csv`` and, if any, ``failures.csv``.
@@ -263,6 +264,14 @@ def _tell(failures: Sequence[Failure], on_event: OnEvent) -> None:
         by_reason.setdefault((failure.kind, failure.reason), []).append(failure.name)
     for (kind, reason), names in by_reason.items():
         on_event(Event("failure", f"{listed(names)}: {reason}", "warning", {"kind": kind, "names": names}))
+
+
+def _table(scores: Sequence[ImageScore] | Sequence[GroupScore], kind: type[Config]) -> pd.DataFrame:
+    """Return one row per score, its average precisions as columns ``ap50`` … ``ap95``."""
+    names = [f"ap{threshold * 100:.0f}" for threshold in IOU_THRESHOLDS]
+    rows = [{**score.model_dump(), **dict(zip(names, score.average_precisions, strict=True))} for score in scores]
+    columns = [name for name in kind.model_fields if name != "average_precisions"]
+    return pd.DataFrame(rows, columns=[*columns, *(name for name in names if name not in columns)])
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

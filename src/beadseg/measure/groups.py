@@ -56,6 +56,8 @@ class GroupScore(Config):
     """AP at an IoU of 0.5, mean over images."""
     mean_ap: float
     """AP averaged over IoU 0.50:0.05:0.95, mean over images."""
+    average_precisions: tuple[float, ...]
+    """AP at each of these IoU thresholds, mean over images."""
     true_count: int
     """True beads, summed."""
     predicted_count: int
@@ -89,6 +91,7 @@ def group_score(by: Literal["all", "field", "density"], group: str, images: Sequ
         f1_fields=mean_over_fields([image.f1 for image in images], fields),
         ap50=_mean([image.ap50 for image in images]),
         mean_ap=_mean([image.mean_ap for image in images]),
+        average_precisions=tuple(map(_mean, zip(*(image.average_precisions for image in images), strict=True))),
         true_count=true,
         predicted_count=predicted,
         bias=_mean([image.count_error for image in images]),

@@ -45,6 +45,8 @@ class ImageScore(Config):
     """TP / (TP + FP + FN) of objects matched at an IoU of at least 0.5."""
     mean_ap: float
     """Mean of TP / (TP + FP + FN) over the IoU thresholds 0.50, 0.55 … 0.95."""
+    average_precisions: tuple[float, ...]
+    """TP / (TP + FP + FN) at each of these IoU thresholds."""
     true_count: int
     """Beads in the truth."""
     predicted_count: int
@@ -137,6 +139,7 @@ def score_image(
         f1=detection.f1,
         ap50=by_iou[0.5].average_precision,
         mean_ap=mean_average_precision(by_iou),
+        average_precisions=tuple(detection.average_precision for detection in by_iou.values()),
         true_count=true_count,
         predicted_count=predicted_count,
         count_error=predicted_count - true_count,

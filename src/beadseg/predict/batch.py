@@ -12,6 +12,7 @@ import imageio.v3 as iio
 import numpy as np
 import pandas as pd
 import tifffile
+import torch
 from numpy.typing import NDArray
 
 from beadseg import files
@@ -20,7 +21,7 @@ from beadseg.data.image_io import Image, read_image
 from beadseg.data.raw import IMAGE_SUFFIXES
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
-from beadseg.files import ensure_folder, write_atomically
+from beadseg.files import ensure_folder, printable, write_atomically
 from beadseg.predict.flags import flags
 from beadseg.predict.overlay import overlay
 from beadseg.predict.segmenter import Prediction, Segmenter
@@ -104,8 +105,8 @@ def predict_folder(
             except (Cancelled, MachineError):
                 raise
             except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
-                reason = str(error) if isinstance(error, BeadsegError) else f"{path}: {type(error).__name__}: {error}"
-                failures.append({"image": str(path), "error": reason})
+                reason = _reason(error, path)
+                failures.append({"image": printable(path), "error": reason})
                 on_event(Event("failure", f"Failed: {reason}", "error", {"image": str(path)}))
             else:
                 counts += rows
@@ -118,10 +119,24 @@ def predict_folder(
     return result
 
 
+def _reason(error: Exception, path: Path) -> str:
+    """Return in one line what is wrong with an image."""
+    if isinstance(error, BeadsegError):
+        return str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        remedy = "Use smaller tiles (--set tiling.whole_image_pixels=1000000 --set tiling.tile=512) or more memory."
+        return f"{path}: Does not fit into memory. {remedy}"
+    return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def _refuse_foreign(folder: Path, source: str) -> None:
     """Raise `InputError` where results would mix with another run's, or replace what no prediction wrote."""
     if (folder / files.PREDICTION).exists():
-        run = json.loads((folder / files.PREDICTION).read_text(encoding="utf-8")).get("run")
+        try:
+            run = json.loads((folder / files.PREDICTION).read_text(encoding="utf-8"))["run"]
+        except (OSError, ValueError, TypeError, KeyError):
+            text = "Cannot be read, so that it is not known which run these predictions are of."
+            raise InputError(text, folder / files.PREDICTION, "Give a new --out folder.") from None
         if run != source:
             text = f"Holds predictions of another run ({run}); the counts would mix."
             raise InputError(text, folder, "Give a new --out folder; nothing was written.")
@@ -254,16 +269,24 @@ def _earlier(folder: Path, names: dict[Path, str]) -> BatchResult:
     tables = {}
     for file, columns in ((files.COUNTS, COUNT_COLUMNS), (files.FAILURES, FAILURE_COLUMNS)):
         path = folder / file
-        known = (
-            pd.read_csv(path, dtype=str, keep_default_na=False)
-            if path.exists()
-            else pd.DataFrame(columns=list(columns))
-        )
-        tables[file] = known
+        tables[file] = _table(path, columns) if path.exists() else pd.DataFrame(columns=list(columns))
     counts, failures = tables[files.COUNTS], tables[files.FAILURES]
     return BatchResult(
-        counts[~counts["image"].isin(list(names.values()))], failures[~failures["image"].isin([str(p) for p in names])]
+        counts[~counts["image"].isin(list(names.values()))],
+        failures[~failures["image"].isin([printable(p) for p in names])],
     )
+
+
+def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read one of the folder's own tables as text."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        detail = " ".join(str(error).split()).rstrip(".")
+        raise InputError(f"Cannot be read ({detail}).", path, "Move it away, or give a new --out folder.") from None
+    if not set(columns) <= set(table.columns):
+        raise InputError("Is no table of predictions.", path, "Move it away, or give a new --out folder.")
+    return table
 
 
 def _write_tables(folder: Path, result: BatchResult, earlier: BatchResult) -> None:

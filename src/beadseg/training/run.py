@@ -205,8 +205,12 @@ def _freeze(
         raise RunError(f"Was begun with another configuration ({_difference(begun, config)}).", folder,
                        "Repeat the first command to continue it, or give a new --out folder.")  # fmt: skip
     frozen = [name for name in SAMPLE_COLUMNS if name not in ("image", "mask")]
-    with samples_path.open(encoding="utf-8", newline="") as file:
-        before = [[row[name] for name in frozen] for row in csv.DictReader(file)]
+    try:
+        with samples_path.open(encoding="utf-8", newline="") as file:
+            before = [[row[name] for name in frozen] for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, csv.Error):
+        raise RunError("The run's list of samples is missing or damaged.", samples_path,
+                       "Copy it back, or give a new --out folder.") from None  # fmt: skip
     if before != [[str(row[name]) for name in frozen] for row in rows]:
         raise RunError("The samples, their split or their files changed since this run began.", folder,
                        "Give a new --out folder to train on the data as it is now.")  # fmt: skip
