@@ -166,7 +166,15 @@ def test_dark_field_contrast_does_not_depend_on_the_number_of_beads() -> None:
         out = prepare(dark_field(beads)[np.newaxis], config(gain=4.0))[0]
         values.append(out[16, 16])
         assert np.abs(out[240:, 240:]).max() < 0.2
-    assert values == pytest.approx([4.0] * 3, rel=0.1)
+    assert values == pytest.approx([1.0] * 3, rel=0.1)
+
+
+def test_an_image_with_its_background_subtracted_keeps_the_scale_of_its_beads() -> None:
+    beads = 100.0 - 25.0 * (dark_field(10) > 100)
+    usual = prepare(beads[np.newaxis], config(gain=4.0))[0]
+    subtracted = prepare(beads[np.newaxis] - 150.0, config(gain=4.0))[0]
+    assert usual.min() == pytest.approx(-1.0, rel=0.1)
+    assert subtracted.min() == pytest.approx(-1.0, rel=0.1)
 
 
 def test_a_dark_field_without_beads_stays_calm() -> None:

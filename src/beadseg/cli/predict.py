@@ -46,7 +46,8 @@ def predict(
         segmenter = Segmenter.load(run, device=device)
         if set_:
             segmenter.options = segmenter.options.with_overrides(set_)
-        result = predict_folder(segmenter, paths, out, overlays=overlays, source=str(run), on_event=on_event, stop=STOP)
+        source = str(run.resolve())
+        result = predict_folder(segmenter, paths, out, overlays=overlays, source=source, on_event=on_event, stop=STOP)
         beads, planes = int(result.counts["beads"].sum()), len(result.counts)
         failed, flagged = len(result.failures), len(result.flagged)
         lines = [f"{beads} beads in {planes} images. {flagged} implausible, {failed} failed. Results: {out}"]

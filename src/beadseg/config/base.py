@@ -22,7 +22,7 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(_explain(error), where, "Correct the named fields.") from None
+            raise ConfigError(_explain(error, cls), where, "Correct it.") from None
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -38,7 +38,7 @@ class Config(BaseModel):
         values = self.model_dump(mode="json")
         for assignment in assignments:
             _assign(values, assignment)
-        return self.parse(values, "--set " + " ".join(assignments))
+        return self.parse(values, f"--set {' '.join(assignments)}")
 
     def to_yaml(self) -> str:
         """Return the configuration as YAML text that `from_file` reads back."""
@@ -52,9 +52,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError("No such configuration file.", path, "Check the path.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot be read as YAML: {error}", path) from None
+        reason = " ".join(str(error).split())
+        text = f"Cannot be read as YAML ({reason})."
+        raise ConfigError(text, path, "Give a YAML file of field: value lines.") from None
     if not isinstance(values, dict):
-        raise ConfigError("Holds no mapping of field names to values.", path)
+        raise ConfigError("Holds no mapping of field names to values.", path, "Write it as field: value lines.")
     return values
 
 
@@ -104,9 +106,14 @@ def _yaml_value(text: str, assignment: str) -> Any:
     return value
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, kind: type[Config]) -> str:
+    """Return one sentence per wrong field; for an unknown one, the fields that there are."""
     lines = []
     for problem in error.errors(include_url=False):
         field = ".".join(str(part) for part in problem["loc"]) or "configuration"
-        lines.append(f"{field}: {problem['msg']} (given: {problem['input']!r})")
-    return "; ".join(lines) + "."
+        if problem["type"] == "extra_forbidden":
+            known = f" Known there: {', '.join(kind.model_fields)}." if len(problem["loc"]) == 1 else ""
+            lines.append(f"There is no field {field!r}.{known}")
+        else:
+            lines.append(f"{field}: {problem['msg']} (given: {problem['input']!r}).")
+    return " ".join(lines)

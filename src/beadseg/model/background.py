@@ -32,8 +32,9 @@ def relative_to_background(plane: FloatPlane, window: int, gain: float) -> Float
     so a pixel's value depends on its surroundings of a block or two only. In a dark field (objects more than
     `DARK_FIELD` times their background; fluorescence) that ratio would be noise divided by nearly nothing; there the
     denominator is the objects' own contrast: a percentile over the pixels that belong to something, which more
-    objects of the same kind do not move, however many they are. In both, the denominator has floors from the noise
-    and the shading.
+    objects of the same kind do not move, however many they are; they come out at about 1, as beads of a contrast of
+    ``1 / gain`` do in a bright field. Images with a negative background (subtracted, or signed) are treated likewise.
+    In both, the denominator has floors from the noise and the shading.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def relative_to_background(plane: FloatPlane, window: int, gain: float) -> Float
     background = _interpolate(blocks, plane.shape)
     deviation = plane - background
     typical = float(np.median(blocks))
-    floor = max(SHADE_FLOOR * typical, NOISE_FLOOR * noise, _object_contrast(deviation, typical, noise))
+    floor = max(SHADE_FLOOR * typical, NOISE_FLOOR * noise, gain * _object_contrast(deviation, typical, noise))
     denominator = np.maximum(background, np.float32(floor), out=background)
     # A rounding error of the interpolation is no contrast.
     smallest = np.float32(1e-6 * float(np.abs(plane).max()))
