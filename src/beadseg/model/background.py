@@ -111,7 +111,8 @@ def _object_contrast(deviation: FloatPlane, typical: float, noise: float) -> flo
     if max(float(deviation.max()), -float(deviation.min())) <= limit:
         return 0.0
     size = np.abs(deviation)
-    objects = size[size > _OBJECT_NOISE * noise]
+    # Without noise, rounding errors of the interpolation would count as objects.
+    objects = size[size > max(_OBJECT_NOISE * noise, 1e-3 * float(size.max()))]
     if objects.size == 0:
         return 0.0
     contrast = float(np.percentile(objects, _OBJECT_QUANTILE))
