@@ -157,5 +157,5 @@ def test_what_a_network_cannot_do_is_refused() -> None:
         AttentionUnetConfig.parse({"first_stride": 2})
     with pytest.raises(ConfigError, match="full-resolution"):
         build_network(AttentionUnetConfig(depth=3).model_copy(update={"first_stride": 2}), 1)
-    with pytest.raises(ConfigError, match="no output"):
-        build_network(UNetConfig(depth=3, first_stride=1, heads=()), 1)
+    with pytest.raises(ConfigError, match="heads"):
+        UNetConfig.parse({"heads": []})

@@ -43,7 +43,9 @@ class Darkness(torch.nn.Module):
 
 @pytest.fixture
 def segmenter() -> Segmenter:
-    config = TrainConfig.preset("dense").with_overrides(["predict.objects.diameter=7", "predict.precision=fp32"])
+    config = TrainConfig.preset("dense").with_overrides(
+        ["image.channels.kind=grey", "predict.objects.diameter=7", "predict.precision=fp32"]
+    )
     return Segmenter(Darkness(), config, FINGERPRINT, torch.device("cpu"))
 
 
@@ -180,7 +182,7 @@ def test_whole_image_and_tiles_agree_for_a_real_network():
         ]
     )
     torch.manual_seed(0)
-    segmenter = Segmenter(build_network(config.network, 1), config, FINGERPRINT, torch.device("cpu"))
+    segmenter = Segmenter(build_network(config.network, 3), config, FINGERPRINT, torch.device("cpu"))
     plane = simulate(SceneConfig(height=256, width=320, beads=60, channels="grey"), 5).image[None]
     whole = segmenter.probability(plane)
     segmenter.options = segmenter.options.replace(tiling=TilingConfig(whole_image_pixels=4096, tile=160, overlap=0.5))

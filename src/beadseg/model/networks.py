@@ -122,8 +122,6 @@ def _resolved(config: NetworkConfig) -> tuple[int, int]:
     if config.depth is None or first_stride is None:
         name = "depth" if config.depth is None else "first_stride"
         raise ConfigError("Is still open.", f"network.{name}", "Plan it from the data, or set it to a number.")
-    if not config.heads:
-        raise ConfigError("The network has no output.", "network.heads", "Name at least one, e.g. foreground.")
     return config.depth, first_stride
 
 
