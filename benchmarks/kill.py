@@ -24,7 +24,7 @@ from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.training.history import read_history
 
-SETTINGS = ["epochs=12", "epoch.steps=8", "epoch.size=64", "batch=4", "network.width=8"]
+SETTINGS = ["epochs=24", "epoch.steps=8", "epoch.size=64", "batch=4", "network.width=8"]
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
         print(f"undisturbed run: {seconds:.1f} s", flush=True)
         killed = folder / "killed"
         for number in range(1, arguments.kills + 1):
-            _kill_once(number, _command(folder, killed), killed, moments.uniform(0.3, 0.8) * seconds)
+            _kill_once(number, _command(folder, killed), killed, moments.uniform(0.25, 0.45) * seconds)
         subprocess.run(_command(folder, killed), check=True, stdout=subprocess.DEVNULL)
         same_history = (whole / files.HISTORY).read_bytes() == (killed / files.HISTORY).read_bytes()
         same = {name: _same(whole / name, killed / name) for name in (files.LAST, files.BEST)}
