@@ -53,11 +53,10 @@ def train(
     quiet: options.Quiet = False,
 ) -> None:
     """Train one network, or all three, on a dataset folder. The same command continues an interrupted run."""
-    from beadseg import files
     from beadseg.cli.inputs import open_dataset, train_config, use_threads
     from beadseg.config import NETWORK_KINDS
     from beadseg.events import Event
-    from beadseg.report.curves import draw_curves
+    from beadseg.report.run import write_run_report
     from beadseg.training.run import Run, training_summary
     from beadseg.training.run import train as train_run
 
@@ -72,7 +71,7 @@ def train(
             settings = train_config(preset, name, config, set_, seed, epochs, split_file)
             folder = out / settings.network.kind if model == "all" else out
             run = train_run(data, settings, folder, refit=refit, device=device, on_event=on_event, stop=STOP)
-            draw_curves(run.history, run.folder / files.CURVES)
+            write_run_report(run)
             runs.append((run.config.network.kind, run))
             best = run.best
             metric = f"val_{settings.stop.metric}"

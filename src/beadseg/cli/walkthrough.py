@@ -13,8 +13,8 @@ from beadseg.events import Event, OnEvent, StopFlag, log
 from beadseg.measure.evaluation import evaluate
 from beadseg.predict.batch import find_images, predict_folder
 from beadseg.predict.segmenter import Segmenter
-from beadseg.report.curves import draw_curves
 from beadseg.report.evaluation import draw_evaluation
+from beadseg.report.run import write_run_report
 from beadseg.training.run import train
 
 KNOWN = SeriesConfig(scene=SceneConfig(height=384, width=384, beads=250), tiles=24, dilutions=(80, 160, 640), fields=2)
@@ -37,7 +37,7 @@ def run_demo(out: Path, on_event: OnEvent, stop: StopFlag) -> None:
     on_event(log("Training a small UNet."))
     config = TrainConfig.preset("dense").with_overrides(OVERRIDES)
     run = train(Dataset.open(out / "known"), config, out / "run", on_event=on_event, stop=stop)
-    draw_curves(run.history, run.folder / files.CURVES)
+    write_run_report(run)
     on_event(log("Predicting and counting images of fields that the network has never seen."))
     segmenter = Segmenter.load(run.folder)
     images = find_images([out / "new" / files.IMAGES])

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 EXPECTED = {1: (0.30, 0.35), 5: (0.40, 0.45), 10: (0.48, 0.52), 20: (0.55, 0.62), 30: (0.58, 0.68), 40: (0.60, 0.70)}
 """The document's expected validation Jaccard: epoch to (low, high)."""
 
+PREVIOUS = 0.14
+"""The laboratory's validation Jaccard before, which the document wants improved 3.5 to 5 times."""
+
 Verdict = Literal["met", "not met", "not applicable"]
 SCORE = "val_jaccard_images"
 
@@ -84,6 +87,9 @@ def _target(scores: dict[int, float], rows: Sequence[Row], max_epochs: int, stop
                         group, "stable convergence, smooth curve", "one epoch only")  # fmt: skip
     return [
         _judge(group, "validation Jaccard 0.50-0.70 or better", best, best >= 0.50, "best"),
+        _judge(
+            group, f"3.5-5x improvement over {PREVIOUS}", best / PREVIOUS, best >= 3.5 * PREVIOUS, "best, times that"
+        ),
         smooth,
         early,
         _gap(group, "validation within 0.10 of training", rows, 0.10),

@@ -1,0 +1,70 @@
+"""What a run was, reached and noticed, as one page of text beside its curves."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from beadseg import files
+from beadseg.files import write_atomically
+from beadseg.report.curves import draw_curves
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from beadseg.training.run import Run
+
+
+def write_run_report(run: Run) -> Path:
+    """Write ``report.md`` and ``curves.png`` of a finished run; return the path of the page."""
+    draw_curves(run.history, run.folder / files.CURVES)
+    path = run.folder / files.RUN_REPORT
+    write_atomically(path, "\n".join([*_head(run), *_noticed(run), *_criteria(run), *_planned(run)]) + "\n")
+    return path
+
+
+def _head(run: Run) -> list[str]:
+    config, best, last = run.config, run.best, run.history[-1]
+    score = f"val_{config.stop.metric}"
+    lines = [
+        f"# Run {run.folder.name}",
+        "",
+        f"Network `{config.network.kind}`, preset `{config.based_on}`, seed {config.seed}; "
+        f"{last['epoch']} of {config.epochs} epochs, {last['step']} optimizer steps.",
+        "",
+        f"![history]({files.CURVES})",
+    ]
+    if score in best:
+        label = config.stop.metric.replace("_", " ")
+        lines[3:3] = [
+            f"Validation {label}: {best[score]:.4f} at best (epoch {best['epoch']}), {last[score]:.4f} at the end."
+        ]
+    return lines
+
+
+def _noticed(run: Run) -> list[str]:
+    noticed = json.loads((run.folder / files.DIAGNOSIS).read_text(encoding="utf-8"))["diagnosis"]
+    lines = [
+        f"- **{item['code']}** (epoch {item['epoch']}): {item['message']} Likely cause: {item['cause']} "
+        f"Remedy: {item['remedy']}"
+        for item in noticed
+    ]
+    return ["", "## What the run noticed about itself", "", *(lines or ["Nothing."])]
+
+
+def _criteria(run: Run) -> list[str]:
+    document = json.loads((run.folder / files.CRITERIA).read_text(encoding="utf-8"))
+    rows = [
+        f"| {item['group']} | {item['name']} | {item['verdict']} | "
+        f"{'' if item['measured'] is None else format(item['measured'], '.4f')} | {item['note']} |"
+        for item in document["criteria"]
+    ]
+    head = ["| list | criterion | verdict | measured | |", "| --- | --- | --- | --- | --- |"]
+    note = ["", document["note"]] if document["note"] else []
+    return ["", "## The laboratory's success criteria", *note, "", *head, *rows]
+
+
+def _planned(run: Run) -> list[str]:
+    planned = json.loads((run.folder / files.PLAN).read_text(encoding="utf-8"))["planned"]
+    lines = [f"- `{item['field']}` = {item['value']}: {item['reason']}" for item in planned]
+    return ["", "## Planned from the training samples", "", *(lines or ["Nothing: every value was given."])]
