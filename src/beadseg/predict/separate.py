@@ -23,7 +23,7 @@ def separate(probability: NDArray[np.float32], config: ObjectConfig) -> NDArray[
     """Return the instances of a probability map.
 
     Pixels of at least ``config.threshold`` are foreground; 8-connected objects smaller than ``config.min_area`` are
-    dropped; an object with several maxima of its distance transform, at least about half a bead diameter apart, is
+    dropped; an object with several maxima of its distance transform, more than about a third of a bead diameter apart, is
     divided along the valleys between them (seeded watershed: Beucher and Lantuéjoul 1979; scikit-image).
 
     Parameters
@@ -46,7 +46,7 @@ def separate(probability: NDArray[np.float32], config: ObjectConfig) -> NDArray[
     distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(foreground).astype(np.float32), diameter / 14)
     peaks = peak_local_max(
         distance,
-        min_distance=max(1, round(diameter * 0.4)),
+        min_distance=max(1, round(diameter * 0.3)),
         labels=objects.astype(np.int32),
         exclude_border=False,
     )
