@@ -23,8 +23,8 @@ def separate(probability: NDArray[np.float32], config: ObjectConfig) -> NDArray[
     """Return the instances of a probability map.
 
     Pixels of at least ``config.threshold`` are foreground; 8-connected objects smaller than ``config.min_area`` are
-    dropped; an object with several maxima of its distance transform, more than about a third of a bead diameter apart, is
-    divided along the valleys between them (seeded watershed: Beucher and Lantuéjoul 1979; scikit-image).
+    dropped; an object with several maxima of its distance transform, more than about a third of a bead diameter apart,
+    is divided along the valleys between them (seeded watershed: Beucher and Lantuéjoul 1979; scikit-image).
 
     Parameters
     ----------
