@@ -15,7 +15,7 @@ import torch
 from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
-from beadseg.errors import Cancelled, RunError, TrainingError
+from beadseg.errors import Cancelled, ConfigError, RunError, TrainingError
 from beadseg.events import Event, StopFlag
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.predict import Segmenter
@@ -181,3 +181,8 @@ def test_the_laboratorys_presets_run(preset: str, dataset: Dataset, tmp_path: Pa
     run = train(dataset, settings, tmp_path / "run", on_event=events.append)
     assert len(run.history) == 1
     assert any(event.kind == "diagnosis" and event.data["code"] == "few-steps" for event in events)
+
+
+def test_patches_that_the_network_cannot_take_are_refused_at_once(dataset: Dataset, tiny: TrainConfig, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"Patches of 66 px .* multiple of"):
+        train(dataset, tiny.with_overrides(["epoch.size=66", "network.depth=4"]), tmp_path / "run")

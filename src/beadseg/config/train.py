@@ -36,7 +36,7 @@ class ImageEpochConfig(Config):
 
 
 class PatchEpochConfig(Config):
-    """An epoch is a fixed number of steps over random patches, balanced over fields of view."""
+    """An epoch is a fixed number of steps over random patches, however many images there are."""
 
     kind: Literal["patches"] = "patches"
     steps: Annotated[int, Field(ge=1)] | None = None
@@ -107,7 +107,8 @@ class TrainConfig(Config):
     batch: Annotated[int, Field(ge=1)] | None = None
     """Patches per optimizer step. None: planned."""
     accumulate: Annotated[int, Field(ge=1)] = 1
-    """Parts a batch is computed in, one after the other; doubled by itself when memory runs out."""
+    """Parts a batch is computed in, one after the other; doubled by itself when memory runs out. The loss and the batch
+    norm then see a part at a time, so the result is near, not equal."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """The optimizer."""
     schedule: ScheduleConfig = ScheduleConfig()

@@ -43,8 +43,8 @@ class Batch:
 class Sampler:
     """Draws the batches of a run.
 
-    Patch epochs draw a field of view, then one of its images, then a place: all fields weigh the same, however many
-    tiles each has. Image epochs take every image once, in random order.
+    Patch epochs draw an image, then a place in it; with ``balance=fields`` first a field of view, so that all fields
+    weigh the same however many tiles each has. Image epochs take every image once, in random order.
     """
 
     def __init__(self, images: Sequence[TrainingImage], config: TrainConfig) -> None:

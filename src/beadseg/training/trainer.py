@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from beadseg import files
-from beadseg.errors import Cancelled, MachineError, RunError, TrainingError
+from beadseg.errors import Cancelled, ConfigError, MachineError, RunError, TrainingError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
 from beadseg.model.checkpoint import (
     load_checkpoint,
@@ -86,6 +86,7 @@ class Trainer:
         self.watch = Watch(config.stop.metric)
         torch.manual_seed(config.seed)
         network = build_network(config.network, training[0].image.shape[0])
+        _check_size(config, network.size_multiple)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average: Network = copy.deepcopy(self.network) if config.ema else self.network
         if self.precision != "fp32" and not self._precision_works(training[0]):
@@ -365,6 +366,15 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+
+
+def _check_size(config: TrainConfig, multiple: int) -> None:
+    """Raise `ConfigError` for patches that the network cannot take, before anything is computed."""
+    size = config.epoch.size
+    if size is not None and size % multiple:
+        raise ConfigError(
+            f"Patches of {size} px do not fit the network.", "epoch.size", f"Use a multiple of {multiple}."
+        )
 
 
 def _optimizer(network: Network, config: TrainConfig) -> torch.optim.Optimizer:
