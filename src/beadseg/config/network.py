@@ -27,6 +27,8 @@ class NetworkBase(Config):
     """Share of features dropped in training."""
     norm: Literal["batch", "instance"] = "batch"
     """Normalisation layer. Instance norm makes the result depend on the size of the tile."""
+    prior_logit: Annotated[float, Field(ge=-20.0, le=20.0)] | None = -3.0
+    """Logit of the foreground probability that the network starts from (-3: 0.05). None: torch's own first weights."""
     heads: Annotated[tuple[Literal["foreground"], ...], Field(min_length=1, max_length=1)] = ("foreground",)
     """Output maps, in channel order; so far there is one."""
 

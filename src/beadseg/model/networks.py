@@ -17,8 +17,6 @@ from beadseg.model.attention_resunet import AttentionResUNet
 if TYPE_CHECKING:
     from beadseg.config.network import AttentionResUnetConfig, NetworkConfig
 
-FOREGROUND_PRIOR = -3.0
-"""Bias of the head before training: a probability of 0.05, since most pixels are background."""
 _HEAD_SCALE = 0.1
 """Factor on the head's first weights, so that training starts from the prior and not from noise around it."""
 
@@ -39,15 +37,21 @@ class Network(nn.Module):
         Output maps.
     size_multiple : int
         Y and X must be multiples of this.
+    prior_logit : float or None
+        Logit of the foreground probability that the head starts from, since most pixels are background; None: torch's
+        own first weights.
     """
 
-    def __init__(self, body: nn.Module, features: int, heads: int, size_multiple: int) -> None:
+    def __init__(
+        self, body: nn.Module, features: int, heads: int, size_multiple: int, prior_logit: float | None = -3.0
+    ) -> None:
         super().__init__()
         self.body = body
         self.head = nn.Conv2d(features, heads, kernel_size=1)
         self.size_multiple = size_multiple
-        nn.init.constant_(self.head.bias, FOREGROUND_PRIOR)  # type: ignore[arg-type]
-        self.head.weight.data.mul_(_HEAD_SCALE)
+        if prior_logit is not None:
+            nn.init.constant_(self.head.bias, prior_logit)  # type: ignore[arg-type]
+            self.head.weight.data.mul_(_HEAD_SCALE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, heads, Y, X) of an input (N, Cin, Y, X).
@@ -107,7 +111,7 @@ def build_network(config: NetworkConfig, in_channels: int) -> Network:
         body = _attention_resunet(config, in_channels, channels, first_stride)
         halvings += first_stride == 2
     _set_norm(body, config.norm)
-    return Network(body, channels[0], len(config.heads), 2**halvings)
+    return Network(body, channels[0], len(config.heads), 2**halvings, config.prior_logit)
 
 
 def _resolved(config: NetworkConfig) -> tuple[int, int]:
