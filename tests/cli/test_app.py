@@ -20,17 +20,15 @@ from beadseg.cli.stop import stop_on_signals
 from beadseg.errors import Cancelled, ExitCode, InputError, MachineError
 from beadseg.events import Event, StopFlag, log, progress
 
-COMMANDS = ["demo", "simulate", "train", "crossval", "predict", "evaluate", "doctor"]
-
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["--help"]) == ExitCode.OK
     out = capsys.readouterr().out
-    for command in COMMANDS:
+    for command in app.COMMANDS:
         assert f"  {command} " in out
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", list(app.COMMANDS))
 def test_help_of_each_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main([command, "--help"]) == ExitCode.OK
     assert f"beadseg-batch {command}" in capsys.readouterr().out

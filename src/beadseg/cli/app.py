@@ -14,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import Annotated, Any
 
 import typer
@@ -32,7 +33,10 @@ COMMANDS: dict[str, str] = {
     "evaluate": "Score predictions against a dataset's masks or labels.",
     "doctor": "Check this machine: versions, GPU, threads, memory, disk, and what to fix.",
 }
-"""Every command with its one-line help; its function has the same name and lies in ``beadseg.cli.NAME``."""
+"""Every command with its one-line help; its function has the same name and lies in ``beadseg.cli.NAME``.
+
+A name that Python keeps for itself has an underscore there: ``import_`` in ``beadseg.cli.import_``.
+"""
 
 DEBUG_VARIABLE = "BEADSEG_DEBUG"
 """Environment variable with the meaning of ``--debug``."""
@@ -94,7 +98,8 @@ def _global_options(
 
 def _load(name: str) -> Callable[..., Any]:
     """Return the function of a command."""
-    command: Callable[..., Any] = getattr(import_module(f"beadseg.cli.{name}"), name)
+    python_name = f"{name}_" if iskeyword(name) else name
+    command: Callable[..., Any] = getattr(import_module(f"beadseg.cli.{python_name}"), python_name)
     return command
 
 
