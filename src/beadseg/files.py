@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 from typing import TYPE_CHECKING
 
 from beadseg.errors import MachineError
@@ -31,6 +32,12 @@ TRUTH = "truth.csv"
 """Simulated datasets: one row per bead with its image, position, diameter and defocus."""
 SCENES = "scenes.json"
 """Simulated datasets: the configuration and seed of every image."""
+REVIEW = "review"
+"""Folder of what people decided about a dataset's annotations: `JOURNAL`, `REVIEW_TABLE`, `MASKS`, `IGNORE`."""
+JOURNAL = "journal"
+"""Folder of the review's steps: one CSV per session that wrote any, only ever appended to."""
+REVIEW_TABLE = "review.csv"
+"""One row per sample: its state, by whom, when and why. For reading: made anew from the journal."""
 
 # --- A run folder -----------------------------------------------------------------------------------------------------
 
@@ -64,6 +71,8 @@ RUN_REPORT = "report.md"
 """What a run was, reached and noticed, for a person to read."""
 REPORT = "report"
 """Folder of the figures of an evaluation."""
+REPORT_PAGE = "report.html"
+"""One page that holds everything it shows: of a run, an evaluation, a prediction folder or a cross-validation."""
 LOG = "log.txt"
 """The lines a run printed, with time stamps."""
 TRAINING_SUMMARY = "training_summary.csv"
@@ -94,6 +103,32 @@ EVALUATION_IMAGES = "evaluation.csv"
 """One row per image."""
 EVALUATION_GROUPS = "evaluation_groups.csv"
 """One row per group and density class."""
+
+# --- An audit folder --------------------------------------------------------------------------------------------------
+
+AUDIT = "audit.json"
+"""All findings about a data set, worst first."""
+AUDIT_TABLE = "audit.csv"
+"""One row per finding."""
+AUDIT_PAGE = "audit.html"
+"""The findings with a picture each."""
+PROPOSALS = "proposals"
+"""Folder of corrected masks that a person may accept."""
+MEASUREMENTS = "measurements"
+"""Folder of what was measured, by the hashes of the files, so that a repeated audit continues."""
+
+# --- An analysis, and comparisons of datasets and runs ------------------------------------------------------------------
+
+SUMMARY = "summary.json"
+"""An analysed dataset in numbers, named as in the laboratory's analysis."""
+IMAGE_STATS = "images.csv"
+"""One row per analysed image."""
+COMPARISON = "comparison.json"
+"""Two datasets side by side, and the settings that should differ."""
+COMPARISON_TEXT = "comparison.md"
+"""Datasets or runs side by side, as tables to read."""
+COMPARISON_TABLE = "comparison.csv"
+"""Runs side by side: one row per run."""
 
 # --- Writing ----------------------------------------------------------------------------------------------------------
 
@@ -170,7 +205,10 @@ def remove_unfinished(folder: Path) -> list[Path]:
     """
     unfinished = sorted(path for path in folder.glob(f"{TEMPORARY_PREFIX}*") if is_unfinished(path))
     for path in unfinished:
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     return unfinished
 
 

@@ -29,8 +29,17 @@ COMMANDS: dict[str, str] = {
     "simulate": "Write a dataset of simulated bead images with known instances.",
     "train": "Train one network, or all three, on a dataset folder; the same command resumes.",
     "crossval": "Train and score by folds, or with one field of view left out at a time.",
+    "audit": "Find what is wrong with the annotations of a dataset, worst first, and propose corrections.",
+    "review": "See and set which annotations are accepted, rejected or corrected.",
+    "draft": "Make first annotations for images that have none, for a person to correct.",
+    "suggest": "Rank unlabelled images by what annotating them would teach a trained model.",
     "predict": "Segment and count the beads of images with a trained run.",
     "evaluate": "Score predictions against a dataset's masks or labels.",
+    "import": "Turn COCO annotations or Fiji ROIs into a dataset folder.",
+    "export": "Write labels as COCO, Fiji ROIs or OME-Zarr for other programs.",
+    "report": "Make the page report.html of a run, evaluation, prediction or crossval folder.",
+    "analyze": "Explain a dataset, or two side by side: counts, sizes, brightness, suspicious masks.",
+    "compare": "Show runs or presets side by side: settings, scores, verdicts and curves.",
     "doctor": "Check this machine: versions, GPU, threads, memory, disk, and what to fix.",
 }
 """Every command with its one-line help; its function has the same name and lies in ``beadseg.cli.NAME``.

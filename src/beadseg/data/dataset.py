@@ -1,11 +1,11 @@
-"""A dataset is a folder: images, with masks or labels of the same stem, and what cannot be paired is reported."""
+"""A dataset is a folder: images, with masks or labels of the same stem, and what cannot be paired is reported.
+
+An OME-Zarr folder is one image; where it has no other annotation, its own label image is taken.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,27 +13,18 @@ import numpy as np
 
 from beadseg import files
 from beadseg.data.fields import FieldRule, PatternFields, fields_of, listed
+from beadseg.data.hashes import sha256_of
 from beadseg.data.image_io import Image, Mask, plane_names, read_image, read_labels, read_mask
 from beadseg.data.objects import count_objects
-from beadseg.data.raw import IMAGE_SUFFIXES, NOT_UTF8
+from beadseg.data.ome_zarr_meta import label_group
+from beadseg.data.raw import KNOWN_KINDS, NOT_UTF8, is_zarr, refuse_address
+from beadseg.data.scan import Filter, Found, Problem, natural_key, scan, stem_of
 from beadseg.errors import ImageError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
-_ANNOTATION_SUFFIX = re.compile(r"_(?:masks?|labels?|ignore)$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A file or folder that could not be used, and why."""
-
-    path: Path
-    message: str
-
-    def __str__(self) -> str:
-        return f"{files.printable(self.path)}: {self.message}"
+__all__ = ["Dataset", "Problem", "Sample", "Target", "natural_key", "stem_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +60,7 @@ class Sample:
     name : str
         Stem of the image file.
     image_path, mask_path, ignore_path : pathlib.Path or None
-        Its files.
+        Its files, or OME-Zarr folders.
     field : str
         Its field of view.
     has_labels : bool
@@ -131,9 +122,13 @@ class Sample:
             yield name, plane, Target(foreground, labels, hidden)
 
     def sha256(self) -> dict[str, str]:
-        """Return the SHA-256 of each file's bytes: ``"image"`` and, where there are, ``"mask"`` and ``"ignore"``."""
-        paths = {"image": self.image_path, "mask": self.mask_path, "ignore": self.ignore_path}
-        return {role: _sha256(path) for role, path in paths.items() if path is not None}
+        """Return the SHA-256 of each file's bytes: ``"image"`` and, where there are, ``"mask"`` and ``"ignore"``.
+
+        Of an OME-Zarr image its label images are left out, so that correcting them does not change the image's.
+        """
+        paths = {"mask": self.mask_path, "ignore": self.ignore_path}
+        image = {"image": sha256_of(self.image_path, without_labels=True)}
+        return image | {role: sha256_of(path) for role, path in paths.items() if path is not None}
 
 
 def _check_same(image: Image, mask: Mask, path: Path) -> None:
@@ -150,14 +145,6 @@ def _check_same(image: Image, mask: Mask, path: Path) -> None:
 def _planes_text(stack_shape: tuple[int, ...]) -> str:
     count = int(np.prod(stack_shape, dtype=int))
     return "1 plane" if count == 1 else f"{'x'.join(map(str, stack_shape))} planes"
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ImageError(f"Cannot be read: {error.strerror}.", path, "Check the file.") from None
 
 
 @dataclass(frozen=True)
@@ -217,19 +204,23 @@ class Dataset:
         root = Path(root)
         if files.printable(root) != str(root):
             raise InputError(NOT_UTF8, files.printable(root), "Rename the folder.")
+        refuse_address(root)
+        if is_zarr(root):
+            raise InputError("Is one image, not a dataset folder.", root, f"Put it into the {images}/ of a folder.")
         if not root.is_dir():
             what = "Is a file, not a dataset folder." if root.exists() else "No such folder."
             raise InputError(what, root, f"Give a folder that holds {images}/ with {masks}/ or {labels}/.")
         image_folder = _image_folder(root, images, require_masks)
         problems: list[Problem] = []
-        wanted = _Filter(tuple(include), tuple(exclude))
-        image_files = _scan(image_folder, wanted, problems)
+        wanted = Filter(tuple(include), tuple(exclude))
+        image_files = scan(image_folder, wanted, problems)
         if image_folder == root:
-            used = {root / folder for folder in (masks, labels, ignore)}
+            used = {root / folder for folder in (masks, labels, ignore, files.REVIEW)}
             problems = [problem for problem in problems if problem.path not in used]
         if not image_files.paths:
             raise InputError(*_nothing_found(image_folder, wanted, problems))
-        if require_masks and not any((root / folder).is_dir() for folder in (masks, labels)):
+        own = _own_labels(image_files, problems)
+        if require_masks and not own and not any((root / folder).is_dir() for folder in (masks, labels)):
             raise InputError(
                 f"Has neither {masks}/ nor {labels}/.",
                 root,
@@ -238,10 +229,10 @@ class Dataset:
         known = set(image_files.paths) | image_files.ambiguous
         folders = {"labels": root / labels, "masks": root / masks, "ignore": root / ignore}
         found = {
-            role: _scan(folder, wanted, problems, known) if folder.is_dir() else _Found({}, frozenset())
+            role: scan(folder, wanted, problems, known) if folder.is_dir() else Found({}, frozenset())
             for role, folder in folders.items()
         }
-        samples = _samples(image_files, found, require_masks, problems)
+        samples = _samples(image_files, found, own, require_masks, problems)
         if not samples:
             text = f"None of its {len(image_files.paths)} images has a usable annotation."
             raise InputError(text, root, "Masks are paired by stem: a.png with a.png, a.tif or a_mask.png.")
@@ -281,35 +272,6 @@ class Dataset:
         return replace(self, samples=tuple(sample for sample in self.samples if sample.name in wanted))
 
 
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a sort key that puts ``c2`` before ``c10``."""
-    parts = re.split(r"([0-9]+)", name)
-    return (*((0, int(part), "") if part.isdecimal() else (1, 0, part.lower()) for part in parts if part), (2, 0, name))
-
-
-def stem_of(path: Path) -> str:
-    """Return a file's name without its extension, nor ``.ome`` before it."""
-    return path.stem[:-4] if path.stem.lower().endswith(".ome") and len(path.stem) > 4 else path.stem
-
-
-@dataclass(frozen=True)
-class _Filter:
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-
-    def __call__(self, name: str) -> bool:
-        included = not self.include or any(fnmatchcase(name, pattern) for pattern in self.include)
-        return included and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Files by sample name, and the names that several files have."""
-
-    paths: dict[str, Path]
-    ambiguous: frozenset[str]
-
-
 def _image_folder(root: Path, images: str, require_masks: bool) -> Path:
     if (root / images).is_dir():
         return root / images
@@ -319,7 +281,7 @@ def _image_folder(root: Path, images: str, require_masks: bool) -> Path:
     return root
 
 
-def _nothing_found(folder: Path, wanted: _Filter, problems: list[Problem]) -> tuple[str, Path, str]:
+def _nothing_found(folder: Path, wanted: Filter, problems: list[Problem]) -> tuple[str, Path, str]:
     if wanted.include or wanted.exclude:
         return (
             "No image is left by the include and exclude patterns.",
@@ -328,42 +290,27 @@ def _nothing_found(folder: Path, wanted: _Filter, problems: list[Problem]) -> tu
         )
     if problems:
         return f"Holds no image that can be used ({problems[0].path.name}: {problems[0].message})", folder, "See there."
-    return "Holds no images.", folder, f"Files of these kinds are read: {', '.join(IMAGE_SUFFIXES)}."
+    return "Holds no images.", folder, f"Files of these kinds are read: {KNOWN_KINDS}."
 
 
-def _scan(folder: Path, wanted: _Filter, problems: list[Problem], images: set[str] | None = None) -> _Found:
-    """Find the files of a folder by sample name; for annotations, `images` are the names that there are."""
-    by_name: dict[str, list[Path]] = {}
-    try:
-        entries = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
-    except OSError as error:
-        raise InputError(f"Cannot be listed: {error.strerror}.", folder, "Check its permissions.") from None
-    for path in entries:
-        if path.name.startswith(".") or path.name.lower() in _SYSTEM_FILES:
+def _own_labels(images: Found, problems: list[Problem]) -> dict[str, Path]:
+    """Return the label images that lie inside OME-Zarr images, by sample name."""
+    found: dict[str, Path] = {}
+    for name, path in images.paths.items():
+        try:
+            group = label_group(path) if is_zarr(path) else None
+        except ImageError as error:
+            problems.append(Problem(path, f"Its label images cannot be used: {error.what}"))
             continue
-        name = stem_of(path)
-        if images is not None and name not in images:
-            name = _ANNOTATION_SUFFIX.sub("", name)
-        if files.printable(name) != name:
-            problems.append(Problem(path, f"{NOT_UTF8} Rename it."))
-        elif path.is_dir():
-            problems.append(Problem(path, "Folders inside are not searched. Move its files up."))
-        elif path.suffix.lower() not in IMAGE_SUFFIXES:
-            problems.append(Problem(path, f"Files of the kind {path.suffix or '(none)'!r} are not read."))
-        elif wanted(name):
-            by_name.setdefault(name, []).append(path)
-    for name, paths in by_name.items():
-        if len(paths) > 1:
-            text = f"Several files for {name!r}: {listed([path.name for path in paths])}. Keep one."
-            problems.extend(Problem(path, text) for path in paths)
-    single = {name: paths[0] for name, paths in by_name.items() if len(paths) == 1}
-    return _Found(single, frozenset(by_name) - frozenset(single))
+        if group is not None:
+            found[name] = group
+    return found
 
 
 def _samples(
-    images: _Found, annotations: dict[str, _Found], require_masks: bool, problems: list[Problem]
+    images: Found, annotations: dict[str, Found], own: dict[str, Path], require_masks: bool, problems: list[Problem]
 ) -> list[Sample]:
-    """Pair what was found by name, and report what has no partner."""
+    """Pair what was found by name, `own` being the labels inside the images, and report what has no partner."""
     known = images.paths.keys() | images.ambiguous
     for found in annotations.values():
         for name, path in found.paths.items():
@@ -375,9 +322,10 @@ def _samples(
         if any(name in found.ambiguous for found in annotations.values()):
             problems.append(Problem(path, "Left out: several annotation files have its stem."))
             continue
-        annotation = labels.paths.get(name) or masks.paths.get(name)
+        annotation = labels.paths.get(name) or masks.paths.get(name) or own.get(name)
         if annotation is None and require_masks:
             problems.append(Problem(path, "Has no mask and no labels of its stem."))
             continue
-        samples.append(Sample(name, path, annotation, ignored.paths.get(name), has_labels=name in labels.paths))
+        is_labels = name in labels.paths or (name in own and name not in masks.paths)
+        samples.append(Sample(name, path, annotation, ignored.paths.get(name), has_labels=is_labels))
     return samples

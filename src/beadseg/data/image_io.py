@@ -1,4 +1,4 @@
-"""Read microscope images and masks: PNG, JPEG and BMP (Pillow), TIFF (tifffile).
+"""Read microscope images and masks: PNG, JPEG and BMP (Pillow), TIFF (tifffile), OME-Zarr folders (zarr).
 
 The kind of a file is told by its content (a PNG named .tif is read). An image's values keep their dtype; 1-bit
 images become 0 and 255. Transparency: alpha that is the same everywhere is dropped, else the image is laid over white.
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from beadseg.data.masks import Mask, interpret_labels, interpret_mask
+from beadseg.data.ome_zarr import read_ome_zarr
 from beadseg.data.raster import read_raster
-from beadseg.data.raw import Raw, check_file
+from beadseg.data.raw import Raw, check_file, is_zarr
 from beadseg.data.tiff import is_tiff, read_tiff
 from beadseg.errors import ImageError
 
@@ -24,8 +25,40 @@ if TYPE_CHECKING:
 __all__ = ["Image", "Mask", "plane_names", "read_image", "read_labels", "read_mask"]
 
 
+class Planes:
+    """What the letters of its axes say of an image, whether its pixels have been read or not."""
+
+    axes: str
+    pixel_size_um: float | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
+        raise NotImplementedError
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, px."""
+        return self.shape[-2], self.shape[-1]
+
+    @property
+    def channels(self) -> int:
+        """Number of channels; 1 for grey."""
+        return self.shape[self.axes.index("C")] if "C" in self.axes else 1
+
+    @property
+    def stack_shape(self) -> tuple[int, ...]:
+        """Lengths of the T and Z axes that there are; empty for a single image."""
+        return tuple(n for n, axis in zip(self.shape, self.axes, strict=True) if axis in "TZ")
+
+    @property
+    def names(self) -> list[str]:
+        """Names of its planes, in storage order: ``[""]``, or ``"t003"``, ``"z001"``, ``"t003_z001"``."""
+        return plane_names(self.axes, self.stack_shape)
+
+
 @dataclass(frozen=True, eq=False)
-class Image:
+class Image(Planes):
     """An image with named axes.
 
     Attributes
@@ -43,25 +76,14 @@ class Image:
     pixel_size_um: float | None = None
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width, px."""
-        height, width = self.data.shape[-2:]
-        return int(height), int(width)
-
-    @property
-    def channels(self) -> int:
-        """Number of channels; 1 for grey."""
-        return int(self.data.shape[self.axes.index("C")]) if "C" in self.axes else 1
-
-    @property
-    def stack_shape(self) -> tuple[int, ...]:
-        """Lengths of the T and Z axes that there are; empty for a single image."""
-        return tuple(n for n, axis in zip(self.data.shape, self.axes, strict=True) if axis in "TZ")
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
+        return tuple(map(int, self.data.shape))
 
     def planes(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the name and the (C, Y, X) view of every plane: ``""``, or ``"t003"``, ``"z001"``, ``"t003_z001"``."""
         flat = self.data.reshape(-1, self.channels, *self.size)
-        yield from zip(plane_names(self.axes, self.stack_shape), flat, strict=True)
+        yield from zip(self.names, flat, strict=True)
 
 
 def plane_names(axes: str, stack_shape: tuple[int, ...]) -> list[str]:
@@ -74,12 +96,12 @@ def plane_names(axes: str, stack_shape: tuple[int, ...]) -> list[str]:
 
 
 def read_image(path: Path) -> Image:
-    """Read an image file.
+    """Read an image file, or an OME-Zarr folder.
 
     Parameters
     ----------
     path : pathlib.Path
-        A .png, .jpg, .jpeg, .bmp, .tif or .tiff file.
+        A .png, .jpg, .jpeg, .bmp, .tif or .tiff file, or an OME-Zarr folder (0.4 or 0.5; its highest resolution).
 
     Returns
     -------
@@ -95,11 +117,7 @@ def read_image(path: Path) -> Image:
     """
     raw = _read_raw(path)
     data, axes = _coloured(raw)
-    if data.dtype == np.bool_:
-        data = data.astype(np.uint8) * np.uint8(255)
-    _check_values(data, path)
-    if raw.inverted:
-        data = _inverted(data)
+    data = as_intensities(data, path, inverted=raw.inverted)
     if raw.alpha != "none":
         data, axes = _opaque(data, axes, raw.alpha, path)
     order = [axes.index(letter) for letter in "TZCYX" if letter in axes]
@@ -112,7 +130,8 @@ def read_mask(path: Path) -> Mask:
     Parameters
     ----------
     path : pathlib.Path
-        A file as for `read_image`. Values are taken as stored (an inverted mask is not guessed at).
+        A file or folder as for `read_image`; of an OME-Zarr image that has label images, ``labels/beads`` or the only
+        one is read. Values are taken as stored (an inverted mask is not guessed at).
 
     Returns
     -------
@@ -144,18 +163,21 @@ def read_labels(path: Path) -> Mask:
     return interpret_labels(data, axes, path)
 
 
-def _read_raw(path: Path) -> Raw:
+def _read_raw(path: Path, *, labels: bool = False) -> Raw:
     check_file(path)
+    if is_zarr(path):
+        return read_ome_zarr(path, labels=labels)
     try:
-        return (
-            read_tiff(path)
-            if is_tiff(path) or (path.suffix.lower().startswith(".tif") and not _is_raster(path))
-            else read_raster(path)
-        )
+        return read_tiff(path) if decodes_as_tiff(path) else read_raster(path)
     except PermissionError:
         raise ImageError("May not be read.", path, "Check the file's permissions.") from None
     except MemoryError:
         raise ImageError("Does not fit into memory.", path, "Cut it into parts, or use a larger machine.") from None
+
+
+def decodes_as_tiff(path: Path) -> bool:
+    """Tell whether a file is read as a TIFF: by its content, and by its name where that tells nothing."""
+    return is_tiff(path) or (path.suffix.lower().startswith(".tif") and not _is_raster(path))
 
 
 def _is_raster(path: Path) -> bool:
@@ -172,6 +194,14 @@ def _coloured(raw: Raw) -> tuple[np.ndarray, str]:
     if (colours == colours[..., :1]).all():
         return colours[..., 0], raw.axes
     return colours, raw.axes + "C"
+
+
+def as_intensities(data: np.ndarray, path: Path, *, inverted: bool = False) -> np.ndarray:
+    """Return values of which more is brighter: 1-bit ones as 0 and 255; raise `ImageError` for values that are none."""
+    if data.dtype == np.bool_:
+        data = data.astype(np.uint8) * np.uint8(255)
+    _check_values(data, path)
+    return _inverted(data) if inverted else data
 
 
 def _check_values(data: np.ndarray, path: Path) -> None:
@@ -220,7 +250,7 @@ def _over_white(values: np.ndarray, alpha: np.ndarray, kind: str) -> np.ndarray:
 
 def _mask_values(path: Path) -> tuple[np.ndarray, str]:
     """Return a mask's single value per pixel, with axes out of ``TZYX``."""
-    raw = _read_raw(path)
+    raw = _read_raw(path, labels=True)
     data, axes = _coloured(raw)
     if axes != raw.axes:
         # Colours of a palette only show ids (as in PASCAL VOC): the indices are the ids.

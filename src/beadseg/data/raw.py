@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 TIFF_SUFFIXES = (".tif", ".tiff")
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *RASTER_SUFFIXES)
-"""Suffixes read, in lower case."""
+"""Suffixes of the files that are read, in lower case."""
+ZARR_SUFFIX = ".zarr"
+"""Suffix of the folders that are read as one image."""
+KNOWN_KINDS = ", ".join((*IMAGE_SUFFIXES, ZARR_SUFFIX))
+"""Everything that is read, for messages."""
+
+_ZARR_MARKS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 MAX_BYTES = 16 * 1024**3
 """Largest decoded size read, 16 GiB: above it the header is taken for wrong, or the file for a decompression bomb."""
@@ -58,10 +66,32 @@ NOT_UTF8 = "Its name has bytes that are no UTF-8, so that tables and reports can
 """What is wrong with a file called, say, ``b\\xff.png``."""
 
 
+def is_zarr(path: Path) -> bool:
+    """Tell whether `path` is a folder named ``*.zarr``, or one with Zarr metadata (a group inside)."""
+    try:
+        return path.is_dir() and (
+            path.suffix.lower() == ZARR_SUFFIX or any((path / name).is_file() for name in _ZARR_MARKS)
+        )
+    except OSError:  # a folder that may not be entered
+        return False
+
+
+def refuse_address(path: Path) -> None:
+    """Raise `ImageError` for an address on the network (``https://…``, ``s3://…``) in place of a path."""
+    if _ADDRESS.match(str(path)) and not path.exists():
+        raise ImageError("Is an address on the network; images are read from disks only.", path, "Download it first.")
+
+
 def check_file(path: Path) -> None:
-    """Raise `ImageError` unless `path` is a non-empty file of a suffix that is read and a name that can be written."""
+    """Raise `ImageError` unless `path` is an OME-Zarr folder, or a non-empty file of a suffix that is read.
+
+    Its name must be one that can be written.
+    """
     if printable(path) != str(path):
         raise ImageError(NOT_UTF8, printable(path), "Rename it.")
+    refuse_address(path)
+    if is_zarr(path):
+        return
     try:
         if path.is_dir():
             raise ImageError("Is a folder, not an image file.", path, "Give the path of a file.")
@@ -71,9 +101,8 @@ def check_file(path: Path) -> None:
     except OSError as error:
         raise ImageError(f"Cannot be opened: {error.strerror}.", path, "Check the path and its permissions.") from None
     if path.suffix.lower() not in IMAGE_SUFFIXES:
-        kinds = ", ".join(IMAGE_SUFFIXES)
         raise ImageError(
-            f"Files of the kind {path.suffix or '(none)'!r} are not read.", path, f"Convert it to one of {kinds}."
+            f"Files of the kind {path.suffix or '(none)'!r} are not read.", path, f"Convert it to one of {KNOWN_KINDS}."
         )
     if size == 0:
         raise ImageError("The file is empty (0 bytes).", path, "Export it again from its source.")

@@ -16,9 +16,10 @@ import numpy as np
 import tifffile
 
 from beadseg.data.raw import Raw, check_size, damaged, plausible_pixel_size
-from beadseg.errors import ImageError
+from beadseg.errors import BeadsegError, ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # Its remarks on odd files belong to whoever configures logging, not on the terminal of somebody who did not.
@@ -59,11 +60,18 @@ def read_tiff(path: Path) -> Raw:
     """
     if not is_tiff(path):
         raise ImageError("Is no TIFF file, whatever its name says.", path, "Export it again.")
+    with opened(path) as tiff:
+        return _decode(tiff, path)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF file whose chain of pages is whole; whatever its decoder raises inside becomes an `ImageError`."""
     try:
         _check_pages(path)
         with tifffile.TiffFile(path) as tiff:
-            return _decode(tiff, path)
-    except ImageError:
+            yield tiff
+    except BeadsegError:
         raise
     except MemoryError:
         raise ImageError("Does not fit into memory.", path, "Cut it into parts, or use a larger machine.") from None
@@ -72,25 +80,26 @@ def read_tiff(path: Path) -> Raw:
 
 
 def _decode(tiff: tifffile.TiffFile, path: Path) -> Raw:
-    series = _only_series(tiff, path)
-    page = series.keyframe
+    series = only_series(tiff, path)
     check_size(series.shape, np.dtype(series.dtype), path)
-    _check_segments(series, path)
+    data, axes = _named_axes(series.asarray(), series.axes, path)
+    return Raw(data.astype(data.dtype.newbyteorder("="), copy=False), axes, *meaning(tiff, series, path))
+
+
+def meaning(
+    tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path
+) -> tuple[str, bool, np.ndarray | None, float | None]:
+    """Return what a series' values mean: the last four attributes of `Raw`."""
+    page = series.keyframe
     photometric = tifffile.PHOTOMETRIC(page.photometric)
     if photometric is tifffile.PHOTOMETRIC.SEPARATED:
         raise ImageError("Holds printing colours (CMYK).", path, "Convert it to RGB or grey.")
-    data, axes = _named_axes(series.asarray(), series.axes, path)
-    return Raw(
-        data.astype(data.dtype.newbyteorder("="), copy=False),
-        axes,
-        _alpha(page, photometric),
-        photometric is tifffile.PHOTOMETRIC.MINISWHITE,
-        _palette(tiff, page, photometric),
-        _pixel_size(tiff, page),
-    )
+    inverted = photometric is tifffile.PHOTOMETRIC.MINISWHITE
+    return _alpha(page, photometric), inverted, _palette(tiff, page, photometric), _pixel_size(tiff, page)
 
 
-def _only_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
+def only_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
+    """Return a file's only image of full resolution, all of whose pixels are there; raise `ImageError` for others."""
     full = [series for series in tiff.series if not series.keyframe.is_reduced]
     if not full:
         raise damaged(path, "no pages")
@@ -99,26 +108,34 @@ def _only_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
         raise ImageError(f"Holds {len(full)} separate images ({shapes}).", path, "Export each as a file of its own.")
     if full[0].is_multifile:
         raise ImageError("Is one part of an OME-TIFF spread over several files.", path, "Export it as one file.")
+    _check_segments(full[0], path)
     return full[0]
 
 
 def _named_axes(data: np.ndarray, axes: str, path: Path) -> tuple[np.ndarray, str]:
-    """Drop axes of length 1, name unnamed ones T then Z, samples C, and order them as TZYXC."""
-    keep = [i for i, letter in enumerate(axes) if letter in "YX" or data.shape[i] > 1]
-    data = data.reshape([data.shape[i] for i in keep])
-    names: list[str] = []
-    for letter in (axes[i] for i in keep):
-        name = "C" if letter == "S" else letter
+    """Drop axes of length 1, name the others, and order them as TZYXC."""
+    names = axis_names(data.shape, axes, path)
+    data = data.reshape([length for length, name in zip(data.shape, names, strict=True) if name])
+    kept = "".join(names)
+    order = [letter for letter in "TZYXC" if letter in kept]
+    return data.transpose([kept.index(letter) for letter in order]), "".join(order)
+
+
+def axis_names(shape: tuple[int, ...], axes: str, path: Path) -> list[str]:
+    """Name the axes of a series out of TZYXC: unnamed ones T then Z, samples C; ``""`` for one of length 1."""
+    keep = [i for i, letter in enumerate(axes) if letter in "YX" or shape[i] > 1]
+    names = [""] * len(axes)
+    for i in keep:
+        letter = axes[i]
+        names[i] = "C" if letter == "S" else letter
         if letter in _UNNAMED:
-            name = next((free for free in "TZ" if free not in names and free not in axes), letter)
-        names.append(name)
-    if len(set(names)) != len(names) or not set("YX") <= set(names) <= set("TZCYX"):
-        text = (
-            f"Has axes {axes} of sizes {'x'.join(map(str, data.shape))}; only time, depth, channel, Y and X are read."
-        )
+            names[i] = next((free for free in "TZ" if free not in names and free not in axes), letter)
+    kept = [names[i] for i in keep]
+    if len(set(kept)) != len(kept) or not set("YX") <= set(kept) <= set("TZCYX"):
+        sizes = "x".join(str(shape[i]) for i in keep)
+        text = f"Has axes {axes} of sizes {sizes}; only time, depth, channel, Y and X are read."
         raise ImageError(text, path, "Export one stack with at most these axes.")
-    order = [letter for letter in "TZYXC" if letter in names]
-    return data.transpose([names.index(letter) for letter in order]), "".join(order)
+    return names
 
 
 def _alpha(page: Any, photometric: tifffile.PHOTOMETRIC) -> str:

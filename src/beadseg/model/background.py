@@ -20,6 +20,8 @@ SHADE_FLOOR = 0.1
 """The denominator is never below this share of the image's typical background (black corners)."""
 _OBJECT_NOISE = 6.0
 """A pixel this many standard deviations of noise off its background belongs to something."""
+_ROWS = 256
+"""Rows interpolated at a time: a huge image needs no second copy of itself."""
 _OBJECT_QUANTILE = 75.0
 """Percentile of those pixels' deviations that is the objects' contrast: their bodies, not their rims."""
 
@@ -57,9 +59,10 @@ def relative_to_background(plane: FloatPlane, window: int, gain: float) -> Float
     floor = max(SHADE_FLOOR * typical, NOISE_FLOOR * noise, gain * _object_contrast(deviation, typical, noise))
     denominator = np.maximum(background, np.float32(floor), out=background)
     # A rounding error of the interpolation is no contrast.
-    smallest = np.float32(1e-6 * float(np.abs(plane).max()))
-    np.divide(deviation, denominator, out=deviation, where=denominator > smallest)
-    deviation[denominator <= smallest] = 0.0
+    smallest = np.float32(1e-6 * max(float(plane.max()), -float(plane.min())))
+    flat = denominator <= smallest
+    np.divide(deviation, denominator, out=deviation, where=~flat)
+    deviation[flat] = 0.0
     deviation *= np.float32(gain)
     return deviation
 
@@ -90,9 +93,12 @@ def _interpolate(blocks: npt.NDArray[np.float32], shape: tuple[int, ...]) -> Flo
         _neighbours(count, length) for count, length in zip(blocks.shape, shape, strict=True)
     )
     wide = blocks[:, left] * (1 - across) + blocks[:, right] * across
-    out = wide[top]
-    out *= (1 - down)[:, np.newaxis]
-    out += wide[bottom] * down[:, np.newaxis]
+    out = np.empty(shape, np.float32)
+    for start in range(0, shape[0], _ROWS):
+        rows = slice(start, start + _ROWS)
+        out[rows] = wide[top[rows]]
+        out[rows] *= (1 - down[rows])[:, np.newaxis]
+        out[rows] += wide[bottom[rows]] * down[rows, np.newaxis]
     return out
 
 

@@ -58,10 +58,16 @@ def prepare(plane: npt.NDArray[Any], config: ImageConfig) -> FloatPlane:
         The array is no (C, Y, X) image of real numbers, is empty, has no finite pixel, or its channels do not suit.
     """
     _check(plane)
-    chosen, valid = _scaled(_available(plane, config.channels), _unit(plane, config.norm))
-    channels = _combine(chosen, config.channels)
+    chosen, valid = _finite(_available(plane, config.channels))
+    scaled = _scaler(chosen, _unit(plane, config.norm))
     normalise = _normaliser(config.norm)
-    out = np.stack([normalise(channel) for channel in channels]).astype(np.float32, copy=False)
+    if isinstance(config.channels, GreyConfig) and len(chosen) == 3:
+        out = normalise(_weighted(chosen, scaled))[np.newaxis]
+    else:
+        out = np.empty(chosen.shape, np.float32)
+        for result, channel in zip(out, chosen, strict=True):
+            result[...] = scaled(channel)
+            result[...] = normalise(result)
     if valid is not None:
         out[:, ~valid] = 0.0
     if isinstance(config.channels, RgbConfig) and len(out) == 1:
@@ -83,7 +89,7 @@ def luminance(plane: npt.NDArray[Any]) -> FloatPlane:
     if len(plane) == 1:
         return np.asarray(plane[0], np.float32)
     if len(plane) == 3:
-        return _weighted(plane.astype(np.float32))
+        return _weighted(plane, lambda channel: channel.astype(np.float32))
     return np.asarray(plane.mean(axis=0, dtype=np.float64), np.float32)
 
 
@@ -119,21 +125,32 @@ def _unit(plane: npt.NDArray[Any], config: NormConfig) -> float | None:
     return None
 
 
-def _scaled(plane: npt.NDArray[Any], unit: float | None) -> tuple[FloatPlane, npt.NDArray[np.bool_] | None]:
-    """Return `plane` as float32 divided by `unit`, and where (Y, X) all channels are finite (None: everywhere).
-
-    Dividing by the largest magnitude first makes values beyond the range of float32 harmless.
-    """
-    valid = None
+def _finite(plane: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
+    """Return `plane` with finite values only, and where (Y, X) all channels were finite (None: everywhere)."""
     if plane.dtype.kind == "f" and not np.isfinite(plane).all():
-        plane, valid = _filled(plane)
+        return _filled(plane)
+    return plane, None
+
+
+def _scaler(plane: npt.NDArray[Any], unit: float | None) -> Callable[[npt.NDArray[Any]], FloatPlane]:
+    """Return the function that makes a channel float32, divided by `unit` or the plane's largest magnitude.
+
+    Dividing by the largest magnitude first makes values beyond the range of float32 harmless. One channel at a time:
+    a large colour image as float32 is several times its size in the file.
+    """
     if unit is None:
         unit = max(abs(float(plane.max())), abs(float(plane.min())))
         unit = unit if unit > 0 else 1.0
     wide = plane.dtype.itemsize > 4 or plane.dtype == np.uint32
     if wide or not 1e-30 < unit < 1e30:
-        return (plane.astype(np.float64) / unit).astype(np.float32), valid
-    return plane.astype(np.float32) * np.float32(1.0 / unit), valid
+        return lambda channel: (channel.astype(np.float64) / unit).astype(np.float32)
+
+    def scaled(channel: npt.NDArray[Any]) -> FloatPlane:
+        result = channel.astype(np.float32)
+        result *= np.float32(1.0 / unit)
+        return result
+
+    return scaled
 
 
 def _filled(plane: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
@@ -149,16 +166,14 @@ def _filled(plane: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.b
     return filled, finite.all(axis=0)
 
 
-def _combine(chosen: FloatPlane, config: ChannelConfig) -> FloatPlane:
-    """Return the channels to normalise: a colour image's luminance where the policy is grey."""
-    if isinstance(config, GreyConfig) and len(chosen) == 3:
-        return _weighted(chosen)[np.newaxis]
-    return chosen
-
-
-def _weighted(rgb: FloatPlane) -> FloatPlane:
-    red, green, blue = (np.float32(weight) for weight in BT601)
-    return np.asarray(rgb[0] * red + rgb[1] * green + rgb[2] * blue, np.float32)
+def _weighted(rgb: npt.NDArray[Any], scaled: Callable[[npt.NDArray[Any]], FloatPlane]) -> FloatPlane:
+    """Return the luminance (Y, X) of three channels, each made float32 by `scaled`."""
+    luminance = np.zeros(rgb.shape[1:], np.float32)
+    for channel, weight in zip(rgb, BT601, strict=True):
+        share = scaled(channel)
+        share *= np.float32(weight)
+        luminance += share
+    return luminance
 
 
 def _normaliser(config: NormConfig) -> Callable[[FloatPlane], FloatPlane]:

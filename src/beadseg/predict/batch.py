@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import imageio.v3 as iio
-import numpy as np
 import pandas as pd
-import tifffile
 import torch
-from numpy.typing import NDArray
 
 from beadseg import files
 from beadseg.data.dataset import natural_key, stem_of
-from beadseg.data.image_io import Image, read_image
-from beadseg.data.raw import IMAGE_SUFFIXES
+from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, ZARR_SUFFIX, is_zarr, refuse_address
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.files import ensure_folder, printable, write_atomically
-from beadseg.predict.flags import flags
-from beadseg.predict.overlay import overlay
-from beadseg.predict.segmenter import Prediction, Segmenter
+from beadseg.predict.results import predict_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from beadseg.predict.segmenter import Segmenter
 
 COUNT_COLUMNS = ("image", "plane", "beads", "beads_per_mpx", "beads_per_mm2", "coverage", "height", "width",
                  "pixel_size_um", "flags")  # fmt: skip
@@ -72,7 +66,7 @@ def predict_folder(
     segmenter : Segmenter
         The model.
     images : sequence of path
-        Image files; see `find_images` for folders.
+        Image files and OME-Zarr folders; see `find_images` for folders.
     out : path
         The prediction folder. Results of the same run that are there are kept; those of the same images are replaced.
     overlays : bool
@@ -101,7 +95,9 @@ def predict_folder(
     try:
         for path in track(images, "images", len(images), on_event, stop):
             try:
-                rows = _predict_file(segmenter, path, names[path], folder, overlays, on_event, stop)
+                rows = predict_file(
+                    segmenter, path, names[path], folder, overlays=overlays, on_event=on_event, stop=stop
+                )
             except (Cancelled, MachineError):
                 raise
             except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
@@ -148,19 +144,20 @@ def _refuse_foreign(folder: Path, source: str) -> None:
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Return the image files among `paths`, those of folders in natural order.
+    """Return the images among `paths`, those of folders in natural order. An OME-Zarr folder is an image itself.
 
     Raises
     ------
     InputError
-        A path does not exist, a folder holds no images, or there is no path.
+        A path does not exist or is an address on the network, a folder holds no images, or there is no path.
     """
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            inside = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+        refuse_address(path)
+        if path.is_dir() and not is_zarr(path):
+            inside = [p for p in path.iterdir() if _is_image(p) and not p.name.startswith(".")]
             if not inside:
-                raise InputError("No images found.", path, f"Known types: {', '.join(sorted(IMAGE_SUFFIXES))}.")
+                raise InputError("No images found.", path, f"Known types: {KNOWN_KINDS}.")
             found += sorted(inside, key=lambda p: natural_key(p.name))
         elif path.exists():
             found.append(path)
@@ -169,6 +166,11 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     if not found:
         raise InputError("No images were given.", remedy="Name image files or folders.")
     return list(dict.fromkeys(found))
+
+
+def _is_image(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in IMAGE_SUFFIXES or (suffix == ZARR_SUFFIX and path.is_dir())
 
 
 def unique_names(images: Sequence[Path]) -> dict[Path, str]:
@@ -181,76 +183,6 @@ def unique_names(images: Sequence[Path]) -> dict[Path, str]:
         names[path] = next(name for name in candidates if name.casefold() not in taken)
         taken.add(names[path].casefold())
     return names
-
-
-def _predict_file(
-    segmenter: Segmenter, path: Path, name: str, folder: Path, overlays: bool, on_event: OnEvent, stop: StopFlag | None
-) -> list[dict[str, Any]]:
-    """Predict one file, write its results, and return its rows of ``counts.csv``."""
-    image = read_image(path)
-    planes = list(segmenter.predict_planes(image, on_event, stop))
-    _write_results(folder, name, image, planes, overlays)
-    return [_row(name, plane, image, prediction, segmenter.fingerprint) for plane, _, prediction in planes]
-
-
-def _row(name: str, plane: str, image: Image, prediction: Prediction, fingerprint: dict[str, Any]) -> dict[str, Any]:
-    height, width = prediction.labels.shape
-    pixels = height * width
-    coverage = float((prediction.labels > 0).mean())
-    size = image.pixel_size_um
-    return {
-        "image": name,
-        "plane": plane,
-        "beads": prediction.count,
-        "beads_per_mpx": round(prediction.count / pixels * 1e6, 2),
-        "beads_per_mm2": "" if size is None else round(prediction.count / (pixels * size**2) * 1e6, 3),
-        "coverage": round(coverage, 5),
-        "height": height,
-        "width": width,
-        "pixel_size_um": "" if size is None else size,
-        "flags": "; ".join(flags(prediction.count, coverage, pixels, fingerprint)),
-    }
-
-
-Planes = list[tuple[str, NDArray[np.generic], Prediction]]
-
-
-def _write_results(folder: Path, name: str, image: Image, planes: Planes, overlays: bool) -> None:
-    """Write mask, labels, bead table and overlays of one image; stacks as multi-page TIFF."""
-    for kind in (files.MASKS, files.LABELS, files.BEADS, *([files.OVERLAYS] if overlays else [])):
-        ensure_folder(folder / kind)
-    labels = [prediction.labels for _, _, prediction in planes]
-    masks = [np.where(label > 0, 255, 0).astype(np.uint8) for label in labels]
-    stack = len(planes) > 1
-    if stack:
-        write_atomically(folder / files.MASKS / f"{name}.tif", _tiff(np.stack(masks), image))
-    else:
-        write_atomically(folder / files.MASKS / f"{name}.png", iio.imwrite("<bytes>", masks[0], extension=".png"))
-    write_atomically(folder / files.LABELS / f"{name}.tif", _tiff(np.stack(labels) if stack else labels[0], image))
-    table = pd.concat([p.beads.assign(plane=plane) if stack else p.beads for plane, _, p in planes], ignore_index=True)
-    write_atomically(
-        folder / files.BEADS / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    )
-    if overlays:
-        for plane, pixels, prediction in planes:
-            picture = iio.imwrite("<bytes>", overlay(pixels, prediction.labels), extension=".png")
-            file_name = f"{name}_{plane}.png" if plane else f"{name}.png"
-            write_atomically(folder / files.OVERLAYS / file_name, picture)
-
-
-def _tiff(array: NDArray[np.generic], image: Image) -> bytes:
-    """Return a compressed TIFF (ImageJ-readable resolution when the pixel size is known) as bytes."""
-    buffer = io.BytesIO()
-    size = image.pixel_size_um
-    resolution: dict[str, Any] = (
-        {} if size is None else {"resolution": (1e4 / size, 1e4 / size), "resolutionunit": "CENTIMETER"}
-    )
-    axes = image.axes.replace("C", "") if array.ndim > 2 else "YX"
-    shaped = array.reshape(*[image.data.shape[image.axes.index(a)] for a in axes]) if array.ndim > 2 else array
-    tifffile.imwrite(
-        buffer, shaped, photometric="minisblack", compression="zlib", metadata={"axes": axes}, **resolution
-    )
-    return buffer.getvalue()
 
 
 def _told(name: str, rows: list[dict[str, Any]]) -> Event:

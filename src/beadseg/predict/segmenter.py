@@ -12,6 +12,7 @@ import torch
 from beadseg import files
 from beadseg.config import PredictConfig, TrainConfig
 from beadseg.data.image_io import Image
+from beadseg.data.lazy import LazyImage
 from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore, log
 from beadseg.measure.beads import bead_table
@@ -116,7 +117,7 @@ class Segmenter:
 
     def predict(
         self,
-        image: NDArray[np.generic] | Image,
+        image: NDArray[np.generic] | Image | LazyImage,
         *,
         pixel_size_um: float | None = None,
         on_event: OnEvent = ignore,
@@ -126,11 +127,11 @@ class Segmenter:
 
         Parameters
         ----------
-        image : (Y, X), (C, Y, X) or (Y, X, 3 or 4), or Image
+        image : (Y, X), (C, Y, X) or (Y, X, 3 or 4), or Image or LazyImage
             Any integer or float dtype. A last axis of 3 or 4 is taken for colour; alpha is dropped. Of a file's stack
             use `predict_planes`.
         pixel_size_um : float, optional
-            µm per px, for the columns of the bead table in µm; an `Image` brings its own.
+            µm per px, for the columns of the bead table in µm; images that were read from files bring their own.
 
         Raises
         ------
@@ -139,7 +140,7 @@ class Segmenter:
         Cancelled
             `stop` was set.
         """
-        if isinstance(image, Image):
+        if isinstance(image, Image | LazyImage):
             pixel_size_um = image.pixel_size_um if pixel_size_um is None else pixel_size_um
         plane = as_plane(image)
         probability = self.probability(plane, on_event, stop)
@@ -147,11 +148,15 @@ class Segmenter:
         return Prediction(probability, labels, bead_table(labels, luminance(plane), probability, pixel_size_um))
 
     def predict_planes(
-        self, image: Image, on_event: OnEvent = ignore, stop: StopFlag | None = None
+        self, image: Image | LazyImage, on_event: OnEvent = ignore, stop: StopFlag | None = None
     ) -> Iterator[tuple[str, NDArray[np.generic], Prediction]]:
-        """Yield name, (C, Y, X) pixels and `Prediction` of every plane of a file's image (stacks by slice)."""
+        """Yield name, (C, Y, X) pixels and `Prediction` of every plane of a file's image (stacks by slice).
+
+        Of a `LazyImage` one plane at a time is in memory.
+        """
         for name, plane in image.planes():
             yield name, plane, self.predict(plane, pixel_size_um=image.pixel_size_um, on_event=on_event, stop=stop)
+            del plane
 
     def probability(
         self, plane: NDArray[np.generic], on_event: OnEvent = ignore, stop: StopFlag | None = None
@@ -195,13 +200,12 @@ def model_file(run: Path) -> Path:
     raise RunError("Holds no trained model yet.", run, "Wait for the first epoch, or give another run folder.")
 
 
-def as_plane(image: NDArray[np.generic] | Image) -> NDArray[np.generic]:
+def as_plane(image: NDArray[np.generic] | Image | LazyImage) -> NDArray[np.generic]:
     """Return an image as (C, Y, X): channels moved to the front, alpha dropped; raise `InputError` for a stack."""
-    if isinstance(image, Image):
-        planes = [plane for _, plane in image.planes()]
-        if len(planes) != 1:
-            raise InputError(f"The image has {len(planes)} planes.", remedy="Use predict_planes.")
-        return planes[0]
+    if isinstance(image, Image | LazyImage):
+        if len(image.names) != 1:
+            raise InputError(f"The image has {len(image.names)} planes.", remedy="Use predict_planes.")
+        return next(plane for _, plane in image.planes())
     if image.ndim == 2:
         return image[None]
     if image.ndim != 3:

@@ -1,0 +1,104 @@
+"""`beadseg-batch import`: annotations of other programs to a dataset folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from beadseg.cli import options
+from beadseg.cli.console import reporter
+from beadseg.cli.stop import STOP
+from beadseg.errors import ExitCode
+from beadseg.files import FAILURES
+
+if TYPE_CHECKING:
+    from beadseg.data.annotations.importing import ImportResult
+    from beadseg.data.annotations.model import AnnotationSource
+    from beadseg.events import Event
+
+SHOWN = 20
+"""Most problems that are printed; all of them stand in ``failures.csv``."""
+
+FormatName = Annotated[Literal["coco", "fiji-roi"], typer.Argument(metavar="coco|fiji-roi", show_default=False)]
+SourcePath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="COCO: the JSON file. Fiji: a .zip or .roi file, or a folder of them, each named after its image.",
+        show_default=False,
+    ),
+]
+Images = Annotated[Path, typer.Option("--images", metavar="DIR", help="Folder of the images.", show_default=False)]
+Category = Annotated[
+    list[str] | None, typer.Option("--category", metavar="NAME", help="COCO: take only this category. Repeatable.")
+]
+CrowdOption = Annotated[
+    Literal["auto", "ignore", "objects"],
+    typer.Option("--crowd", help="COCO: what iscrowd means; auto: to be ignored, but objects in files of CVAT."),
+]
+Diameter = Annotated[
+    float | None, typer.Option("--diameter", metavar="PX", help="Fiji: diameter of the beads that points stand for.")
+]
+
+
+def import_(
+    format_: FormatName,
+    source: SourcePath,
+    images: Images,
+    out: options.Out,
+    category: Category = None,
+    crowd: CrowdOption = "auto",
+    diameter: Diameter = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Turn annotations of other programs into a dataset folder: images/, labels/ and, where needed, ignore/.
+
+    The folder appears whole or not at all. What could not be used is named in the end and stands in failures.csv.
+    """
+    from beadseg.data.annotations.importing import import_annotations
+
+    with reporter(json, quiet) as on_event:
+        found = _read(format_, source, category or [], crowd, diameter)
+        result = import_annotations(found, images, out, on_event, STOP)
+        on_event(_told(result, out))
+    if result.failures:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _read(
+    kind: Literal["coco", "fiji-roi"],
+    source: Path,
+    categories: list[str],
+    crowd: Literal["auto", "ignore", "objects"],
+    diameter: float | None,
+) -> AnnotationSource:
+    if kind == "coco":
+        from beadseg.data.annotations.coco_read import read_coco
+
+        return read_coco(source, categories, crowd)
+    from beadseg.data.annotations.fiji_read import read_fiji_rois
+
+    return read_fiji_rois(source, diameter)
+
+
+def _told(result: ImportResult, out: Path) -> Event:
+    from beadseg.events import Event
+
+    failed = len(result.failures)
+    lines = [f"{result.images} images with {result.objects} objects. {failed} problems. Dataset: {out}"]
+    if result.contested:
+        lines.append(f"{result.contested} pixels belong to several objects; the later one has them.")
+    lines += [f"left out or changed: {failure}" for failure in result.failures[:SHOWN]]
+    if failed > SHOWN:
+        lines.append(f"… and {failed - SHOWN} more, see {out / FAILURES}")
+    data = {
+        "images": result.images,
+        "objects": result.objects,
+        "contested": result.contested,
+        "failed": failed,
+        "out": str(out),
+    }
+    return Event("result", "\n".join(lines), "warning" if failed else "info", data)

@@ -1,0 +1,261 @@
+"""Read COCO instance annotations (https://cocodataset.org/#format-data), and what annotation tools make of them.
+
+An object's pixels are its run lengths; else its polygons, all of them together; else, with a box alone, the ellipse
+inscribed in the box, turned by ``attributes.rotation`` (degrees, clockwise).
+
+CVAT writes a drawn ellipse as run lengths (it turns ellipses into masks first, in whole pixels) and a rectangle,
+turned or not, as a box with ``attributes.rotation`` and no segmentation; both are read here. CVAT's writer, Datumaro,
+sets ``iscrowd: 1`` for *every* object with run lengths, so that in its files (told by ``attributes.occluded``) the flag
+means nothing and such objects are beads. In all other files a crowd becomes part of the ignore mask.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from functools import partial
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING, Any, Literal
+
+from beadseg.data.annotations import rle, shapes
+from beadseg.data.annotations.model import MAX_ID, AnnotationSource, Entry, Failure, Instance, Region
+from beadseg.data.dataset import stem_of
+from beadseg.data.raw import plausible_pixel_size
+from beadseg.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from beadseg.data.annotations.model import Instances
+    from beadseg.data.lazy import LazyImage
+
+Crowd = Literal["auto", "ignore", "objects"]
+"""What ``iscrowd: 1`` means; ``auto``: ignored, except in files of CVAT."""
+
+LABEL_ID, PLANE, PIXEL_SIZE = "label_id", "plane", "pixel_size_um"
+"""What beadseg adds: an attribute of annotations, and two fields of images (see `coco_write`)."""
+
+_Json = dict[str, Any]
+
+
+def read_coco(path: Path, categories: Sequence[str] = (), crowd: Crowd = "auto") -> AnnotationSource:
+    """Read a COCO file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The JSON file. It is read as a whole.
+    categories : sequence of str
+        Names of the categories to take; all when empty.
+    crowd : {"auto", "ignore", "objects"}
+        What ``iscrowd: 1`` means, see the module.
+
+    Returns
+    -------
+    AnnotationSource
+        One entry per image file, also for images without annotations.
+
+    Raises
+    ------
+    InputError
+        The file is missing or no COCO file, or has no category of that name.
+    """
+    document = _document(path)
+    images, failures = _images(document, path)
+    chosen, notes = _categories(document, categories, path)
+    by_image: dict[Any, list[_Json]] = {image["id"]: [] for image in images}
+    for annotation in document["annotations"]:
+        image = _key(annotation.get("image_id")) if isinstance(annotation, dict) else None
+        if image not in by_image:
+            failures.append(Failure(path.name, f"{_called(annotation)} belongs to no image of the file."))
+        elif _key(annotation.get("category_id")) in chosen:
+            by_image[image].append(annotation)
+    taken = [annotation for some in by_image.values() for annotation in some]
+    ignored, note = _crowd_is_ignored(taken, crowd)
+    notes += [*note, *_box_note(taken)]
+    return AnnotationSource(list(_entries(images, by_image, ignored, failures)), failures, notes)
+
+
+def _document(path: Path) -> dict[str, list[Any]]:
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError("No such file.", path, "Check the path.") from None
+    except OSError as error:
+        raise InputError(f"Cannot be read: {error.strerror}.", path, "Check the path.") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"Is no JSON ({error}).", path, "Export it again.") from None
+    remedy = "Export it as COCO (instances): one file with images, annotations and categories."
+    if not isinstance(document, dict):
+        raise InputError("Is no COCO file.", path, remedy)
+    for part in ("images", "annotations", "categories"):
+        if not isinstance(document.get(part), list):
+            raise InputError(f"Is no COCO file of instances: it has no list {part!r}.", path, remedy)
+    return document
+
+
+def _images(document: _Json, path: Path) -> tuple[list[_Json], list[Failure]]:
+    """Return the images that can be looked for, and what is wrong with the others."""
+    images: list[_Json] = []
+    failures: list[Failure] = []
+    seen: set[Any] = set()
+    for number, image in enumerate(document["images"]):
+        if not isinstance(image, dict) or not isinstance(image.get("file_name"), str) or not _basename(image):
+            failures.append(Failure(path.name, f"Image {number} of its list has no file_name."))
+        elif _key(image.get("id")) is None or image["id"] in seen:
+            failures.append(Failure(image["file_name"], "Its id is missing, or is that of another image."))
+        elif not all(isinstance(image.get(side), int) for side in ("height", "width")):
+            failures.append(Failure(image["file_name"], "Has no whole-numbered height and width."))
+        else:
+            seen.add(image["id"])
+            images.append(image)
+    return images, failures
+
+
+def _basename(image: _Json) -> str:
+    """Return the last part of the file name, whichever way its slashes lean."""
+    return PureWindowsPath(image["file_name"]).name
+
+
+def _key(value: object) -> int | str | None:
+    return value if isinstance(value, int | str) else None
+
+
+def _called(annotation: object) -> str:
+    return f"Annotation {annotation.get('id')}" if isinstance(annotation, dict) else "An annotation that is no object"
+
+
+def _categories(document: _Json, wanted: Sequence[str], path: Path) -> tuple[set[Any], list[str]]:
+    """Return the ids of the categories taken, and a sentence that names them with their numbers of annotations."""
+    names = {
+        category["id"]: str(category["name"])
+        for category in document["categories"]
+        if isinstance(category, dict) and _key(category.get("id")) is not None and "name" in category
+    }
+    used = Counter(_key(item.get("category_id")) for item in document["annotations"] if isinstance(item, dict))
+    names.update({key: f"(unnamed {key})" for key in used if key not in names})
+    unknown = sorted(set(wanted) - set(names.values()))
+    if unknown:
+        known = ", ".join(sorted(set(names.values()))) or "none"
+        raise InputError(f"Has no category {unknown[0]!r}.", path, f"Its categories: {known}.")
+    chosen = {key for key, name in names.items() if not wanted or name in wanted}
+    told = ", ".join(f"{names[key]} ({used[key]})" for key in names if key in chosen) or "none"
+    rest = ", ".join(f"{names[key]} ({used[key]})" for key in names if key not in chosen)
+    return chosen, [f"Categories taken: {told}." + (f" Left out: {rest}." if rest else "")]
+
+
+def _crowd_is_ignored(annotations: Iterable[_Json], crowd: Crowd) -> tuple[bool, list[str]]:
+    """Tell whether crowds are to be ignored, and say so where there are some."""
+    flagged = from_cvat = 0
+    for annotation in annotations:
+        flagged += bool(annotation.get("iscrowd"))
+        from_cvat += isinstance(annotation.get("attributes"), dict) and "occluded" in annotation["attributes"]
+    ignored = crowd == "ignore" or (crowd == "auto" and not from_cvat)
+    if not flagged:
+        return ignored, []
+    if ignored:
+        return True, [f"{flagged} crowd annotations (iscrowd) became ignore masks."]
+    why = "" if crowd == "objects" else " CVAT, which wrote the file, flags all its masks so (--crowd ignore if not)."
+    return False, [f"{flagged} annotations flagged iscrowd were taken as objects.{why}"]
+
+
+def _box_note(annotations: Iterable[_Json]) -> list[str]:
+    boxes = sum(not annotation.get("segmentation") and not annotation.get("iscrowd") for annotation in annotations)
+    return [f"{boxes} annotations are boxes without an outline: the inscribed ellipse was taken."] if boxes else []
+
+
+def _entries(
+    images: list[_Json], by_image: dict[Any, list[_Json]], ignored: bool, failures: list[Failure]
+) -> Iterable[Entry]:
+    """Yield one entry per image file: the planes of a stack are images of one file name."""
+    groups: dict[str, list[_Json]] = {}
+    for image in images:
+        groups.setdefault(image["file_name"], []).append(image)
+    for file_name, group in groups.items():
+        first = group[0]
+        kept = {str(image.get(PLANE) or ""): image for image in reversed(group)}
+        if len(kept) < len(group):
+            failures.append(Failure(file_name, "Is listed more than once; the first was taken."))
+        planes = {plane: by_image.pop(image["id"]) for plane, image in kept.items()}
+        stem = stem_of(Path(_basename(first)))
+        yield Entry(
+            file_name,
+            (_basename(first), stem),
+            partial(_draw, planes=planes, file_name=file_name, ignored=ignored),
+            (first["height"], first["width"]),
+            _pixel_size(first),
+        )
+
+
+def _pixel_size(image: _Json) -> float | None:
+    value = image.get(PIXEL_SIZE)
+    return plausible_pixel_size(value, value) if isinstance(value, int | float) else None
+
+
+def _draw(image: LazyImage, planes: dict[str, list[_Json]], file_name: str, ignored: bool) -> Instances:
+    """Return the instances of all planes of an image file."""
+    known = image.names
+    instances: list[Instance] = []
+    failures: list[Failure] = []
+    for plane, drawn in planes.items():
+        if plane not in known:
+            what = f"plane {plane!r}" if plane else "no plane that its annotations are of"
+            raise InputError(f"Has {len(known)} planes, but {what} in the annotations.", file_name, "Name its planes.")
+        for annotation in drawn:
+            what = _called(annotation)
+            try:
+                region = _region(annotation, image.size)
+            except InputError as error:
+                failures.append(Failure(file_name, f"{what}: {error.what}"))
+                continue
+            if region is None:
+                failures.append(Failure(file_name, f"{what} covers no pixel of the image."))
+                continue
+            hidden = ignored and bool(annotation.get("iscrowd"))
+            instances.append(Instance(region, what, _label_id(annotation), known.index(plane), hidden))
+    return instances, failures
+
+
+def _region(annotation: _Json, size: tuple[int, int]) -> Region | None:
+    segmentation = annotation.get("segmentation")
+    try:
+        if isinstance(segmentation, dict):
+            return _from_runs(segmentation, size)
+        if isinstance(segmentation, list) and segmentation:
+            nested = segmentation if isinstance(segmentation[0], list) else [segmentation]
+            return shapes.union([_from_ring(ring, size) for ring in nested])
+        return _from_box(annotation, size)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError("Its outline holds something other than numbers.") from None
+
+
+def _from_runs(segmentation: _Json, size: tuple[int, int]) -> Region | None:
+    if segmentation.get("size") != list(size):
+        text = f"Its run lengths are for an image of {segmentation.get('size')}, the image has {list(size)}."
+        raise InputError(text)
+    counts = segmentation.get("counts")
+    if not isinstance(counts, str | list):
+        raise InputError("Has no run lengths.")
+    return rle.decode(counts, size)
+
+
+def _from_ring(ring: list[float], size: tuple[int, int]) -> Region | None:
+    if len(ring) % 2:
+        raise InputError(f"Has an outline of {len(ring)} numbers, which are no pairs of x and y.")
+    return shapes.polygon([ring], size)
+
+
+def _from_box(annotation: _Json, size: tuple[int, int]) -> Region | None:
+    box = annotation.get("bbox")
+    if not isinstance(box, list) or len(box) != 4:
+        raise InputError("Has neither an outline nor a box.")
+    attributes = annotation.get("attributes")
+    rotation = attributes.get("rotation", 0) if isinstance(attributes, dict) else 0
+    x, y, width, height = (float(value) for value in box)
+    return shapes.ellipse((x + width / 2, y + height / 2), (width / 2, height / 2), float(rotation), size)
+
+
+def _label_id(annotation: _Json) -> int | None:
+    attributes = annotation.get("attributes")
+    value = attributes.get(LABEL_ID) if isinstance(attributes, dict) else None
+    return value if isinstance(value, int) and 1 <= value <= MAX_ID else None

@@ -1,0 +1,91 @@
+"""Find the images or annotations of one folder by the sample's name, and report what cannot be used."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from beadseg import files
+from beadseg.data.fields import listed
+from beadseg.data.raw import IMAGE_SUFFIXES, NOT_UTF8, ZARR_SUFFIX
+from beadseg.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
+_ANNOTATION_SUFFIX = re.compile(r"_(?:masks?|labels?|ignore)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file or folder that could not be used, and why."""
+
+    path: Path
+    message: str
+
+    def __str__(self) -> str:
+        return f"{files.printable(self.path)}: {self.message}"
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Return a sort key that puts ``c2`` before ``c10``."""
+    parts = re.split(r"([0-9]+)", name)
+    return (*((0, int(part), "") if part.isdecimal() else (1, 0, part.lower()) for part in parts if part), (2, 0, name))
+
+
+def stem_of(path: Path) -> str:
+    """Return a file's name without its extension, nor ``.ome`` before it."""
+    return path.stem[:-4] if path.stem.lower().endswith(".ome") and len(path.stem) > 4 else path.stem
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which sample names are wanted: those that match one of `include` (or there are none) and none of `exclude`."""
+
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+    def __call__(self, name: str) -> bool:
+        """Tell whether a name is wanted."""
+        included = not self.include or any(fnmatchcase(name, pattern) for pattern in self.include)
+        return included and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files by sample name, and the names that several files have."""
+
+    paths: dict[str, Path]
+    ambiguous: frozenset[str]
+
+
+def scan(folder: Path, wanted: Filter, problems: list[Problem], images: set[str] | None = None) -> Found:
+    """Find the files of a folder by sample name; for annotations, `images` are the names that there are."""
+    by_name: dict[str, list[Path]] = {}
+    try:
+        entries = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
+    except OSError as error:
+        raise InputError(f"Cannot be listed: {error.strerror}.", folder, "Check its permissions.") from None
+    for path in entries:
+        if path.name.startswith(".") or path.name.lower() in _SYSTEM_FILES:
+            continue
+        name = stem_of(path)
+        if images is not None and name not in images:
+            name = _ANNOTATION_SUFFIX.sub("", name)
+        if files.printable(name) != name:
+            problems.append(Problem(path, f"{NOT_UTF8} Rename it."))
+        elif path.is_dir() and path.suffix.lower() != ZARR_SUFFIX:
+            problems.append(Problem(path, "Folders inside are not searched. Move its files up."))
+        elif path.suffix.lower() not in IMAGE_SUFFIXES and not path.is_dir():
+            problems.append(Problem(path, f"Files of the kind {path.suffix or '(none)'!r} are not read."))
+        elif wanted(name):
+            by_name.setdefault(name, []).append(path)
+    for name, paths in by_name.items():
+        if len(paths) > 1:
+            text = f"Several files for {name!r}: {listed([path.name for path in paths])}. Keep one."
+            problems.extend(Problem(path, text) for path in paths)
+    single = {name: paths[0] for name, paths in by_name.items() if len(paths) == 1}
+    return Found(single, frozenset(by_name) - frozenset(single))

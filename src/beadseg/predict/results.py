@@ -1,0 +1,163 @@
+"""Write what was found in one image, plane by plane: a stack needs no more memory than one of its planes."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import imageio.v3 as iio
+import numpy as np
+import pandas as pd
+import tifffile
+
+from beadseg import files
+from beadseg.data.lazy import LazyImage, open_image
+from beadseg.events import OnEvent, StopFlag, ignore
+from beadseg.files import ensure_folder, write_atomically
+from beadseg.predict.flags import flags
+from beadseg.predict.overlay import overlay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from beadseg.predict.segmenter import Prediction, Segmenter
+
+
+_CLASSIC_TIFF = 2**32 - 2**25
+"""Stacks of more bytes are written as BigTIFF, however well they compress."""
+
+
+def predict_file(
+    segmenter: Segmenter,
+    path: Path,
+    name: str,
+    folder: Path,
+    *,
+    overlays: bool = True,
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+) -> list[dict[str, Any]]:
+    """Predict one image file or OME-Zarr folder into a prediction folder, and return its rows of ``counts.csv``.
+
+    Masks, labels and bead table are there whole or not at all; a stack's are multi-page TIFFs.
+
+    Raises
+    ------
+    ImageError
+        The image cannot be read.
+    Cancelled
+        `stop` was set.
+    MachineError
+        The folder cannot be written to.
+    """
+    image = open_image(path)
+    for kind in (files.MASKS, files.LABELS, files.BEADS, *([files.OVERLAYS] if overlays else [])):
+        ensure_folder(folder / kind)
+    results = _Results(segmenter, image, name, folder, overlays)
+    labels_path = folder / files.LABELS / f"{name}.tif"
+    with results.undone_on_failure():
+        pages = results.pages(on_event, stop)
+        write_atomically(labels_path, lambda file: write_pages(file, pages, image, np.uint32))
+        results.write_mask(labels_path)
+        results.write_table()
+    return results.rows
+
+
+def write_pages(path: Path, pages: Iterable[NDArray[np.generic]], image: LazyImage, dtype: type[np.generic]) -> None:
+    """Write (Y, X) pages, as they come, as a compressed TIFF with the axes, stack and pixel size of `image`."""
+    size = image.pixel_size_um
+    resolution: dict[str, Any] = (
+        {} if size is None else {"resolution": (1e4 / size, 1e4 / size), "resolutionunit": "CENTIMETER"}
+    )
+    shape = (*image.stack_shape, *image.size)
+    tifffile.imwrite(
+        path,
+        iter(pages),
+        shape=shape,
+        dtype=dtype,
+        bigtiff=math.prod(shape) * np.dtype(dtype).itemsize > _CLASSIC_TIFF,
+        photometric="minisblack",
+        compression="zlib",
+        maxworkers=1,
+        metadata={"axes": image.axes.replace("C", "")},
+        **resolution,
+    )
+
+
+class _Results:
+    """What is kept of the planes of one image while they are predicted: their bead tables and rows of counts."""
+
+    def __init__(self, segmenter: Segmenter, image: LazyImage, name: str, folder: Path, overlays: bool) -> None:
+        self.segmenter, self.image, self.name, self.folder, self.overlays = segmenter, image, name, folder, overlays
+        self.rows: list[dict[str, Any]] = []
+        self._tables: list[pd.DataFrame] = []
+        self._new_overlays: list[Path] = []
+
+    def pages(self, on_event: OnEvent, stop: StopFlag | None) -> Iterator[NDArray[np.uint32]]:
+        """Predict plane by plane; yield the labels (Y, X) of each."""
+        for plane, pixels, prediction in self.segmenter.predict_planes(self.image, on_event, stop):
+            self.rows.append(count_row(self.name, plane, self.image, prediction, self.segmenter.fingerprint))
+            self._tables.append(prediction.beads.assign(plane=plane) if plane else prediction.beads)
+            labels = prediction.labels
+            if self.overlays:
+                self._write_overlay(plane, pixels, labels)
+            del pixels, prediction
+            yield labels
+            del labels
+
+    def _write_overlay(self, plane: str, pixels: NDArray[np.generic], labels: NDArray[np.uint32]) -> None:
+        path = self.folder / files.OVERLAYS / (f"{self.name}_{plane}.png" if plane else f"{self.name}.png")
+        if not path.exists():
+            self._new_overlays.append(path)
+        write_atomically(path, iio.imwrite("<bytes>", overlay(pixels, labels), extension=".png"))
+
+    def write_mask(self, labels_path: Path) -> None:
+        """Write the foreground of the labels just written: PNG, for a stack TIFF."""
+        planes = (np.where(labels[0] > 0, 255, 0).astype(np.uint8) for _, labels in open_image(labels_path).planes())
+        folder = self.folder / files.MASKS
+        if len(self.image.names) > 1:
+            write_atomically(folder / f"{self.name}.tif", lambda file: write_pages(file, planes, self.image, np.uint8))
+        else:
+            write_atomically(folder / f"{self.name}.png", iio.imwrite("<bytes>", next(planes), extension=".png"))
+
+    def write_table(self) -> None:
+        """Write one row per bead of all planes."""
+        table = pd.concat(self._tables, ignore_index=True)
+        text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        write_atomically(self.folder / files.BEADS / f"{self.name}.csv", text)
+
+    @contextmanager
+    def undone_on_failure(self) -> Iterator[None]:
+        """Remove overlays that were not there before when not everything could be finished."""
+        try:
+            yield
+        except BaseException:
+            for path in self._new_overlays:
+                path.unlink(missing_ok=True)
+            raise
+
+
+def count_row(
+    name: str, plane: str, image: LazyImage, prediction: Prediction, fingerprint: dict[str, Any]
+) -> dict[str, Any]:
+    """Return one plane's row of ``counts.csv``."""
+    height, width = prediction.labels.shape
+    pixels = height * width
+    coverage = float((prediction.labels > 0).mean())
+    size = image.pixel_size_um
+    return {
+        "image": name,
+        "plane": plane,
+        "beads": prediction.count,
+        "beads_per_mpx": round(prediction.count / pixels * 1e6, 2),
+        "beads_per_mm2": "" if size is None else round(prediction.count / (pixels * size**2) * 1e6, 3),
+        "coverage": round(coverage, 5),
+        "height": height,
+        "width": width,
+        "pixel_size_um": "" if size is None else size,
+        "flags": "; ".join(flags(prediction.count, coverage, pixels, fingerprint)),
+    }
