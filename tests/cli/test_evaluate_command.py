@@ -55,6 +55,8 @@ def test_table_files_and_figures(folders: tuple[Path, Path], capsys: pytest.Capt
         "report/scores.png",
         "report/counts.png",
         "report/density.png",
+        "report/agreement.png",
+        "report.html",
     }
 
 

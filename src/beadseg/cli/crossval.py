@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -28,6 +29,7 @@ def crossval(
     config: ConfigFile = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
+    samples: options.Reviewed = "not-rejected",
     images: options.ImagesFolder = "images",
     masks: options.MasksFolder = "masks",
     labels: options.LabelsFolder = "labels",
@@ -45,6 +47,8 @@ def crossval(
     from beadseg.cli.inputs import open_dataset, train_config, use_threads
     from beadseg.errors import InputError
     from beadseg.events import Event
+    from beadseg.report.crossval_page import write_crossval_page
+    from beadseg.report.pages import report_or_warn
     from beadseg.training.crossval import crossval as run_crossval
 
     with reporter(json, quiet) as on_event:
@@ -53,10 +57,11 @@ def crossval(
         use_threads(threads)
         data = open_dataset(
             dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
-            include=include, exclude=exclude, fields=fields,
+            include=include, exclude=exclude, fields=fields, samples=samples,
         )  # fmt: skip
         settings = train_config(preset, model, config, set_, seed, epochs, None)
         rows = run_crossval(data, settings, out, k=folds, device=device, on_event=on_event, stop=STOP)
+        page = report_or_warn(partial(write_crossval_page, out), out, on_event)
         mean = rows[-1]["jaccard_images"]
-        text = f"Mean Jaccard of {len(rows) - 1} folds: {mean:.4f}. Table: {out / 'crossval.csv'}"
+        text = f"Mean Jaccard of {len(rows) - 1} folds: {mean:.4f}. Table: {out / 'crossval.csv'} {page}".strip()
         on_event(Event("result", text, data={"folds": rows}))

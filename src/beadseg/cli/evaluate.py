@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ from beadseg.cli.options import (
     LabelsFolder,
     MasksFolder,
     Quiet,
+    Reviewed,
 )
 from beadseg.cli.stop import STOP
 from beadseg.errors import ConfigError, ExitCode, InputError
@@ -54,6 +56,7 @@ def evaluate(
     ] = None,
     include: Include = None,
     exclude: Exclude = None,
+    samples: Reviewed = "not-rejected",
     images: ImagesFolder = "images",
     masks: MasksFolder = "masks",
     labels: LabelsFolder = "labels",
@@ -65,30 +68,34 @@ def evaluate(
     """Score predictions against a dataset's masks or labels.
 
     Pixels (Jaccard, Dice), beads matched one to one (precision, recall, F1, AP) and counts (bias, error), per image, by
-    field of view and by density. Writes evaluation.json, evaluation.csv, evaluation_groups.csv and figures in report/.
+    field of view and by density. Writes evaluation.json, evaluation.csv, evaluation_groups.csv and figures in report/,
+    and report.html, one page with all of it and pictures of hits and misses.
     Samples without a prediction are named and end the command with exit code 3.
     """
     from beadseg import files
     from beadseg.cli.inputs import open_dataset
     from beadseg.events import Event
     from beadseg.measure.evaluation import evaluate as score
-    from beadseg.report.evaluation import draw_evaluation
+    from beadseg.report.evaluation_page import write_evaluation_page
+    from beadseg.report.pages import report_or_warn
 
     with reporter(json, quiet) as on_event:
         truth = open_dataset(
             dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
-            include=include, exclude=exclude, fields=fields,
+            include=include, exclude=exclude, fields=fields, samples=samples,
         )  # fmt: skip
         evaluation = score(
             predictions, truth, density_bins=_numbers(bins), diameter_px=diameter, on_event=on_event, stop=STOP
         )
         folder = predictions / OUT if out is None else out
         evaluation.write(folder)
-        draw_evaluation(evaluation, folder / files.REPORT)
+        make = partial(write_evaluation_page, folder, evaluation, truth, on_event, STOP)
+        page = report_or_warn(make, folder, on_event)
         if not evaluation.images:
             raise InputError("No sample could be scored.", predictions, f"See {folder / files.FAILURES}.")
         overall = evaluation.overall.model_dump()
-        on_event(Event("result", table(evaluation) + f"\nWritten to {folder}", data={"out": str(folder), **overall}))
+        text = f"{table(evaluation)}\nWritten to {folder} {page}".strip()
+        on_event(Event("result", text, data={"out": str(folder), **overall}))
     if evaluation.failed_samples:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,11 +35,13 @@ def predict(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Segment and count the beads of images; writes masks, labels, overlays, bead tables and counts."""
+    """Segment and count the beads of images; writes masks, labels, overlays, bead tables, counts, and report.html."""
     from beadseg.cli.inputs import use_threads
     from beadseg.events import Event
     from beadseg.predict.batch import find_images, predict_folder
     from beadseg.predict.segmenter import Segmenter
+    from beadseg.report.pages import report_or_warn
+    from beadseg.report.prediction_page import write_prediction_page
 
     with reporter(json, quiet) as on_event:
         use_threads(threads)
@@ -48,9 +51,12 @@ def predict(
             segmenter.options = segmenter.options.with_overrides(set_)
         source = str(run.resolve())
         result = predict_folder(segmenter, paths, out, overlays=overlays, source=source, on_event=on_event, stop=STOP)
+        page = report_or_warn(partial(write_prediction_page, out, on_event, STOP), out, on_event)
         beads, planes = int(result.counts["beads"].sum()), len(result.counts)
         failed, flagged = len(result.failures), len(result.flagged)
-        lines = [f"{beads} beads in {planes} images. {flagged} implausible, {failed} failed. Results: {out}"]
+        lines = [
+            f"{beads} beads in {planes} images. {flagged} implausible, {failed} failed. Results: {out} {page}".strip()
+        ]
         lines += [f"implausible: {row.image} {row.plane}: {row.flags}" for row in result.flagged.itertuples()]
         lines += [f"failed: {row.error}" for row in result.failures.itertuples()]
         data = {"beads": beads, "images": planes, "flagged": flagged, "failed": failed, "out": str(out)}

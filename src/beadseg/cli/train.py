@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,7 @@ def train(
     split_file: SplitFile = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
+    samples: options.Reviewed = "not-rejected",
     images: options.ImagesFolder = "images",
     masks: options.MasksFolder = "masks",
     labels: options.LabelsFolder = "labels",
@@ -56,7 +58,8 @@ def train(
     from beadseg.cli.inputs import open_dataset, train_config, use_threads
     from beadseg.config import NETWORK_KINDS
     from beadseg.events import Event
-    from beadseg.report.run import write_run_report
+    from beadseg.report.pages import report_or_warn
+    from beadseg.report.run_page import write_run_page
     from beadseg.training.run import Run, training_summary
     from beadseg.training.run import train as train_run
 
@@ -64,14 +67,14 @@ def train(
         use_threads(threads)
         data = open_dataset(
             dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
-            include=include, exclude=exclude, fields=fields,
+            include=include, exclude=exclude, fields=fields, samples=samples,
         )  # fmt: skip
         runs: list[tuple[str, Run]] = []
         for name in NETWORK_KINDS if model == "all" else (model,):
             settings = train_config(preset, name, config, set_, seed, epochs, split_file)
             folder = out / settings.network.kind if model == "all" else out
             run = train_run(data, settings, folder, refit=refit, device=device, on_event=on_event, stop=STOP)
-            write_run_report(run)
+            page = report_or_warn(partial(write_run_page, run, on_event, STOP), run.folder, on_event)
             runs.append((run.config.network.kind, run))
             best = run.best
             metric = f"val_{settings.stop.metric}"
@@ -80,7 +83,7 @@ def train(
                 label = settings.stop.metric.replace("_", " ")
                 scores = f"validation {label} {best[metric]:.4f} at best (epoch {best['epoch']}), "
                 scores += f"{run.history[-1][metric]:.4f} at the end. "
-            text = f"{run.config.network.kind}: {scores}Run folder: {run.folder}"
+            text = f"{run.config.network.kind}: {scores}Run folder: {run.folder} {page}".strip()
             on_event(Event("result", text, data={"run": str(run.folder), "best": best, "final": run.history[-1]}))
         if model == "all":
             path = training_summary(out, runs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 from beadseg import files
@@ -13,8 +14,10 @@ from beadseg.events import Event, OnEvent, StopFlag, log
 from beadseg.measure.evaluation import evaluate
 from beadseg.predict.batch import find_images, predict_folder
 from beadseg.predict.segmenter import Segmenter
-from beadseg.report.evaluation import draw_evaluation
-from beadseg.report.run import write_run_report
+from beadseg.report.evaluation_page import write_evaluation_page
+from beadseg.report.pages import report_or_warn
+from beadseg.report.prediction_page import write_prediction_page
+from beadseg.report.run_page import write_run_page
 from beadseg.training.run import train
 
 KNOWN = SeriesConfig(scene=SceneConfig(height=384, width=384, beads=250), tiles=24, dilutions=(80, 160, 640), fields=2)
@@ -37,22 +40,30 @@ def run_demo(out: Path, on_event: OnEvent, stop: StopFlag) -> None:
     on_event(log("Training a small UNet."))
     config = TrainConfig.preset("dense").with_overrides(OVERRIDES)
     run = train(Dataset.open(out / "known"), config, out / "run", on_event=on_event, stop=stop)
-    write_run_report(run)
+    report_or_warn(partial(write_run_page, run, on_event, stop), run.folder, on_event)
     on_event(log("Predicting and counting images of fields that the network has never seen."))
     segmenter = Segmenter.load(run.folder)
     images = find_images([out / "new" / files.IMAGES])
-    result = predict_folder(
-        segmenter, images, out / "predictions", source=str(run.folder), on_event=on_event, stop=stop
-    )
-    scores = evaluate(out / "predictions", Dataset.open(out / "new"), on_event=on_event, stop=stop)
-    scores.write(out / "evaluation")
-    draw_evaluation(scores, out / "evaluation" / files.REPORT)
+    predictions, evaluation, truth = out / "predictions", out / "evaluation", Dataset.open(out / "new")
+    result = predict_folder(segmenter, images, predictions, source=str(run.folder), on_event=on_event, stop=stop)
+    report_or_warn(partial(write_prediction_page, predictions, on_event, stop), predictions, on_event)
+    scores = evaluate(predictions, truth, on_event=on_event, stop=stop)
+    scores.write(evaluation)
+    report_or_warn(partial(write_evaluation_page, evaluation, scores, truth, on_event, stop), evaluation, on_event)
     overall = scores.overall
     for what, where in (
         ("the trained model", run.folder),
-        ("masks, labels, overlays, bead tables", out / "predictions"),
-        ("counts", out / "predictions" / files.COUNTS),
-        ("scores and figures", out / "evaluation"),
+        ("masks, labels, overlays, bead tables", predictions),
+        ("counts", predictions / files.COUNTS),
+        ("scores and figures", evaluation),
+        *(
+            (f"report of the {name}", folder / files.REPORT_PAGE)
+            for name, folder in (
+                ("run", run.folder),
+                ("predictions", predictions),
+                ("evaluation", evaluation),
+            )
+        ),
     ):
         on_event(Event("result", f"{what}: {where}", data={"path": str(where)}))
     text = (

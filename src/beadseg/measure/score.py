@@ -122,8 +122,8 @@ def score_image(
             "Predict the image that the mask belongs to.",
         )
     overlap = count_overlap(foreground, truth.foreground, truth.ignore)
-    predicted = _objects(foreground, labels, truth.ignore)
-    true = _objects(truth.foreground, truth.labels, truth.ignore)
+    predicted = visible_objects(foreground, labels, truth.ignore)
+    true = visible_objects(truth.foreground, truth.labels, truth.ignore)
     table = overlap_table(predicted, true)
     by_iou = table.detections()
     detection, tolerance = _detect(predicted, true, diameter_px)
@@ -167,7 +167,7 @@ def _detect(
     return match_points(centres[0], centres[1], tolerance).counts, tolerance
 
 
-def _objects(
+def visible_objects(
     foreground: NDArray[np.bool_], labels: NDArray[np.integer] | None, ignore: NDArray[np.bool_] | None
 ) -> NDArray[np.integer]:
     """Return the instances, those under the ignore mask left out whole, so that no slivers of them are counted."""

@@ -58,16 +58,43 @@ def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
     InputError
         There is no epoch yet.
     """
+    _refuse_empty(history)
+    figure = new_figure(13, 3.8)
+    for axes, draw in zip(figure.subplots(1, 3), (_losses, _scores, _rates), strict=True):
+        draw(axes, history)
+    return figure
+
+
+def curve_panels(history: Sequence[Mapping[str, Any]]) -> tuple[Figure, Figure, Figure]:
+    """Return the three parts of `curves_figure` apart, for a page that lays them out itself.
+
+    Raises
+    ------
+    InputError
+        There is no epoch yet.
+    """
+    _refuse_empty(history)
+    figures = new_figure(5.6, 3.8), new_figure(5.6, 3.8), new_figure(5.6, 3.8)
+    for figure, draw in zip(figures, (_losses, _scores, _rates), strict=True):
+        draw(figure.add_subplot(), history)
+    return figures
+
+
+def _refuse_empty(history: Sequence[Mapping[str, Any]]) -> None:
     if not history:
         raise InputError("The history has no epoch yet.", remedy="Wait until the first epoch has ended.")
-    epochs = _column(history, "epoch")
-    figure = new_figure(13, 3.8)
-    losses, scores, rates = figure.subplots(1, 3)
-    _lines(losses, history, (("train_loss", "training", BLUE, "-"), ("val_loss", "validation", ORANGE, "-")))
-    losses.set(ylabel="loss", title="Loss")
-    _expected(scores, max(epochs))
+
+
+def _losses(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
+    _lines(axes, history, (("train_loss", "training", BLUE, "-"), ("val_loss", "validation", ORANGE, "-")))
+    axes.set(ylabel="loss", title="Loss")
+    _epoch_axis(axes, history)
+
+
+def _scores(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
+    _expected(axes, max(_column(history, "epoch")))
     _lines(
-        scores,
+        axes,
         history,
         (
             ("train_jaccard_images", "training, mean over images", BLUE, "-"),
@@ -76,19 +103,26 @@ def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
             ("val_jaccard_pooled", "validation, pooled", ORANGE, ":"),
         ),
     )
-    scores.set(ylabel="Jaccard", ylim=(0, 1), title=_best(history))
-    _lines(rates, history, (("lr", "", GREEN, "-"),))
-    rates.set(ylabel="learning rate", title="Learning rate")
-    rates.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
-    for axes in (losses, scores, rates):
-        axes.set_xlabel("epoch")
-        axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        tidy(axes)
-    for axes in (losses, scores):
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=8)
-    return figure
+    axes.set(ylabel="Jaccard", ylim=(0, 1), title=_best(history))
+    _epoch_axis(axes, history)
+
+
+def _rates(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
+    _lines(axes, history, (("lr", "", GREEN, "-"),))
+    axes.set(ylabel="learning rate", title="Learning rate")
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+    _epoch_axis(axes, history)
+
+
+def _epoch_axis(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
+    """Label the epochs; the legend stands wherever something has a name."""
+    epochs = _column(history, "epoch")
+    axes.set_xlabel("epoch")
+    axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    tidy(axes)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
 
 
 def _lines(axes: Axes, history: Sequence[Mapping[str, Any]], columns: tuple[tuple[str, str, str, str], ...]) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from matplotlib.ticker import ScalarFormatter
 
 from beadseg.data.dataset import natural_key
-from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure, save, tidy
+from beadseg.report.bland_altman import difference_figure, ratio_figure, spans_decades
+from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, label_of, new_figure, save, tidy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,13 +26,19 @@ COUNTS_PNG = "counts.png"
 """Predicted against true counts."""
 DENSITY_PNG = "density.png"
 """Scores and count error by density class."""
+AGREEMENT_PNG = "agreement.png"
+"""Bland-Altman plot: count differences against means; from two images on."""
+RATIO_PNG = "agreement_ratio.png"
+"""The same with ratios, where counts span at least a decade."""
 
 MOST_NAMES = 60
-"""With more images than this, their names would be unreadable and are left out."""
+"""With more images than this, their names would be unreadable and fields of view are named instead …"""
+MOST_FIELDS = 40
+"""… unless there are more of these."""
 
 
 def draw_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:
-    """Write the three figures of an evaluation and return their paths; none when nothing was scored.
+    """Write the figures of an evaluation and return their paths; none when nothing was scored.
 
     Raises
     ------
@@ -40,17 +47,36 @@ def draw_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:
     """
     if not evaluation.images:
         return ()
-    return (
-        save(scores_figure(evaluation), folder / SCORES_PNG),
-        save(counts_figure(evaluation), folder / COUNTS_PNG),
-        save(density_figure(evaluation), folder / DENSITY_PNG),
-    )
+    figures = {
+        SCORES_PNG: scores_figure(evaluation),
+        COUNTS_PNG: counts_figure(evaluation),
+        DENSITY_PNG: density_figure(evaluation),
+        **agreement_figures(evaluation),
+    }
+    for stale in {AGREEMENT_PNG, RATIO_PNG} - set(figures):
+        (folder / stale).unlink(missing_ok=True)
+    return tuple(save(figure, folder / name) for name, figure in figures.items())
+
+
+def agreement_figures(evaluation: Evaluation) -> dict[str, Figure]:
+    """Return the Bland-Altman plots that the number and the range of counts allow, by file name."""
+    true = [image.true_count for image in evaluation.images]
+    predicted = [image.predicted_count for image in evaluation.images]
+    fields = [image.field for image in evaluation.images]
+    figures = {}
+    if len(true) > 1:
+        figures[AGREEMENT_PNG] = difference_figure(true, predicted, fields)
+    both = sum(a > 0 and b > 0 for a, b in zip(true, predicted, strict=True))
+    if both > 1 and spans_decades(true):
+        figures[RATIO_PNG] = ratio_figure(true, predicted, fields)
+    return figures
 
 
 def scores_figure(evaluation: Evaluation) -> Figure:
     """Return Jaccard, detection F1 and AP50 of every image, grouped by field of view, worst lowest in each."""
     images = sorted(evaluation.images, key=lambda image: (natural_key(image.field), image.jaccard))
-    figure = new_figure(8, max(3.0, min(14.0, 1.6 + 0.19 * len(images))))
+    height = max(3.0, 1.6 + 0.19 * len(images)) if len(images) <= MOST_NAMES else 7.0
+    figure = new_figure(8, height)
     axes = figure.add_subplot()
     rows = range(len(images))
     for value, label, colour, marker in (
@@ -80,7 +106,7 @@ def counts_figure(evaluation: Evaluation) -> Figure:
             [image.predicted_count for image in members],
             "osD^vP*X"[index // 4 % 8],
             color=(BLUE, ORANGE, GREEN, PURPLE)[index % 4],
-            label=field if len(fields) <= 12 else None,
+            label=label_of(field) if len(fields) <= 12 else None,
             markersize=5,
             alpha=0.8,
             clip_on=False,
@@ -109,25 +135,32 @@ def counts_figure(evaluation: Evaluation) -> Figure:
 
 def density_figure(evaluation: Evaluation) -> Figure:
     """Return scores, and relative count error, by density class."""
-    groups = evaluation.by("density")
     figure = new_figure(9, 3.8)
     scores, errors = figure.subplots(1, 2)
-    names = [f"{group.group}\n({group.images} img)" for group in groups]
+    _score_lines(scores, evaluation.by("density"))
+    _bars(errors, evaluation.by("density"))
+    return figure
+
+
+def density_panels(evaluation: Evaluation) -> tuple[Figure, Figure]:
+    """Return the two halves of `density_figure` apart, for a page that lays them out itself."""
+    figures = new_figure(5.6, 3.8), new_figure(5.6, 3.8)
+    _score_lines(figures[0].add_subplot(), evaluation.by("density"))
+    _bars(figures[1].add_subplot(), evaluation.by("density"))
+    return figures
+
+
+def _score_lines(axes: Axes, groups: tuple[GroupScore, ...]) -> None:
+    """Draw the mean scores of each class."""
     for value, label, colour, marker in (
         ([group.jaccard_images for group in groups], "Jaccard", BLUE, "o-"),
         ([group.f1_images for group in groups], "detection F1", ORANGE, "D-"),
         ([group.ap50 for group in groups], "AP at IoU 0.5", GREEN, "s-"),
     ):
-        scores.plot(range(len(groups)), value, marker, color=colour, label=label)
-    scores.set(ylim=(-0.02, 1.02), ylabel="mean over images", title="Scores by density")
-    scores.legend(frameon=False, fontsize=8)
-    _bars(errors, groups)
-    for axes in (scores, errors):
-        axes.set_xticks(range(len(groups)), names, fontsize=8)
-        axes.set_xlim(-0.5, len(groups) - 0.5)
-        axes.set_xlabel("true beads per image")
-        tidy(axes)
-    return figure
+        axes.plot(range(len(groups)), value, marker, color=colour, label=label)
+    axes.set(ylim=(-0.02, 1.02), ylabel="mean over images", title="Scores by density")
+    axes.legend(frameon=False, fontsize=8)
+    _class_axis(axes, groups)
 
 
 def _bars(axes: Axes, groups: tuple[GroupScore, ...]) -> None:
@@ -139,12 +172,26 @@ def _bars(axes: Axes, groups: tuple[GroupScore, ...]) -> None:
             axes.bar(at, 100 * group.relative_bias, color=BLUE, width=0.6)
     axes.axhline(0, color=GREY, linewidth=1)
     axes.set(ylabel="count error, %", title="Count error by density (over: +, under: -)")
+    _class_axis(axes, groups)
+
+
+def _class_axis(axes: Axes, groups: tuple[GroupScore, ...]) -> None:
+    names = [f"{group.group}\n({group.images} img)" for group in groups]
+    axes.set_xticks(range(len(groups)), names, fontsize=8)
+    axes.set_xlim(-0.5, len(groups) - 0.5)
+    axes.set_xlabel("true beads per image")
+    tidy(axes)
 
 
 def _name_rows(axes: Axes, images: list[ImageScore]) -> None:
     if len(images) <= MOST_NAMES:
-        axes.set_yticks(range(len(images)), [image.image for image in images], fontsize=6)
+        axes.set_yticks(range(len(images)), [label_of(image.image, 48) for image in images], fontsize=6)
     else:
-        axes.set_yticks([])
+        rows: dict[str, list[int]] = {}
+        for row, image in enumerate(images):
+            rows.setdefault(image.field, []).append(row)
+        named = rows if len(rows) <= MOST_FIELDS else {}
+        centres = [sum(members) / len(members) for members in named.values()]
+        axes.set_yticks(centres, [label_of(name) for name in named], fontsize=7)
         axes.set_ylabel(f"{len(images)} images")
     axes.set_ylim(-0.7, len(images) - 0.3)

@@ -1,0 +1,164 @@
+"""`beadseg-batch analyze`: explain a dataset, or two side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from beadseg.cli.console import reporter
+from beadseg.cli.options import (
+    DatasetFolder,
+    Exclude,
+    Fields,
+    IgnoreFolder,
+    ImagesFolder,
+    Include,
+    Json,
+    LabelsFolder,
+    MasksFolder,
+    Out,
+    Quiet,
+)
+from beadseg.cli.stop import STOP
+from beadseg.errors import ExitCode
+
+if TYPE_CHECKING:
+    from beadseg.events import OnEvent
+    from beadseg.measure.analysis import Analysis, Spread, Summary
+    from beadseg.report.domains import Domain
+
+MOST_NAMED = 10
+"""Suspects named on the terminal."""
+
+
+def analyze(
+    dataset: DatasetFolder,
+    other: Annotated[
+        Path | None, typer.Argument(metavar="[OTHER]", help="A second dataset, to be compared.", show_default=False)
+    ] = None,
+    *,
+    out: Out,
+    diameter: Annotated[
+        float | None,
+        typer.Option("--diameter", help="Bead diameter, px, for the search for unmarked beads; else from the masks."),
+    ] = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    images: ImagesFolder = "images",
+    masks: MasksFolder = "masks",
+    labels: LabelsFolder = "labels",
+    ignore: IgnoreFolder = "ignore",
+    fields: Fields = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Explain a dataset: counts, sizes, brightness, contrast, touching beads, and masks that seem to leave beads out.
+
+    Writes summary.json, images.csv, analysis.png and samples.png. With OTHER, each dataset gets a folder of its name in
+    DIR, and comparison.md and comparison.json say how they differ and which settings should. Samples that cannot be
+    read are named and end the command with exit code 3.
+    """
+    from beadseg.cli.inputs import open_dataset
+    from beadseg.measure.analysis import analyze as measure
+    from beadseg.report.domains import Domain
+
+    domains: list[Domain] = []
+    with reporter(json, quiet) as on_event:
+        given = [dataset] if other is None else [dataset, other]
+        for folder, name in zip(given, domain_names(given), strict=True):
+            data = open_dataset(
+                folder, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
+                include=include, exclude=exclude, fields=fields,
+            )  # fmt: skip
+            analysis = measure(data, diameter_px=diameter, on_event=on_event, stop=STOP)
+            domains.append(Domain(name, data, analysis))
+            _finish(domains[-1], out if other is None else out / name, on_event)
+        if other is not None:
+            _compare(domains, out, on_event)
+    if any(domain.analysis.summary.failed for domain in domains):
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def domain_names(folders: list[Path]) -> list[str]:
+    """Return what datasets are called: the folders' names, with their parents' or a number where they are equal."""
+    resolved = [folder.resolve() for folder in folders]
+    names = [folder.name or "dataset" for folder in resolved]
+    if len(set(names)) < len(names):
+        names = [f"{folder.parent.name} {name}".strip() for folder, name in zip(resolved, names, strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{name} {number}" for number, name in enumerate(names, start=1)]
+    return names
+
+
+def _finish(domain: Domain, folder: Path, on_event: OnEvent) -> None:
+    """Write an analysis with its figures, and report it."""
+    from beadseg.events import Event
+    from beadseg.report.analysis import draw_analysis
+
+    domain.analysis.write(folder)
+    draw_analysis(domain.analysis, domain.dataset, folder)
+    text = f"{table(domain.analysis)}\nWritten to {folder}"
+    on_event(Event("result", text, data={"out": str(folder), **domain.analysis.summary.model_dump()}))
+
+
+def _compare(domains: list[Domain], out: Path, on_event: OnEvent) -> None:
+    from beadseg.events import Event
+    from beadseg.report.domains import compare_domains
+
+    comparison = compare_domains(domains[0], domains[1], on_event=on_event, stop=STOP)
+    comparison.write(out)
+    text = f"{comparison.text()}\nWritten to {out}"
+    on_event(Event("result", text, data={"out": str(out), **comparison.model_dump()}))
+
+
+def table(analysis: Analysis) -> str:
+    """Return the summary as lines of text, the same on a terminal and in a log."""
+    summary = analysis.summary
+    header = ("per image", "mean", "sd", "min", "median", "max")
+    rows = [header, *(_row(name, spread, digits) for name, spread, digits in _quantities(summary))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+    lines.insert(1, "-" * len(lines[0]))
+    total = f"{summary.dataset}: {summary.dataset_size} images in {summary.fields_of_view} fields of view, "
+    kind = "objects with ids" if summary.instances else "objects (8-connected; touching beads of a mask are one)"
+    failed = [f"{len(summary.failed)} samples could not be read."] if summary.failed else []
+    return "\n".join([f"{total}{summary.total_objects} {kind}.", *lines, *_suspects(summary), *failed])
+
+
+def _quantities(summary: Summary) -> list[tuple[str, Spread | None, int]]:
+    return [
+        ("objects", summary.objects_per_image, 1),
+        ("objects per megapixel", summary.objects_per_mpx, 0),
+        ("positive pixel ratio", summary.positive_ratio, 4),
+        ("object size, px²", summary.object_size, 1),
+        ("object diameter, px", summary.object_diameter, 2),
+        ("share of touching objects", summary.touching, 3),
+        ("brightness, grey levels", summary.brightness, 1),
+        ("brightness sd, grey levels", summary.brightness_sd, 1),
+        ("contrast of beads", summary.contrast, 3),
+    ]
+
+
+def _row(name: str, spread: Spread | None, digits: int) -> tuple[str, ...]:
+    if spread is None:
+        return (name, *["-"] * 5)
+    return (name, *(f"{value:.{digits}f}" for value in (spread.mean, spread.sd, spread.min, spread.median, spread.max)))
+
+
+def _suspects(summary: Summary) -> list[str]:
+    from beadseg.data.fields import listed
+
+    found = summary.partial_masks
+    if not found.assessed:
+        return ["Partial masks: cannot be told, too few beads are marked."]
+    lines = [f"Partial masks: {found.suspects} suspects of {found.assessed} ({found.suspect_ratio:.1%})."]
+    if found.names:
+        lines.append(f"  beads are visible that are not marked: {listed(list(found.names), MOST_NAMED)}")
+    if found.misplaced:
+        lines.append(f"  misplaced masks, beside their beads: {listed(list(found.misplaced), MOST_NAMED)}")
+    return lines

@@ -1,0 +1,266 @@
+"""The analysis of an annotated dataset: what it holds, how it varies, and which masks seem to leave beads out."""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean, median, pstdev
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from beadseg import files
+from beadseg.config.base import Config
+from beadseg.data.fingerprint import fingerprint
+from beadseg.errors import InputError, MachineError
+from beadseg.events import Event, OnEvent, StopFlag, ignore, track
+from beadseg.measure.image_stats import ImageStats, image_stats
+from beadseg.measure.partial import Marks, judge_masks, mark_spots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from beadseg.data.dataset import Dataset, Sample
+
+LOOKED_AT = 40
+"""Bead diameter and polarity are taken from so many samples, evenly spread."""
+SMALLEST_DIAMETER = 2.0
+"""Smaller beads than this are no spots that could be looked for, px."""
+
+
+class Spread(Config):
+    """How a quantity is spread over the images."""
+
+    mean: float
+    """Mean."""
+    sd: float
+    """Standard deviation of these images."""
+    min: float
+    """Smallest value."""
+    median: float
+    """Median."""
+    max: float
+    """Largest value."""
+
+
+class PartialMasks(Config):
+    """Which masks seem to leave beads out."""
+
+    assessed: int
+    """Images where it could be told."""
+    suspects: int
+    """Partial masks: beads are visible that are not marked (the rule of `beadseg.measure.partial`)."""
+    suspect_ratio: float
+    """Suspects over assessed images."""
+    names: tuple[str, ...]
+    """The suspects, largest share of unmarked beads first."""
+    misplaced: tuple[str, ...]
+    """Images whose masks leave beads out because they are misplaced: they also mark places without a bead."""
+
+
+class Summary(Config):
+    """A dataset in numbers, named as in the laboratory's analysis; every plane of a stack counts as an image."""
+
+    schema_version: Literal[1] = 1
+    """Version of this document."""
+    dataset: str
+    """Name of the dataset's folder."""
+    path: str
+    """The dataset's folder."""
+    dataset_size: int
+    """Analysed images."""
+    fields_of_view: int
+    """Fields of view."""
+    total_objects: int
+    """Objects in all images."""
+    instances: bool
+    """All objects have ids; else touching beads of some images count as one."""
+    positive_ratio: Spread
+    """Share of the pixels on beads."""
+    objects_per_image: Spread
+    """Annotated objects in an image."""
+    objects_per_mpx: Spread
+    """Annotated objects per million pixels."""
+    object_size: Spread | None
+    """Median area of the objects of an image, px²."""
+    object_diameter: Spread | None
+    """Equivalent diameter of that area, px."""
+    touching: Spread | None
+    """Share of the objects that touch another one."""
+    brightness: Spread
+    """Mean luminance of an image, grey levels."""
+    brightness_sd: Spread
+    """Standard deviation of the luminance in an image, grey levels."""
+    contrast: Spread | None
+    """Weber contrast of the beads; negative for dark ones."""
+    partial_masks: PartialMasks
+    """Which masks seem to leave beads out."""
+    failed: tuple[str, ...]
+    """Samples that could not be read."""
+
+
+class Failure(Config):
+    """A file that could not be analysed."""
+
+    name: str
+    """Name of the sample or file."""
+    reason: str
+    """One sentence for a person."""
+
+
+class Analysis(Config):
+    """Everything that was measured of a dataset."""
+
+    summary: Summary
+    """All images together."""
+    images: tuple[ImageStats, ...]
+    """One per image."""
+    failures: tuple[Failure, ...]
+    """Samples that could not be read, then files that were left out."""
+
+    @property
+    def suspects(self) -> tuple[ImageStats, ...]:
+        """The images whose masks are partial, then those whose masks are misplaced, largest share first."""
+        by_name = {image.image: image for image in self.images}
+        found = self.summary.partial_masks
+        return tuple(by_name[name] for name in (*found.names, *found.misplaced))
+
+    def image_table(self) -> pd.DataFrame:
+        """Return one row per image."""
+        return pd.DataFrame([image.row() for image in self.images])
+
+    def write(self, out: Path) -> None:
+        """Write ``summary.json``, ``images.csv`` and, if anything failed, ``failures.csv``; raises `MachineError`."""
+        files.ensure_folder(out)
+        files.write_atomically(out / files.SUMMARY, self.summary.model_dump_json(indent=2) + "\n")
+        files.write_atomically(out / files.IMAGE_STATS, self.image_table().to_csv(index=False, lineterminator="\n"))
+        if self.failures:
+            table = pd.DataFrame([failure.model_dump() for failure in self.failures])
+            files.write_atomically(out / files.FAILURES, table.to_csv(index=False, lineterminator="\n"))
+        else:
+            (out / files.FAILURES).unlink(missing_ok=True)
+
+
+def analyze(
+    dataset: Dataset,
+    *,
+    diameter_px: float | None = None,
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+) -> Analysis:
+    """Measure every annotated image of a dataset.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Annotated samples. Objects are labels where there are some, else the 8-connected components of the mask.
+    diameter_px : float, optional
+        Bead diameter that the search for unmarked beads uses, px; when not given, the median of a sample of the masks.
+    on_event, stop
+        Progress and warnings; the flag that ends the work.
+
+    Returns
+    -------
+    Analysis
+        What could not be read is in ``failures``.
+
+    Raises
+    ------
+    InputError
+        No sample can be read, or the diameter is not positive.
+    Cancelled
+        `stop` was set.
+    """
+    if diameter_px is not None and not SMALLEST_DIAMETER <= diameter_px < math.inf:
+        raise InputError(f"The bead diameter is {diameter_px} px.", remedy=f"Give {SMALLEST_DIAMETER:g} px or more.")
+    typical = _typical_beads(dataset, stop)
+    diameter = diameter_px or (typical[0] if typical else None)
+    stats: list[ImageStats] = []
+    marks: list[Marks | None] = []
+    failures: list[Failure] = []
+    for sample in track(dataset.samples, "analyze", len(dataset), on_event, stop):
+        try:
+            measured = _measure(sample, diameter, typical[1] if typical else -1.0)
+        except MachineError:
+            raise
+        except InputError as error:
+            reason = files.printable(str(error))
+            failures.append(Failure(name=sample.name, reason=reason))
+            on_event(Event("failure", f"{sample.name}: {reason}", "warning", {"sample": sample.name}))
+            continue
+        stats += [image for image, _ in measured]
+        marks += [spots for _, spots in measured]
+    if not stats:
+        reason = failures[0].reason if failures else "There is no sample."
+        raise InputError(f"None of its {len(dataset)} samples can be read ({reason})", dataset.root, "Check the files.")
+    judged = judge_masks([(image.field, spots) for image, spots in zip(stats, marks, strict=True)])
+    images = tuple(image.model_copy(update={"partial": found}) for image, found in zip(stats, judged, strict=True))
+    summary = _summary(dataset, images, tuple(failure.name for failure in failures))
+    failures += [Failure(name=files.printable(p.path.name), reason=p.message) for p in dataset.problems]
+    return Analysis(summary=summary, images=images, failures=tuple(failures))
+
+
+def _typical_beads(dataset: Dataset, stop: StopFlag | None) -> tuple[float, float] | None:
+    """Return diameter, px, and sign of the contrast of the beads; None where hardly any is marked."""
+    names = dataset.names
+    chosen = np.unique(np.linspace(0, len(names) - 1, min(LOOKED_AT, len(names))).round().astype(int)) if names else ()
+    found = []
+    for at in chosen:
+        try:
+            found.append(fingerprint(dataset.subset([names[int(at)]]), stop=stop))
+        except InputError:
+            continue  # unreadable, or no bead in it: the analysis itself names it
+    if not found:
+        return None
+    diameter = median(one.bead_diameter_px for one in found)
+    dark = sum(one.polarity == "dark" for one in found)
+    return max(SMALLEST_DIAMETER, diameter), -1.0 if 2 * dark >= len(found) else 1.0
+
+
+def _measure(sample: Sample, diameter: float | None, sign: float) -> list[tuple[ImageStats, Marks | None]]:
+    measured = []
+    for plane, pixels, target in sample.planes():
+        spots = None if diameter is None else mark_spots(pixels, target.foreground, target.ignore, diameter, sign)
+        measured.append((image_stats(sample, plane, pixels, target), spots))
+    return measured
+
+
+def _summary(dataset: Dataset, images: tuple[ImageStats, ...], failed: tuple[str, ...]) -> Summary:
+    def over(values: Iterable[float | None]) -> Spread | None:
+        known = [value for value in values if value is not None]
+        return _spread(known) if known else None
+
+    judged = sorted((-image.partial.unmarked_share, image.image, image.partial.verdict)
+                    for image in images if image.partial is not None)  # fmt: skip
+    partial = tuple(name for _, name, verdict in judged if verdict == "partial")
+    root = dataset.root.resolve()
+    return Summary(
+        dataset=root.name or str(root),
+        path=str(dataset.root),
+        dataset_size=len(images),
+        fields_of_view=len({image.field for image in images}),
+        total_objects=sum(image.objects for image in images),
+        instances=all(image.instances for image in images),
+        positive_ratio=_spread([image.positive_ratio for image in images]),
+        objects_per_image=_spread([image.objects for image in images]),
+        objects_per_mpx=_spread([image.objects_per_mpx for image in images]),
+        object_size=over(image.object_area_px for image in images),
+        object_diameter=over(image.object_diameter_px for image in images),
+        touching=over(image.touching for image in images),
+        brightness=_spread([image.brightness for image in images]),
+        brightness_sd=_spread([image.brightness_sd for image in images]),
+        contrast=over(image.contrast for image in images),
+        partial_masks=PartialMasks(
+            assessed=len(judged),
+            suspects=len(partial),
+            suspect_ratio=len(partial) / max(1, len(judged)),
+            names=partial,
+            misplaced=tuple(name for _, name, verdict in judged if verdict == "misplaced"),
+        ),
+        failed=failed,
+    )
+
+
+def _spread(values: list[float] | list[int]) -> Spread:
+    return Spread(mean=fmean(values), sd=pstdev(values), min=min(values), median=median(values), max=max(values))

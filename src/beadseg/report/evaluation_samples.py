@@ -1,0 +1,107 @@
+"""Pictures of evaluated images: hits, misses and false alarms of the worst, the middle and the best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from beadseg import files
+from beadseg.data.dataset import Dataset, natural_key
+from beadseg.errors import BeadsegError, Cancelled, InputError
+from beadseg.events import OnEvent, StopFlag, ignore, track
+from beadseg.report.blocks import Block, Gallery, Items, Text
+from beadseg.report.html import Section
+from beadseg.report.picture import Picture, picture_of
+from beadseg.report.predicted import predicted_planes
+from beadseg.report.samples import LEGEND, fullest_window, match, matched_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from beadseg.measure.evaluation import Evaluation
+    from beadseg.measure.score import ImageScore
+
+MOST_SAMPLES = 8
+"""So many images are shown: the worst, those in the middle, and the best."""
+
+
+def sample_section(
+    evaluation: Evaluation,
+    folder: Path,
+    dataset: Dataset | None = None,
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+) -> Section:
+    """Return pictures of the worst, middle and best images, and what could not be shown and why.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        The scores. A picture is shown only where matching gives the same counts again: nothing changed since.
+    folder : pathlib.Path
+        The evaluation folder; predictions that were moved are looked for around it.
+    dataset : Dataset, optional
+        The truth; opened from where the evaluation found it when not given.
+    on_event, stop
+        Progress, and the flag that ends the work.
+
+    Raises
+    ------
+    Cancelled
+        `stop` was set.
+    """
+    title = "Samples"
+    try:
+        truth = Dataset.open(evaluation.dataset) if dataset is None else dataset
+        predictions = _predictions(evaluation, folder)
+    except InputError as error:
+        return Section(title, (Text(f"Left out, since the images or predictions are not there any more: {error}"),))
+    chosen = worst_middle_best(evaluation.images)
+    pictures, missing = [], []
+    for image in track(chosen, "samples", len(chosen), on_event, stop):
+        try:
+            pictures.append(_picture(image, truth, predictions))
+        except Cancelled:
+            raise
+        except (BeadsegError, OSError, ValueError, IndexError) as error:  # files that changed since the evaluation
+            missing.append(f"{image.image}: {error}")
+    blocks: list[Block] = [Gallery(pictures, LEGEND)] if pictures else []
+    if missing:
+        blocks.append(Items(missing, "Not shown"))
+    intro = "The worst by F1 first, then those in the middle, then the best." if len(chosen) > 2 else ""
+    return Section(title, blocks, intro)
+
+
+def worst_middle_best(images: Sequence[ImageScore]) -> list[ImageScore]:
+    """Return up to `MOST_SAMPLES` images by F1 and Jaccard: three worst, two in the middle, three best, in order."""
+    order = sorted(images, key=lambda image: (image.f1, image.jaccard, natural_key(image.image)))
+    if len(order) <= MOST_SAMPLES:
+        return order
+    middle = len(order) // 2
+    return [*order[:3], *order[middle - 1 : middle + 1], *order[-3:]]
+
+
+def _predictions(evaluation: Evaluation, folder: Path) -> Path:
+    """Return the prediction folder: where it was, or around the evaluation folder when both were moved together."""
+    for place in (Path(evaluation.predictions), folder.resolve().parent):
+        if (place / files.LABELS).is_dir() or (place / files.MASKS).is_dir():
+            return place
+    raise InputError("No such prediction folder.", evaluation.predictions, "Move it back and make the report again.")
+
+
+def _picture(image: ImageScore, truth: Dataset, predictions: Path) -> Picture:
+    planes = list(truth[image.sample].planes())
+    names = [f"{image.sample}_{plane}" if plane else image.sample for plane, _, _ in planes]
+    index = names.index(image.image)
+    _, pixels, target = planes[index]
+    foreground, labels = predicted_planes(predictions, image.sample)[index]
+    matched = match(foreground, labels, target, image.tolerance_px)
+    if matched.counts != (image.tp, image.fp, image.fn):
+        raise InputError("The image, its annotation or its prediction changed since.", remedy="Evaluate again.")
+    shape = target.foreground.shape
+    window = fullest_window(matched.errors if len(matched.errors) else matched.centres, shape)
+    caption = (
+        f"F1 {image.f1:.3f}, Jaccard {image.jaccard:.3f}; {image.predicted_count:,} found, {image.true_count:,} true: "
+        f"{matched.told()}. {window.told(shape)}"
+    )
+    return picture_of(matched_picture(pixels, matched, window), image.image, caption.strip())

@@ -1,0 +1,268 @@
+"""The page of a prediction folder: counts with flags, bead sizes, pictures with outlines, and what made it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from beadseg import files
+from beadseg.data.dataset import natural_key
+from beadseg.data.fields import PatternFields, fields_of
+from beadseg.errors import Cancelled, InputError
+from beadseg.events import OnEvent, StopFlag, ignore, track
+from beadseg.predict.batch import COUNT_COLUMNS
+from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Gallery, Items, Row, Table, Text, Verbatim
+from beadseg.report.html import Notice, Page, Section
+from beadseg.report.overlays import overlay_pictures
+from beadseg.report.prediction import counts_by_image_figure, diameter_figure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MOST_PICTURES = 12
+"""Images shown: implausible ones first, then the densest, the sparsest and one in the middle."""
+MOST_FLAGGED = 8
+"""Implausible ones among them."""
+
+
+def write_prediction_page(folder: Path, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Path:
+    """Write ``report.html`` into a prediction folder and return its path.
+
+    Raises
+    ------
+    InputError
+        The folder's tables are missing or damaged.
+    MachineError
+        The folder is not writable.
+    Cancelled
+        `stop` was set.
+    """
+    counts = read_counts(folder)
+    failures = _table(folder / files.FAILURES) if (folder / files.FAILURES).exists() else pd.DataFrame()
+    made_by = _document(folder / files.PREDICTION)
+    page = Page(
+        title=f"Predictions in {folder.resolve().name}",
+        kind="Prediction",
+        lead=_lead(counts, len(failures)),
+        facts=_facts(counts, made_by),
+        notices=_notices(counts, failures),
+        sections=(
+            Section("Beads", (_charts(folder, counts, made_by, on_event, stop),) if len(counts) else ()),
+            _pictures(folder, counts, on_event, stop),
+            _by_field(counts),
+            Section("By image", (_images(counts),) if len(counts) else ()),
+            _failed(failures),
+            Section("What made it", (*_model(made_by),)),
+        ),
+        source=folder.resolve(),
+    )
+    return page.write(folder / files.REPORT_PAGE)
+
+
+def read_counts(folder: Path) -> pd.DataFrame:
+    """Return ``counts.csv`` with numbers as numbers, and the columns ``name`` (with plane) and ``field``.
+
+    Raises
+    ------
+    InputError
+        It is missing, damaged, or no table of predictions.
+    """
+    table = _table(folder / files.COUNTS)
+    if not set(COUNT_COLUMNS) <= set(table.columns):
+        raise InputError("Is no table of predictions.", folder / files.COUNTS, "Predict again.")
+    try:
+        for column in ("beads", "height", "width"):
+            table[column] = pd.to_numeric(table[column]).astype(np.int64)
+        for column in ("beads_per_mpx", "beads_per_mm2", "coverage", "pixel_size_um"):
+            table[column] = pd.to_numeric(table[column].where(table[column] != "")).astype(np.float64)
+    except ValueError as error:
+        raise InputError(f"Holds what is no number ({error}).", folder / files.COUNTS, "Predict again.") from None
+    fields = fields_of(table["image"].unique().tolist(), PatternFields())
+    planes = table["plane"].map(lambda plane: f"_{plane}" if plane else "")
+    table = table.assign(name=table["image"] + planes, field=table["image"].map(fields))
+    order = sorted(range(len(table)), key=lambda at: natural_key(str(table["name"].iloc[at])))
+    return table.iloc[order].reset_index(drop=True)
+
+
+def _lead(counts: pd.DataFrame, failed: int) -> str:
+    beads, flagged = int(counts["beads"].sum()), int((counts["flags"] != "").sum())
+    implausible = f"{flagged or 'no'} implausible result{'' if flagged == 1 else 's'}"
+    return f"{beads:,} beads in {len(counts):,} images; {implausible}, {failed or 'no'} failed."
+
+
+def _facts(counts: pd.DataFrame, made_by: dict[str, Any]) -> list[tuple[str, str]]:
+    area = float((counts["height"] * counts["width"]).sum())
+    facts = [("Images", f"{len(counts):,}"), ("Fields of view", f"{counts['field'].nunique():,}")]
+    if len(counts):
+        facts += [
+            ("Beads per image", f"{counts['beads'].mean():,.1f} ({counts['beads'].min():,} to "
+                                f"{counts['beads'].max():,})"),
+            ("Beads per megapixel", f"{counts['beads'].sum() / area * 1e6:,.1f}"),
+        ]  # fmt: skip
+    if len(counts) and counts["pixel_size_um"].notna().all():
+        millimetres = float((counts["height"] * counts["width"] * counts["pixel_size_um"] ** 2).sum()) / 1e6
+        facts.append(("Beads per mm²", f"{counts['beads'].sum() / millimetres:,.1f}"))
+    elif len(counts):
+        facts.append(("Beads per mm²", "unknown: the images tell no pixel size"))
+    return [*facts, ("Model", str(made_by.get("run", "unknown")))]
+
+
+def _notices(counts: pd.DataFrame, failures: pd.DataFrame) -> list[Notice]:
+    notices = []
+    flagged = counts[counts["flags"] != ""]
+    if len(flagged):
+        text = f"{len(flagged)} of {len(counts)} results are implausible: look at them before you use their counts."
+        commonest = flagged["flags"].value_counts()
+        notices.append(Notice(text, f"Most often ({commonest.iloc[0]} x): {commonest.index[0]}."))
+    if len(failures):
+        text = f"{len(failures)} images could not be predicted and have no count."
+        notices.append(Notice(text, "The list is below."))
+    return notices
+
+
+def _charts(
+    folder: Path, counts: pd.DataFrame, made_by: dict[str, Any], on_event: OnEvent, stop: StopFlag | None
+) -> Charts:
+    flagged = (counts["flags"] != "").tolist()
+    by_image = counts_by_image_figure(
+        counts["name"].tolist(), counts["field"].tolist(), counts["beads"].tolist(), flagged
+    )
+    pixel_size = counts["pixel_size_um"].unique()
+    known = len(pixel_size) == 1 and np.isfinite(pixel_size[0])
+    scale, unit = (float(pixel_size[0]), "µm") if known else (1.0, "px")
+    expected = made_by.get("fingerprint", {}).get("bead_diameter_px")
+    diameters = _diameters(folder, counts, on_event, stop) * scale
+    by_size = diameter_figure(diameters, unit, None if expected is None else float(expected) * scale)
+    return Charts((
+        Chart(by_image, "Beads found. " + ("Orange: implausible." if any(flagged) else "")),
+        Chart(by_size, f"Equivalent diameters of {len(diameters):,} beads; those cut by a border are left out."),
+    ))  # fmt: skip
+
+
+def _diameters(folder: Path, counts: pd.DataFrame, on_event: OnEvent, stop: StopFlag | None) -> NDArray[np.float64]:
+    """Return the diameters of all beads that no border cuts, px."""
+    names = counts["image"].unique().tolist()
+    found = [np.zeros(0)]
+    for name in track(names, "bead tables", len(names), on_event, stop):
+        try:
+            table = pd.read_csv(folder / files.BEADS / f"{name}.csv", usecols=["equivalent_diameter_px", "edge"])
+        except (OSError, ValueError):  # a table that was moved away; the counts stand in their own file
+            continue
+        found.append(table.loc[~table["edge"].astype(bool), "equivalent_diameter_px"].to_numpy(np.float64))
+    return np.concatenate(found)
+
+
+def _pictures(folder: Path, counts: pd.DataFrame, on_event: OnEvent, stop: StopFlag | None) -> Section:
+    title = "Pictures"
+    if not (folder / files.OVERLAYS).is_dir():
+        return Section(title, (Text("Left out: the prediction was made without overlays (--no-overlays)."),))
+    chosen = chosen_rows(counts)
+    pictures, missing = [], []
+    for at in track(chosen, "pictures", len(chosen), on_event, stop):
+        row = counts.iloc[at]
+        try:
+            pictures += overlay_pictures(folder, str(row["image"]), str(row["plane"]), _caption(row))
+        except Cancelled:
+            raise
+        except (OSError, ValueError, InputError) as error:
+            missing.append(f"{row['name']}: {error}")
+    blocks: list[Block] = [Gallery(pictures)] if pictures else []
+    if missing:
+        blocks.append(Items(missing, "Not shown"))
+    intro = "Outlines of what was found. Implausible results first, then the densest image, the sparsest, the middle."
+    return Section(title, blocks, f"{len(chosen)} of {len(counts)} images. {intro}")
+
+
+def chosen_rows(counts: pd.DataFrame) -> list[int]:
+    """Return which rows are shown: up to `MOST_FLAGGED` flagged ones, the densest, sparsest and middle ones."""
+    flagged = [at for at, flags in enumerate(counts["flags"]) if flags][:MOST_FLAGGED]
+    plain = np.argsort(counts["beads_per_mpx"].to_numpy(), kind="stable").tolist()
+    by_turns: list[int] = []
+    low, high = 0, len(plain) - 1
+    while low <= high:
+        by_turns += [plain[high], plain[low]]
+        low, high = low + 1, high - 1
+    if plain:
+        by_turns.insert(2, plain[len(plain) // 2])
+    return list(dict.fromkeys([*flagged, *by_turns]))[:MOST_PICTURES]
+
+
+def _caption(row: pd.Series[Any]) -> str:
+    density = f"{row['beads_per_mpx']:,.0f} per megapixel"
+    if np.isfinite(row["beads_per_mm2"]):
+        density += f", {row['beads_per_mm2']:,.0f} per mm²"
+    text = f"{row['beads']:,} beads ({density}), {row['coverage']:.0%} of the area."
+    return f"{text} IMPLAUSIBLE: {row['flags']}." if row["flags"] else text
+
+
+def _by_field(counts: pd.DataFrame) -> Section:
+    known = bool(counts["pixel_size_um"].notna().any())
+    columns = [Column("Field of view"), Column("Images", "d"), Column("Beads", ",d"), Column("per image", ",.1f"),
+               Column("SD", ",.1f", "Standard deviation between images"), Column("Fewest", ",d"), Column("Most", ",d"),
+               Column("per megapixel", ",.1f"), *([Column("per mm²", ",.2f")] if known else []),
+               Column("Implausible", "d")]  # fmt: skip
+    rows: list[Row] = []
+    for field, group in counts.groupby("field", sort=False):
+        pixels = group["height"] * group["width"]
+        millimetres = float((pixels * group["pixel_size_um"] ** 2).sum(skipna=False)) / 1e6
+        beads = int(group["beads"].sum())
+        rows.append((
+            str(field), len(group), beads, float(group["beads"].mean()), float(group["beads"].std()),
+            int(group["beads"].min()), int(group["beads"].max()), float(beads / pixels.sum() * 1e6),
+            *([beads / millimetres] if known else []), int((group["flags"] != "").sum()),
+        ))  # fmt: skip
+    intro = "Tiles of one photograph are one field of view, told by their names."
+    return Section("By field of view", (Table(columns, rows, complete_in=files.COUNTS),) if rows else (), intro)
+
+
+def _images(counts: pd.DataFrame) -> Table:
+    known = bool(counts["pixel_size_um"].notna().any())
+    columns = [Column("Image"), Column("Beads", ",d"), Column("per megapixel", ",.1f"),
+               *([Column("per mm²", ",.2f")] if known else []), Column("Coverage", ".1%", "Share of the area on beads"),
+               Column("Size, px"), Column("Result")]  # fmt: skip
+    rows: list[Row] = [
+        (row["name"], row["beads"], row["beads_per_mpx"], *([row["beads_per_mm2"]] if known else []), row["coverage"],
+         f"{row['width']} x {row['height']}", Badge(row["flags"], "warn") if row["flags"] else Badge("plausible"))
+        for row in counts.to_dict("records")
+    ]  # fmt: skip
+    return Table(columns, rows, "All images", complete_in=files.COUNTS)
+
+
+def _failed(failures: pd.DataFrame) -> Section:
+    entries = [str(error) for error in failures["error"]] if "error" in failures else []
+    return Section("Images that failed", (Items(entries, "Images and reasons"),) if entries else ())
+
+
+def _model(made_by: dict[str, Any]) -> list[Block]:
+    options = made_by.get("options", {}).get("objects", {})
+    facts = [
+        ("Run", made_by.get("run", "unknown")),
+        ("Network", made_by.get("network", {}).get("kind", "unknown")),
+        ("Arithmetic", made_by.get("precision", "unknown")),
+        ("Device", made_by.get("device", "unknown")),
+        *((f"Objects: {name.replace('_', ' ')}", value) for name, value in options.items()),
+    ]
+    rows = [(name, "as planned" if value is None else str(value)) for name, value in facts]
+    document = json.dumps(made_by, indent=2, ensure_ascii=False)
+    return [Table((Column("Setting"), Column("Value")), rows), Verbatim("Complete description", document)]
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        detail = " ".join(str(error).split()).rstrip(".")
+        raise InputError(f"Cannot be read ({detail}).", path, "Predict again.") from None
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot be read ({error}).", path, "Predict again.") from None
+    return document

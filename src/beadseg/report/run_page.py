@@ -1,0 +1,226 @@
+"""The page of a training run: what was asked, what came out, what the run noticed, and pictures of its samples."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from beadseg import files
+from beadseg.config import ImageEpochConfig
+from beadseg.data.dataset import natural_key
+from beadseg.errors import RunError
+from beadseg.events import OnEvent, StopFlag, ignore
+from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Gallery, Row, Table, Text, Tone, Verbatim
+from beadseg.report.curves import curve_panels
+from beadseg.report.html import Notice, Page, Section
+from beadseg.report.run import write_run_report
+from beadseg.report.run_samples import validation_gallery
+from beadseg.training.history import read_history
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from beadseg.training.run import Run
+
+_TONES: dict[str, Tone] = {"met": "good", "not met": "bad", "not applicable": "neutral"}
+
+
+def write_run_page(run: Run, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Path:
+    """Write ``report.html`` into a run folder, ``report.md`` and ``curves.png`` beside it; return the page's path.
+
+    A run that is not finished gets a page too, which says so, and no ``report.md``. Where the images of the run are
+    still in their place, up to `beadseg.report.run_samples.MOST_SAMPLES` validation samples are predicted with its best
+    weights and shown.
+
+    Raises
+    ------
+    RunError
+        The run has not finished an epoch.
+    MachineError
+        The folder is not writable.
+    Cancelled
+        `stop` was set.
+    """
+    history = run.history
+    if not history:
+        raise RunError("Has not finished an epoch yet.", run.folder, "Wait until the first epoch has ended.")
+    if (run.folder / files.CRITERIA).exists():
+        write_run_report(run)
+    samples = _rows(run.folder / files.SAMPLES)
+    pictures = validation_gallery(run.folder, samples, on_event, stop)
+    page = Page(
+        title=run.folder.resolve().name,
+        kind="Training run",
+        lead=_lead(run, history),
+        facts=_facts(run, history, samples),
+        notices=_notices(run, history),
+        sections=(
+            _curves(history),
+            _criteria(run),
+            _samples(pictures),
+            _planned(run),
+            _split(samples),
+            _how(run),
+        ),
+        source=run.folder.resolve(),
+    )
+    return page.write(run.folder / files.REPORT_PAGE)
+
+
+def _lead(run: Run, history: list[dict[str, Any]]) -> str:
+    config, best, last = run.config, run.best, history[-1]
+    score = f"val_{config.stop.metric}"
+    if score not in best:
+        return f"Trained for {last['epoch']} epochs without validation samples: there is no score to tell."
+    label = config.stop.metric.replace("_", " ")
+    return (
+        f"Validation {label} {best[score]:.3f} at best (epoch {best['epoch']}), {last[score]:.3f} at the end "
+        f"(epoch {last['epoch']})."
+    )
+
+
+def _facts(run: Run, history: list[dict[str, Any]], samples: list[dict[str, str]]) -> list[tuple[str, str]]:
+    config, last = run.config, history[-1]
+    by_fold = {fold: [row for row in samples if row["fold"] == fold] for fold in ("train", "val", "test")}
+    names = {"train": "training", "val": "validation", "test": "test"}
+    counts = ", ".join(f"{len(rows)} {names[fold]}" for fold, rows in by_fold.items() if rows)
+    objects = sum(int(row["objects"]) for row in samples)
+    times = run.folder / files.TIMES
+    seconds = sum(sum(row.get(name, 0.0) for name in ("train_seconds", "validation_seconds"))
+                  for row in (read_history(times) if times.exists() else []))  # fmt: skip
+    machine = _document(run.folder / files.ENVIRONMENT)
+    epoch = "one pass over the images" if isinstance(config.epoch, ImageEpochConfig) else f"{config.epoch.steps} steps"
+    return [
+        ("Preset", config.based_on),
+        ("Network", config.network.kind),
+        ("Samples", counts or "unknown"),
+        ("Fields of view", str(len({row["field"] for row in samples}))),
+        ("Annotated objects", f"{objects:,}"),
+        ("Epochs", f"{last['epoch']} of {config.epochs} ({epoch} each)"),
+        ("Optimizer steps", f"{last['step']:,}"),
+        ("Time", _duration(seconds)),
+        ("Device", str(machine.get("device", "unknown"))),
+        ("Seed", str(config.seed)),
+    ]
+
+
+def _notices(run: Run, history: list[dict[str, Any]]) -> list[Notice]:
+    noticed = _document(run.folder / files.DIAGNOSIS).get("diagnosis", [])
+    notices = [Notice(item["message"], f"Likely cause: {item['cause']} Remedy: {item['remedy']}") for item in noticed]
+    if not (run.folder / files.CRITERIA).exists():
+        text = f"This run has not finished: {history[-1]['epoch']} of {run.config.epochs} epochs are done."
+        notices.insert(0, Notice(text, "The same train command continues it.", "info"))
+    elif not noticed:
+        notices.append(Notice("The run noticed nothing wrong with itself.", level="info"))
+    return notices
+
+
+def _curves(history: list[dict[str, Any]]) -> Section:
+    losses, scores, rates = curve_panels(history)
+    charts = (
+        Chart(scores, "Jaccard over the epochs; the grey band is what the laboratory's document expects.",
+              "Jaccard of training and validation images over the epochs"),
+        Chart(losses, "Loss over the epochs: training patches are augmented, validation images are whole.",
+              "Training and validation loss over the epochs"),
+        Chart(rates, "Learning rate at the end of each epoch.", "Learning rate over the epochs"),
+    )  # fmt: skip
+    return Section("Training curves", (Charts(charts),))
+
+
+def _criteria(run: Run) -> Section:
+    document = _document(run.folder / files.CRITERIA)
+    rows = [
+        (item["name"], Badge(item["verdict"], _TONES.get(item["verdict"], "neutral")), item["measured"], item["note"],
+         item["group"])
+        for item in document.get("criteria", [])
+    ]  # fmt: skip
+    columns = (Column("Criterion"), Column("Verdict"), Column("Measured", ".3f"), Column("What was measured"),
+               Column("List"))  # fmt: skip
+    blocks = (Table(columns, rows),) if rows else ()
+    intro = " ".join(["From the laboratory's hyperparameter document.", document.get("note", "")])
+    return Section("The laboratory's success criteria", blocks, intro.strip())
+
+
+def _samples(pictures: tuple[Gallery, str]) -> Section:
+    gallery, note = pictures
+    blocks: list[Block] = [*([gallery] if gallery.pictures else []), *([Text(note)] if note else [])]
+    intro = "Predicted with the best weights; none of these images was trained on." if gallery.pictures else ""
+    return Section("Validation samples", blocks, intro)
+
+
+def _planned(run: Run) -> Section:
+    document = _document(run.folder / files.PLAN)
+    planned = [(item["field"], str(item["value"]), item["reason"]) for item in document.get("planned", [])]
+    found = [(name.replace("_", " "), _plain(value)) for name, value in document.get("fingerprint", {}).items()]
+    blocks = (
+        Table((Column("Setting"), Column("Value"), Column("Reason")), planned) if planned
+        else Text("Nothing was planned: every value was given."),
+        Table((Column("Training samples"), Column("Value")), found, "What the plan is made from", folded_from=0),
+    )  # fmt: skip
+    return Section("Planned from the training samples", blocks)
+
+
+def _split(samples: list[dict[str, str]]) -> Section:
+    by_field: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for row in samples:
+        by_field[row["field"]][row["fold"]].append(int(row["objects"]))
+    folds = ("train", "val", *(["test"] if any("test" in folds for folds in by_field.values()) else []))
+    names = {"train": "Training", "val": "Validation", "test": "Test"}
+    columns = [Column("Field of view")]
+    for fold in folds:
+        columns += [Column(f"{names[fold]} images", "d"), Column("objects", ",d")]
+    rows: list[Row] = []
+    for field in sorted(by_field, key=natural_key):
+        counts = [(len(by_field[field][fold]), sum(by_field[field][fold])) for fold in folds]
+        rows.append((field, *(number for pair in counts for number in pair)))
+    shared = [row[0] for row in rows if row[1] and row[3]]
+    intro = "No field of view is on both sides."
+    if shared:
+        intro = (
+            f"{len(shared)} of {len(rows)} fields of view are on both sides: their tiles share light and beads, so "
+            "that validation scores are higher than on new fields."
+        )
+    if not any(row[3] for row in rows):
+        intro = ""
+    return Section("Split by field of view", (Table(columns, rows),) if rows else (), intro)
+
+
+def _how(run: Run) -> Section:
+    machine = _document(run.folder / files.ENVIRONMENT)
+    versions = machine.pop("versions", {})
+    machine["command"] = " ".join(machine.get("command", []))
+    facts = [(name, str(value)) for name, value in machine.items() if name != "schema_version" and value != ""]
+    facts += [(f"version of {name}", value) for name, value in versions.items()]
+    config = (run.folder / files.CONFIG).read_text(encoding="utf-8")
+    table = Table((Column("Environment"), Column("Value")), facts)
+    return Section("How to repeat it", (table, Verbatim("Complete configuration", config)))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of one of the run's tables; none where it is missing."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """Return one of the run's JSON documents; empty where it is not written yet."""
+    if not path.exists():
+        return {}
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
