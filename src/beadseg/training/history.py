@@ -45,13 +45,18 @@ def read_history(path: Path) -> list[Row]:
     Raises
     ------
     RunError
-        There is no such file.
+        There is no such file, or it is damaged.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
+        return [
+            {name: int(value) if name in ("epoch", "step") else float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(lines)
+        ]
     except FileNotFoundError:
         raise RunError("No history.", path, "Give the folder of a run that has finished at least one epoch.") from None
-    return [
-        {name: int(value) if name in ("epoch", "step") else float(value) for name, value in row.items() if value}
-        for row in csv.DictReader(lines)
-    ]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        detail = " ".join(str(error).split()).rstrip(".")
+        raise RunError(
+            f"The history cannot be read ({detail}).", path, "Copy it back; a training that goes on writes it anew."
+        ) from None
