@@ -19,18 +19,27 @@ def open_dataset(
     include: list[str] | None,
     exclude: list[str] | None,
     fields: str | None,
+    samples: str | None = None,
     **folders: Any,
 ) -> Dataset:
-    """Open a dataset folder and report what could not be paired."""
+    """Open a dataset folder and report what could not be paired, and what its review leaves out.
+
+    `samples`: see `beadseg.annotation.review.Which`; with None the review is not looked at.
+    """
+    from beadseg.annotation.review import Review, reviewed
     from beadseg.data.dataset import Dataset
     from beadseg.events import Event, log
 
+    # A review may have given masks to images that had none.
+    complete = samples is None or not Review.exists(folder)
     rule = field_rule(fields)
-    data = Dataset.open(folder, include=include or (), exclude=exclude or (), fields=rule, **folders)
+    data = Dataset.open(
+        folder, include=include or (), exclude=exclude or (), fields=rule, require_masks=complete, **folders
+    )
     on_event(log(f"{len(data)} samples in {len(data.fields)} fields of view from {folder}."))
     for problem in data.problems:
         on_event(Event("left-out", f"Left out: {problem}", "warning", {"path": str(problem.path)}))
-    return data
+    return data if samples is None else reviewed(data, samples, on_event)
 
 
 def field_rule(text: str | None) -> FieldRule:

@@ -25,6 +25,17 @@ Exclude = Annotated[
 ]
 """Patterns of the samples to leave out."""
 
+Reviewed = Annotated[
+    str,
+    typer.Option(
+        "--samples",
+        metavar="accepted|not-rejected|all",
+        help="Which samples of a reviewed dataset: accepted or corrected ones, these and pending ones, or all; "
+        "never drafts that nobody accepted.",
+    ),
+]
+"""Which samples of a reviewed dataset; see `beadseg.annotation.review.Which`."""
+
 Set = Annotated[
     list[str] | None,
     typer.Option(

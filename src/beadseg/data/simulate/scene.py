@@ -66,7 +66,7 @@ def simulate(config: SceneConfig, seed: int, window: Window | None = None) -> Sc
     light = _light(config, view, beads, sigma, contrast, dirt)
     shape = (config.height, config.width)
     image = camera.develop(camera.enlarge(camera.expose(light, config, noise), shape, config.upscaling), config)
-    return Scene(image, *_truth(shape, beads, sigma))
+    return Scene(image, *truth(shape, beads, sigma))
 
 
 def _looks(config: SceneConfig, view: Window, beads: Beads, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -119,8 +119,8 @@ def _effect(config: SceneConfig, beads: Floats, dirt: Floats) -> Floats:
     return np.clip(1.0 + beads + dirt, 0.0, None)
 
 
-def _truth(shape: tuple[int, int], beads: Beads, sigma: Floats) -> tuple[NDArray[np.uint32], pd.DataFrame]:
-    """Return labels numbered without gaps and the table of the visible beads."""
+def truth(shape: tuple[int, int], beads: Beads, sigma: Floats) -> tuple[NDArray[np.uint32], pd.DataFrame]:
+    """Return labels numbered without gaps and the table of the visible beads; `sigma` (N,) is their blur, px."""
     labels = optics.label(shape, beads.y, beads.x, beads.diameter)
     area = np.bincount(labels.reshape(-1), minlength=len(beads) + 1)[1:]
     visible = np.flatnonzero(area)

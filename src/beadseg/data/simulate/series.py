@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -67,6 +67,10 @@ class Tile:
         """Simulate the image."""
         return simulate(self.config, self.seed, self.window)
 
+    def describe(self) -> dict[str, object]:
+        """Return what the list of scenes says of it beside name, seed and beads."""
+        return {"window": asdict(self.window)}
+
 
 def plan(series: SeriesConfig) -> list[Tile]:
     """Return the tiles of a series, in order of dilution, field of view, row and column.
@@ -94,18 +98,24 @@ def plan(series: SeriesConfig) -> list[Tile]:
 
 def _field(series: SeriesConfig, dilution: int, number: int, size: int) -> Iterator[Tile]:
     """Yield the `size` tiles of one field of view, cut into a grid as square as possible."""
-    columns = math.ceil(math.sqrt(size))
-    rows = math.ceil(size / columns)
+    places = grid(size)
+    rows, columns = (last + 1 for last in np.max(places, axis=0).tolist())
     config = series.scene.replace(beads=series.scene.beads * min(series.dilutions) / dilution)
     # Seeds hang on what the tile is, not on its place in the list: another dilution more does not change the others.
-    view = FieldOfView.draw(config, _seed(series.seed, dilution, number), rows, columns)
+    view = FieldOfView.draw(config, seed_of(series.seed, dilution, number), rows, columns)
     name = f"{dilution}x_simulated-s{series.seed}-{number + 1:03d}"
-    for index in range(size):
-        row, column = divmod(index, columns)
+    for row, column in places:
         window = Window(view, row * config.height, column * config.width)
-        seed = _seed(series.seed, dilution, number, row, column)
+        seed = seed_of(series.seed, dilution, number, row, column)
         yield Tile(f"{name}_grid_r{row}_c{column}", name, dilution, config, seed, window)
 
 
-def _seed(*parts: int) -> int:
+def grid(size: int) -> list[tuple[int, int]]:
+    """Return row and column of the `size` tiles of a field of view, cut into a grid as square as possible."""
+    columns = math.ceil(math.sqrt(size))
+    return [divmod(index, columns) for index in range(size)]
+
+
+def seed_of(*parts: int) -> int:
+    """Return a seed that hangs on all `parts`."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])

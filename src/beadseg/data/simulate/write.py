@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import imageio.v3 as iio
 import numpy as np
 import pandas as pd
 import tifffile
 
-from beadseg.data.simulate.series import SeriesConfig, Tile, plan
+from beadseg.data.simulate.series import plan
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.files import IMAGES, LABELS, SCENES, TRUTH, ensure_folder, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from beadseg.data.simulate.config import SceneConfig
     from beadseg.data.simulate.scene import Scene
+    from beadseg.data.simulate.series import SeriesConfig
 
 SCHEMA_VERSION = 1
 """Version of the document in `SCENES`."""
@@ -30,6 +31,36 @@ TRUTH_COLUMNS = (
     "sample", "field", "dilution", "id", "y", "x", "diameter_px", "defocus_px", "visible_area"
 )  # fmt: skip
 """Columns of the table of beads: ``y, x`` of the centre, lengths in px, ``id`` is the value in the label image."""
+
+
+class Simulated(Protocol):
+    """A planned image: its name, what is expected in it, and how to make it."""
+
+    @property
+    def name(self) -> str:
+        """Stem of its files."""
+
+    @property
+    def field(self) -> str:
+        """Name of its field of view."""
+
+    @property
+    def dilution(self) -> int:
+        """Dilution factor."""
+
+    @property
+    def config(self) -> SceneConfig:
+        """The scene."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the scene."""
+
+    def simulate(self) -> Scene:
+        """Simulate the image."""
+
+    def describe(self) -> dict[str, object]:
+        """Return what the list of scenes says of it beside name, seed and beads."""
 
 
 def write_dataset(
@@ -61,31 +92,41 @@ def write_dataset(
     Cancelled
         When `stop` is set; the images written so far stay, without ``truth.csv`` and ``scenes.json``.
     """
-    tiles = plan(series)
-    _refuse_full(out)
+    return write_tiles(out, plan(series), {"series": series.model_dump(mode="json")}, on_event, stop)
+
+
+def write_tiles(
+    out: Path,
+    tiles: Sequence[Simulated],
+    recipe: dict[str, Any],
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+) -> pd.DataFrame:
+    """Simulate planned tiles and write them as `write_dataset` does; `recipe` goes into ``scenes.json``."""
+    refuse_full(out)
     for folder in (IMAGES, LABELS):
         ensure_folder(out / folder)
     tables, counts = _write_tiles(out, tiles, on_event, stop)
     truth = pd.concat(tables, ignore_index=True) if tables else _empty_truth()
     write_atomically(out / TRUTH, truth.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
-    write_atomically(out / SCENES, json.dumps(_scenes(series, tiles, counts), indent=2) + "\n")
+    write_atomically(out / SCENES, json.dumps(_scenes(recipe, tiles, counts), indent=2) + "\n")
     message = f"Wrote {len(tiles)} images with {len(truth)} beads to {out}."
     on_event(Event("result", message, data={"out": str(out), "images": len(tiles), "beads": len(truth)}))
     return truth
 
 
-def _refuse_full(out: Path) -> None:
+def refuse_full(out: Path) -> None:
+    """Raise `InputError` when the folder holds anything."""
     if out.is_dir() and any(out.iterdir()):
         raise InputError("The folder is not empty.", out, "Choose a new or empty folder; nothing was written.")
 
 
 def _write_tiles(
-    out: Path, tiles: Iterable[Tile], on_event: OnEvent, stop: StopFlag | None
+    out: Path, tiles: Sequence[Simulated], on_event: OnEvent, stop: StopFlag | None
 ) -> tuple[list[pd.DataFrame], list[int]]:
     """Write the images and labels; return the beads of each image that has any, and the count of every image."""
     tables: list[pd.DataFrame] = []
     counts: list[int] = []
-    tiles = list(tiles)
     for tile in track(tiles, "simulate", len(tiles), on_event, stop):
         scene = tile.simulate()
         _write_scene(out, tile.name, scene)
@@ -115,7 +156,7 @@ def _empty_truth() -> pd.DataFrame:
     return pd.DataFrame({column: [] for column in TRUTH_COLUMNS})
 
 
-def _scenes(series: SeriesConfig, tiles: list[Tile], counts: list[int]) -> dict[str, Any]:
+def _scenes(recipe: dict[str, Any], tiles: Sequence[Simulated], counts: list[int]) -> dict[str, Any]:
     images = [
         {
             "sample": tile.name,
@@ -124,8 +165,8 @@ def _scenes(series: SeriesConfig, tiles: list[Tile], counts: list[int]) -> dict[
             "expected_beads": tile.config.beads,
             "beads": count,
             "seed": tile.seed,
-            "window": asdict(tile.window),
+            **tile.describe(),
         }
         for tile, count in zip(tiles, counts, strict=True)
     ]
-    return {"schema_version": SCHEMA_VERSION, "series": series.model_dump(mode="json"), "images": images}
+    return {"schema_version": SCHEMA_VERSION, **recipe, "images": images}

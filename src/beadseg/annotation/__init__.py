@@ -1,0 +1,1 @@
+"""What is known and decided about a dataset's annotations: audit, review, drafts."""

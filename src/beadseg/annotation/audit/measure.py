@@ -1,0 +1,306 @@
+"""Measure one sample: how its mask lies on its image, without any model."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from beadseg.annotation.audit import limits
+from beadseg.annotation.audit.filters import Polarity, response, strength
+from beadseg.annotation.audit.instances import label_faults
+from beadseg.annotation.audit.light import light_numbers
+from beadseg.annotation.audit.measurement import FitNumbers, PlaneMeasurement, RadiusNumbers, encode_points
+from beadseg.annotation.audit.parts import shifted_parts
+from beadseg.annotation.audit.places import interior, places
+from beadseg.annotation.audit.points import Peaks, find_peaks
+from beadseg.annotation.audit.profile import Radii, measure_radii
+from beadseg.annotation.audit.register import TOLERANCES, Fit, nearest_pairs, register
+from beadseg.annotation.audit.transform import Transform, oriented
+from beadseg.data.objects import count_objects
+from beadseg.model.inputs import luminance
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from beadseg.data.dataset import Target
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all samples of a data set are measured with.
+
+    Attributes
+    ----------
+    diameter : float
+        Bead diameter, px.
+    polarity : {"dark", "bright"}
+        What beads are against the background.
+    response : float
+        Typical answer of the bead filter, in units of contrast.
+    """
+
+    diameter: float
+    polarity: Polarity
+    response: float
+
+    @property
+    def radius(self) -> float:
+        """Bead radius, px."""
+        return self.diameter / 2
+
+
+def measure_plane(name: str, pixels: NDArray[Any], target: Target, settings: Settings) -> PlaneMeasurement:
+    """Measure one plane.
+
+    Parameters
+    ----------
+    name : str
+        Of the plane.
+    pixels : (C, Y, X) array
+        The image.
+    target : Target
+        Its annotation, of the same size.
+    settings : Settings
+        Of the data set.
+    """
+    mask = target.foreground
+    grey = luminance(pixels)
+    seen = strength(pixels, settings.polarity, settings.diameter)
+    inverted = _is_inverted(seen, mask)
+    if inverted:
+        mask = ~mask
+    marked = mask_beads(mask, settings)
+    answer = response(seen, settings.radius)
+    opposite = _is_opposite(answer, marked, settings)
+    if opposite:
+        seen, answer = -seen, -answer
+    shown = target.ignore
+    beads, typical = image_beads(answer, settings)
+    beads, marked = _counted(beads, shown), _counted(marked, shown)
+    comparison = _compare(seen, answer, mask, beads, marked, typical, settings)
+    faults = label_faults(target.labels, beads, typical, settings.radius)
+    low, high = _saturation(pixels)
+    level, unevenness = light_numbers(grey, pixels.dtype, settings.diameter)
+    return PlaneMeasurement(
+        plane=name,
+        height=mask.shape[0],
+        width=mask.shape[1],
+        image_dtype=str(pixels.dtype),
+        image_digest=_digest(pixels),
+        mask_digest=_digest(np.packbits(target.foreground)) if target.foreground.any() else "",
+        marked_share=float(target.foreground.mean()),
+        objects=target.objects if target.labels is not None else count_objects(target.foreground),
+        has_labels=target.labels is not None,
+        opposite=opposite,
+        inverted=inverted,
+        response=typical if len(beads) else None,
+        merged=faults[0],
+        broken=faults[1],
+        saturated_low=low,
+        saturated_high=high,
+        level=level,
+        unevenness=unevenness,
+        image_points=encode_points(clear(beads, typical).position),
+        mask_points=encode_points(marked.position),
+        **comparison,
+    )
+
+
+def image_beads(answer: NDArray[np.float32], settings: Settings) -> tuple[Peaks, float]:
+    """Return the beads that an image's `answer` (Y, X) shows, and their typical height."""
+    peaks = find_peaks(answer, limits.FAINTEST * settings.response)
+    if len(peaks) == 0:
+        return peaks, settings.response
+    typical = float(np.median(peaks.height))
+    return peaks.where(peaks.height > limits.FAINTEST * typical), typical
+
+
+def clear(peaks: Peaks, typical: float) -> Peaks:
+    """Return the peaks that are beads for sure."""
+    return peaks.where((peaks.height >= limits.CLEAR * typical) & (peaks.roundness >= limits.ROUND))
+
+
+def mask_beads(mask: Bools, settings: Settings, radius: float | None = None) -> Peaks:
+    """Return the beads that a (Y, X) mask marks, found as they are in an image; smaller discs by a smaller filter."""
+    if not mask.any():
+        return find_peaks(np.zeros((3, 3), np.float32), 1.0)
+    own = typical_radius(mask)
+    if radius is None:
+        radius = max(0.3 * settings.radius, own) if own < 0.85 * settings.radius else settings.radius
+    answer = response(mask.astype(np.float32), radius, limits.MASK_BLUR * radius)
+    return find_peaks(answer, limits.MASK_PEAK)
+
+
+def typical_radius(mask: Bools) -> float:
+    """Return the radius of discs of the mask's ratio of area to outline, px: twice that ratio."""
+    steps = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
+    # On a grid the outline of a disc has 4/pi times its true length.
+    return 2 * float(np.count_nonzero(mask)) / max(1.0, steps * math.pi / 4)
+
+
+def _is_inverted(seen: NDArray[np.float32], mask: Bools) -> bool:
+    """Tell whether more than half is marked, and what is not marked looks like beads."""
+    share = mask.mean()
+    return bool(0.5 < share < 1.0 and float(seen[~mask].mean()) > float(seen[mask].mean()))
+
+
+def _is_opposite(answer: NDArray[np.float32], marked: Peaks, settings: Settings) -> bool:
+    if len(marked) < limits.FEWEST_PAIRS:
+        return False
+    return float(np.median(at(answer, marked.position))) < -limits.FAINTEST * settings.response
+
+
+def at(plane: NDArray[np.generic], points: Floats) -> NDArray[Any]:
+    """Return the values of `plane` (Y, X) at the pixels nearest to (N, 2) `points`."""
+    rows, columns = np.rint(points).astype(np.int64).T
+    height, width = plane.shape
+    found: NDArray[Any] = plane[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
+    return found
+
+
+def around(plane: NDArray[Any], points: Floats, reach: int) -> NDArray[Any]:
+    """Return the largest value of `plane` within `reach` px (a square) of each of (N, 2) `points`."""
+    offsets = np.arange(-reach, reach + 1)
+    grid = np.stack(np.meshgrid(offsets, offsets, indexing="ij"), axis=-1).reshape(-1, 2)
+    return np.asarray(at(plane, (points[:, np.newaxis, :] + grid).reshape(-1, 2)).reshape(len(points), -1).max(axis=1))
+
+
+def _counted(peaks: Peaks, ignore: Bools | None) -> Peaks:
+    return peaks if ignore is None or len(peaks) == 0 else peaks.where(~at(ignore, peaks.position))
+
+
+def _compare(
+    seen: NDArray[np.float32],
+    answer: NDArray[np.float32],
+    mask: Bools,
+    beads: Peaks,
+    marked: Peaks,
+    typical: float,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Return the fields of a `PlaneMeasurement` that compare mask and image."""
+    shape = (mask.shape[0], mask.shape[1])
+    transform = Transform((np.array(shape, np.float64) - 1) / 2)
+    plain = best = None
+    if len(beads) and len(marked):
+        plain, best, marked = _fit(mask, beads, marked, shape, settings)
+        if best.agreement >= limits.FITS and best.pairs >= limits.FEWEST_PAIRS:
+            transform = best.transform
+    turned = np.ascontiguousarray(oriented(mask, transform.orientation))
+    if transform.orientation:
+        marked = mask_beads(turned, settings)
+    return {
+        "plain": plain and _numbers(plain),
+        "best": best and _numbers(best),
+        "parts": shifted_parts(transform(marked.position), beads.position, shape, settings.radius),
+        "missing": _missing(clear(beads, typical), turned, marked, transform, settings.radius),
+        "extra": _extra(answer, marked, transform, typical, settings.radius),
+        "radii": _radii(seen, turned, beads, marked, transform, settings.radius),
+    }
+
+
+def _fit(
+    mask: Bools, beads: Peaks, marked: Peaks, shape: tuple[int, int], settings: Settings
+) -> tuple[Fit, Fit, Peaks]:
+    """Register the mask; where it does not fit and its discs are large, also with a filter of their own size."""
+    plain, best = register(marked.position, beads.position, shape, settings.radius)
+    own = typical_radius(mask)
+    if best.agreement >= limits.FITS or own < 1.2 * settings.radius:
+        return plain, best, marked
+    larger = mask_beads(mask, settings, min(own, 2.5 * settings.radius))
+    if len(larger) == 0:
+        return plain, best, marked
+    other, other_best = register(larger.position, beads.position, shape, settings.radius)
+    if other_best.agreement <= best.agreement:
+        return plain, best, marked
+    return other, other_best, larger
+
+
+def _missing(beads: Peaks, mask: Bools, marked: Peaks, transform: Transform, radius: float) -> Any:
+    """Find clear beads with nothing marked on them."""
+    inside = beads.where(interior(beads.position, mask.shape, limits.MARGIN * radius))
+    if len(inside) == 0:
+        return places(inside.position, 0, mask.shape, radius)
+    back = transform.back(inside.position)
+    covered = around(mask, back, 1)
+    if len(marked):
+        covered = covered | (cKDTree(marked.position).query(back)[0] < radius)
+    # What the mask does not reach after the transform cannot be marked there.
+    possible = interior(back, mask.shape, 0.0)
+    return places(inside.position[~covered & possible], int(possible.sum()), mask.shape, radius)
+
+
+def _extra(answer: NDArray[np.float32], marked: Peaks, transform: Transform, typical: float, radius: float) -> Any:
+    """Find marked places where the image answers (nearly) nothing."""
+    moved = transform(marked.position)
+    inside = interior(moved, answer.shape, limits.MARGIN * radius)
+    moved = moved[inside]
+    if len(moved) == 0:
+        return places(moved, 0, answer.shape, radius)
+    nothing = around(answer, moved, max(1, round(0.6 * radius))) < limits.NOTHING * typical
+    return places(moved[nothing], len(moved), answer.shape, radius)
+
+
+def _radii(
+    seen: NDArray[np.float32], mask: Bools, beads: Peaks, marked: Peaks, transform: Transform, radius: float
+) -> RadiusNumbers | None:
+    if len(beads) == 0 or len(marked) == 0:
+        return None
+    first, second = nearest_pairs(transform(marked.position), cKDTree(beads.position), TOLERANCES[-1] * radius)
+    if len(first) == 0:
+        return None
+    on_image = beads.position[second]
+    others = np.concatenate((beads.position, transform(marked.position)))
+    found: Radii | None = measure_radii(seen, mask, on_image, transform.back(on_image), others, radius)
+    if found is None:
+        return None
+    return RadiusNumbers(
+        image=found.image, mask=found.mask, width=found.width, contrast=found.contrast, rays=found.rays
+    )
+
+
+def _numbers(fit: Fit) -> FitNumbers:
+    def finite(value: float) -> float | None:
+        return value if math.isfinite(value) else None
+
+    moved = fit.transform
+    a, b, c, d = (float(value) for value in moved.matrix.ravel())
+    return FitNumbers(
+        orientation=moved.orientation,
+        dy=float(moved.shift[0]),
+        dx=float(moved.shift[1]),
+        scale=moved.scale,
+        rotation=moved.rotation,
+        stretch=moved.stretch,
+        pairs=fit.pairs,
+        marked=fit.marked,
+        seen=fit.seen,
+        shift_error=finite(fit.shift_error),
+        scale_error=finite(fit.scale_error),
+        angle_error=finite(fit.angle_error),
+        matrix=(a, b, c, d),
+    )
+
+
+def _saturation(pixels: NDArray[Any]) -> tuple[float, float]:
+    """Return the share of pixels at the lower and the upper end of the range in any channel; floats have no range."""
+    if pixels.dtype.kind not in "iu":
+        return 0.0, 0.0
+    limit = np.iinfo(pixels.dtype)
+    low = (pixels == limit.min).any(axis=0).mean() if pixels.min() == limit.min else 0.0
+    high = (pixels == limit.max).any(axis=0).mean() if pixels.max() == limit.max else 0.0
+    return float(low), float(high)
+
+
+def _digest(array: NDArray[Any]) -> str:
+    content = hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16)
+    content.update(f"{array.shape}{array.dtype}".encode())
+    return content.hexdigest()
