@@ -107,10 +107,15 @@ lint: setup-dev ## Check style and types.
 
 bench: setup ## Run the benchmarks; BEADSEG_DATA names a folder of real tiles with a split.csv.
 	@$(BIN)/python benchmarks/kill.py
+	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/review.py
+	$(BIN)/python benchmarks/draft.py
+	$(BIN)/python benchmarks/suggest.py
 	if [ -z "$${BEADSEG_DATA:-}" ]; then
-	  echo "Accuracy on real tiles was not measured: set BEADSEG_DATA to their folder."; exit 0
+	  echo "Accuracy and realism on real tiles were not measured: set BEADSEG_DATA to their folder."; exit 0
 	fi
 	$(BIN)/python benchmarks/accuracy.py "$$BEADSEG_DATA" --split-file "$$BEADSEG_DATA/split.csv" --out runs/accuracy --exclude 'synthetic_*'
+	$(BIN)/python benchmarks/realism.py "$$BEADSEG_DATA" --exclude 'synthetic_*'
 
 clean: ## Remove .venv, the demo's results and caches.
 	@rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from beadseg.annotation.audit.audit import audit
+    from beadseg.annotation.review import Review, reviewed
     from beadseg.config import TrainConfig
     from beadseg.data import Dataset, read_image
     from beadseg.data.simulate import simulate
@@ -20,15 +22,30 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Dataset": "beadseg.data",
+    "Review": "beadseg.annotation.review",
     "Segmenter": "beadseg.predict",
     "TrainConfig": "beadseg.config",
+    "audit": "beadseg.annotation.audit",
     "evaluate": "beadseg.measure",
     "read_image": "beadseg.data",
+    "reviewed": "beadseg.annotation.review",
     "simulate": "beadseg.data.simulate",
     "train": "beadseg.training",
 }
 
-__all__ = ["Dataset", "Segmenter", "TrainConfig", "__version__", "evaluate", "read_image", "simulate", "train"]
+__all__ = [
+    "Dataset",
+    "Review",
+    "Segmenter",
+    "TrainConfig",
+    "__version__",
+    "audit",
+    "evaluate",
+    "read_image",
+    "reviewed",
+    "simulate",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

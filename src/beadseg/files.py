@@ -119,7 +119,7 @@ PROPOSALS = "proposals"
 MEASUREMENTS = "measurements"
 """Folder of what was measured, by the hashes of the files, so that a repeated audit continues."""
 
-# --- An analysis, and comparisons of datasets and runs ------------------------------------------------------------------
+# --- An analysis, and comparisons of datasets and runs ----------------------------------------------------------------
 
 SUMMARY = "summary.json"
 """An analysed dataset in numbers, named as in the laboratory's analysis."""

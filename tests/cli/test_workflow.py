@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -42,7 +43,7 @@ def test_train_leaves_a_log_curves_and_a_report(run: Path):
     assert "Epoch   2/2" in text
     assert iio.imread(run / files.CURVES).ndim == 3
     report = (run / files.RUN_REPORT).read_text()
-    assert "Validation jaccard images: " in report
+    assert "Validation Jaccard (mean over images): " in report
     assert "| must achieve | no validation collapse |" in report
     assert "`network.first_stride` = 1" in report
 
@@ -72,9 +73,32 @@ def test_predictions_of_two_runs_are_not_mixed(beads: Path, run: Path, tmp_path:
     image = str(next((beads / files.IMAGES).iterdir()))
     out = tmp_path / "predictions"
     main(["predict", str(run), image, "--out", str(out), "--quiet"])
-    code = main(["predict", str(run / files.BEST), image, "--out", str(out), "--quiet"])
-    assert code == ExitCode.INPUT
+    other = tmp_path / "other"
+    assert main(["train", str(beads), "--out", str(other), "--quiet", *SETTINGS, "--seed", "7"]) == ExitCode.OK
+    assert main(["predict", str(other), image, "--out", str(out), "--quiet"]) == ExitCode.INPUT
     assert "another run" in capsys.readouterr().err
+
+
+def test_a_moved_run_is_the_same_run(beads: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    image = str(next((beads / files.IMAGES).iterdir()))
+    out = tmp_path / "predictions"
+    main(["predict", str(run), image, "--out", str(out), "--quiet"])
+    shutil.copytree(run, tmp_path / "moved")
+    assert main(["predict", str(tmp_path / "moved"), image, "--out", str(out), "--quiet"]) != ExitCode.INPUT
+    document = json.loads((out / files.PREDICTION).read_text())
+    assert len(document["model_sha256"]) == 64
+    (out / files.PREDICTION).write_text(json.dumps({"run": document["run"]}))  # as older versions wrote it
+    assert main(["predict", str(run), image, "--out", str(out), "--quiet"]) == ExitCode.INPUT
+    assert "another run" in capsys.readouterr().err
+
+
+def test_a_repeated_train_says_in_one_line_that_it_is_finished(beads: Path, run: Path, capsys):
+    assert main(["train", str(beads), "--out", str(run), *SETTINGS]) == ExitCode.OK
+    out = capsys.readouterr().out
+    assert out.count("already finished") == 1
+    assert "unet: validation Jaccard (mean over images)" in out
+    assert "Planned" not in out
+    assert "criteria" not in out
 
 
 def test_an_implausible_result_has_its_own_exit_code(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -165,7 +165,7 @@ def test_a_wrong_option_is_refused(cli: Cli, beads: Path, tmp_path: Path, name: 
 
 
 CONFIGS = {
-    "typo": ("epochz: 3\n", ("epochz", "3")),
+    "typo": ("epochz: 3\n", ("epochz", "epochs")),
     "wrong kind": ("network: {kind: resnet}\n", ("network", "resnet", "attention-unet")),
     "wrong type": ("optimizer: fast\n", ("optimizer", "fast")),
 }

@@ -10,7 +10,7 @@ from beadseg.data.dataset import Target
 from beadseg.measure.evaluation import Evaluation
 from beadseg.measure.groups import group_scores, with_density
 from beadseg.measure.score import score_image
-from beadseg.report.evaluation import counts_figure, density_figure, draw_evaluation, scores_figure
+from beadseg.report.evaluation import count_ticks, counts_figure, density_figure, draw_evaluation, scores_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,3 +72,9 @@ def test_pngs_are_written(tmp_path: Path, counts: list[tuple[int, int]]) -> None
 def test_nothing_scored_draws_nothing(tmp_path: Path) -> None:
     assert draw_evaluation(evaluation([]), tmp_path / "report") == ()
     assert not (tmp_path / "report").exists()
+
+
+def test_a_count_axis_has_ticks_also_below_100_beads() -> None:
+    axes = counts_figure(evaluation([(4, 5), (30, 32)])).axes[0]
+    assert list(axes.get_xticks()) == [0, 5, 10, 20]
+    assert count_ticks(3000) == [0, 5, 10, 100, 1000]

@@ -50,3 +50,12 @@ def test_gap_limits_of_both_lists():
 def test_without_validation_images_nothing_applies():
     (only,) = criteria([{"epoch": 1, "train_loss": 0.2}], 1, stopped_early=False)
     assert only.verdict == "not applicable"
+
+
+def test_a_run_that_has_not_learned_is_not_praised_for_being_steady():
+    found = {item.name: item for item in criteria(history([0.0] * 12), 12, stopped_early=False)}
+    for name in ("train-validation gap below 0.15", "validation within 0.10 of training",
+                 "stable convergence, smooth curve",
+                 "no wild oscillations (sigma below 0.05 over the last 10 epochs)"):  # fmt: skip
+        assert found[name].verdict == "not applicable"
+        assert "has not learned" in found[name].note

@@ -36,7 +36,7 @@ MOST_NAMED = 10
 def analyze(
     dataset: DatasetFolder,
     other: Annotated[
-        Path | None, typer.Argument(metavar="[OTHER]", help="A second dataset, to be compared.", show_default=False)
+        Path | None, typer.Argument(metavar="OTHER", help="A second dataset, to be compared.", show_default=False)
     ] = None,
     *,
     out: Out,

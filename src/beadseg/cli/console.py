@@ -34,7 +34,8 @@ def reporter(json: bool = False, quiet: bool = False, stream: TextIO | None = No
     Parameters
     ----------
     json : bool
-        One JSON object per event and line. An error that ends the command becomes a last event of kind ``"error"``.
+        One JSON object per event and line, those of level "debug" too.
+        An error that ends the command becomes a last event of kind ``"error"``.
     quiet : bool
         Only results, warnings and errors.
     stream : text file, optional
@@ -45,7 +46,7 @@ def reporter(json: bool = False, quiet: bool = False, stream: TextIO | None = No
         lock = threading.Lock()
 
         def on_event(event: Event) -> None:
-            if quiet and not json and not _is_important(event):
+            if not json and (event.level == "debug" or (quiet and not _is_important(event))):
                 return
             with lock:
                 listen(event)

@@ -63,5 +63,5 @@ def crossval(
         rows = run_crossval(data, settings, out, k=folds, device=device, on_event=on_event, stop=STOP)
         page = report_or_warn(partial(write_crossval_page, out), out, on_event)
         mean = rows[-1]["jaccard_images"]
-        text = f"Mean Jaccard of {len(rows) - 1} folds: {mean:.4f}. Table: {out / 'crossval.csv'} {page}".strip()
+        text = f"Mean Jaccard of {len(rows) - 1} folds: {mean:.4f}. Table: {out / 'crossval.csv'}. {page}".strip()
         on_event(Event("result", text, data={"folds": rows}))

@@ -94,7 +94,7 @@ def evaluate(
         if not evaluation.images:
             raise InputError("No sample could be scored.", predictions, f"See {folder / files.FAILURES}.")
         overall = evaluation.overall.model_dump()
-        text = f"{table(evaluation)}\nWritten to {folder} {page}".strip()
+        text = f"{table(evaluation)}\nWritten to {folder}. {page}".strip()
         on_event(Event("result", text, data={"out": str(folder), **overall}))
     if evaluation.failed_samples:
         raise typer.Exit(ExitCode.SOME_FAILED)

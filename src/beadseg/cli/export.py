@@ -64,7 +64,8 @@ def export(
         options_ = ExportOptions(format_, category, polygons, ome_version)
         result = export_labels(samples, out, options_, on_event, STOP)
         failed = len(result.failures)
-        lines = [f"{what.capitalize()} of {result.images} images with {result.objects} objects. {failed} failed. {out}"]
+        done = f"{what.capitalize()} of {result.images} images with {result.objects} objects. {failed} failed."
+        lines = [f"{done} Written to {out}"]
         lines += [f"failed: {failure}" for failure in result.failures[:SHOWN]]
         if failed > SHOWN:
             lines.append(f"… and {failed - SHOWN} more, see {out / FAILURES}")

@@ -50,14 +50,17 @@ def predict(
         if set_:
             segmenter.options = segmenter.options.with_overrides(set_)
         source = str(run.resolve())
-        result = predict_folder(segmenter, paths, out, overlays=overlays, source=source, on_event=on_event, stop=STOP)
+        result = predict_folder(segmenter, paths, out, overlays=overlays, source=source,
+                                model_sha256=segmenter.model_sha256, on_event=on_event, stop=STOP)  # fmt: skip
         page = report_or_warn(partial(write_prediction_page, out, on_event, STOP), out, on_event)
         beads, planes = int(result.counts["beads"].sum()), len(result.counts)
         failed, flagged = len(result.failures), len(result.flagged)
         lines = [
-            f"{beads} beads in {planes} images. {flagged} implausible, {failed} failed. Results: {out} {page}".strip()
+            f"{beads} beads in {planes} images. {flagged} implausible, {failed} failed. Results: {out}. {page}".strip()
         ]
-        lines += [f"implausible: {row.image} {row.plane}: {row.flags}" for row in result.flagged.itertuples()]
+        lines += [
+            f"implausible: {f'{row.image} {row.plane}'.strip()}: {row.flags}" for row in result.flagged.itertuples()
+        ]
         lines += [f"failed: {row.error}" for row in result.failures.itertuples()]
         data = {"beads": beads, "images": planes, "flagged": flagged, "failed": failed, "out": str(out)}
         on_event(Event("result", "\n".join(lines), "warning" if failed or flagged else "info", data))

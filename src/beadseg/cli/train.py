@@ -60,6 +60,7 @@ def train(
     from beadseg.events import Event
     from beadseg.report.pages import report_or_warn
     from beadseg.report.run_page import write_run_page
+    from beadseg.training.history import score_name
     from beadseg.training.run import Run, training_summary
     from beadseg.training.run import train as train_run
 
@@ -80,10 +81,10 @@ def train(
             metric = f"val_{settings.stop.metric}"
             scores = ""
             if metric in best:
-                label = settings.stop.metric.replace("_", " ")
+                label = score_name(settings.stop.metric)
                 scores = f"validation {label} {best[metric]:.4f} at best (epoch {best['epoch']}), "
                 scores += f"{run.history[-1][metric]:.4f} at the end. "
-            text = f"{run.config.network.kind}: {scores}Run folder: {run.folder} {page}".strip()
+            text = f"{run.config.network.kind}: {scores}Run folder: {run.folder}. {page}".strip()
             on_event(Event("result", text, data={"run": str(run.folder), "best": best, "final": run.history[-1]}))
         if model == "all":
             path = training_summary(out, runs)

@@ -45,7 +45,8 @@ def run_demo(out: Path, on_event: OnEvent, stop: StopFlag) -> None:
     segmenter = Segmenter.load(run.folder)
     images = find_images([out / "new" / files.IMAGES])
     predictions, evaluation, truth = out / "predictions", out / "evaluation", Dataset.open(out / "new")
-    result = predict_folder(segmenter, images, predictions, source=str(run.folder), on_event=on_event, stop=stop)
+    result = predict_folder(segmenter, images, predictions, source=str(run.folder),
+                            model_sha256=segmenter.model_sha256, on_event=on_event, stop=stop)  # fmt: skip
     report_or_warn(partial(write_prediction_page, predictions, on_event, stop), predictions, on_event)
     scores = evaluate(predictions, truth, on_event=on_event, stop=stop)
     scores.write(evaluation)

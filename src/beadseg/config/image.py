@@ -43,7 +43,7 @@ class BackgroundNormConfig(Config):
 
 
 class RangeNormConfig(Config):
-    """Division by the largest value of the dtype (255 for uint8): what the seed's scripts do."""
+    """Division by the largest value of the dtype (255 for uint8): what the laboratory's scripts do."""
 
     kind: Literal["range"] = "range"
 

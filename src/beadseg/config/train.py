@@ -26,7 +26,7 @@ Metric = Literal["jaccard_images", "jaccard_fields", "jaccard_pooled", "dice_ima
 
 
 class ImageEpochConfig(Config):
-    """An epoch shows every training image once, resized or cropped to `size`: the seed's way."""
+    """An epoch shows every training image once, resized or cropped to `size`: the laboratory's way."""
 
     kind: Literal["images"] = "images"
     size: Annotated[int, Field(ge=32, le=4096)] = 256

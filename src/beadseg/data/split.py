@@ -248,9 +248,8 @@ def _field_notes(count: int) -> tuple[str, ...]:
     if count >= FEW_FIELDS:
         return ()
     return (
-        f"Only {count} fields of view: a score on held-out ones depends much on which they are. For an estimate leave"
-        " out one field at a time (`crossval --leave-out field`); for early stopping hold out blocks of tiles"
-        " (split `block`).",
+        f"Only {count} fields of view: a score on held-out ones depends much on which they are; what to do:"
+        " docs/data.md#fields-of-view.",
     )
 
 

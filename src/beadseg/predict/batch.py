@@ -56,6 +56,7 @@ def predict_folder(
     *,
     overlays: bool = True,
     source: str = "",
+    model_sha256: str = "",
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
 ) -> BatchResult:
@@ -72,7 +73,10 @@ def predict_folder(
     overlays : bool
         Also draw the outlines over each image.
     source : str
-        What the model is called in ``prediction.json``.
+        What the model is called in ``prediction.json``, e.g. the path of its run.
+    model_sha256 : str
+        What the model is known by wherever it lies: `Segmenter.model_sha256`. When empty, or where the folder's earlier
+        predictions say none, `source` decides whether they are of the same run.
     on_event, stop
         Progress, and the flag that ends the batch between tiles; finished images are kept and counted.
 
@@ -86,10 +90,10 @@ def predict_folder(
         The folder cannot be written to.
     """
     folder = ensure_folder(Path(out))
-    _refuse_foreign(folder, source)
+    _refuse_foreign(folder, source, model_sha256)
     names = unique_names(images)
     earlier = _earlier(folder, names)
-    write_atomically(folder / files.PREDICTION, json.dumps(_description(segmenter, source), indent=2))
+    write_atomically(folder / files.PREDICTION, json.dumps(_description(segmenter, source, model_sha256), indent=2))
     counts: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
     try:
@@ -125,16 +129,19 @@ def _reason(error: Exception, path: Path) -> str:
     return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _refuse_foreign(folder: Path, source: str) -> None:
+def _refuse_foreign(folder: Path, source: str, model_sha256: str) -> None:
     """Raise `InputError` where results would mix with another run's, or replace what no prediction wrote."""
     if (folder / files.PREDICTION).exists():
         try:
-            run = json.loads((folder / files.PREDICTION).read_text(encoding="utf-8"))["run"]
-        except (OSError, ValueError, TypeError, KeyError):
+            document = json.loads((folder / files.PREDICTION).read_text(encoding="utf-8"))
+            run, known = document["run"], document.get("model_sha256", "")
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             text = "Cannot be read, so that it is not known which run these predictions are of."
             raise InputError(text, folder / files.PREDICTION, "Give a new --out folder.") from None
-        if run != source:
-            text = f"Holds predictions of another run ({run}); the counts would mix."
+        same = known == model_sha256 if known and model_sha256 else run == source
+        if not same:
+            what = "this run with other weights" if run == source else f"another run ({run})"
+            text = f"Holds predictions of {what}; the counts would mix."
             raise InputError(text, folder, "Give a new --out folder; nothing was written.")
         return
     for kind in (files.MASKS, files.LABELS, files.BEADS, files.OVERLAYS):
@@ -231,10 +238,11 @@ def _write_tables(folder: Path, result: BatchResult, earlier: BatchResult) -> No
         (folder / files.FAILURES).unlink(missing_ok=True)
 
 
-def _description(segmenter: Segmenter, source: str) -> dict[str, Any]:
+def _description(segmenter: Segmenter, source: str, model_sha256: str) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "run": source,
+        "model_sha256": model_sha256,
         "options": segmenter.options.model_dump(mode="json"),
         "image": segmenter.config.image.model_dump(mode="json"),
         "network": segmenter.config.network.model_dump(mode="json"),

@@ -11,6 +11,7 @@ import torch
 
 from beadseg import files
 from beadseg.config import PredictConfig, TrainConfig
+from beadseg.data.hashes import sha256_of
 from beadseg.data.image_io import Image
 from beadseg.data.lazy import LazyImage
 from beadseg.errors import ConfigError, InputError, RunError
@@ -75,6 +76,8 @@ class Segmenter:
         self.network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.fingerprint, self.device = config, fingerprint, device
         self.options = config.predict
+        self.model_sha256 = ""
+        """SHA-256 of the file that the weights were loaded from; empty where they come from none."""
         self._precision: Precision | None = None
 
     @classmethod
@@ -111,6 +114,7 @@ class Segmenter:
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
             raise RunError("Holds weights that are no numbers.", path, "Train again; see the run's diagnosis.")
         segmenter = cls(network, config, fingerprint, choose_device(device))
+        segmenter.model_sha256 = sha256_of(path)
         if options is not None:
             segmenter.options = options
         return segmenter

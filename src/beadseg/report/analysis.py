@@ -124,7 +124,10 @@ def _histogram(axes: Axes, name: str, values: list[float]) -> None:
     if not values:
         axes.annotate("not known", (0.5, 0.5), xycoords="axes fraction", ha="center", color=GREY)
         return
-    axes.hist(values, bins=min(30, max(8, round(len(values) ** 0.5) * 2)), color=BLUE, edgecolor="white", linewidth=0.5)
+    # Without a range, matplotlib would centre the bins of nothing but zeros on 0, as if there could be less than none.
+    span = (min(values), max(values)) if any(values) else (0.0, 1.0)
+    bins = min(30, max(8, round(len(values) ** 0.5) * 2))
+    axes.hist(values, bins=bins, range=span, color=BLUE, edgecolor="white", linewidth=0.5)
     axes.axvline(float(np.median(values)), color=ORANGE, linestyle="--", linewidth=1.5)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
@@ -132,6 +135,9 @@ def _histogram(axes: Axes, name: str, values: list[float]) -> None:
 def _by_field(axes: Axes, analysis: Analysis, fields: list[str], index: int, named: bool) -> None:
     """Draw a dot for every image in the row of its field of view, and the field's median."""
     name, value = _QUANTITIES[index]
+    everything = _known(analysis.images, value)
+    if everything and not any(everything):
+        axes.set_xlim(-0.03, 1)
     for row, field in enumerate(fields):
         values = _known([image for image in analysis.images if image.field == field], value)
         axes.plot(values, [row] * len(values), "o", color=BLUE, alpha=0.5, markersize=4)

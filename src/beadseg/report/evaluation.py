@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from beadseg.data.dataset import natural_key
 from beadseg.report.bland_altman import difference_figure, ratio_figure, spans_decades
@@ -117,6 +118,8 @@ def counts_figure(evaluation: Evaluation) -> Figure:
     axes.set_xscale("symlog", linthresh=10)
     axes.set_yscale("symlog", linthresh=10)
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(FixedLocator(count_ticks(top)))
+        axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(ScalarFormatter())
     overall = evaluation.overall
     axes.set(
@@ -131,6 +134,13 @@ def counts_figure(evaluation: Evaluation) -> Figure:
     tidy(axes)
     axes.legend(fontsize=7, frameon=False, loc="upper left")
     return figure
+
+
+def count_ticks(top: float) -> list[int]:
+    """Return ticks of a count axis up to `top`, linear below 10; decades, and also 2 and 5 of them on a short one."""
+    steps = (1, 2, 5) if top < 1000 else (1,)
+    above = [step * 10**power for power in range(1, 1 + math.ceil(math.log10(top))) for step in steps]
+    return [0, 5, *(tick for tick in above if tick <= top)]
 
 
 def density_figure(evaluation: Evaluation) -> Figure:

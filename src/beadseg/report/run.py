@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from beadseg import files
 from beadseg.files import write_atomically
 from beadseg.report.curves import draw_curves
+from beadseg.training.history import score_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,7 @@ def _head(run: Run) -> list[str]:
         f"![history]({files.CURVES})",
     ]
     if score in best:
-        label = config.stop.metric.replace("_", " ")
+        label = score_name(config.stop.metric)
         lines[3:3] = [
             f"Validation {label}: {best[score]:.4f} at best (epoch {best['epoch']}), {last[score]:.4f} at the end."
         ]

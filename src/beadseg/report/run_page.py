@@ -17,7 +17,7 @@ from beadseg.report.curves import curve_panels
 from beadseg.report.html import Notice, Page, Section
 from beadseg.report.run import write_run_report
 from beadseg.report.run_samples import validation_gallery
-from beadseg.training.history import read_history
+from beadseg.training.history import read_history, score_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +74,7 @@ def _lead(run: Run, history: list[dict[str, Any]]) -> str:
     score = f"val_{config.stop.metric}"
     if score not in best:
         return f"Trained for {last['epoch']} epochs without validation samples: there is no score to tell."
-    label = config.stop.metric.replace("_", " ")
+    label = score_name(config.stop.metric)
     return (
         f"Validation {label} {best[score]:.3f} at best (epoch {best['epoch']}), {last[score]:.3f} at the end "
         f"(epoch {last['epoch']})."

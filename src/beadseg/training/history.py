@@ -29,6 +29,8 @@ COLUMNS = (
 
 Row = dict[str, Any]
 
+_MEANS = {"images": "mean over images", "fields": "mean over fields", "pooled": "all pixels"}
+
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write rows as CSV, whole or not at all. Numbers are written so that reading them gives the same float."""
@@ -60,3 +62,9 @@ def read_history(path: Path) -> list[Row]:
         raise RunError(
             f"The history cannot be read ({detail}).", path, "Copy it back; a training that goes on writes it anew."
         ) from None
+
+
+def score_name(metric: str) -> str:
+    """Return a score's name for a person: ``jaccard_images`` is "Jaccard (mean over images)"."""
+    score, _, over = metric.partition("_")
+    return f"{score.capitalize()} ({_MEANS[over]})"

@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
@@ -22,9 +22,9 @@ from beadseg.errors import InputError, RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, write_atomically
 from beadseg.model.device import choose_device
-from beadseg.training.criteria import Criterion, criteria
+from beadseg.training.criteria import Criterion, Verdict, criteria
 from beadseg.training.history import Row, read_history, write_rows
-from beadseg.training.plan import plan
+from beadseg.training.plan import Planned, plan
 from beadseg.training.samples import load_images
 from beadseg.training.trainer import Trainer
 from beadseg.training.watch import Watch, few_steps
@@ -129,29 +129,58 @@ def train(
         split = make_split(config.split, dataset, objects, config.seed)
     found = fingerprint(dataset.subset(split.train), on_event, stop)
     config, reasons = plan(config, found)
-    _freeze(folder, dataset, config, split, objects, on_event)
+    begun = _freeze(folder, dataset, config, split, objects)
     document = {"schema_version": 1, "fingerprint": found.model_dump(), "planned": [p.model_dump() for p in reasons]}
     write_atomically(folder / files.PLAN, json.dumps(document, indent=2))
     if not (folder / files.ENVIRONMENT).exists():
         write_atomically(folder / files.ENVIRONMENT, json.dumps(environment(where), indent=2))
-    for planned in reasons:
-        on_event(log(f"Planned {planned.field} = {planned.value}: {planned.reason}."))
-    for note in split.notes:
-        on_event(log(note, "warning"))
-    on_event(log(f"{len(split.train)} training and {len(split.val)} validation samples; computing on {where}."))
+    done = begun and _is_finished(folder, refit)
+    if done:
+        on_event(log(f"The run in {folder} is already finished; nothing is trained again."))
+    else:
+        if begun:
+            on_event(log(f"Continuing the run in {folder}."))
+        _introduce(reasons, split, where, on_event)
     description = {"fingerprint": found.model_dump()}
     images = {
         name: load_images([dataset[n] for n in names], config.image, on_event, stop)
         for name, names in (("train", split.train), ("val", split.val))
     }
-    trainer = Trainer(images["train"], images["val"], config, folder, description, where, on_event, stop)
+    heard = _not_again(on_event) if done else on_event
+    trainer = Trainer(images["train"], images["val"], config, folder, description, where, heard, stop)
     try:
         trainer.run()
     finally:
-        _judge(folder, trainer, on_event)
+        _judge(folder, trainer, heard)
     if refit:
-        _refit(trainer, folder, on_event, stop)
+        _refit(trainer, folder, heard, stop)
     return Run(folder)
+
+
+def _introduce(reasons: Sequence[Planned], split: Split, device: torch.device, on_event: OnEvent) -> None:
+    """Tell what is planned, and what is trained on."""
+    for planned in reasons:
+        on_event(log(f"Planned {planned.field} = {planned.value}: {planned.reason}."))
+    for note in split.notes:
+        on_event(log(note, "warning"))
+    on_event(log(f"{len(split.train)} training and {len(split.val)} validation samples; computing on {device}."))
+
+
+def _is_finished(folder: Path, refit: bool) -> bool:
+    """Return whether a run, with its refit where one is asked for, has been trained to its end."""
+    if refit and not (folder / files.FINAL).exists():
+        return False
+    return all((folder / name).exists() for name in (files.LAST, files.BEST, files.CRITERIA))
+
+
+def _not_again(on_event: OnEvent) -> OnEvent:
+    """Return a listener that leaves out what a person was told when the run was trained."""
+
+    def listen(event: Event) -> None:
+        if event.kind == "progress" or event.level != "info":
+            on_event(event)
+
+    return listen
 
 
 def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | None) -> None:
@@ -185,10 +214,8 @@ def _logged(path: Path, on_event: OnEvent) -> OnEvent:
     return listen
 
 
-def _freeze(
-    folder: Path, dataset: Dataset, config: TrainConfig, split: Split, objects: dict[str, int], on_event: OnEvent
-) -> None:
-    """Write configuration, split and sample hashes into a new run; compare them in one that is being continued."""
+def _freeze(folder: Path, dataset: Dataset, config: TrainConfig, split: Split, objects: dict[str, int]) -> bool:
+    """Write configuration, split and sample hashes into a new run; compare them in one that was begun, and say so."""
     rows = []
     for fold, names in (("train", split.train), ("val", split.val), ("test", split.test)):
         rows += [_sample_row(dataset[name], fold, objects[name]) for name in names]
@@ -199,7 +226,7 @@ def _freeze(
         write_rows(samples_path, rows, SAMPLE_COLUMNS)
         split.to_csv(folder / files.SPLIT)
         write_atomically(config_path, config.to_yaml())
-        return
+        return False
     begun = TrainConfig.from_file(config_path)
     if begun != config:
         raise RunError(f"Was begun with another configuration ({_difference(begun, config)}).", folder,
@@ -214,7 +241,7 @@ def _freeze(
     if before != [[str(row[name]) for name in frozen] for row in rows]:
         raise RunError("The samples, their split or their files changed since this run began.", folder,
                        "Give a new --out folder to train on the data as it is now.")  # fmt: skip
-    on_event(log(f"Continuing the run in {folder}."))
+    return True
 
 
 def _sample_row(sample: Sample, fold: str, objects: int) -> dict[str, Any]:
@@ -259,11 +286,20 @@ def _judge(folder: Path, trainer: Trainer, on_event: OnEvent) -> None:
         f"An epoch of this run is {trainer.sampler.steps} steps; the document's is one pass over the images."
     )  # fmt: skip
     write_json(folder / files.CRITERIA, {"note": steps, "criteria": [item.model_dump() for item in judged]})
-    on_event(log(f"The laboratory's success criteria. {steps}".strip()))
     for item in judged:
-        value = "" if item.measured is None else f" {item.measured:.4f}"
-        text = f"{item.group}: {item.name}: {item.verdict}{value} ({item.note})"
-        on_event(Event("criterion", text, data=item.model_dump()))
+        on_event(Event("criterion", _told(item), "debug", item.model_dump()))
+    counts = {verdict: sum(item.verdict == verdict for item in judged) for verdict in get_args(Verdict)}
+    tally = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    on_event(log(f"Success criteria of the laboratory: {tally}; see {files.REPORT_PAGE}.", **counts))
+    for item in judged:
+        if item.group == "must achieve" and item.verdict == "not met":
+            on_event(log(_told(item)))
+
+
+def _told(item: Criterion) -> str:
+    """Return a criterion in one line."""
+    value = "" if item.measured is None else f" {item.measured:.4f}"
+    return f"{item.group}: {item.name}: {item.verdict}{value} ({item.note})"
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ from beadseg.model.checkpoint import (
 from beadseg.model.device import agrees_with_fp32, arithmetic, choose_precision
 from beadseg.model.losses import build_loss
 from beadseg.model.networks import Network, build_network
-from beadseg.training.history import COLUMNS, SCORES, Row, write_rows
+from beadseg.training.history import COLUMNS, SCORES, Row, score_name, write_rows
 from beadseg.training.sampler import Batch, Sampler, crop
 from beadseg.training.scores import score, spread
 from beadseg.training.watch import Diagnosis, Watch, few_steps
@@ -353,7 +353,7 @@ def describe(row: Row, epochs: int, key: str, best: bool) -> str:
     """Return an epoch's row as one line for a person."""
     line = f"Epoch {row['epoch']:3d}/{epochs}  loss {row['train_loss']:.4f}"
     if key in row:
-        line += f"  validation loss {row['val_loss']:.4f}  {key.removeprefix('val_').replace('_', ' ')} {row[key]:.4f}"
+        line += f"  validation loss {row['val_loss']:.4f}  {score_name(key.removeprefix('val_'))} {row[key]:.4f}"
         train = row.get(key.replace("val_", "train_"))
         line += f" (training {train:.4f})" if train is not None else ""
         line += "  best so far" if best else ""

@@ -46,10 +46,12 @@ def few_steps(steps_per_epoch: int, epochs: int) -> Diagnosis | None:
     """Too few optimizer steps per epoch to train anything."""
     if steps_per_epoch >= MIN_STEPS_PER_EPOCH:
         return None
+    each = "1 optimizer step" if steps_per_epoch == 1 else f"{steps_per_epoch} optimizer steps"
+    whole = "1 epoch" if epochs == 1 else f"{epochs} epochs"
     return Diagnosis(
         code="few-steps",
         epoch=0,
-        message=f"Only {steps_per_epoch} optimizer steps per epoch, {steps_per_epoch * epochs} in {epochs} epochs.",
+        message=f"Only {each} per epoch, {steps_per_epoch * epochs} in {whole}.",
         cause="an epoch is one pass over few images with a large batch; batch norm needs some hundred steps to settle.",
         remedy="set epoch.kind=patches (a fixed number of steps), or a smaller batch.",
     )

@@ -13,7 +13,7 @@ from beadseg import files
 from beadseg.annotation.audit.codes import CORRECTABLE, Code
 from beadseg.annotation.audit.correction import Correction, correction
 from beadseg.annotation.audit.document import Audit, Proposal
-from beadseg.annotation.review import Review
+from beadseg.annotation.review import Review, new_id
 from beadseg.data.image_io import read_labels, read_mask
 from beadseg.errors import ConfigError, ImageError
 from beadseg.events import OnEvent, StopFlag, ignore, log, track
@@ -127,6 +127,7 @@ def apply(
     review = Review.open(dataset)
     states = review.states()
     accepted, decided = [], []
+    group = new_id()
     for proposal in audit.proposals:
         if not set(proposal.codes) <= set(codes):
             continue
@@ -137,9 +138,8 @@ def apply(
         found = read_labels(path) if path.suffix == ".tif" else read_mask(path)
         mask = found.foreground if found.labels is None else found.labels
         kind: Kind = "mask" if found.labels is None else "labels"
-        review.correct(
-            proposal.sample, mask, by=by, why=f"audit {', '.join(proposal.codes)}: {proposal.why}", kind=kind
-        )
+        why = f"audit {', '.join(proposal.codes)}: {proposal.why}"
+        review.correct(proposal.sample, mask, by=by, why=why, kind=kind, group=group)
         accepted.append(proposal.sample)
     if decided:
         on_event(

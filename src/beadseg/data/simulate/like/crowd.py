@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from beadseg.data.simulate.config import SceneConfig
-from beadseg.data.simulate.like import detect
+from beadseg.data.simulate.like import detect, stamps
 from beadseg.data.simulate.like.arrange import arrange
 from beadseg.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 NEAR = (0.7, 0.85, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
 """Distances to the nearest neighbour, in diameters, at which shares of beads are compared …"""
@@ -40,7 +40,13 @@ BEADS = 500
 FEW = 100
 """Fewer beads in a field say nothing about how they lie together."""
 
+SIDE = 512
+"""Side of the images drawn to see how many beads are found, px."""
+ROUNDS = 4
+"""Such images, each with as many beads as the one before lets expect."""
+
 Floats = NDArray[np.float64]
+Parameters = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -86,21 +92,51 @@ def fit(target: Floats, beads: int, per_px: float, example: Floats, diameter: fl
     middle = planes.shape[-1] // 2
     heights = planes[:, middle, middle] / profile[0]
 
-    def distance(parameters: tuple[float, ...]) -> tuple[float, Crowd]:
-        crowd = Crowd(*parameters)
-        seen = _try(crowd, per_px, profile / profile[0], heights, diameter)
-        if seen is None:
-            return np.inf, crowd
-        off = float(((describe([seen], diameter, 1.0) - target) ** 2).sum())
-        return off, replace(crowd, found=len(seen.height) / BEADS)
+    def distance(parameters: Parameters) -> float:
+        seen = _try(Crowd(*parameters), per_px, profile / profile[0], heights, diameter)
+        return np.inf if seen is None else float(((describe([seen], diameter, 1.0) - target) ** 2).sum())
 
-    tried = {parameters: distance(parameters) for parameters in product(*COARSE)}
+    coarse: Iterator[Parameters] = product(*COARSE)
+    tried: dict[Parameters, float] = {parameters: distance(parameters) for parameters in coarse}
     for place, values in enumerate(FINE):
-        best = min(tried, key=lambda parameters: tried[parameters][0])
-        around = [(*best[:place], value, *best[place + 1 :]) for value in values]
-        tried |= {parameters: distance(parameters) for parameters in around if parameters not in tried}
-    off, crowd = min(tried.values(), key=lambda pair: pair[0])
-    return crowd if np.isfinite(off) else Crowd()
+        best = list(_nearest(tried))
+        for value in values:
+            best[place] = value
+            parameters = (best[0], best[1], best[2], best[3])
+            if parameters not in tried:
+                tried[parameters] = distance(parameters)
+    crowd = Crowd(*_nearest(tried))
+    return replace(crowd, found=_found(crowd, per_px, example.mean(axis=1, keepdims=True), diameter))
+
+
+def _nearest(tried: dict[Parameters, float]) -> Parameters:
+    """Return the parameters of the least distance."""
+    return min(tried, key=tried.__getitem__)
+
+
+def _found(crowd: Crowd, per_px: float, example: Floats, diameter: float) -> float:
+    """Return the share of beads that is found in images drawn with so many that `per_px` are found."""
+    middle = np.full(1, SIDE / 2)
+    one = detect.peaks(stamps.lay((SIDE, SIDE), example.mean(axis=0)[None], middle, middle), diameter)
+    least = detect.WEAK * float(one.height.max(initial=0.0))
+    share = 1.0
+    for trial in range(ROUNDS):
+        rng = np.random.default_rng(trial)
+        try:
+            beads = arrange(_scene(crowd, SIDE, per_px / share * SIDE**2, diameter), crowd.contact, crowd.stacked, rng)
+        except InputError:
+            break
+        off = stamps.lay((SIDE, SIDE), example[rng.integers(0, len(example), len(beads))], beads.y, beads.x)
+        seen = len(detect.peaks(off, diameter).at_least(least).height) / max(len(beads), 1)
+        share = float(np.clip(seen, 0.3, 1.0))
+    return share
+
+
+def _scene(crowd: Crowd, side: int, beads: float, diameter: float) -> SceneConfig:
+    return SceneConfig(
+        height=side, width=side, beads=beads, poisson=False, diameter_px=diameter, diameter_spread=0.0,
+        cluster_probability=crowd.cluster_probability, max_overlap=crowd.max_overlap,
+    )  # fmt: skip
 
 
 def _radial(plane: Floats) -> Floats:
@@ -115,10 +151,7 @@ def _radial(plane: Floats) -> Floats:
 def _try(crowd: Crowd, per_px: float, profile: Floats, heights: Floats, diameter: float) -> detect.Peaks | None:
     """Return what would be found of a candidate's beads; None where they have no room."""
     side = int(np.clip(np.sqrt(BEADS / per_px), 16, 32768))
-    config = SceneConfig(
-        height=side, width=side, beads=BEADS, poisson=False, diameter_px=diameter, diameter_spread=0.0,
-        cluster_probability=crowd.cluster_probability, max_overlap=crowd.max_overlap,
-    )  # fmt: skip
+    config = _scene(crowd, side, BEADS, diameter)
     rng = np.random.default_rng(0)
     try:
         beads = arrange(config, crowd.contact, crowd.stacked, rng)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from beadseg.data.fingerprint import fingerprint
-from beadseg.data.simulate.like import crowd, noise, stamps
+from beadseg.data.simulate.like import crowd, level, noise, stamps
 from beadseg.data.simulate.like.document import Array, FieldLikeness, Likeness, Look
 from beadseg.data.simulate.like.load import Kind, pictures, same_kind
 from beadseg.data.simulate.like.shapes import Shapes, samples, tile_means
@@ -18,8 +19,10 @@ from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore, log, track
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from beadseg.data.dataset import Dataset
-    from beadseg.data.simulate.like.document import Compression
+    from beadseg.data.simulate.like.document import Compression, Noise
 
 LEAST_BEADS = 12
 """Beads by themselves that templates need."""
@@ -69,6 +72,18 @@ def measure(dataset: Dataset, on_event: OnEvent = ignore, stop: StopFlag | None 
     return likeness
 
 
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """What all fields of view share: how beads look, their diameter as annotated, and at half of their density, px."""
+
+    root: Path
+    sign: float
+    shape: Shapes
+    diameter: float
+    width: float
+    densest: float
+
+
 def _put_together(
     dataset: Dataset, surveys: dict[str, Survey], kind: Kind, polarity: Literal["dark", "bright"], diameter: float
 ) -> Likeness:
@@ -81,16 +96,17 @@ def _put_together(
             "Give more images, or some in which the beads are farther apart.",
         )
     shape = Shapes.of(everything)
-    densest = max(each.per_px for each in surveys.values())
     width = stamps.width_at_half(shape.mean.mean(axis=0))
-    fields = [_field(dataset, name, each, shape, (diameter, width), densest) for name, each in surveys.items()]
-    sizes = np.array([view.size for view in views])
+    densest = max(each.per_px for each in surveys.values())
+    frame = _Frame(dataset.root, -1.0 if polarity == "dark" else 1.0, shape, diameter, width, densest)
+    fields = [_field(name, each, frame) for name, each in surveys.items()]
+    height, across = (int(side) for side in np.median([view.size for view in views], axis=0))
     return Likeness(
         channels=kind.channels,
         bit_depth=kind.bit_depth,
         polarity=polarity,
-        height=int(np.median(sizes[:, 0])),
-        width=int(np.median(sizes[:, 1])),
+        height=height,
+        width=across,
         diameter_px=width,
         measured_beads=len(everything),
         bead_mean=Array.of(shape.mean),
@@ -99,58 +115,73 @@ def _put_together(
     )
 
 
-def _field(
-    dataset: Dataset, name: str, seen: Survey, shape: Shapes, diameters: tuple[float, float], densest: float
-) -> FieldLikeness:
-    """Return one field's likeness; `diameters`, px: that of the annotations, and that at half of a bead's density."""
-    diameter, width = diameters
-    known = [view.moments for view in seen.views if view.moments is not None]
-    if not known:
-        raise InputError(
-            f"The field of view {name!r} has no bare ground between its beads.", dataset.root, "Leave it out."
-        )
-    moments = noise.pooled(known)
-    power, _ = noise.before(moments, seen.compression)
-    own = [shape.coefficients(view.stamps) for view in seen.views]
-    means = tile_means(own, np.zeros(len(shape.modes)))
-    between = samples(own, shape.coefficients(np.concatenate([view.bare for view in seen.views])), SAMPLES)
-    examples = shape.draw(np.mean(means, axis=0), between, EXAMPLES, np.random.default_rng(0))
+def _field(name: str, seen: Survey, frame: _Frame) -> FieldLikeness:
+    own = [frame.shape.coefficients(view.stamps) for view in seen.views]
+    means = tile_means(own, np.zeros(len(frame.shape.modes)))
+    bare = frame.shape.coefficients(np.concatenate([view.bare for view in seen.views]))
+    between = samples(own, bare, SAMPLES)
+    examples = frame.shape.draw(np.mean(means, axis=0), between, EXAMPLES, np.random.default_rng(0))
     count = sum(view.count for view in seen.views)
-    lie = crowd.fit(seen.crowd, count, seen.per_px, examples, diameter)
-    looks = [
-        _look(view, mean, 1.0 / lie.found, power, seen.compression)
-        for view, mean in zip(seen.views, means, strict=True)
-    ]
-    sizes = np.concatenate([view.debris_size for view in seen.views])
-    contrasts = np.concatenate([view.debris_contrast for view in seen.views])
-    area = sum(view.size[0] * view.size[1] for view in seen.views)
+    lie = crowd.fit(seen.crowd, count, seen.per_px, examples, frame.diameter)
+    grain, looks = _looks(name, seen, means, 1.0 / lie.found, frame)
+    number, size, contrast = _debris(seen)
     return FieldLikeness(
         name=name,
-        dilution=_dilution(name, densest / max(seen.per_px, 1e-12)),
-        looks=tuple(looks),
+        dilution=_dilution(name, frame.densest / max(seen.per_px, 1e-12)),
+        looks=looks,
         bead_samples=Array.of(between),
-        noise=noise.matched(moments, np.array([look.noise_gain for look in looks]), seen.compression),
+        noise=grain,
         compression=seen.compression,
         cluster_probability=lie.cluster_probability,
         max_overlap=lie.max_overlap,
-        contact=float(np.clip(lie.contact * diameter / width, 0.5, 4.0)),
+        contact=float(np.clip(lie.contact * frame.diameter / frame.width, 0.5, 4.0)),
         stacked=lie.stacked,
-        debris_per_mpx=len(sizes) / area * 1e6,
-        debris_size_px=float(np.clip(np.median(sizes), 1.0, 1000.0)) if len(sizes) else NO_DEBRIS[0],
-        debris_contrast=float(np.clip(np.median(contrasts), 0.01, 0.9)) if len(sizes) else NO_DEBRIS[1],
+        debris_per_mpx=number,
+        debris_size_px=size,
+        debris_contrast=contrast,
     )
 
 
-def _look(view: View, mean: Floats, hidden: float, power: Floats, compression: Compression | None) -> Look:
-    """Return an image's look; `hidden` is how many beads there are for each that is found."""
+def _looks(
+    name: str, seen: Survey, means: list[Floats], hidden: float, frame: _Frame
+) -> tuple[Noise, tuple[Look, ...]]:
+    """Return a field's noise and the looks of its images; `hidden` is how many beads there are for each one found."""
+    known = [view.moments for view in seen.views if view.moments is not None]
+    if not known:
+        text = f"The field of view {name!r} has no bare ground between its beads."
+        raise InputError(text, frame.root, "Leave it out with --exclude.")
+    moments = noise.pooled(known)
+    power, _ = noise.before(moments, seen.compression)
+    gains = [_gain(view, power, seen.compression) for view in seen.views]
+    grain = noise.matched(moments, np.array(gains), seen.compression)
+    looks = tuple(
+        Look(
+            tile=view.name,
+            ground=Array.of(level.before(view.light, grain, np.array(gain), seen.compression, frame.sign)),
+            noise_gain=gain,
+            beads_per_mpx=view.count * hidden / (view.size[0] * view.size[1]) * 1e6,
+            bead_mean=tuple(float(f"{value:.5g}") for value in mean),
+        )
+        for view, mean, gain in zip(seen.views, means, gains, strict=True)
+    )
+    return grain, looks
+
+
+def _debris(seen: Survey) -> tuple[float, float, float]:
+    """Return debris per million pixels, its typical size, px, and contrast."""
+    sizes = np.concatenate([view.debris_size for view in seen.views])
+    contrasts = np.concatenate([view.debris_contrast for view in seen.views])
+    if not len(sizes):
+        return 0.0, *NO_DEBRIS
+    area = sum(view.size[0] * view.size[1] for view in seen.views)
+    size, contrast = np.clip(np.median(sizes), 1.0, 1000.0), np.clip(np.median(contrasts), 0.01, 0.9)
+    return len(sizes) / area * 1e6, float(size), float(contrast)
+
+
+def _gain(view: View, power: Floats, compression: Compression | None) -> tuple[float, ...]:
+    """Return an image's noise over that of its field, which has the `power` (C, 8, 8) before compression."""
     own = power if view.moments is None else noise.before(view.moments, compression)[0]
-    return Look(
-        tile=view.name,
-        ground=Array.of(view.light),
-        noise_gain=noise.gains(own, power),
-        beads_per_mpx=view.count * hidden / (view.size[0] * view.size[1]) * 1e6,
-        bead_mean=tuple(float(f"{value:.5g}") for value in mean),
-    )
+    return noise.gains(own, power)
 
 
 def _dilution(name: str, thinner: float) -> int:

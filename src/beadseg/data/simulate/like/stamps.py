@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-FADE = (1.15, 1.6)
+FADE = (1.4, 2.0)
 """Radii between which a bead's stamp fades to nothing, in bead diameters."""
 ROUNDS = 3
 """Times a centre is corrected to the centre of darkness around it."""
