@@ -76,3 +76,39 @@ def test_datasets_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert domain_names([one, tmp_path / "cells"]) == ["beads", "cells"]
     assert domain_names([one, other]) == ["a beads", "b beads"]
     assert domain_names([one, one]) == ["a beads 1", "a beads 2"]
+
+
+def test_results_never_mix_with_a_dataset_or_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = dataset(tmp_path / "a", (2,)), dataset(tmp_path / "b", (2,))
+    (first / "failures.csv").write_text("of an import")
+    assert main(["analyze", str(first), str(second), "--out", str(tmp_path)]) == ExitCode.INPUT
+    assert "is no folder for an analysis" in capsys.readouterr().err
+    assert sorted(path.name for path in first.iterdir()) == ["failures.csv", "images", "masks"]
+
+    (tmp_path / "counts.csv").touch()
+    (tmp_path / "failures.csv").write_text("of a prediction")
+    assert main(["analyze", str(first), "--out", str(tmp_path)]) == ExitCode.INPUT
+    assert (tmp_path / "failures.csv").read_text() == "of a prediction"
+
+
+def test_nothing_is_written_when_the_second_dataset_is_missing(tmp_path: Path) -> None:
+    data = dataset(tmp_path / "beads", (2,))
+    assert main(["analyze", str(data), str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == ExitCode.INPUT
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_diameter_wider_than_the_image_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = dataset(tmp_path / "beads", (2,))
+    arguments = ["analyze", str(data), "--out", str(tmp_path / "out"), "--diameter", "17"]
+    assert main(arguments) == ExitCode.INPUT
+    assert "The bead diameter is 17 px, its images are 32 px high or wide." in capsys.readouterr().err
+    assert main([*arguments[:-1], "6"]) == ExitCode.OK
+
+
+def test_two_datasets_without_beads_have_no_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = dataset(tmp_path / "one", (0, 0)), dataset(tmp_path / "two", (0, 0))
+    assert main(["analyze", str(first), str(second), "--out", str(tmp_path / "out")]) == ExitCode.OK
+    printed = capsys.readouterr().out
+    assert "there is no density ratio" in printed
+    assert "nothing is marked in" in printed
+    assert "stronger gradients" not in printed

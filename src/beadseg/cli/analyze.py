@@ -62,19 +62,27 @@ def analyze(
     """
     from beadseg.cli.inputs import open_dataset
     from beadseg.measure.analysis import analyze as measure
+    from beadseg.measure.analysis import claim_folder
     from beadseg.report.domains import Domain
 
     domains: list[Domain] = []
     with reporter(json, quiet) as on_event:
         given = [dataset] if other is None else [dataset, other]
-        for folder, name in zip(given, domain_names(given), strict=True):
-            data = open_dataset(
+        opened = [
+            open_dataset(
                 folder, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
                 include=include, exclude=exclude, fields=fields,
-            )  # fmt: skip
+            )
+            for folder in given
+        ]  # fmt: skip
+        names = domain_names(given)
+        folders = [out] if other is None else [out / name for name in names]
+        for folder in dict.fromkeys((out, *folders)):
+            claim_folder(folder)
+        for data, name, folder in zip(opened, names, folders, strict=True):
             analysis = measure(data, diameter_px=diameter, on_event=on_event, stop=STOP)
             domains.append(Domain(name, data, analysis))
-            _finish(domains[-1], out if other is None else out / name, on_event)
+            _finish(domains[-1], folder, on_event)
         if other is not None:
             _compare(domains, out, on_event)
     if any(domain.analysis.summary.failed for domain in domains):

@@ -12,6 +12,7 @@ import pandas as pd
 from beadseg import files
 from beadseg.config.base import Config
 from beadseg.data.fingerprint import fingerprint
+from beadseg.data.lazy import open_image
 from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.measure.image_stats import ImageStats, image_stats
@@ -131,15 +132,33 @@ class Analysis(Config):
         return pd.DataFrame([image.row() for image in self.images])
 
     def write(self, out: Path) -> None:
-        """Write ``summary.json``, ``images.csv`` and, if anything failed, ``failures.csv``; raises `MachineError`."""
-        files.ensure_folder(out)
+        """Write ``summary.json``, ``images.csv`` and, if anything failed, ``failures.csv``; raises as `claim_folder`."""
+        claim_folder(out)
+        again = (out / files.SUMMARY).exists()
         files.write_atomically(out / files.SUMMARY, self.summary.model_dump_json(indent=2) + "\n")
         files.write_atomically(out / files.IMAGE_STATS, self.image_table().to_csv(index=False, lineterminator="\n"))
         if self.failures:
             table = pd.DataFrame([failure.model_dump() for failure in self.failures])
             files.write_atomically(out / files.FAILURES, table.to_csv(index=False, lineterminator="\n"))
-        else:
+        elif again:
             (out / files.FAILURES).unlink(missing_ok=True)
+
+
+def claim_folder(out: Path) -> None:
+    """Make the folder of an analysis.
+
+    Raises
+    ------
+    InputError
+        It holds a dataset, a run or predictions, whose files must not mix with ours.
+    MachineError
+        It cannot be made.
+    """
+    for name in (files.IMAGES, files.MASKS, files.LABELS, files.PREDICTION, files.COUNTS, files.CONFIG):
+        if (out / name).exists():
+            text = f"Holds {name}, so that it is no folder for an analysis."
+            raise InputError(text, out, "Give a new --out folder; nothing was written.")
+    files.ensure_folder(out)
 
 
 def analyze(
@@ -168,12 +187,11 @@ def analyze(
     Raises
     ------
     InputError
-        No sample can be read, or the diameter is not positive.
+        No sample can be read, or the diameter is not positive or wider than half of the first image.
     Cancelled
         `stop` was set.
     """
-    if diameter_px is not None and not SMALLEST_DIAMETER <= diameter_px < math.inf:
-        raise InputError(f"The bead diameter is {diameter_px} px.", remedy=f"Give {SMALLEST_DIAMETER:g} px or more.")
+    _refuse_diameter(dataset, diameter_px)
     typical = _typical_beads(dataset, stop)
     diameter = diameter_px or (typical[0] if typical else None)
     stats: list[ImageStats] = []
@@ -199,6 +217,23 @@ def analyze(
     summary = _summary(dataset, images, tuple(failure.name for failure in failures))
     failures += [Failure(name=files.printable(p.path.name), reason=p.message) for p in dataset.problems]
     return Analysis(summary=summary, images=images, failures=tuple(failures))
+
+
+def _refuse_diameter(dataset: Dataset, diameter_px: float | None) -> None:
+    """Raise `InputError` for a diameter that no bead of this dataset can have."""
+    if diameter_px is None:
+        return
+    if not SMALLEST_DIAMETER <= diameter_px < math.inf:
+        raise InputError(f"The bead diameter is {diameter_px} px.", remedy=f"Give {SMALLEST_DIAMETER:g} px or more.")
+    for sample in dataset:
+        try:
+            side = min(open_image(sample.image_path).size)
+        except InputError:
+            continue  # the analysis itself names it
+        if diameter_px > side / 2:
+            text = f"The bead diameter is {diameter_px:g} px, its images are {side} px high or wide."
+            raise InputError(text, dataset.root, "Give the diameter of one bead in pixels.")
+        return
 
 
 def _typical_beads(dataset: Dataset, stop: StopFlag | None) -> tuple[float, float] | None:

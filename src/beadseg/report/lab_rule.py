@@ -64,12 +64,15 @@ class Setting(Config):
 
 
 def presets_for(first: Summary, second: Summary) -> tuple[str, str]:
-    """Return the document's column for each of two datasets, told by which is denser; the nearer one where alike."""
-    one, two = first.objects_per_image.mean, second.objects_per_image.mean
-    if max(one, two) >= ALIKE * min(one, two):
-        return (SPARSE, DENSE) if one < two else (DENSE, SPARSE)
-    middle = (SPARSE_OBJECTS * DENSE_OBJECTS) ** 0.5
-    both = DENSE if (one * two) ** 0.5 >= middle else SPARSE
+    """Return the document's column for each of two datasets, told by which is denser.
+
+    Where they are alike, or nothing is marked in one of them, both get the column that is nearer.
+    """
+    sparse, dense = sorted((first.objects_per_image.mean, second.objects_per_image.mean))
+    if sparse > 0 and dense >= ALIKE * sparse:
+        return (SPARSE, DENSE) if first.objects_per_image.mean == sparse else (DENSE, SPARSE)
+    typical = (sparse * dense) ** 0.5 if sparse > 0 else dense
+    both = DENSE if typical >= (SPARSE_OBJECTS * DENSE_OBJECTS) ** 0.5 else SPARSE
     return both, both
 
 
@@ -123,15 +126,14 @@ def _factor(first: float, second: float) -> str:
 def _reasons(first: Summary, second: Summary, presets: tuple[str, str]) -> dict[str, str]:
     """Return the document's reasons with the numbers of these datasets in place of its own."""
     sparse, dense = sorted((first, second), key=lambda summary: summary.objects_per_image.mean)
+    few, many = sparse.objects_per_image.mean, dense.objects_per_image.mean
+    if few == 0:
+        return dict.fromkeys(EVIDENCE, f"nothing is marked in {sparse.dataset}: the rule says nothing")
     if presets[0] == presets[1]:
         return dict.fromkeys(EVIDENCE, "the densities are alike")
-    few, many = sparse.objects_per_image.mean, dense.objects_per_image.mean
     rate = TrainConfig.preset(SPARSE).optimizer.lr
-    if few > 0:
-        more = f"{many / few:.0f}{TIMES}"
-        effect = f"{more} more objects, {more} stronger gradients: {number(rate)} acts like {rate * many / few:.2g}"
-    else:
-        effect = "more objects, stronger gradients"
+    more = f"{many / few:.0f}{TIMES}"
+    effect = f"{more} more objects, {more} stronger gradients: {number(rate)} acts like {rate * many / few:.2g}"
     positive = dense.positive_ratio.mean
     counts = dense.objects_per_image
     return {
