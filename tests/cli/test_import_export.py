@@ -12,10 +12,12 @@ import pytest
 import tifffile
 
 from beadseg.cli import app
+from beadseg.data.annotations.exporting import ExportOptions, export_labels, labels_of_dataset
 from beadseg.data.dataset import Dataset
 from beadseg.data.image_io import read_labels
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
-from beadseg.errors import ExitCode
+from beadseg.errors import Cancelled, ExitCode
+from beadseg.events import Event, StopFlag
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +154,51 @@ def test_wrong_use(arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     assert run(*arguments) == ExitCode.INPUT
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["coco", "fiji-roi", "ome-zarr"])
+def test_export_without_one_good_sample(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in/labels").mkdir(parents=True)
+    (tmp_path / "in/labels/b.tif").write_bytes(b"II*\0damaged")
+    out = tmp_path / "new/out"
+    assert run("export", "labels", tmp_path / "in", "--format", kind, "--out", out) == ExitCode.INPUT
+    assert "None of the samples could be exported. The first failure: b: " in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_empty_category(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("export", "labels", dataset, "--format", "coco", "--out", tmp_path / "out", "--category", "")
+    assert run(*command) == ExitCode.INPUT
+    assert "--category: The name of the category is empty." in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stopped_export_says_how_to_go_on(dataset: Path, tmp_path: Path) -> None:
+    def stop_after_one(event: Event) -> None:
+        if event.data.get("done") == 0:
+            stop.set()
+
+    stop = StopFlag()
+    samples = labels_of_dataset(Dataset.open(dataset))
+    with pytest.raises(Cancelled, match="choose a new or empty one"):
+        export_labels(samples, tmp_path / "out", ExportOptions("fiji-roi"), stop_after_one, stop)
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_failures_name_their_image_once(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("export", "labels", dataset, "--format", "coco", "--out", tmp_path / "sent")
+    path = tmp_path / "sent/annotations.json"
+    document = json.loads(path.read_text())
+    name = document["images"][0]["file_name"]
+    document["images"][0]["height"] = 7
+    path.write_text(json.dumps(document))
+    capsys.readouterr()
+    command = ("import", "coco", path, "--images", dataset / "images", "--out", tmp_path / "back")
+    assert run(*command) == ExitCode.SOME_FAILED
+    assert f"left out or changed: {name}: Is 128x96 px" in capsys.readouterr().out
+    for image in document["images"]:
+        image["height"] = 7
+    path.write_text(json.dumps(document))
+    assert run(*command[:-1], tmp_path / "none") == ExitCode.INPUT
+    assert ").)" not in (told := capsys.readouterr().err)
+    assert "The first failure: " in told

@@ -19,6 +19,7 @@ from beadseg.data.annotations.importing import import_annotations
 from beadseg.data.annotations.model import Region, tight
 from beadseg.data.dataset import Dataset
 from beadseg.data.image_io import read_image
+from beadseg.data.ome_zarr_write import write_ome_zarr
 from beadseg.errors import Cancelled, InputError
 from beadseg.events import Event, StopFlag
 
@@ -227,6 +228,12 @@ SQUARE = {"segmentation": [[2, 2, 6, 2, 6, 6, 2, 6]]}
         ({"segmentation": {"size": list(SIZE), "counts": [-5, 725]}}, "Annotation 2: Its run lengths are no list"),
         ({"segmentation": {"size": list(SIZE), "counts": "oooooooooooooo"}}, "Annotation 2: Its compressed"),
         ({"segmentation": {"size": list(SIZE)}}, "Annotation 2: Has no run lengths"),
+        (
+            {"segmentation": "abc", "bbox": [9, 9, 4, 4]},
+            "Annotation 2: Its outline is neither polygons nor run lengths.",
+        ),
+        ({"segmentation": 0, "bbox": [9, 9, 4, 4]}, "Annotation 2: Its outline is neither polygons nor run lengths."),
+        ({**SQUARE, "category_id": [1]}, "Annotation 2: Its category_id is neither number nor text."),
         (SQUARE, "Annotation 2 is a duplicate of Annotation 1"),
         ({**SQUARE, "image_id": 9}, "Annotation 2 belongs to no image"),
         ({**SQUARE, "image_id": [9]}, "Annotation 2 belongs to no image"),
@@ -267,12 +274,14 @@ def test_images_without_partner_are_listed(tmp_path: Path) -> None:
     ]
     images = write_images(tmp_path / "images", "a", "small", "other", "third", "fourth")
     result, dataset = imported(read_coco(saved(tmp_path, content)), images, tmp_path / "out")
-    assert dataset.names == ("other", "third")
+    assert dataset.names == ("other",)
     told = {failure.image: failure.error for failure in result.failures}
     assert "No image of this name or stem" in told["missing.png"]
     assert "Is 30x24 px, in the annotations 9x9 px" in told["small.png"]
     assert "No image of this name or stem" in told["other.png"]
-    assert "has annotations already, from third.png" in told["third.jpg"]
+    disputed = "The image third.tif may belong to each of third.png, third.jpg."
+    assert told["third.png"].startswith(disputed)
+    assert told["third.jpg"].startswith(disputed)
     assert "Has 1 planes, but plane '[3]' in the annotations" in told["a.tif"]
     assert told["b.png"].startswith("Its id is missing")
     assert told["a.json"] == "Image 5 of its list has no file_name."
@@ -335,3 +344,117 @@ def test_full_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not empty"):
         taken(tmp_path, document(SQUARE))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("outline", [{}, {"segmentation": None}, {"segmentation": []}, {"segmentation": {}}])
+def test_box_stands_for_a_missing_outline(outline: dict[str, Any], tmp_path: Path) -> None:
+    result, dataset = taken(tmp_path, document({**outline, "bbox": [5, 5, 6, 4]}))
+    assert (result.objects, result.failures) == (1, ())
+    assert np.array_equal(labels_in(dataset) > 0, full(shapes.ellipse((8, 7), (3, 2), 0.0, SIZE)))
+
+
+def test_ids_may_be_whole_numbered_floats(tmp_path: Path) -> None:
+    result, _ = taken(tmp_path, document({**SQUARE, "image_id": 1.0, "category_id": 1.0}), categories=["bead"])
+    assert (result.objects, result.failures) == (1, ())
+
+
+def test_file_whose_annotations_belong_to_no_image_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, document({**SQUARE, "image_id": 1.5}, {**SQUARE, "image_id": "1"}))
+    with pytest.raises(InputError, match="None of its annotations belongs to an image"):
+        read_coco(path)
+
+
+def test_empty_category_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="name of the category is empty"):
+        read_coco(saved(tmp_path, document(SQUARE)), [" "])
+
+
+def zarr_image(images: Path, name: str = "a.zarr") -> Path:
+    folder = images / name
+    write_ome_zarr(folder, np.ones(SIZE, np.uint32), read_image(images / "other.tif"), version="0.4")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["file", "loop", "outside"])
+def test_links_in_a_zarr_folder_are_not_followed(kind: str, tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", "other")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/key").write_text("secret")
+    folder = zarr_image(images)
+    target = {"file": tmp_path / "secret/key", "loop": folder, "outside": tmp_path / "secret"}[kind]
+    (folder / "leak").symlink_to(target, target_is_directory=target.is_dir())
+    content = document(SQUARE, {**SQUARE, "image_id": 2})
+    content["images"] = [{**content["images"][0], "file_name": "a.zarr"}, {**content["images"][0], "id": 2}]
+    content["images"][1]["file_name"] = "other.tif"
+    result, dataset = imported(read_coco(saved(tmp_path, content)), images, tmp_path / "out")
+    assert dataset.names == ("other",)
+    text = "Its part leak is a symbolic link, or neither a file nor a folder. Put the file itself in its place"
+    assert [failure.image for failure in result.failures] == ["a.zarr"]
+    assert result.failures[0].error.startswith(text)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.name in ("leak", "key", "a.zarr")]
+
+
+def test_zarr_folder_is_copied_without_its_labels(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", "other")
+    folder = zarr_image(images)
+    content = document(SQUARE)
+    content["images"][0]["file_name"] = "a.zarr"
+    imported(read_coco(saved(tmp_path, content)), images, tmp_path / "out")
+    copy = tmp_path / "out/images/a.zarr"
+    expected = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    expected = {path for path in expected if "labels" not in path.parts}
+    assert {path.relative_to(copy) for path in copy.rglob("*") if path.is_file()} == expected
+    assert np.array_equal(read_image(copy).data, read_image(images / "other.tif").data)
+
+
+def of_images(*names: str) -> dict[str, Any]:
+    """Return a document with one square per image, 2 px further right on each one."""
+    content = document(*({"image_id": n, "bbox": [2 * n, 2, 4, 4]} for n in range(1, len(names) + 1)))
+    image = content["images"][0]
+    return {**content, "images": [{**image, "id": n, "file_name": name} for n, name in enumerate(names, 1)]}
+
+
+def left_edges(dataset: Dataset) -> dict[str, int]:
+    return {name: int(np.nonzero(labels_in(dataset, name))[1].min()) for name in dataset.names}
+
+
+def test_images_of_one_name_in_several_folders(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", "c")
+    for name in ("day 2", "day 1"):
+        write_images(images / name, "a", "b" if name == "day 1" else "d")
+    content = of_images("day 1/a.tif", "day 2\\a.tif", "day 1/b.tif", "other/c.tif", "day 2/missing/d.tif")
+    result, dataset = imported(read_coco(saved(tmp_path, content)), images, tmp_path / "out")
+    assert left_edges(dataset) == {"day 1_a": 2, "day 2_a": 4, "b": 6, "c": 8}
+    assert [failure.image for failure in result.failures] == ["day 2/missing/d.tif"]
+
+
+def test_image_that_may_belong_to_several_gets_none_of_their_annotations(tmp_path: Path) -> None:
+    content = of_images("train/a.tif", "val/a.tif", "b.tif", "val/b.tif")
+    images = write_images(tmp_path / "images", "a", "b")
+    result, dataset = imported(read_coco(saved(tmp_path, content)), images, tmp_path / "out")
+    assert left_edges(dataset) == {"b": 6}
+    told = {failure.image: failure.error for failure in result.failures}
+    assert set(told) == {"train/a.tif", "val/a.tif", "val/b.tif"}
+    assert told["val/a.tif"].startswith("The image a.tif may belong to each of train/a.tif, val/a.tif. Keep one")
+    assert told["val/b.tif"].startswith("No image of this name or stem.")
+
+
+def test_names_are_compared_as_people_read_them(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", "re\u0301sume\u0301", "CASE", "x", "Two", "TWO")
+    content = of_images("r\u00e9sum\u00e9.tif", "case.TIF", "x.tif", "X.tif", "two.tif")
+    result, dataset = imported(read_coco(saved(tmp_path, content)), images, tmp_path / "out")
+    assert left_edges(dataset) == {"re\u0301sume\u0301": 2, "CASE": 4, "x": 6}
+    told = {failure.image: failure.error for failure in result.failures}
+    assert set(told) == {"X.tif", "two.tif", "Two.tif", "TWO.tif"}
+    assert "Several images have its name or stem" in told["two.tif"]
+
+
+def test_images_in_folders_alone(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    source = read_coco(saved(tmp_path, of_images("day 1/a.tif")))
+    with pytest.raises(InputError, match="Holds no images"):
+        imported(source, images, tmp_path / "out")
+    write_images(images / "day 1", "a")
+    _, dataset = imported(source, images, tmp_path / "out")
+    assert dataset.names == ("a",)

@@ -132,7 +132,7 @@ class Analysis(Config):
         return pd.DataFrame([image.row() for image in self.images])
 
     def write(self, out: Path) -> None:
-        """Write ``summary.json``, ``images.csv`` and, if anything failed, ``failures.csv``; raises as `claim_folder`."""
+        """Write ``summary.json``, ``images.csv`` and any ``failures.csv``; raises as `claim_folder`."""
         claim_folder(out)
         again = (out / files.SUMMARY).exists()
         files.write_atomically(out / files.SUMMARY, self.summary.model_dump_json(indent=2) + "\n")

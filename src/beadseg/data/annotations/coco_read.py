@@ -58,18 +58,29 @@ def read_coco(path: Path, categories: Sequence[str] = (), crowd: Crowd = "auto")
     Raises
     ------
     InputError
-        The file is missing or no COCO file, or has no category of that name.
+        The file is missing or no COCO file, has no category of that name, or all its annotations belong to images
+        that are not in it.
     """
+    if not all(name.strip() for name in categories):
+        raise InputError("The name of the category is empty.", "--category", "Give a name, or leave the option out.")
     document = _document(path)
     images, failures = _images(document, path)
     chosen, notes = _categories(document, categories, path)
     by_image: dict[Any, list[_Json]] = {image["id"]: [] for image in images}
+    belonging = 0
     for annotation in document["annotations"]:
         image = _key(annotation.get("image_id")) if isinstance(annotation, dict) else None
         if image not in by_image:
             failures.append(Failure(path.name, f"{_called(annotation)} belongs to no image of the file."))
+            continue
+        belonging += 1
+        if not _has_category(annotation):
+            failures.append(Failure(path.name, f"{_called(annotation)}: Its category_id is neither number nor text."))
         elif _key(annotation.get("category_id")) in chosen:
             by_image[image].append(annotation)
+    if document["annotations"] and not belonging:
+        text = "None of its annotations belongs to an image of the file."
+        raise InputError(text, path, "Check image_id of its annotations and id of its images.")
     taken = [annotation for some in by_image.values() for annotation in some]
     ignored, note = _crowd_is_ignored(taken, crowd)
     notes += [*note, *_box_note(taken)]
@@ -118,7 +129,18 @@ def _basename(image: _Json) -> str:
 
 
 def _key(value: object) -> int | str | None:
+    """Return an id; some programs write whole numbers as 1.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value if isinstance(value, int | str) else None
+
+
+def _has_category(annotation: object) -> bool:
+    """Tell whether an annotation has a usable category, or none at all, which is taken as one without a name."""
+    if not isinstance(annotation, dict):
+        return False
+    value = annotation.get("category_id")
+    return value is None or _key(value) is not None
 
 
 def _called(annotation: object) -> str:
@@ -132,7 +154,7 @@ def _categories(document: _Json, wanted: Sequence[str], path: Path) -> tuple[set
         for category in document["categories"]
         if isinstance(category, dict) and _key(category.get("id")) is not None and "name" in category
     }
-    used = Counter(_key(item.get("category_id")) for item in document["annotations"] if isinstance(item, dict))
+    used = Counter(_key(item.get("category_id")) for item in document["annotations"] if _has_category(item))
     names.update({key: f"(unnamed {key})" for key in used if key not in names})
     unknown = sorted(set(wanted) - set(names.values()))
     if unknown:
@@ -160,7 +182,7 @@ def _crowd_is_ignored(annotations: Iterable[_Json], crowd: Crowd) -> tuple[bool,
 
 
 def _box_note(annotations: Iterable[_Json]) -> list[str]:
-    boxes = sum(not annotation.get("segmentation") and not annotation.get("iscrowd") for annotation in annotations)
+    boxes = sum(_is_box(annotation) and not annotation.get("iscrowd") for annotation in annotations)
     return [f"{boxes} annotations are boxes without an outline: the inscribed ellipse was taken."] if boxes else []
 
 
@@ -180,7 +202,7 @@ def _entries(
         stem = stem_of(Path(_basename(first)))
         yield Entry(
             file_name,
-            (_basename(first), stem),
+            tuple(dict.fromkeys((PureWindowsPath(file_name).as_posix(), _basename(first), stem))),
             partial(_draw, planes=planes, file_name=file_name, ignored=ignored),
             (first["height"], first["width"]),
             _pixel_size(first),
@@ -219,14 +241,21 @@ def _draw(image: LazyImage, planes: dict[str, list[_Json]], file_name: str, igno
 def _region(annotation: _Json, size: tuple[int, int]) -> Region | None:
     segmentation = annotation.get("segmentation")
     try:
+        if _is_box(annotation):
+            return _from_box(annotation, size)
         if isinstance(segmentation, dict):
             return _from_runs(segmentation, size)
-        if isinstance(segmentation, list) and segmentation:
+        if isinstance(segmentation, list):
             nested = segmentation if isinstance(segmentation[0], list) else [segmentation]
             return shapes.union([_from_ring(ring, size) for ring in nested])
-        return _from_box(annotation, size)
     except (TypeError, ValueError, OverflowError):
         raise InputError("Its outline holds something other than numbers.") from None
+    raise InputError("Its outline is neither polygons nor run lengths.")
+
+
+def _is_box(annotation: _Json) -> bool:
+    """Tell whether an annotation has no outline, not even an unusable one."""
+    return annotation.get("segmentation") in (None, [], {})
 
 
 def _from_runs(segmentation: _Json, size: tuple[int, int]) -> Region | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -154,14 +155,32 @@ def export_labels(
     Raises
     ------
     InputError
-        `out` is not empty.
+        `out` is not empty, the category has no name, or no sample could be exported. Nothing is written.
     MachineError
         The disk is full or the folder not writable.
     Cancelled
         `stop` was set; files that were finished stay.
     """
     refuse_full(out)
+    if not options.category.strip():
+        raise InputError("The name of the category is empty.", "--category", "Give a name, such as bead.")
+    created = [folder for folder in (out, *out.parents) if not folder.exists()]
     files.ensure_folder(out)
+    try:
+        return _export(samples, out, options, on_event, stop)
+    except Cancelled as error:
+        remedy = "What was finished is in the folder; to export all, choose a new or empty one."
+        raise Cancelled(error.what, out, remedy) from None
+    except InputError:
+        with suppress(OSError):  # somebody else's file in it
+            for folder in created:
+                folder.rmdir()
+        raise
+
+
+def _export(
+    samples: Sequence[LabelFile], out: Path, options: ExportOptions, on_event: OnEvent, stop: StopFlag | None
+) -> ExportResult:
     counter = _Counter([])
     tracked = track(samples, "export", len(samples), on_event, stop)
     if options.format == "coco":
@@ -194,12 +213,15 @@ class _Counter:
             except (Cancelled, MachineError):
                 raise
             except BeadsegError as error:  # one bad sample never stops the rest
-                self.failures.append(Failure(sample.name, str(error)))
+                self.failures.append(Failure.of(sample.name, error))
                 on_event(Event("failure", f"Failed: {error}", "error", {"image": sample.name}))
                 continue
             self.images += 1
             self.objects += sum(np.unique(labels[labels > 0]).size for labels, _ in labelled.planes())
             yield labelled
+        if not self.images:
+            first = f" The first failure: {self.failures[0]}" if self.failures else ""
+            raise InputError(f"None of the samples could be exported.{first}", remedy="Nothing was written.")
 
 
 def _fiji(out: Path, sample: LabelledImage, options: ExportOptions) -> None:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 
 from beadseg import files
+from beadseg.data.annotations.copying import copy_image, refuse_links
+from beadseg.data.annotations.matching import is_image, match_images
 from beadseg.data.annotations.model import AnnotationSource, Entry, Failure, failures_csv
 from beadseg.data.annotations.paint import Painted, paint
 from beadseg.data.dataset import natural_key, stem_of
 from beadseg.data.lazy import LazyImage, open_image
-from beadseg.data.ome_zarr_meta import LABELS_GROUP
-from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, is_zarr
+from beadseg.data.raw import KNOWN_KINDS
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, log, track
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 
@@ -61,7 +62,8 @@ def import_annotations(
     source : AnnotationSource
         From `read_coco` or `read_fiji_rois`.
     images : pathlib.Path
-        Folder of the images, matched by file name, else by stem.
+        Folder of the images, matched by path below it, file name, or stem (see `match_images`). Images of the same
+        name in folders inside are called ``FOLDER_NAME`` in the dataset.
     out : pathlib.Path
         A new or empty folder. Gets ``images/`` (copies), ``labels/`` (TIFF, uint32), ``ignore/`` where there is
         something to ignore, and ``failures.csv`` where something was left out.
@@ -110,16 +112,10 @@ def _image_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError("No such folder.", folder, "Give the folder of the annotated images (--images).")
     try:
-        found = [path for path in folder.iterdir() if path.name[0] != "." and _is_image(path)]
+        found = [path for path in folder.iterdir() if path.name[0] != "." and is_image(path)]
     except OSError as error:
         raise InputError(f"Cannot be listed: {error.strerror}.", folder, "Check its permissions.") from None
-    if not found:
-        raise InputError("Holds no images.", folder, f"Files of these kinds are read: {KNOWN_KINDS}.")
     return sorted(found, key=lambda path: natural_key(path.name))
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES or is_zarr(path)
 
 
 def _appear(unfinished: Path, out: Path) -> None:
@@ -136,12 +132,8 @@ class _Importer:
 
     def __init__(self, folder: Path, images: list[Path]) -> None:
         self.folder = folder
-        self.by_name = {path.name: path for path in images}
-        self.by_stem: dict[str, list[Path]] = {}
-        for path in images:
-            self.by_stem.setdefault(stem_of(path), []).append(path)
-        self.named: set[str] = set()
-        self.matched: set[Path] = set()
+        self.images = images
+        self.repeated: set[str] = set()
         self.used: dict[str, str] = {}
         self.failures: list[Failure] = []
         self.objects = self.contested = 0
@@ -151,80 +143,66 @@ class _Importer:
         for name in (files.IMAGES, files.LABELS):
             files.ensure_folder(self.folder / name)
         self.failures += source.failures
-        self.named = {name for entry in source.entries for name in entry.names if name in self.by_name}
+        matches, named = match_images(source.entries, images, self.images)
+        matched = [path for path in matches if not isinstance(path, InputError)]
+        if not matched and not self.images:
+            raise InputError("Holds no images.", images, f"Files of these kinds are read: {KNOWN_KINDS}.")
+        stems = Counter(map(stem_of, matched))
+        self.repeated = {stem for stem, times in stems.items() if times > 1}
+        pairs = list(zip(source.entries, matches, strict=True))
         done = 0
-        for entry in track(source.entries, "import", len(source.entries), on_event, stop):
+        for entry, match in track(pairs, "import", len(pairs), on_event, stop):
             try:
-                self._one(entry)
+                if isinstance(match, InputError):
+                    raise match
+                self._one(entry, match, images)
                 done += 1
             except (Cancelled, MachineError):
                 raise
             except BeadsegError as error:  # one bad image never stops the rest
-                self.failures.append(Failure(entry.where, str(error)))
+                self.failures.append(Failure.of(entry.where, error))
         if not done:
-            first = f" ({self.failures[0]})" if self.failures else ""
-            raise InputError(f"None of its images could be annotated{first}.", images, "Nothing was written.")
-        rest = [path for path in self.by_name.values() if path not in self.matched]
+            first = f" The first failure: {self.failures[0]}" if self.failures else ""
+            raise InputError(f"None of its images could be annotated.{first}", images, "Nothing was written.")
+        rest = [path for path in self.images if path not in named]
         self.failures += [Failure(path.name, "Has no annotations; it was left out.") for path in rest]
         if self.failures:
             files.write_atomically(self.folder / files.FAILURES, failures_csv(self.failures))
         return ImportResult(done, self.objects, self.contested, tuple(self.failures))
 
-    def _one(self, entry: Entry) -> None:
-        path = self._match(entry)
-        self.matched.add(path)
+    def _one(self, entry: Entry, path: Path, images: Path) -> None:
+        refuse_links(path)
         image = open_image(path)
         if entry.size is not None and entry.size != image.size:
             said, found = (f"{width}x{height} px" for height, width in (entry.size, image.size))
             raise InputError(f"Is {found}, in the annotations {said}.", path, "Give the images that were annotated.")
-        name = stem_of(path)
+        file_name = "_".join(path.relative_to(images).parts) if stem_of(path) in self.repeated else path.name
+        name = stem_of(Path(file_name))
         if name in self.used:
             text = f"Its image {path.name} has annotations already, from {self.used[name]}."
             raise InputError(text, entry.where, "Keep one of the two.")
         instances, failures = entry.draw(image)
         shape = (int(np.prod(image.stack_shape, dtype=int)), *image.size)
         painted = paint(instances, shape, entry.where)
-        self._write(path, name, image, painted, entry.pixel_size_um)
+        self._write(path, file_name, image, painted, entry.pixel_size_um)
         self.used[name] = entry.where
         self.failures += [*failures, *painted.failures]
         self.objects += painted.objects
         self.contested += painted.contested
 
-    def _match(self, entry: Entry) -> Path:
-        """Return the image file of an entry: by its file name, else by its stem if no entry has that file's name."""
-        for name in entry.names:
-            if name in self.by_name:
-                return self.by_name[name]
-        for name in entry.names:
-            found = [path for path in self.by_stem.get(name, []) if path.name not in self.named]
-            if len(found) > 1:
-                text = f"Several images have its stem: {', '.join(path.name for path in found)}."
-                raise InputError(text, remedy="Keep one.")
-            if found:
-                return found[0]
-        raise InputError("No image of this name or stem.", remedy="Check the folder of images (--images).")
-
-    def _write(self, path: Path, name: str, image: LazyImage, painted: Painted, pixel_size_um: float | None) -> None:
+    def _write(
+        self, path: Path, file_name: str, image: LazyImage, painted: Painted, pixel_size_um: float | None
+    ) -> None:
+        name = stem_of(Path(file_name))
         axes = "".join(axis for axis in image.axes if axis != "C")
         shape = (*image.stack_shape, *image.size)
         size = pixel_size_um or image.pixel_size_um
-        _copy(path, self.folder / files.IMAGES / path.name)
+        copy_image(path, self.folder / files.IMAGES / file_name)
         write_plane_tiff(self.folder / files.LABELS / f"{name}.tif", painted.labels.reshape(shape), axes, size)
         if painted.ignore.any():
             files.ensure_folder(self.folder / files.IGNORE)
             hidden = np.where(painted.ignore, np.uint8(255), np.uint8(0)).reshape(shape)
             write_plane_tiff(self.folder / files.IGNORE / f"{name}.tif", hidden, axes, size)
-
-
-def _copy(path: Path, copy: Path) -> None:
-    """Copy an image file, or an OME-Zarr folder without the labels in it: those of the import replace them."""
-    if not path.is_dir():
-        files.write_atomically(copy, lambda file: shutil.copyfile(path, file))
-        return
-    try:
-        shutil.copytree(path, copy, ignore=shutil.ignore_patterns(LABELS_GROUP))
-    except OSError as error:
-        raise files.machine_error(error, copy) from error
 
 
 def write_plane_tiff(path: Path, data: NDArray[np.generic], axes: str, pixel_size_um: float | None) -> None:

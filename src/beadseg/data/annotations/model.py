@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from beadseg.data.image_io import Image
     from beadseg.data.lazy import LazyImage
+    from beadseg.errors import BeadsegError
 
 MAX_ID = int(np.iinfo(np.uint32).max)
 """Largest label id."""
@@ -92,6 +93,11 @@ class Failure:
     image: str
     error: str
 
+    @classmethod
+    def of(cls, image: str, error: BeadsegError) -> Failure:
+        """Return an error as the failure of an image, which its text need not name again."""
+        return cls(image, f"{error.what} {error.remedy}" if error.remedy else error.what)
+
     def __str__(self) -> str:
         return f"{files.printable(self.image)}: {files.printable(self.error)}"
 
@@ -108,7 +114,7 @@ class Entry:
     where : str
         What the file calls the image, for messages.
     names : tuple of str
-        File names or stems under which the image is looked for, the best first.
+        Paths (with ``/``), file names or stems under which the image is looked for, the best first.
     draw : callable
         Returns the instances as pixels of the given image, and what could not be drawn.
     size : (int, int) or None
