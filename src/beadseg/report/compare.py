@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -218,6 +217,8 @@ def distinct_names(folders: Sequence[Path]) -> dict[Path, str]:
 
 def _find(name: str) -> list[Path | str]:
     """Return the run folders that `name` stands for, or `name` itself for a preset."""
+    if not name.strip():
+        raise RunError("An empty name was given.", remedy=f"Give run folders or presets ({', '.join(PRESETS)}).")
     folder = Path(name)
     if _is_run(folder):
         return [folder.resolve()]
@@ -250,21 +251,17 @@ def _preset_column(name: str) -> Column:
 
 def _run_column(folder: Path, name: str) -> Column:
     run = Run(folder)
-    try:
-        config = run.config
-        measured, curve = _measured(run)
-        return Column(
-            name=name,
-            kind="run",
-            path=files.printable(folder),
-            settings={"Preset": config.based_on, **settings_of(config)},
-            measured=measured,
-            verdicts=_verdicts(run),
-            curve=curve,
-        )
-    except (ValueError, KeyError, OSError) as error:
-        text = f"Cannot be read as a run ({type(error).__name__}: {' '.join(str(error).split())})."
-        raise RunError(text, files.printable(folder), "Copy it again from where it was trained.") from None
+    config = run.config
+    measured, curve = _measured(run)
+    return Column(
+        name=name,
+        kind="run",
+        path=files.printable(folder),
+        settings={"Preset": config.based_on, **settings_of(config)},
+        measured=measured,
+        verdicts=_verdicts(run),
+        curve=curve,
+    )
 
 
 def _measured(run: Run) -> tuple[dict[str, str], tuple[Point, ...]]:
@@ -283,7 +280,7 @@ def _measured(run: Run) -> tuple[dict[str, str], tuple[Point, ...]]:
         "Pooled, best epoch": _score(best.get("val_jaccard_pooled")),
         "Gap to training, final": UNKNOWN if train is None or val is None else f"{train - val:+.4f}",
         "Time": _time(run.folder),
-        "Noticed": _noticed(run.folder),
+        "Noticed": _noticed(run),
     }
     points = [
         Point(epoch=row["epoch"], step=row["step"], jaccard=row[SCORE])
@@ -309,19 +306,17 @@ def _time(folder: Path) -> str:
     path = folder / files.TIMES
     if not path.exists():
         return UNKNOWN
-    seconds = sum(row["train_seconds"] + row["validation_seconds"] for row in read_history(path))
+    seconds = sum(row.get(name, 0.0) for row in read_history(path) for name in ("train_seconds", "validation_seconds"))
     if seconds < 60:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.2f} h"
 
 
-def _noticed(folder: Path) -> str:
+def _noticed(run: Run) -> str:
     """Return the codes of what the run noticed about itself, such as a collapse or too few steps."""
-    path = folder / files.DIAGNOSIS
-    if not path.exists():
+    if not (run.folder / files.DIAGNOSIS).exists():
         return UNKNOWN
-    found = json.loads(path.read_text(encoding="utf-8"))["diagnosis"]
-    return ", ".join(dict.fromkeys(item["code"] for item in found)) or "nothing"
+    return ", ".join(dict.fromkeys(item.code for item in run.noticed)) or "nothing"
 
 
 def _verdicts(run: Run) -> dict[str, str]:

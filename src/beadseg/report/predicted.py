@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from beadseg import files
+from beadseg.data.documents import is_plain_name
 from beadseg.data.image_io import read_labels, read_mask
 from beadseg.errors import InputError
 
@@ -32,6 +33,8 @@ def predicted_planes(folder: Path, name: str) -> list[tuple[NDArray[np.bool_], N
     InputError
         There is no prediction of this name, or it cannot be read.
     """
+    if not is_plain_name(name):
+        raise InputError("Is a name that leads out of the folder.", files.printable(name), "Evaluate again.")
     for kind, read in ((files.LABELS, read_labels), (files.MASKS, read_mask)):
         for suffix in SUFFIXES:
             path = folder / kind / f"{name}{suffix}"

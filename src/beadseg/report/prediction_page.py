@@ -10,6 +10,7 @@ import pandas as pd
 
 from beadseg import files
 from beadseg.data.dataset import natural_key
+from beadseg.data.documents import inner, is_plain_name, read_document
 from beadseg.data.fields import PatternFields, fields_of
 from beadseg.errors import Cancelled, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
@@ -44,7 +45,7 @@ def write_prediction_page(folder: Path, on_event: OnEvent = ignore, stop: StopFl
     """
     counts = read_counts(folder)
     failures = _table(folder / files.FAILURES) if (folder / files.FAILURES).exists() else pd.DataFrame()
-    made_by = _document(folder / files.PREDICTION)
+    made_by = read_document(folder / files.PREDICTION)
     page = Page(
         title=f"Predictions in {folder.resolve().name}",
         kind="Prediction",
@@ -75,6 +76,10 @@ def read_counts(folder: Path) -> pd.DataFrame:
     table = _table(folder / files.COUNTS)
     if not set(COUNT_COLUMNS) <= set(table.columns):
         raise InputError("Is no table of predictions.", folder / files.COUNTS, "Predict again.")
+    for name in (table["image"] + table["plane"]).unique():
+        if not is_plain_name(name):
+            text = f"Holds an image name that leads out of the folder: {files.printable(name)!r}."
+            raise InputError(text, folder / files.COUNTS, "Use only predictions that you trust, or predict again.")
     try:
         for column in ("beads", "height", "width"):
             table[column] = pd.to_numeric(table[column]).astype(np.int64)
@@ -135,9 +140,9 @@ def _charts(
     pixel_size = counts["pixel_size_um"].unique()
     known = len(pixel_size) == 1 and np.isfinite(pixel_size[0])
     scale, unit = (float(pixel_size[0]), "µm") if known else (1.0, "px")
-    expected = made_by.get("fingerprint", {}).get("bead_diameter_px")
+    expected = inner(made_by, "fingerprint").get("bead_diameter_px")
     diameters = _diameters(folder, counts, on_event, stop) * scale
-    by_size = diameter_figure(diameters, unit, None if expected is None else float(expected) * scale)
+    by_size = diameter_figure(diameters, unit, expected * scale if isinstance(expected, float | int) else None)
     return Charts((
         Chart(by_image, "Beads found. " + ("Orange: implausible." if any(flagged) else "")),
         Chart(by_size, f"Equivalent diameters of {len(diameters):,} beads; those cut by a border are left out."),
@@ -239,10 +244,10 @@ def _failed(failures: pd.DataFrame) -> Section:
 
 
 def _model(made_by: dict[str, Any]) -> list[Block]:
-    options = made_by.get("options", {}).get("objects", {})
+    options = inner(inner(made_by, "options"), "objects")
     facts = [
         ("Run", made_by.get("run", "unknown")),
-        ("Network", made_by.get("network", {}).get("kind", "unknown")),
+        ("Network", inner(made_by, "network").get("kind", "unknown")),
         ("Arithmetic", made_by.get("precision", "unknown")),
         ("Device", made_by.get("device", "unknown")),
         *((f"Objects: {name.replace('_', ' ')}", value) for name, value in options.items()),
@@ -258,11 +263,3 @@ def _table(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         detail = " ".join(str(error).split()).rstrip(".")
         raise InputError(f"Cannot be read ({detail}).", path, "Predict again.") from None
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"Cannot be read ({error}).", path, "Predict again.") from None
-    return document

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from beadseg import files
+from beadseg.data.documents import read_document
 from beadseg.files import write_atomically
 from beadseg.report.curves import draw_curves
 from beadseg.training.history import score_name
@@ -17,10 +17,19 @@ if TYPE_CHECKING:
 
 
 def write_run_report(run: Run) -> Path:
-    """Write ``report.md`` and ``curves.png`` of a finished run; return the path of the page."""
+    """Write ``report.md`` and ``curves.png`` of a finished run; return the path of the page.
+
+    Raises
+    ------
+    RunError
+        One of the run's files is missing or damaged; nothing is written.
+    MachineError
+        The folder is not writable.
+    """
+    lines = [*_head(run), *_noticed(run), *_criteria(run), *_planned(run)]
     draw_curves(run.history, run.folder / files.CURVES)
     path = run.folder / files.RUN_REPORT
-    write_atomically(path, "\n".join([*_head(run), *_noticed(run), *_criteria(run), *_planned(run)]) + "\n")
+    write_atomically(path, "\n".join(lines) + "\n")
     return path
 
 
@@ -44,28 +53,22 @@ def _head(run: Run) -> list[str]:
 
 
 def _noticed(run: Run) -> list[str]:
-    noticed = json.loads((run.folder / files.DIAGNOSIS).read_text(encoding="utf-8"))["diagnosis"]
-    lines = [
-        f"- **{item['code']}** (epoch {item['epoch']}): {item['message']} Likely cause: {item['cause']} "
-        f"Remedy: {item['remedy']}"
-        for item in noticed
-    ]
+    lines = [f"- **{item.code}** (epoch {item.epoch}): {item}" for item in run.noticed]
     return ["", "## What the run noticed about itself", "", *(lines or ["Nothing."])]
 
 
 def _criteria(run: Run) -> list[str]:
-    document = json.loads((run.folder / files.CRITERIA).read_text(encoding="utf-8"))
     rows = [
-        f"| {item['group']} | {item['name']} | {item['verdict']} | "
-        f"{'' if item['measured'] is None else format(item['measured'], '.4f')} | {item['note']} |"
-        for item in document["criteria"]
+        f"| {item.group} | {item.name} | {item.verdict} | "
+        f"{'' if item.measured is None else format(item.measured, '.4f')} | {item.note} |"
+        for item in run.criteria
     ]
     head = ["| list | criterion | verdict | measured | |", "| --- | --- | --- | --- | --- |"]
-    note = ["", document["note"]] if document["note"] else []
+    told = read_document(run.folder / files.CRITERIA).get("note")
+    note = ["", str(told)] if told else []
     return ["", "## The laboratory's success criteria", *note, "", *head, *rows]
 
 
 def _planned(run: Run) -> list[str]:
-    planned = json.loads((run.folder / files.PLAN).read_text(encoding="utf-8"))["planned"]
-    lines = [f"- `{item['field']}` = {item['value']}: {item['reason']}" for item in planned]
+    lines = [f"- `{item.field}` = {item.value}: {item.reason}" for item in run.planned]
     return ["", "## Planned from the training samples", "", *(lines or ["Nothing: every value was given."])]

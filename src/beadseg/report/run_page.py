@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
 from beadseg.config import ImageEpochConfig
 from beadseg.data.dataset import natural_key
+from beadseg.data.documents import inner, read_document, read_table
 from beadseg.errors import RunError
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Gallery, Row, Table, Text, Tone, Verbatim
@@ -18,6 +17,7 @@ from beadseg.report.html import Notice, Page, Section
 from beadseg.report.run import write_run_report
 from beadseg.report.run_samples import validation_gallery
 from beadseg.training.history import read_history, score_name
+from beadseg.training.run import SAMPLE_COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def write_run_page(run: Run, on_event: OnEvent = ignore, stop: StopFlag | None =
     Raises
     ------
     RunError
-        The run has not finished an epoch.
+        The run has not finished an epoch, or one of its files is damaged.
     MachineError
         The folder is not writable.
     Cancelled
@@ -46,9 +46,9 @@ def write_run_page(run: Run, on_event: OnEvent = ignore, stop: StopFlag | None =
     history = run.history
     if not history:
         raise RunError("Has not finished an epoch yet.", run.folder, "Wait until the first epoch has ended.")
+    samples = _sample_rows(run.folder / files.SAMPLES)
     if (run.folder / files.CRITERIA).exists():
         write_run_report(run)
-    samples = _rows(run.folder / files.SAMPLES)
     pictures = validation_gallery(run.folder, samples, on_event, stop)
     page = Page(
         title=run.folder.resolve().name,
@@ -107,8 +107,8 @@ def _facts(run: Run, history: list[dict[str, Any]], samples: list[dict[str, str]
 
 
 def _notices(run: Run, history: list[dict[str, Any]]) -> list[Notice]:
-    noticed = _document(run.folder / files.DIAGNOSIS).get("diagnosis", [])
-    notices = [Notice(item["message"], f"Likely cause: {item['cause']} Remedy: {item['remedy']}") for item in noticed]
+    noticed = run.noticed if (run.folder / files.DIAGNOSIS).exists() else []
+    notices = [Notice(item.message, f"Likely cause: {item.cause} Remedy: {item.remedy}") for item in noticed]
     if not (run.folder / files.CRITERIA).exists():
         text = f"This run has not finished: {history[-1]['epoch']} of {run.config.epochs} epochs are done."
         notices.insert(0, Notice(text, "The same train command continues it.", "info"))
@@ -130,16 +130,16 @@ def _curves(history: list[dict[str, Any]]) -> Section:
 
 
 def _criteria(run: Run) -> Section:
-    document = _document(run.folder / files.CRITERIA)
+    judged = run.criteria if (run.folder / files.CRITERIA).exists() else []
     rows = [
-        (item["name"], Badge(item["verdict"], _TONES.get(item["verdict"], "neutral")), item["measured"], item["note"],
-         item["group"])
-        for item in document.get("criteria", [])
-    ]  # fmt: skip
+        (item.name, Badge(item.verdict, _TONES.get(item.verdict, "neutral")), item.measured, item.note, item.group)
+        for item in judged
+    ]
     columns = (Column("Criterion"), Column("Verdict"), Column("Measured", ".3f"), Column("What was measured"),
                Column("List"))  # fmt: skip
     blocks = (Table(columns, rows),) if rows else ()
-    intro = " ".join(["From the laboratory's hyperparameter document.", document.get("note", "")])
+    note = str(_document(run.folder / files.CRITERIA).get("note", ""))
+    intro = " ".join(["From the laboratory's hyperparameter document.", note])
     return Section("The laboratory's success criteria", blocks, intro.strip())
 
 
@@ -151,9 +151,9 @@ def _samples(pictures: tuple[Gallery, str]) -> Section:
 
 
 def _planned(run: Run) -> Section:
-    document = _document(run.folder / files.PLAN)
-    planned = [(item["field"], str(item["value"]), item["reason"]) for item in document.get("planned", [])]
-    found = [(name.replace("_", " "), _plain(value)) for name, value in document.get("fingerprint", {}).items()]
+    path = run.folder / files.PLAN
+    planned = [(item.field, str(item.value), item.reason) for item in (run.planned if path.exists() else [])]
+    found = [(name.replace("_", " "), _plain(value)) for name, value in inner(_document(path), "fingerprint").items()]
     blocks = (
         Table((Column("Setting"), Column("Value"), Column("Reason")), planned) if planned
         else Text("Nothing was planned: every value was given."),
@@ -189,29 +189,31 @@ def _split(samples: list[dict[str, str]]) -> Section:
 
 def _how(run: Run) -> Section:
     machine = _document(run.folder / files.ENVIRONMENT)
-    versions = machine.pop("versions", {})
-    machine["command"] = " ".join(machine.get("command", []))
-    facts = [(name, str(value)) for name, value in machine.items() if name != "schema_version" and value != ""]
-    facts += [(f"version of {name}", value) for name, value in versions.items()]
+    command = machine.get("command", "")
+    machine["command"] = " ".join(map(str, command)) if isinstance(command, list) else str(command)
+    shown = [name for name, value in machine.items() if name not in ("schema_version", "versions") and value != ""]
+    facts = [(name, str(machine[name])) for name in shown]
+    facts += [(f"version of {name}", str(value)) for name, value in inner(machine, "versions").items()]
     config = (run.folder / files.CONFIG).read_text(encoding="utf-8")
     table = Table((Column("Environment"), Column("Value")), facts)
     return Section("How to repeat it", (table, Verbatim("Complete configuration", config)))
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of one of the run's tables; none where it is missing."""
+def _sample_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of the run's list of samples; none where it is missing."""
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    rows = read_table(path, *SAMPLE_COLUMNS)
+    for row in rows:
+        if not row["objects"].isdecimal():
+            text = f"The number of objects of {row['sample']!r} is no number: {row['objects']!r}."
+            raise RunError(text, path, "Copy it again from where it was trained.")
+    return rows
 
 
 def _document(path: Path) -> dict[str, Any]:
     """Return one of the run's JSON documents; empty where it is not written yet."""
-    if not path.exists():
-        return {}
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return document
+    return read_document(path) if path.exists() else {}
 
 
 def _plain(value: Any) -> str:

@@ -16,6 +16,7 @@ import torch
 
 from beadseg import files
 from beadseg.config import ImageEpochConfig, TrainConfig
+from beadseg.data.documents import read_entries
 from beadseg.data.fingerprint import fingerprint
 from beadseg.data.split import Split, make_split
 from beadseg.errors import InputError, RunError
@@ -27,7 +28,7 @@ from beadseg.training.history import Row, read_history, write_rows
 from beadseg.training.plan import Planned, plan
 from beadseg.training.samples import load_images
 from beadseg.training.trainer import Trainer
-from beadseg.training.watch import Watch, few_steps
+from beadseg.training.watch import Diagnosis, Watch, few_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,14 +59,27 @@ class Run:
 
     @property
     def history(self) -> list[Row]:
-        """One row per epoch; columns as in `beadseg.training.history.COLUMNS`."""
-        return read_history(self.folder / files.HISTORY)
+        """One row per epoch; columns as in `beadseg.training.history.COLUMNS`; raises `RunError` when damaged."""
+        path = self.folder / files.HISTORY
+        rows = read_history(path)
+        if not all({"epoch", "step"} <= set(row) for row in rows):
+            raise RunError("Has rows without an epoch or a step.", path, "Copy it again from where it was trained.")
+        return rows
 
     @property
     def criteria(self) -> list[Criterion]:
-        """The laboratory's success criteria with measured values."""
-        text = (self.folder / files.CRITERIA).read_text(encoding="utf-8")
-        return [Criterion.parse(item) for item in json.loads(text)["criteria"]]
+        """The laboratory's success criteria with measured values; raises `RunError` when missing or damaged."""
+        return read_entries(self.folder / files.CRITERIA, "criteria", Criterion)
+
+    @property
+    def noticed(self) -> list[Diagnosis]:
+        """What the run noticed about itself; raises `RunError` when missing or damaged."""
+        return read_entries(self.folder / files.DIAGNOSIS, "diagnosis", Diagnosis)
+
+    @property
+    def planned(self) -> list[Planned]:
+        """What was planned from the training samples; raises `RunError` when missing or damaged."""
+        return read_entries(self.folder / files.PLAN, "planned", Planned)
 
     @property
     def best(self) -> Row:
