@@ -10,16 +10,18 @@ both with the measured number of beads per field:
   simulated patches that it takes for real, *real seen* the share of real ones that it takes for real, both in held-out
   tiles; at best they are equal;
 - boosted trees do the same with named statistics of a patch, and say which ones tell most;
-- the same things are measured in simulated tiles as in the held-out ones: bead, noise and number of beads.
+- differences from the held-out tiles, field by field, then averaged: of the mean bead (root mean square over its stamp,
+  share of its height), of the logarithm of the power spectrum (root mean square over bands and channels), of the
+  number of beads (ratio), and of the share of beads that have a neighbour nearer than 1.3 diameters.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -32,15 +34,19 @@ from torch import nn
 
 from beadseg.data.dataset import Dataset
 from beadseg.data.simulate import SceneConfig, simulate
-from beadseg.data.simulate.like import Likeness, LikeSeriesConfig, measure, plan_like
+from beadseg.data.simulate.like import Likeness, LikeSeriesConfig, detect, ground, measure, plan_like, stamps
 from beadseg.data.simulate.like.colour import to_ycc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PATCH = 64
 MARGIN = 40
 STEPS = 350
 BATCH = 64
 JUDGED = 40
-Tiles = dict[str, list[NDArray[np.float64]]]
+Plane = NDArray[np.float64]
+Tiles = dict[str, list[Plane]]
 
 
 @dataclass(frozen=True)
@@ -69,13 +75,12 @@ def main() -> None:
     likeness = Likeness.read(path) if path and path.exists() else measure(dataset.subset(seen))
     if path:
         likeness.write(path)
-    print(
-        f"{len(seen)} tiles measured and learned from, {len(kept)} to judge; measured in {time.monotonic() - began:.0f} s."
-    )
+    took = time.monotonic() - began
+    print(f"{len(seen)} tiles measured and learned from, {len(kept)} to judge; measured in {took:.0f} s.")
     real, judged = load(dataset, seen), load(dataset, kept)
     counts = {field: len(tiles) for field, tiles in real.items()}
     print("| simulator | classifier | seed | accuracy | real seen | fooled | AUC |\n" + "|" + " --- |" * 7)
-    says = []
+    says, far = [], []
     for name, draw in (("parametric", parametric), ("like", alike)):
         if arguments.only not in (None, name):
             continue
@@ -86,7 +91,9 @@ def main() -> None:
         told, features = trees(real, learned, judged, tested)
         print(row(name, "trees", 0, told), flush=True)
         says.append(f"{name}: {features}")
+        far.append(f"| {name} | {distances(judged, tested, likeness)} |")
     print("\nWhat the trees see (loss of accuracy without it):\n" + "\n".join(says))
+    print("\n| simulator | bead | spectrum | count ratio | share near |\n" + "|" + " --- |" * 5 + "\n" + "\n".join(far))
     print(f"\n{time.monotonic() - began:.0f} s in all.")
 
 
@@ -133,6 +140,37 @@ def parametric(likeness: Likeness, counts: dict[str, int], seed: int) -> Tiles:
         seeds = [1000 * field.dilution + 100 * seed + index for index in range(counts[field.name])]
         tiles[field.name] = [planes(simulate(config, each).image) for each in seeds]
     return tiles
+
+
+def distances(real: Tiles, simulated: Tiles, likeness: Likeness) -> str:
+    """Return the mean differences of the fields of view, as cells of a table."""
+    rows = []
+    for field in real:
+        a, b = (look(tiles[field], likeness) for tiles in (real, simulated))
+        bead = np.sqrt(((a[0] - b[0]) ** 2).mean()) / max(a[0].max(), 1e-6)
+        spectrum = np.sqrt(((a[1] - b[1]) ** 2).mean())
+        rows.append((bead, spectrum, b[2] / max(a[2], 1e-6), abs(a[3] - b[3])))
+    return " | ".join(f"{value:.3f}" for value in np.nanmean(rows, axis=0))
+
+
+def look(tiles: list[Plane], likeness: Likeness) -> tuple[Plane, Plane, float, float]:
+    """Return the mean bead (C, K, K), the spectrum, the beads per tile and the share of them with a near neighbour."""
+    sign, diameter = (-1.0 if likeness.polarity == "dark" else 1.0), likeness.diameter_px
+    cut, near, counts = [], [], []
+    for tile in tiles:
+        shape = tile.shape[1], tile.shape[2]
+        off = ground.density(tile, ground.surface(ground.fit(tile, sign), shape), sign)
+        found = detect.peaks(off, diameter)
+        found = found.at_least(detect.WEAK * float(np.median(found.height)) if len(found.height) else 0.0)
+        distance = detect.neighbour_distance(found.centres)
+        cut.append(stamps.cut(off, found.centres[distance > 2.4 * diameter], diameter)[0])
+        near.append(distance < 1.3 * diameter)
+        counts.append(len(distance))
+    bead = np.concatenate(cut)
+    mean = bead.mean(axis=0) if len(bead) else np.full(bead.shape[1:], np.nan)
+    known = [statistics(patch) for patch in patches({"": tiles}, 10, np.random.default_rng(0))]
+    spectrum = np.mean([[value for name, value in one.items() if "power" in name] for one in known], axis=0)
+    return mean, spectrum, float(np.mean(counts)), float(np.concatenate(near).mean())
 
 
 def planes(image: NDArray[np.uint8]) -> NDArray[np.float64]:

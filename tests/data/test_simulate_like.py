@@ -253,7 +253,8 @@ def test_stamps_lie_where_they_are_laid() -> None:
     np.testing.assert_allclose(found.centres[np.argsort(found.centres[:, 1])], np.stack((y, x), axis=1), atol=0.1)
     cut, centres = stamps.cut(off, np.rint(found.centres), 7.0)
     np.testing.assert_allclose(np.sort(centres[:, 1]), x, atol=0.1)
-    np.testing.assert_allclose(cut[0, 0, 12, 12], 1, atol=0.05)
+    middle = cut.shape[-1] // 2
+    np.testing.assert_allclose(cut[:, 0, middle, middle], 1, atol=0.05)
 
 
 def test_crowding_is_told_apart() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from beadseg.config.base import Config
 from beadseg.errors import ConfigError, InputError
@@ -175,13 +174,16 @@ class Likeness(Config):
         """Read a likeness that `write` wrote; raise `ConfigError` when it is none."""
         remedy = "Measure the data set again: beadseg-batch simulate OUT --like DATASET."
         try:
-            return cls.parse(json.loads(path.read_text(encoding="utf-8")))
-        except ConfigError as error:
-            raise ConfigError(error.what, path, remedy) from None
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError("No such file.", path, "Check the path.") from None
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"Cannot be read as JSON ({error}).", path, remedy) from None
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            text = f"Is no likeness of version {SCHEMA_VERSION} ({where}: {first['msg']})."
+            raise ConfigError(text, path, remedy) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"Cannot be read ({error}).", path, "Check the file.") from None
 
     def write(self, path: Path) -> None:
         """Write the document as JSON."""
