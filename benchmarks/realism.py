@@ -92,7 +92,7 @@ def main() -> None:
         print(row(name, "trees", 0, told), flush=True)
         says.append(f"{name}: {features}")
         far.append(f"| {name} | {distances(judged, tested, likeness)} |")
-    print("\nWhat the trees see (loss of accuracy without it):\n" + "\n".join(says))
+    print("\nWhat the trees see (AUC lost without it):\n" + "\n".join(says))
     print("\n| simulator | bead | spectrum | count ratio | share near |\n" + "|" + " --- |" * 5 + "\n" + "\n".join(far))
     print(f"\n{time.monotonic() - began:.0f} s in all.")
 
