@@ -6,6 +6,7 @@ images become 0 and 255. Transparency: alpha that is the same everywhere is drop
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,16 +26,16 @@ if TYPE_CHECKING:
 __all__ = ["Image", "Mask", "plane_names", "read_image", "read_labels", "read_mask"]
 
 
-class Planes:
+class Planes(ABC):
     """What the letters of its axes say of an image, whether its pixels have been read or not."""
 
     axes: str
     pixel_size_um: float | None
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """Length of every axis."""
-        raise NotImplementedError
 
     @property
     def size(self) -> tuple[int, int]:
