@@ -68,12 +68,12 @@ $(VENV)/.stamp-core: $(INPUTS) | $(BIN)/python
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-core
 	@echo "Installing what the tests need"
-	$(PIP) -e '.[napari,test]' PyQt6
+	$(PIP) -e '.[napari,test,tune,cluster]' PyQt6
 	touch $@
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-test
 	@echo "Installing what the checks need"
-	$(PIP) -e '.[napari,test,dev]' PyQt6
+	$(PIP) -e '.[napari,test,tune,cluster,dev]' PyQt6
 	touch $@
 
 gui-packages:
