@@ -1,8 +1,9 @@
-"""Ctrl-C, `qdel` and the end of a walltime: the first signal asks the work to stop, the second ends it at once."""
+"""Ctrl-C, Ctrl-Break, `qdel`, the end of a walltime: the first signal asks to stop, the second ends the work at once."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +13,16 @@ from beadseg.errors import Cancelled
 from beadseg.events import StopFlag
 
 STOP = StopFlag()
-"""Set by the first SIGINT or SIGTERM; every command hands it to the work it starts."""
+"""Set by the first signal that asks to stop; every command hands it to the work it starts."""
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform == "win32":  # Ctrl-Break: the one signal that a process there can send to another
+    _SIGNALS.append(signal.SIGBREAK)
 
 
 @contextmanager
 def stop_on_signals(flag: StopFlag = STOP) -> Iterator[StopFlag]:
-    """Set `flag` at the first SIGINT or SIGTERM; raise `Cancelled` in the main thread at the second.
+    """Set `flag` at the first signal that asks to stop; raise `Cancelled` in the main thread at the second.
 
     Outside the main thread nothing is installed, since Python allows no handlers there.
     """

@@ -27,6 +27,7 @@ SplitFile = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs.")]
 Refit = Annotated[bool, typer.Option("--refit", help="Afterwards train the final model on all samples.")]
+Plan = Annotated[bool, typer.Option("--plan", help="Show what would be trained, and why; nothing is written.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 
 
@@ -49,6 +50,7 @@ def train(
     seed: options.Seed = None,
     epochs: Epochs = None,
     refit: Refit = False,
+    plan: Plan = False,
     device: Device = "auto",
     threads: options.Threads = None,
     json: options.Json = False,
@@ -61,6 +63,7 @@ def train(
     from beadseg.report.pages import report_or_warn
     from beadseg.report.run_page import write_run_page
     from beadseg.training.history import score_name
+    from beadseg.training.prepare import prepare
     from beadseg.training.run import Run, training_summary
     from beadseg.training.run import train as train_run
 
@@ -73,6 +76,10 @@ def train(
         runs: list[tuple[str, Run]] = []
         for name in NETWORK_KINDS if model == "all" else (model,):
             settings = train_config(preset, name, config, set_, seed, epochs, split_file)
+            if plan:
+                ready = prepare(data, settings, on_event=on_event, stop=STOP)
+                on_event(Event("result", "\n".join(ready.lines()), data={"plan": ready.as_dict()}))
+                continue
             folder = out / settings.network.kind if model == "all" else out
             run = train_run(data, settings, folder, refit=refit, device=device, on_event=on_event, stop=STOP)
             page = report_or_warn(partial(write_run_page, run, on_event, STOP), run.folder, on_event)
@@ -86,6 +93,6 @@ def train(
                 scores += f"{run.history[-1][metric]:.4f} at the end. "
             text = f"{run.config.network.kind}: {scores}Run folder: {run.folder}. {page}".strip()
             on_event(Event("result", text, data={"run": str(run.folder), "best": best, "final": run.history[-1]}))
-        if model == "all":
+        if model == "all" and not plan:
             path = training_summary(out, runs)
             on_event(Event("result", f"{path}:\n{path.read_text(encoding='utf-8')}", data={"summary": str(path)}))

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from beadseg.errors import RunError
 from beadseg.files import write_atomically
@@ -25,6 +24,8 @@ _META = "beadseg"
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """Write `tensors` and JSON-serialisable `meta` to one file, whole or not at all."""
+    from safetensors.torch import save  # late: `read_meta` alone needs no torch
+
     flat = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps({"schema_version": SCHEMA_VERSION, **meta})
     write_atomically(path, save(flat, metadata={_META: text}))
@@ -48,7 +49,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError("No such checkpoint.", path, "Give the folder of a run that has finished at least one epoch.")
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(_META)
     except (SafetensorError, OSError) as error:
         raise RunError(

@@ -21,7 +21,8 @@ from beadseg.model.inputs import luminance
 from beadseg.predict.batch import predict_folder
 from beadseg.predict.segmenter import Segmenter
 from beadseg.training.history import write_rows
-from beadseg.training.run import annotated_objects, train
+from beadseg.training.prepare import annotated_objects
+from beadseg.training.run import train
 
 if TYPE_CHECKING:
     from beadseg.config import TrainConfig

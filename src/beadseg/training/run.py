@@ -17,23 +17,23 @@ import torch
 from beadseg import files
 from beadseg.config import ImageEpochConfig, TrainConfig
 from beadseg.data.documents import read_entries
-from beadseg.data.fingerprint import fingerprint
-from beadseg.data.split import Split, make_split
 from beadseg.errors import InputError, RunError
-from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
+from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder, write_atomically
 from beadseg.model.device import choose_device
 from beadseg.training.criteria import Criterion, Verdict, criteria
 from beadseg.training.history import Row, read_history, write_rows
-from beadseg.training.plan import Planned, plan
+from beadseg.training.plan import Planned
+from beadseg.training.prepare import prepare
 from beadseg.training.samples import load_images
 from beadseg.training.trainer import Trainer
 from beadseg.training.watch import Diagnosis, Watch, few_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from beadseg.data.dataset import Dataset, Sample
+    from beadseg.data.split import Split
 
 SAMPLE_COLUMNS = ("sample", "fold", "field", "objects", "image", "image_sha256", "mask", "mask_sha256", "ignore_sha256")
 REFIT = "refit"
@@ -138,12 +138,9 @@ def train(
     folder = ensure_folder(Path(out))
     on_event = _logged(folder / files.LOG, on_event)
     where = choose_device(device)
-    objects = annotated_objects(dataset, on_event, stop)
-    if split is None:
-        split = make_split(config.split, dataset, objects, config.seed)
-    found = fingerprint(dataset.subset(split.train), on_event, stop)
-    config, reasons = plan(config, found)
-    begun = _freeze(folder, dataset, config, split, objects)
+    prepared = prepare(dataset, config, split, on_event, stop)
+    config, split, found, reasons = prepared.config, prepared.split, prepared.fingerprint, prepared.planned
+    begun = _freeze(folder, dataset, config, split, prepared.objects)
     document = {"schema_version": 1, "fingerprint": found.model_dump(), "planned": [p.model_dump() for p in reasons]}
     write_atomically(folder / files.PLAN, json.dumps(document, indent=2))
     if not (folder / files.ENVIRONMENT).exists():
@@ -209,12 +206,6 @@ def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | Non
     write_atomically(folder / files.FINAL, (inner / files.BEST).read_bytes())
 
 
-def annotated_objects(dataset: Dataset, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> dict[str, int]:
-    """Return the number of annotated objects of every sample, over all its planes."""
-    samples = track(dataset, "counting objects", len(dataset), on_event, stop)
-    return {sample.name: sum(target.objects for _, _, target in sample.planes()) for sample in samples}
-
-
 def _logged(path: Path, on_event: OnEvent) -> OnEvent:
     """Return a listener that also appends every message to a run's log, with a time stamp."""
 
@@ -228,7 +219,7 @@ def _logged(path: Path, on_event: OnEvent) -> OnEvent:
     return listen
 
 
-def _freeze(folder: Path, dataset: Dataset, config: TrainConfig, split: Split, objects: dict[str, int]) -> bool:
+def _freeze(folder: Path, dataset: Dataset, config: TrainConfig, split: Split, objects: Mapping[str, int]) -> bool:
     """Write configuration, split and sample hashes into a new run; compare them in one that was begun, and say so."""
     rows = []
     for fold, names in (("train", split.train), ("val", split.val), ("test", split.test)):

@@ -1,0 +1,89 @@
+"""What a training will do, from the data alone: which samples, what they are like, and every planned value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from beadseg.data.fingerprint import Fingerprint, fingerprint
+from beadseg.data.split import Split, make_split
+from beadseg.events import OnEvent, StopFlag, ignore, track
+from beadseg.training.plan import Planned, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from beadseg.config import TrainConfig
+    from beadseg.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training before its first step.
+
+    Attributes
+    ----------
+    config : TrainConfig
+        Complete: nothing left to plan.
+    planned : tuple of Planned
+        What was planned, with reasons.
+    fingerprint : Fingerprint
+        The training samples in numbers.
+    split : Split
+        Which samples are for what.
+    objects : mapping
+        Annotated objects of every sample.
+    """
+
+    config: TrainConfig
+    planned: tuple[Planned, ...]
+    fingerprint: Fingerprint
+    split: Split
+    objects: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it but the objects as JSON-serialisable data."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "planned": [item.model_dump() for item in self.planned],
+            "fingerprint": self.fingerprint.model_dump(),
+            "split": {"train": len(self.split.train), "val": len(self.split.val), "notes": list(self.split.notes)},
+        }
+
+    def lines(self) -> list[str]:
+        """Return the planned values and the split, one sentence each, for a person."""
+        told = [f"Planned {item.field} = {item.value}: {item.reason}." for item in self.planned]
+        samples = f"{len(self.split.train)} training and {len(self.split.val)} validation samples."
+        return [*told, *self.split.notes, samples]
+
+
+def prepare(
+    dataset: Dataset,
+    config: TrainConfig,
+    split: Split | None = None,
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+) -> Prepared:
+    """Return what `train` would do with the same arguments; writes nothing.
+
+    Raises
+    ------
+    InputError
+        The split cannot be made, or nothing is annotated as a bead.
+    ImageError
+        A sample cannot be read.
+    Cancelled
+        `stop` was set.
+    """
+    objects = annotated_objects(dataset, on_event, stop)
+    if split is None:
+        split = make_split(config.split, dataset, objects, config.seed)
+    found = fingerprint(dataset.subset(split.train), on_event, stop)
+    complete, planned = plan(config, found)
+    return Prepared(complete, planned, found, split, objects)
+
+
+def annotated_objects(dataset: Dataset, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> dict[str, int]:
+    """Return the number of annotated objects of every sample, over all its planes."""
+    samples = track(dataset, "counting objects", len(dataset), on_event, stop)
+    return {sample.name: sum(target.objects for _, _, target in sample.planes()) for sample in samples}
