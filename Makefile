@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev gui-packages demo test slow lint bench clean
+.PHONY: help setup setup-test setup-dev setup-pyside gui-packages demo test test-pyside slow lint bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,8 @@ setup-test: $(VENV)/.stamp-test
 
 setup-dev: $(VENV)/.stamp-dev
 
+setup-pyside: $(VENV)/.stamp-pyside
+
 $(BIN)/python:
 	@$(APT_INSTALL)
 	python=""
@@ -76,6 +78,11 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-test
 	$(PIP) -e '.[napari,test,tune,cluster,dev]' PyQt6
 	touch $@
 
+$(VENV)/.stamp-pyside: $(VENV)/.stamp-test
+	@echo "Installing PySide6"
+	$(PIP) PySide6
+	touch $@
+
 gui-packages:
 	@$(APT_INSTALL)
 	if [ "$$(uname -s)" != Linux ]; then exit 0; fi
@@ -96,6 +103,12 @@ demo: setup ## Simulate, train, predict, count and evaluate; results in demo/.
 
 test: setup-test gui-packages ## Run all default tests, those in a real napari window included.
 	@$(BIN)/python -m pytest
+
+test-pyside: setup-pyside gui-packages ## Run the tests in a napari window with PySide6 in place of PyQt6.
+	@# PySide6 6.12 aborts after about 33 viewers in one process: one process a file.
+	for file in tests/gui/test_*.py; do
+	  QT_API=pyside6 $(BIN)/python -m pytest -q -o qt_api=pyside6 "$$file"
+	done
 
 slow: setup-test gui-packages ## Run the slow tests too.
 	@$(BIN)/python -m pytest -m "not gpu and not pbs"

@@ -1,0 +1,121 @@
+"""Errors and news as text inside the widget; no window pops up, and nothing shows a traceback."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QWidget
+
+from beadseg.errors import BeadsegError, Cancelled
+from beadseg.widgets.common.colours import Tone, framed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_LOG = logging.getLogger("beadseg")
+_NAME = "beadsegMessage"
+T = TypeVar("T")
+
+
+class MessageArea(QFrame):
+    """One message with its tone and a button that hides it; takes no room while there is none."""
+
+    changed = Signal(str)
+    """The new text; empty when the message was hidden."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName(_NAME)
+        self._tone: Tone = "info"
+        self._label = QLabel()
+        self._label.setWordWrap(True)
+        self._label.setTextFormat(Qt.TextFormat.PlainText)
+        self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        hide = QToolButton()
+        hide.setText("✕")
+        hide.setAutoRaise(True)
+        hide.setToolTip("Hide this message")
+        hide.clicked.connect(self.clear)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 4, 2, 4)
+        row.addWidget(self._label, 1)
+        row.addWidget(hide, 0, Qt.AlignmentFlag.AlignTop)
+        self.setVisible(False)
+
+    @property
+    def text(self) -> str:
+        """What is shown now; empty when nothing is."""
+        return str(self._label.text())
+
+    @property
+    def tone(self) -> Tone:
+        """How the message is meant."""
+        return self._tone
+
+    def tell(self, text: str, tone: Tone = "info") -> None:
+        """Show a message in place of the one before."""
+        self._tone = tone
+        self.setStyleSheet(framed(tone, _NAME))
+        self._label.setText(text)
+        self.setVisible(bool(text))
+        self.changed.emit(text)
+
+    def show_error(self, error: BaseException) -> None:
+        """Show what went wrong; a failure that beadseg did not foresee is also logged with its traceback."""
+        if not isinstance(error, BeadsegError | MemoryError | OSError):
+            _LOG.error("Unexpected failure in a widget", exc_info=error)
+        self.tell(text_of(error), "info" if isinstance(error, Cancelled) else "error")
+
+    def clear(self) -> None:
+        """Hide the message."""
+        self.tell("")
+
+
+def text_of(error: BaseException) -> str:
+    """Return one readable sentence for any error."""
+    if isinstance(error, BeadsegError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "Not enough memory. Close other layers or programs, or use a smaller image."
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}."
+    return f"Unexpected failure in beadseg ({type(error).__name__}: {error}). Details are in the terminal."
+
+
+@contextmanager
+def shown(messages: MessageArea) -> Iterator[None]:
+    """Show what is raised inside, instead of raising it."""
+    try:
+        yield
+    except Exception as error:
+        messages.show_error(error)
+
+
+class _HasMessages(Protocol):
+    messages: MessageArea
+
+
+def guarded(method: Callable[..., T]) -> Callable[..., T | None]:
+    """Make a widget's method a slot that never raises: errors go to ``self.messages``.
+
+    Arguments of a signal that the method does not take (such as ``checked``) are dropped.
+    """
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    taken = sum(parameter.kind in positional for parameter in inspect.signature(method).parameters.values()) - 1
+
+    @wraps(method)
+    def slot(self: _HasMessages, *values: Any, **named: Any) -> T | None:
+        try:
+            return method(self, *values[:taken], **named)
+        except Exception as error:
+            self.messages.show_error(error)
+            return None
+
+    return slot

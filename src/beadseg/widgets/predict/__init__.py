@@ -1,0 +1,1 @@
+"""Predict in the viewer: counts, sliders, tables, comparison."""

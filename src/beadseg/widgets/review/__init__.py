@@ -1,0 +1,1 @@
+"""Review annotations in the viewer: queue, decisions, corrections bead by bead."""

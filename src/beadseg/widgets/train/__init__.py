@@ -1,0 +1,1 @@
+"""Train in the viewer: plan, child process, curves."""
