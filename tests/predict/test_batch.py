@@ -135,9 +135,9 @@ def test_stopping_keeps_and_counts_what_is_finished(segmenter: Segmenter, images
 
 def test_tiles_and_whole_image_agree(segmenter: Segmenter):
     plane = np.moveaxis(simulate(SceneConfig(height=300, width=420, beads=150), 5).image, -1, 0)
-    whole = segmenter.probability(plane)
+    whole = segmenter.maps(plane).probability
     segmenter.options = segmenter.options.replace(tiling=TilingConfig(whole_image_pixels=4096, tile=128, overlap=0.25))
-    assert np.abs(segmenter.probability(plane) - whole).max() < 1e-4
+    assert np.abs(segmenter.maps(plane).probability - whole).max() < 1e-4
 
 
 def test_colour_grey_and_sixteen_bit_arrays_are_the_same_image(segmenter: Segmenter):
@@ -184,6 +184,6 @@ def test_whole_image_and_tiles_agree_for_a_real_network():
     torch.manual_seed(0)
     segmenter = Segmenter(build_network(config.network, 3), config, FINGERPRINT, torch.device("cpu"))
     plane = simulate(SceneConfig(height=256, width=320, beads=60, channels="grey"), 5).image[None]
-    whole = segmenter.probability(plane)
+    whole = segmenter.maps(plane).probability
     segmenter.options = segmenter.options.replace(tiling=TilingConfig(whole_image_pixels=4096, tile=160, overlap=0.5))
-    assert np.abs(segmenter.probability(plane) - whole).max() < 0.02
+    assert np.abs(segmenter.maps(plane).probability - whole).max() < 0.02

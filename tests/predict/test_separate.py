@@ -5,9 +5,14 @@ import pytest
 
 from beadseg.config import ObjectConfig
 from beadseg.errors import ConfigError
-from beadseg.predict.separate import separate, smallest_area
+from beadseg.predict.separate import separate
+from beadseg.predict.separation import smallest_area
 
 CONFIG = ObjectConfig(diameter=7.0)
+
+
+def found(probability: np.ndarray, config: ObjectConfig = CONFIG) -> np.ndarray:
+    return separate(probability, config).chosen(config)
 
 
 def discs(*centres: tuple[float, float], size: int = 64, radius: float = 3.5) -> np.ndarray:
@@ -19,12 +24,12 @@ def discs(*centres: tuple[float, float], size: int = 64, radius: float = 3.5) ->
 
 
 def test_single_beads_are_one_object_each():
-    assert separate(discs((10, 10), (30, 40), (50, 20)), CONFIG).max() == 3
+    assert found(discs((10, 10), (30, 40), (50, 20))).max() == 3
 
 
 @pytest.mark.parametrize("gap", [5.5, 6.0, 7.0])
 def test_touching_beads_are_cut_apart_near_the_middle(gap: float):
-    labels = separate(discs((30, 30), (30, 30 + gap)), CONFIG)
+    labels = found(discs((30, 30), (30, 30 + gap)))
     assert labels.max() == 2
     assert labels[30, 30] != labels[30, round(30 + gap)] != 0
     areas = np.bincount(labels.ravel())[1:]
@@ -32,45 +37,45 @@ def test_touching_beads_are_cut_apart_near_the_middle(gap: float):
 
 
 def test_a_row_of_five_touching_beads():
-    assert separate(discs(*[(30, 8 + 6 * i) for i in range(5)]), CONFIG).max() == 5
+    assert found(discs(*[(30, 8 + 6 * i) for i in range(5)])).max() == 5
 
 
 def test_without_separation_touching_beads_stay_one_object():
-    assert separate(discs((30, 30), (30, 36)), CONFIG.replace(separate=False)).max() == 1
+    assert found(discs((30, 30), (30, 36)), CONFIG.replace(separate=False)).max() == 1
 
 
 def test_every_foreground_pixel_of_a_kept_object_has_a_label():
     probability = discs((30, 30), (30, 36), (12, 12))
-    assert ((separate(probability, CONFIG) > 0) == (probability >= 0.5)).all()
+    assert ((found(probability) > 0) == (probability >= 0.5)).all()
 
 
 def test_no_foreground_is_lost_where_an_object_hangs_together_at_corners_only():
     generator = np.random.default_rng(0)
     probability = (generator.random((80, 80)) < 0.45).astype(np.float32)
-    whole = separate(probability, CONFIG.replace(separate=False, min_area=1))
-    assert ((separate(probability, CONFIG.replace(min_area=1)) > 0) == (whole > 0)).all()
+    whole = found(probability, CONFIG.replace(separate=False, min_area=1))
+    assert ((found(probability, CONFIG.replace(min_area=1)) > 0) == (whole > 0)).all()
 
 
 def test_specks_below_the_smallest_area_are_dropped():
     probability = discs((30, 30))
     probability[5, 5] = 1.0
-    assert separate(probability, CONFIG).max() == 1
+    assert found(probability).max() == 1
     assert smallest_area(CONFIG) == 10
 
 
 def test_diagonal_neighbours_are_one_object():
     probability = np.zeros((20, 20), np.float32)
     probability[5:9, 5:9] = probability[9:13, 9:13] = 1
-    assert separate(probability, CONFIG.replace(separate=False)).max() == 1
+    assert found(probability, CONFIG.replace(separate=False)).max() == 1
 
 
 def test_nothing_and_everything():
-    assert separate(np.zeros((40, 40), np.float32), CONFIG).max() == 0
-    labels = separate(np.ones((40, 40), np.float32), CONFIG)
+    assert found(np.zeros((40, 40), np.float32)).max() == 0
+    labels = found(np.ones((40, 40), np.float32))
     assert labels.dtype == np.uint32
     assert (labels > 0).all()
 
 
 def test_an_unknown_diameter_is_refused():
     with pytest.raises(ConfigError, match="diameter"):
-        separate(discs((30, 30)), ObjectConfig())
+        found(discs((30, 30)), ObjectConfig())

@@ -4,22 +4,45 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from beadseg.config.base import Config
+
+
+class SeedConfig(Config):
+    """Where beads are looked for before any threshold; a change separates again, without the network."""
+
+    lowest: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    """Lowest probability that `ObjectConfig.threshold` may be set to afterwards."""
+    threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
+    """A peak of the centre map below this is no seed of its own. Networks without a centre map have none."""
+    distance: Annotated[float, Field(gt=0.0, le=2.0)] = 0.3
+    """Two seeds are at least this share of a bead diameter apart."""
+    smoothing: Annotated[float, Field(ge=0.0, le=1.0)] = 0.07
+    """Standard deviation of the Gaussian that smooths before peaks are looked for, share of a bead diameter."""
 
 
 class ObjectConfig(Config):
     """What an object is, everywhere: 8-connected, at least `min_area`, separated where beads touch."""
 
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    """Probability from which a pixel is foreground."""
+    """Probability from which a pixel is foreground; at least `seeds.lowest`."""
     min_area: Annotated[int, Field(ge=1)] | None = None
     """Smallest object, px²; None: a quarter of the area of a bead of `diameter`."""
+    min_confidence: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Least confidence of a bead: the height of its peak in the centre map, else its highest probability."""
     diameter: Annotated[float, Field(gt=0.0)] | None = None
     """Expected bead diameter, px; None: the training data's."""
     separate: bool = True
-    """Cut touching beads apart (seeded watershed on the distance transform)."""
+    """Cut touching beads apart: from seeds, each pixel to the nearest one that it can be reached from."""
+    seeds: SeedConfig = SeedConfig()
+    """Where beads are looked for."""
+
+    @model_validator(mode="after")
+    def _refuse(self) -> ObjectConfig:
+        if self.threshold < self.seeds.lowest:
+            raise ValueError(f"threshold {self.threshold} is below seeds.lowest {self.seeds.lowest}: lower that too")
+        return self
 
 
 class TilingConfig(Config):

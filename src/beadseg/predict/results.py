@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from beadseg.predict.segmenter import Prediction, Segmenter
+    from beadseg.predict.prediction import Prediction
+    from beadseg.predict.segmenter import Segmenter
 
 
 _CLASSIC_TIFF = 2**32 - 2**25

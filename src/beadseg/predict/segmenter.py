@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,43 +15,17 @@ from beadseg.data.image_io import Image
 from beadseg.data.lazy import LazyImage
 from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore, log
-from beadseg.measure.beads import bead_table
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.model.device import Precision, agrees_with_fp32, choose_device, choose_precision
 from beadseg.model.inputs import luminance, prepare
 from beadseg.model.networks import Network, build_network
 from beadseg.predict.inference import probabilities
-from beadseg.predict.separate import separate
+from beadseg.predict.prediction import Maps, Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pandas as pd
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What was found in one plane.
-
-    Attributes
-    ----------
-    probability : (Y, X) float32
-        Of being part of a bead.
-    labels : (Y, X) uint32
-        Instances: 0 is background, ids run from 1.
-    beads : pandas.DataFrame
-        One row per instance; columns as in `beadseg.measure.beads.bead_table`.
-    """
-
-    probability: NDArray[np.float32]
-    labels: NDArray[np.uint32]
-    beads: pd.DataFrame
-
-    @property
-    def count(self) -> int:
-        """Number of beads."""
-        return len(self.beads)
 
 
 class Segmenter:
@@ -147,9 +120,8 @@ class Segmenter:
         if isinstance(image, Image | LazyImage):
             pixel_size_um = image.pixel_size_um if pixel_size_um is None else pixel_size_um
         plane = as_plane(image)
-        probability = self.probability(plane, on_event, stop)
-        labels = separate(probability, self.options.objects)
-        return Prediction(probability, labels, bead_table(labels, luminance(plane), probability, pixel_size_um))
+        maps = self.maps(plane, on_event, stop)
+        return Prediction.of(maps, luminance(plane), pixel_size_um, self.options.objects)
 
     def predict_planes(
         self, image: Image | LazyImage, on_event: OnEvent = ignore, stop: StopFlag | None = None
@@ -162,14 +134,12 @@ class Segmenter:
             yield name, plane, self.predict(plane, pixel_size_um=image.pixel_size_um, on_event=on_event, stop=stop)
             del plane
 
-    def probability(
-        self, plane: NDArray[np.generic], on_event: OnEvent = ignore, stop: StopFlag | None = None
-    ) -> NDArray[np.float32]:
-        """Return the foreground probability (Y, X) float32 of a plane (C, Y, X)."""
+    def maps(self, plane: NDArray[np.generic], on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Maps:
+        """Return what the network says of a plane (C, Y, X)."""
         x = prepare(plane, self.config.image)
         maps = probabilities(self.network, x, self.options.tiling, self.precision(on_event), on_event, stop)
-        foreground: NDArray[np.float32] = maps[0]
-        return foreground
+        by_head = dict(zip(self.config.network.heads, maps, strict=True))
+        return Maps(by_head["foreground"], by_head.get("centre"))
 
     def precision(self, on_event: OnEvent = ignore) -> Precision:
         """Return the arithmetic in use: the one asked for, tested once against fp32 on a small image."""

@@ -1,63 +1,105 @@
-"""From a probability map to instances: threshold, then touching beads cut apart by a seeded watershed."""
+"""From maps to candidates for beads: seeds, then basins, independent of any threshold that is chosen later."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
-from skimage.feature import peak_local_max
-from skimage.segmentation import watershed
 
-from beadseg.data.objects import label_objects
-from beadseg.errors import ConfigError
+from beadseg.data.objects import equal_regions
+from beadseg.predict.grow import grow
+from beadseg.predict.peaks import peaks
+from beadseg.predict.separation import Separation, needed_diameter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.config.predict import ObjectConfig
 
-
+LEVEL = 0.5
+"""Probability at which shapes are looked at: what hangs together there has a seed of its own."""
 _ROWS = 256
 """Rows whose distances are computed at a time."""
 
 
-def separate(probability: NDArray[np.float32], config: ObjectConfig) -> NDArray[np.uint32]:
-    """Return the instances of a probability map.
+def separate(
+    probability: NDArray[np.float32], config: ObjectConfig, centre: NDArray[np.float32] | None = None
+) -> Separation:
+    """Find the candidates for beads of one plane.
 
-    Pixels of at least ``config.threshold`` are foreground; 8-connected objects smaller than ``config.min_area`` are
-    dropped; an object with several maxima of its distance transform, more than about a third of a bead diameter apart,
-    is divided along the valleys between them (seeded watershed: Beucher and Lantuéjoul 1979; scikit-image).
+    Seeds are the peaks of the centre map, or without one of the distance to the edge at a probability of 0.5 (where
+    nothing reaches 0.5, of the probability). Whatever hangs together has at least one. Each pixel that can be bead goes
+    to the nearest seed that reaches it. Threshold, smallest area and least confidence in `config` are not used: they
+    choose afterwards (`Separation.chosen`).
 
     Parameters
     ----------
     probability : (Y, X) float32
-        Between 0 and 1.
+        Of being part of a bead, between 0 and 1.
     config : ObjectConfig
         With a diameter (px).
+    centre : (Y, X) float32, optional
+        Centre map, between 0 and 1, with a peak at every bead's centre.
 
-    Returns
-    -------
-    (Y, X) uint32
-        0 is background; ids run from 1 without gaps.
+    Raises
+    ------
+    ConfigError
+        The diameter is not known.
     """
     diameter = needed_diameter(config)
-    objects = label_objects(probability >= config.threshold, smallest_area(config))
-    if not config.separate or not objects.any():
-        return objects
-    foreground = objects > 0
-    distance = ndimage.gaussian_filter(_distance(foreground), diameter / 14)
-    peaks = peak_local_max(
-        distance,
-        min_distance=max(1, round(diameter * 0.3)),
-        labels=objects.view(np.int32),
-        exclude_border=False,
+    pixels = np.flatnonzero(probability >= np.float32(config.seeds.lowest))
+    likely = np.asarray(probability.reshape(-1)[pixels], np.float32)
+    seeds = np.zeros(0, np.int64)
+    if config.separate and len(pixels):
+        height = _height(probability, centre, config.seeds.smoothing * diameter)
+        seeds = peaks(height, pixels, max(1.5, config.seeds.distance * diameter))
+        if centre is not None:
+            seeds = seeds[height.reshape(-1)[seeds] >= config.seeds.threshold]
+        seeds = _with_missing(seeds, height, probability >= LEVEL)
+    seeds = _with_missing(seeds, probability, probability >= np.float32(config.seeds.lowest))
+    owner = grow((probability.shape[0], probability.shape[1]), pixels, seeds)
+    values = likely if centre is None else np.asarray(centre.reshape(-1)[pixels], np.float32)
+    return Separation(
+        shape=(probability.shape[0], probability.shape[1]),
+        lowest=config.seeds.lowest,
+        pixels=pixels,
+        owner=owner,
+        probability=likely,
+        positions=np.stack(np.divmod(seeds, probability.shape[1]), axis=1).astype(np.float32),
+        confidence=_highest(values, owner, len(seeds)),
+        touching=not config.separate,
     )
-    seeds = np.zeros(objects.shape, np.int32)
-    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    parts = watershed(np.negative(distance, out=distance), seeds, mask=foreground, connectivity=2)
-    return _without_crumbs(parts.astype(np.uint32), objects, smallest_area(config))
+
+
+def _height(probability: NDArray[np.float32], centre: NDArray[np.float32] | None, sigma: float) -> NDArray[np.float32]:
+    """Return the smoothed map (Y, X) whose peaks are seeds."""
+    if centre is not None:
+        return np.asarray(ndimage.gaussian_filter(centre, sigma, truncate=3.0), np.float32)
+    inside = probability >= LEVEL
+    smooth = ndimage.gaussian_filter(_distance(inside), sigma, truncate=3.0)
+    return np.where(inside, 1.0 + smooth, probability).astype(np.float32)
+
+
+def _with_missing(
+    seeds: NDArray[np.int64], height: NDArray[np.float32], foreground: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return `seeds` with the highest pixel of each object of `foreground` added that has none; ascending."""
+    regions = equal_regions(foreground, connectivity=2).reshape(-1)
+    without = np.ones(int(regions.max(initial=0)) + 1, bool)
+    without[0] = False
+    without[regions[seeds]] = False
+    left = np.flatnonzero(without[regions])
+    order = np.lexsort((-height.reshape(-1)[left], regions[left]))
+    first = np.unique(regions[left][order], return_index=True)[1]
+    return np.sort(np.concatenate([seeds, left[order[first]]]))
+
+
+def _highest(values: NDArray[np.float32], owner: NDArray[np.uint32], count: int) -> NDArray[np.float32]:
+    """Return the highest value of each owner 1 to `count`."""
+    highest = np.zeros(count + 1, np.float32)
+    np.maximum.at(highest, owner, values)
+    return highest[1:]
 
 
 def _distance(foreground: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -71,31 +113,3 @@ def _distance(foreground: NDArray[np.bool_]) -> NDArray[np.float32]:
         across = (nearest[1, rows] - columns).astype(np.float64)
         out[rows] = np.sqrt(down * down + across * across)
     return out
-
-
-def _without_crumbs(parts: NDArray[np.uint32], objects: NDArray[np.uint32], least: int) -> NDArray[np.uint32]:
-    """Return `parts` renumbered, pieces smaller than `least` dropped unless that would erase their whole object."""
-    areas = np.bincount(parts.ravel())
-    owner = np.zeros(len(areas), np.int64)
-    owner[parts.ravel()] = objects.ravel()
-    keep = areas >= least
-    saved = np.zeros(int(objects.max()) + 1, bool)
-    saved[owner[keep]] = True
-    keep |= ~saved[owner]
-    keep[0] = False
-    numbers = np.where(keep, np.cumsum(keep), 0).astype(np.uint32)
-    return numbers[parts]
-
-
-def needed_diameter(config: ObjectConfig) -> float:
-    """Return the bead diameter (px); a configuration without one cannot be used yet."""
-    if config.diameter is None:
-        raise ConfigError("The bead diameter is not known.", "predict.objects.diameter", "Give it in px.")
-    return config.diameter
-
-
-def smallest_area(config: ObjectConfig) -> int:
-    """Return the smallest area of an object, px²: the given one, or a quarter of a bead's."""
-    if config.min_area is not None:
-        return config.min_area
-    return max(1, round(math.pi * needed_diameter(config) ** 2 / 16))

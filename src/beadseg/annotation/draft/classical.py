@@ -57,4 +57,5 @@ def find_beads(plane: NDArray[np.generic], look: BeadLook) -> NDArray[np.uint32]
     contrast = -ndimage.gaussian_filter(values, max(0.5, scale / 14))
     inside = laplacian(values, max(SMALLEST_EDGE_PX, EDGE_SCALE * scale)) > 0
     beads = inside & (contrast > LEVEL * float(np.median(contrast[strong])))
-    return separate(beads.astype(np.float32), ObjectConfig(diameter=look.diameter_px))
+    objects = ObjectConfig(diameter=look.diameter_px)
+    return separate(beads.astype(np.float32), objects).chosen(objects)

@@ -23,9 +23,12 @@ import numpy as np
 from beadseg.measure.beads import bead_table
 from beadseg.measure.matching import Detection, match_points
 from beadseg.model.inputs import luminance
-from beadseg.predict.separate import needed_diameter, separate
+from beadseg.predict.prediction import Maps
+from beadseg.predict.separation import needed_diameter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -89,28 +92,38 @@ def _plane(segmenter: Segmenter, plane: NDArray[np.generic], stop: StopFlag | No
     objects = segmenter.options.objects
     diameter = needed_diameter(objects)
     views = [_mirrored(segmenter, plane, axes, stop) for axes in ((), (-1,), (-2,))]
-    tables = [bead_table(separate(view, objects), probability=view) for view in views]
+    found = [view.separated(objects).chosen(objects) for view in views]
+    tables = [bead_table(labels, probability=view.probability) for labels, view in zip(found, views, strict=True)]
     centres = [table[["y", "x"]].to_numpy(np.float64) for table in tables]
     votes = sum((match_points(other, centres[0], diameter / 2).counts for other in centres[1:]), Detection(0, 0, 0))
     alone = votes.fp + votes.fn
-    mean = np.asarray(np.mean(np.stack(views), axis=0), np.float32)
+    together = _mean(views)
+    mean = together.probability
     area = float((mean >= objects.threshold).sum()) + PRIOR_BEADS * math.pi * diameter**2 / 4
-    low, high = (len(bead_table(separate(mean, objects.replace(threshold=at)))) for at in THRESHOLDS)
+    candidates = together.separated(objects)
+    thresholds = (max(at, candidates.lowest) for at in THRESHOLDS)
+    counts = [int(candidates.chosen(objects.replace(threshold=at)).max(initial=0)) for at in thresholds]
     return Uncertainty(
         disagreement=alone / (2 * votes.tp + alone + PRIOR_BEADS * len(centres[1:])),
         entropy=float(_entropy(mean).sum()) / area,
-        count_spread=abs(high - low) / ((high + low) / 2 + PRIOR_BEADS),
+        count_spread=abs(counts[1] - counts[0]) / (sum(counts) / 2 + PRIOR_BEADS),
         beads=float(len(tables[0])),
         features=_features(plane, tables[0], diameter),
     )
 
 
-def _mirrored(
-    segmenter: Segmenter, plane: NDArray[np.generic], axes: tuple[int, ...], stop: StopFlag | None
-) -> NDArray[np.float32]:
-    """Return the probability (Y, X) as predicted from the image mirrored along `axes`, mirrored back."""
-    seen = np.ascontiguousarray(np.flip(plane, axes))
-    return np.flip(segmenter.probability(seen, stop=stop), axes)
+def _mirrored(segmenter: Segmenter, plane: NDArray[np.generic], axes: tuple[int, ...], stop: StopFlag | None) -> Maps:
+    """Return the maps (Y, X) as predicted from the image mirrored along `axes`, mirrored back."""
+    seen = segmenter.maps(np.ascontiguousarray(np.flip(plane, axes)), stop=stop)
+    centre = None if seen.centre is None else np.flip(seen.centre, axes)
+    return Maps(np.flip(seen.probability, axes), centre)
+
+
+def _mean(views: Sequence[Maps]) -> Maps:
+    """Return the mean of several views of one plane."""
+    probability = np.mean(np.stack([view.probability for view in views]), axis=0)
+    centres = [view.centre for view in views if view.centre is not None]
+    return Maps(probability, np.mean(np.stack(centres), axis=0) if centres else None)
 
 
 def _entropy(probability: NDArray[np.float32]) -> NDArray[np.float32]:

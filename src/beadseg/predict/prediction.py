@@ -1,0 +1,111 @@
+"""What was found in one plane, and what to find it again from with other choices, without the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from beadseg.measure.beads import bead_table
+from beadseg.predict.separate import separate
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from beadseg.config.predict import ObjectConfig
+    from beadseg.predict.separation import Separation
+
+_SELECTING = {"threshold", "min_area", "min_confidence"}
+"""Fields of `ObjectConfig` that only choose among the candidates of a separation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """What the network says of one plane.
+
+    Attributes
+    ----------
+    probability : (Y, X) float32
+        Of being part of a bead.
+    centre : (Y, X) float32 or None
+        Peaks at the centres of beads, 0 to 1; None where the network has no such output.
+    """
+
+    probability: NDArray[np.float32]
+    centre: NDArray[np.float32] | None = None
+
+    def separated(self, objects: ObjectConfig) -> Separation:
+        """Return the candidates for beads; see `beadseg.predict.separate.separate`."""
+        return separate(self.probability, objects, self.centre)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What was found in one plane.
+
+    Attributes
+    ----------
+    maps : Maps
+        The network's output.
+    intensity : (Y, X) float32
+        Brightness of the image, in its own units.
+    pixel_size_um : float or None
+        µm per px.
+    objects : ObjectConfig
+        What was chosen.
+    separation : Separation
+        The candidates for beads, among which `objects` chose.
+    labels : (Y, X) uint32
+        Instances: 0 is background, ids run from 1.
+    beads : pandas.DataFrame
+        One row per instance; columns as in `beadseg.measure.beads.bead_table`.
+    """
+
+    maps: Maps
+    intensity: NDArray[np.float32]
+    pixel_size_um: float | None
+    objects: ObjectConfig
+    separation: Separation
+    labels: NDArray[np.uint32]
+    beads: pd.DataFrame
+
+    @classmethod
+    def of(
+        cls,
+        maps: Maps,
+        intensity: NDArray[np.float32],
+        pixel_size_um: float | None,
+        objects: ObjectConfig,
+        separation: Separation | None = None,
+    ) -> Prediction:
+        """Separate, unless that was done, choose and measure."""
+        separation = maps.separated(objects) if separation is None else separation
+        labels = separation.chosen(objects)
+        beads = bead_table(labels, intensity, maps.probability, pixel_size_um)
+        return cls(maps, intensity, pixel_size_um, objects, separation, labels, beads)
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """The probability (Y, X) of being part of a bead."""
+        return self.maps.probability
+
+    @property
+    def count(self) -> int:
+        """Number of beads."""
+        return len(self.beads)
+
+    def select(self, objects: ObjectConfig) -> Prediction:
+        """Return what another choice finds, without the network.
+
+        Threshold, smallest area and least confidence are look-ups; where anything else differs, the beads are separated
+        again.
+
+        Raises
+        ------
+        ConfigError
+            `objects` has no diameter.
+        """
+        same = objects.model_dump(exclude=_SELECTING) == self.objects.model_dump(exclude=_SELECTING)
+        kept = self.separation if same else None
+        return Prediction.of(self.maps, self.intensity, self.pixel_size_um, objects, kept)
