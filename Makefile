@@ -124,6 +124,7 @@ bench: setup ## Run the benchmarks; BEADSEG_DATA names a folder of real tiles wi
 	$(BIN)/python benchmarks/review.py
 	$(BIN)/python benchmarks/draft.py
 	$(BIN)/python benchmarks/suggest.py
+	$(BIN)/python benchmarks/counting.py --out runs/counting
 	if [ -z "$${BEADSEG_DATA:-}" ]; then
 	  echo "Accuracy and realism on real tiles were not measured: set BEADSEG_DATA to their folder."; exit 0
 	fi
