@@ -1,0 +1,162 @@
+"""Compare: hits, misses and false alarms of two layers in colours, their scores, and a way from error to error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from beadseg.errors import InputError
+from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded
+from beadseg.widgets.compare.comparison import FALSE_ALARM, HIT, KINDS, MISS, Comparison, compare
+from beadseg.widgets.compare.scores import ScoreTable
+from beadseg.widgets.layers import LayerChoice, shown_plane
+from beadseg.widgets.layers.goto import go_to
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari
+
+COLOURS = {HIT: "#009e73", MISS: "#d55e00", FALSE_ALARM: "#56b4e9"}
+"""Of Okabe and Ito: told apart with any colour vision."""
+LAYER = "Comparison"
+EMPTY = (
+    "Shows which beads of one layer are in another: choose the beads found (such as a prediction) and the true ones "
+    "(ids, or a mask), then press Compare."
+)
+
+
+class CompareWidget(QWidget):
+    """Compares two labels layers.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer whose layers are compared.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._comparison: Comparison | None = None
+        self._errors: list[tuple[str, float, float]] = []
+        self._at = -1
+        self._shown: Labels | None = None
+        self.messages = MessageArea()
+        self.background = Background("comparing", self)
+        self._build()
+        self._say_what_to_do()
+
+    def _build(self) -> None:
+        def offered(layer: Labels) -> bool:
+            return layer is not self._shown
+
+        self.found = LayerChoice(self._viewer, (Labels,), accepts=offered)
+        self.found.setToolTip("The beads whose quality is asked for, such as a prediction")
+        self.true = LayerChoice(self._viewer, (Labels,), accepts=offered)
+        self.true.setToolTip("What is taken for right: one number per bead, or a mask whose pieces are counted")
+        self.run = QPushButton("Compare")
+        self.run.setToolTip("Compare the planes that the viewer shows; centres match within half a bead diameter")
+        self.scores = ScoreTable()
+        self.before = QPushButton("◀ Error")
+        self.before.setToolTip("Go to the miss or false alarm before")
+        self.next = QPushButton("Error ▶")
+        self.next.setToolTip("Go to the next miss or false alarm")
+        self.where = QLabel()
+        self.legend = QLabel()
+        choices = QFormLayout()
+        choices.addRow("Found", self.found)
+        choices.addRow("True", self.true)
+        steps = QHBoxLayout()
+        for part in (self.before, self.next):
+            steps.addWidget(part)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.messages)
+        layout.addLayout(choices)
+        for widget in (self.run, ProgressRow(self.background), self.legend, self.scores):
+            layout.addWidget(widget)
+        layout.addLayout(steps)
+        layout.addWidget(self.where)
+        layout.addStretch(1)
+        self.run.clicked.connect(self._start)
+        self.before.clicked.connect(lambda: self._step(-1))
+        self.next.clicked.connect(lambda: self._step(1))
+        self.background.returned.connect(self._show)
+        self.background.failed.connect(self.messages.show_error)
+        for choice in (self.found, self.true):
+            choice.layer_changed.connect(self._say_what_to_do)
+        self._show_steps()
+
+    def _say_what_to_do(self) -> None:
+        """Show the empty state until there is something to compare."""
+        enough = self.found.count() >= 2
+        self.run.setEnabled(enough)
+        if self._comparison is not None:
+            return
+        self.legend.setWordWrap(True)
+        self.legend.setText(EMPTY if enough else f"{EMPTY} There are not yet two labels layers in the viewer.")
+        if enough and self.found.layer is self.true.layer:
+            self.true.setCurrentIndex(1 - min(1, self.found.currentIndex()))
+
+    @guarded
+    def _start(self) -> None:
+        found, true = self.found.layer, self.true.layer
+        if found is None or true is None or found is true:
+            raise InputError("Two different labels layers are needed.", remedy="Choose another one in one of the boxes.")
+        pixels = [shown_plane(layer, self._viewer.dims) for layer in (found, true)]
+        if pixels[0].shape != pixels[1].shape:
+            sizes = [f"{layer.name} {p.shape[1]}x{p.shape[0]} px" for layer, p in zip((found, true), pixels, strict=True)]
+            raise InputError(f"The layers differ in size: {', '.join(sizes)}.", remedy="Choose layers of the same image.")
+        scale, translate = np.asarray(found.scale)[-2:], np.asarray(found.translate)[-2:]
+        self._place = (tuple(scale), tuple(translate))
+        self.messages.clear()
+        self.background.start(lambda on_event, stop: compare(pixels[0], pixels[1]))
+
+    @guarded
+    def _show(self, comparison: Comparison) -> None:
+        self._comparison = comparison
+        scale, translate = self._place
+        if self._shown is None or self._shown not in self._viewer.layers:
+            colours = {None: "transparent", 0: "transparent", **COLOURS}
+            self._shown = Labels(comparison.picture, name=LAYER, opacity=0.7, colormap=DirectLabelColormap(color_dict=colours))
+            self._viewer.add_layer(self._shown)
+        else:
+            self._shown.data = comparison.picture
+        self._shown.scale, self._shown.translate = scale, translate
+        self.found._refill()
+        self.true._refill()
+        errors = comparison.beads[comparison.beads["kind"] != KINDS[HIT]]
+        self._errors = list(errors[["kind", "y", "x"]].itertuples(index=False, name=None))
+        self._at = -1
+        score = comparison.score
+        counts = {HIT: score.tp, MISS: score.fn, FALSE_ALARM: score.fp}
+        names = {HIT: "hits", MISS: "misses", FALSE_ALARM: "false alarms"}
+        self.legend.setText(
+            "&nbsp;&nbsp; ".join(f'<span style="color:{COLOURS[k]}">■</span> {counts[k]} {names[k]}' for k in names)
+        )
+        self.scores.setValue(score)
+        self._show_steps()
+
+    def _step(self, by: int) -> None:
+        """Go to another error, around in a circle."""
+        if not self._errors or self._shown is None:
+            return
+        self._at = (self._at + by) % len(self._errors) if self._at >= 0 else (0 if by > 0 else len(self._errors) - 1)
+        _, y, x = self._errors[self._at]
+        go_to(self._viewer, self._shown, (y, x))
+        self._show_steps()
+
+    def _show_steps(self) -> None:
+        for button in (self.before, self.next):
+            button.setEnabled(bool(self._errors))
+        if not self._errors:
+            self.where.setText("" if self._comparison is None else "No errors.")
+        elif self._at < 0:
+            self.where.setText(f"{len(self._errors)} errors.")
+        else:
+            kind, y, x = self._errors[self._at]
+            self.where.setText(f"Error {self._at + 1} of {len(self._errors)}: {kind} at y {y:.0f}, x {x:.0f}")

@@ -1,0 +1,78 @@
+"""A prediction folder as layers: images where they still are, labels over them, a point at every bead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from beadseg import files
+from beadseg.data.documents import inner, is_plain_name, read_document, read_table
+from beadseg.data.lazy import open_image
+from beadseg.errors import RunError
+from beadseg.widgets.io.layer_data import LayerData, Picture, grouped, named, stacked, title
+from beadseg.widgets.io.pictures import image_picture, is_rgb, labels_picture, size_of
+from beadseg.widgets.io.read_beads import coordinates, points_look
+from beadseg.widgets.io.read_beads import read_table as read_beads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def read_prediction(folder: Path) -> list[LayerData]:
+    """Return the layers of a prediction folder; images of one size, with their labels and beads, are one stack.
+
+    An image that is not where it was predicted from is shown by its overlay, if there is one.
+
+    Raises
+    ------
+    RunError
+        The folder's documents are damaged, or it holds no labels.
+    """
+    pictures = list(_pictures(folder))
+    if not pictures:
+        raise RunError("Holds no labels of an image.", folder, "Predict again.")
+    layers: list[LayerData] = []
+    for group in grouped(pictures):
+        metadata = named(group, folder)
+        if is_rgb(group[0]) or group[0].dtype != np.uint32:
+            shown = {"name": title(group, "image"), "rgb": is_rgb(group[0]), "metadata": metadata}
+            layers.append((stacked(group), shown, "image"))
+        labels = [labels_picture(p.name, folder / files.LABELS / f"{p.name}.tif", size_of(p)) for p in group]
+        layers.append((stacked(labels), {"name": title(group, "beads"), "opacity": 0.6, "metadata": metadata}, "labels"))
+        layers.append(_points(folder, group, metadata))
+    return layers
+
+
+def _pictures(folder: Path) -> Iterator[Picture]:
+    """Yield what there is to show below the labels of each image that was predicted."""
+    sources = inner(read_document(folder / files.PREDICTION), "images")
+    names = dict.fromkeys(row["image"] for row in read_table(folder / files.COUNTS, "image", "plane", "beads"))
+    for name in names:
+        labels = folder / files.LABELS / f"{name}.tif"
+        if is_plain_name(name) and labels.is_file():
+            yield _below(folder, name, labels, Path(str(sources.get(name, ""))))
+
+
+def _below(folder: Path, name: str, labels: Path, source: Path) -> Picture:
+    """Return the image where it is still the one that was predicted, else its overlay, else its labels."""
+    shape = open_image(labels).shape
+    for path in (source, folder / files.OVERLAYS / f"{name}.png"):
+        if path.name and path.exists():
+            picture = image_picture(name, path)
+            if size_of(picture) == shape:
+                return picture
+    return labels_picture(name, labels, shape)
+
+
+def _points(folder: Path, group: list[Picture], metadata: dict[str, Any]) -> LayerData:
+    import pandas as pd
+
+    tables = [read_beads(folder / files.BEADS / f"{picture.name}.csv") for picture in group]
+    places = [coordinates(table) for table in tables]
+    if len(group) > 1:
+        places = [np.column_stack([np.full(len(part), at), part]) for at, part in enumerate(places)]
+        tables = [table.assign(image=picture.name) for picture, table in zip(group, tables, strict=True)]
+    data, table = np.concatenate(places), pd.concat(tables, ignore_index=True)
+    return data, {**points_look(table, title(group, "centres")), "ndim": data.shape[1], "metadata": metadata}, "points"

@@ -1,0 +1,90 @@
+"""What napari calls to save layers as files that beadseg's datasets and tables understand."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import imageio.v3 as iio
+import numpy as np
+import pandas as pd
+
+from beadseg.annotation.review.masks import tiff_bytes
+from beadseg.errors import InputError
+from beadseg.files import write_atomically
+from beadseg.measure.beads import bead_table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+AXES = {2: "YX", 3: "TYX", 4: "TZYX"}
+"""Of label files, by the number of dimensions of a layer."""
+
+
+def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Save a labels layer as instance labels of a dataset (TIFF, uint32, 0 is background)."""
+    target = Path(path)
+    labels = whole_numbers(data, target)
+    write_atomically(target, tiff_bytes(labels, _axes(labels, target)))
+    return [path]
+
+
+def write_mask(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Save a labels layer as a mask of a dataset: 255 on beads, 0 elsewhere (PNG; of a stack TIFF)."""
+    target = Path(path)
+    mask = np.where(whole_numbers(data, target) > 0, 255, 0).astype(np.uint8)
+    if target.suffix.lower() == ".png":
+        if mask.ndim != 2:
+            raise InputError("A stack does not fit into a PNG.", target, "Save it as .tif.")
+        write_atomically(target, iio.imwrite("<bytes>", mask, extension=".png"))
+    else:
+        write_atomically(target, tiff_bytes(mask, _axes(mask, target)))
+    return [path]
+
+
+def write_table_of_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Save the table of the beads of a labels layer: one row per id (CSV)."""
+    target = Path(path)
+    labels = whole_numbers(data, target)
+    if labels.ndim == 2:
+        table = bead_table(labels)
+    else:
+        planes = labels.reshape(-1, *labels.shape[-2:])
+        tables = [bead_table(plane).assign(plane=f"t{number:03d}") for number, plane in enumerate(planes)]
+        table = pd.concat(tables, ignore_index=True)
+    return _write_csv(target, table)
+
+
+def write_table_of_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Save a points layer as a table of beads: its features where it has them, else id, y and x (CSV)."""
+    points = np.asarray(data, np.float64).reshape(len(data), -1)
+    features = attributes.get("features")
+    table = pd.DataFrame() if features is None else pd.DataFrame(features).reset_index(drop=True)
+    if len(table) != len(points) or not len(table.columns):
+        table = pd.DataFrame({"id": np.arange(1, len(points) + 1)})
+    if len(points):
+        table = table.assign(y=points[:, -2], x=points[:, -1])
+    return _write_csv(Path(path), table)
+
+
+def whole_numbers(data: Any, target: Path) -> NDArray[np.uint32]:
+    """Return a labels layer's data, of a multiscale one the finest level, as uint32."""
+    level = data[0] if isinstance(data, list | tuple) or getattr(data, "multiscale", False) else data
+    labels = np.asarray(level)
+    if labels.dtype.kind not in "uib" or (labels.size and int(labels.min()) < 0):
+        raise InputError("Labels must be whole numbers of 0 or more.", target, "Save a labels layer.")
+    return labels.astype(np.uint32)
+
+
+def _axes(labels: NDArray[Any], target: Path) -> str:
+    if labels.ndim not in AXES:
+        raise InputError(f"Labels with {labels.ndim} dimensions cannot be saved.", target, "Save single slices.")
+    return AXES[labels.ndim]
+
+
+def _write_csv(target: Path, table: pd.DataFrame) -> list[str]:
+    buffer = io.StringIO()
+    table.to_csv(buffer, index=False, float_format="%.6g", lineterminator="\n")
+    write_atomically(target, buffer.getvalue())
+    return [str(target)]

@@ -1,0 +1,98 @@
+"""A box to choose one of the viewer's layers, always up to date with the layer list."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+
+class LayerChoice(QComboBox):
+    """Offers the layers of some kinds.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Whose layers.
+    kinds : tuple of type
+        Classes of the layers that are offered.
+    none : str, optional
+        Text of a first entry that stands for no layer; there is none when empty.
+    accepts : callable, optional
+        Tells of a layer of these kinds whether it is offered.
+    """
+
+    layer_changed = Signal(object)
+    """The layer chosen now, or None."""
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        kinds: tuple[type, ...],
+        none: str = "",
+        accepts: Callable[[Any], bool] = lambda layer: True,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self._kinds, self._none, self._accepts = viewer, kinds, none, accepts
+        self._told: Layer | None = None
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        self._events = (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.renamed,
+                        viewer.layers.events.reordered)  # fmt: skip
+        for event in self._events:
+            event.connect(self._refill)
+        self.currentIndexChanged.connect(self._tell)
+        self.destroyed.connect(_Disconnect(self._events, self._refill))
+        self._refill()
+
+    @property
+    def layer(self) -> Layer | None:
+        """The layer chosen now."""
+        return self.currentData() if self.count() else None
+
+    @layer.setter
+    def layer(self, layer: Layer | None) -> None:
+        for index in range(self.count()):
+            if self.itemData(index) is layer:
+                self.setCurrentIndex(index)
+
+    def _refill(self) -> None:
+        """Take over the layer list; what was chosen stays chosen."""
+        chosen = self.layer
+        self.blockSignals(True)
+        self.clear()
+        if self._none:
+            self.addItem(self._none, None)
+        for layer in reversed(self._viewer.layers):  # the topmost first, as in the list
+            if isinstance(layer, self._kinds) and self._accepts(layer):
+                self.addItem(layer.name, layer)
+        self.blockSignals(False)
+        self.layer = chosen
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.layer is not self._told:
+            self._told = self.layer
+            self.layer_changed.emit(self._told)
+
+
+class _Disconnect:
+    """Ends connections to events of napari when a widget is destroyed; holds no reference to it afterwards."""
+
+    def __init__(self, events: tuple[Any, ...], slot: Callable[..., Any]) -> None:
+        self._events, self._slot = events, slot
+
+    def __call__(self) -> None:
+        for event in self._events:
+            with suppress(ValueError):
+                event.disconnect(self._slot)
+        self._events = ()

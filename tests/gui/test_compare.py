@@ -1,0 +1,106 @@
+"""Compare, as a person uses it: choose two layers, press the button, read the scores, go from error to error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from beadseg.data.dataset import Target
+from beadseg.data.simulate import SceneConfig, simulate
+from beadseg.measure.score import score_image
+
+pytestmark = pytest.mark.gui
+pytest.importorskip("napari")
+
+
+def truth_and_found(beads: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return an image, its labels, and labels in which two beads are missing and one is where none is."""
+    scene = simulate(SceneConfig(height=160, width=200, beads=beads, debris=0, cluster_probability=0), 5)
+    found = scene.labels.copy()
+    found[np.isin(found, np.unique(found)[[3, 7]])] = 0
+    free = np.argwhere(scene.labels[20:140, 20:180] == 0)[0] + 20
+    found[free[0] : free[0] + 3, free[1] : free[1] + 3] = found.max() + 1
+    return scene.image, scene.labels, found
+
+
+def click(qtbot: Any, button: Any) -> None:
+    from qtpy.QtCore import Qt
+
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+@pytest.mark.parametrize("beads", [60, 500])
+def test_hits_misses_and_false_alarms(open_widget: Any, qtbot: Any, beads: int) -> None:
+    from beadseg.widgets.compare.comparison import FALSE_ALARM, HIT, MISS
+
+    viewer, widget = open_widget("Compare")
+    assert not widget.run.isEnabled()
+    assert "choose" in widget.legend.text()
+    image, true, found = truth_and_found(beads)
+    viewer.add_image(image, rgb=True)
+    viewer.add_labels(true, name="truth")
+    viewer.add_labels(found, name="found")
+    assert widget.found.currentText() == "found"
+    assert widget.true.currentText() == "truth"
+    with qtbot.waitSignal(widget.background.ended):
+        click(qtbot, widget.run)
+    expected = score_image("", "", "", found > 0, found, Target(true > 0, true))
+    assert widget.scores.value() == expected
+    assert (expected.fn, expected.fp) == (2, 1)
+    picture = viewer.layers["Comparison"].data
+    assert set(np.unique(picture)) == {0, HIT, MISS, FALSE_ALARM}
+    assert len(np.unique(true[picture == MISS])) == 2
+    assert "2 misses" in widget.legend.text()
+    click(qtbot, widget.next)
+    assert "Error 1 of 3: miss" in widget.where.text()
+    y, x = np.argwhere(picture == MISS).mean(axis=0)
+    near = min(abs(np.array(viewer.camera.center[-2:]) - np.argwhere(picture == MISS)).sum(axis=1))
+    assert near <= 1
+    click(qtbot, widget.before)
+    assert "Error 3 of 3: false alarm" in widget.where.text()
+
+
+def test_a_mask_is_compared_by_its_pieces(open_widget: Any, qtbot: Any) -> None:
+    viewer, widget = open_widget("Compare")
+    _, true, _ = truth_and_found()
+    viewer.add_labels((true > 0).astype(np.uint8), name="mask")
+    viewer.add_labels(true, name="found")
+    with qtbot.waitSignal(widget.background.ended):
+        click(qtbot, widget.run)
+    score = widget.scores.value()
+    assert not score.instances
+    assert score.jaccard == 1.0
+
+
+def test_planes_of_a_stack(open_widget: Any, qtbot: Any) -> None:
+    viewer, widget = open_widget("Compare")
+    _, true, found = truth_and_found()
+    viewer.add_labels(np.stack([true, true]), name="truth")
+    viewer.add_labels(np.stack([true, found]), name="found")
+    for plane, misses in ((0, 0), (1, 2)):
+        viewer.dims.set_point(0, plane)
+        with qtbot.waitSignal(widget.background.ended):
+            click(qtbot, widget.run)
+        assert widget.scores.value().fn == misses
+    assert len(viewer.layers) == 3
+
+
+def test_layers_of_different_size_are_a_message(open_widget: Any, qtbot: Any) -> None:
+    viewer, widget = open_widget("Compare")
+    viewer.add_labels(np.ones((30, 40), np.uint8), name="small")
+    viewer.add_labels(np.ones((50, 40), np.uint8), name="large")
+    click(qtbot, widget.run)
+    assert "large 40x50 px, small 40x30 px" in widget.messages.text
+    assert widget.run.isEnabled()
+
+
+def test_a_removed_layer_is_no_longer_offered(open_widget: Any, qtbot: Any) -> None:
+    viewer, widget = open_widget("Compare")
+    viewer.add_labels(np.ones((30, 40), np.uint8), name="one")
+    viewer.add_labels(np.ones((30, 40), np.uint8), name="two")
+    assert widget.run.isEnabled()
+    viewer.layers.remove("one")
+    assert widget.found.count() == 1
+    assert not widget.run.isEnabled()
