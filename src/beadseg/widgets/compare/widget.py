@@ -17,11 +17,9 @@ from beadseg.widgets.layers import LayerChoice, shown_plane
 from beadseg.widgets.layers.goto import go_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import napari
 
-COLOURS = {HIT: "#009e73", MISS: "#d55e00", FALSE_ALARM: "#56b4e9"}
+COLOURS: dict[int | None, str] = {HIT: "#009e73", MISS: "#d55e00", FALSE_ALARM: "#56b4e9"}
 """Of Okabe and Ito: told apart with any colour vision."""
 LAYER = "Comparison"
 EMPTY = (
@@ -88,29 +86,36 @@ class CompareWidget(QWidget):
         self.background.returned.connect(self._show)
         self.background.failed.connect(self.messages.show_error)
         for choice in (self.found, self.true):
-            choice.layer_changed.connect(self._say_what_to_do)
+            choice.offer_changed.connect(self._say_what_to_do)
         self._show_steps()
 
     def _say_what_to_do(self) -> None:
         """Show the empty state until there is something to compare."""
-        enough = self.found.count() >= 2
+        enough = min(self.found.count(), self.true.count()) >= 2
         self.run.setEnabled(enough)
+        if enough and self.found.layer is self.true.layer:
+            self.found.setCurrentIndex(0)
+            self.true.setCurrentIndex(1)
         if self._comparison is not None:
             return
         self.legend.setWordWrap(True)
         self.legend.setText(EMPTY if enough else f"{EMPTY} There are not yet two labels layers in the viewer.")
-        if enough and self.found.layer is self.true.layer:
-            self.true.setCurrentIndex(1 - min(1, self.found.currentIndex()))
 
     @guarded
     def _start(self) -> None:
         found, true = self.found.layer, self.true.layer
         if found is None or true is None or found is true:
-            raise InputError("Two different labels layers are needed.", remedy="Choose another one in one of the boxes.")
+            raise InputError(
+                "Two different labels layers are needed.", remedy="Choose another one in one of the boxes."
+            )
         pixels = [shown_plane(layer, self._viewer.dims) for layer in (found, true)]
         if pixels[0].shape != pixels[1].shape:
-            sizes = [f"{layer.name} {p.shape[1]}x{p.shape[0]} px" for layer, p in zip((found, true), pixels, strict=True)]
-            raise InputError(f"The layers differ in size: {', '.join(sizes)}.", remedy="Choose layers of the same image.")
+            sizes = [
+                f"{layer.name} {p.shape[1]}x{p.shape[0]} px" for layer, p in zip((found, true), pixels, strict=True)
+            ]
+            raise InputError(
+                f"The layers differ in size: {', '.join(sizes)}.", remedy="Choose layers of the same image."
+            )
         scale, translate = np.asarray(found.scale)[-2:], np.asarray(found.translate)[-2:]
         self._place = (tuple(scale), tuple(translate))
         self.messages.clear()
@@ -121,14 +126,16 @@ class CompareWidget(QWidget):
         self._comparison = comparison
         scale, translate = self._place
         if self._shown is None or self._shown not in self._viewer.layers:
-            colours = {None: "transparent", 0: "transparent", **COLOURS}
-            self._shown = Labels(comparison.picture, name=LAYER, opacity=0.7, colormap=DirectLabelColormap(color_dict=colours))
+            colours = {key: COLOURS.get(key, "transparent") for key in (None, 0, HIT, MISS, FALSE_ALARM)}
+            self._shown = Labels(
+                comparison.picture, name=LAYER, opacity=0.7, colormap=DirectLabelColormap(color_dict=colours)
+            )
             self._viewer.add_layer(self._shown)
         else:
             self._shown.data = comparison.picture
         self._shown.scale, self._shown.translate = scale, translate
-        self.found._refill()
-        self.true._refill()
+        self.found.refill()
+        self.true.refill()
         errors = comparison.beads[comparison.beads["kind"] != KINDS[HIT]]
         self._errors = list(errors[["kind", "y", "x"]].itertuples(index=False, name=None))
         self._at = -1

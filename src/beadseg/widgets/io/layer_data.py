@@ -56,13 +56,11 @@ def stacked(pictures: list[Picture]) -> Any:
     """Return one picture's pixels as they are, several as a stack of which only what is looked at is read."""
     if len(pictures) == 1:
         return pictures[0].read()
-    import dask
-    import dask.array
+    from dask import array
+    from dask.delayed import delayed
 
-    parts = [
-        dask.array.from_delayed(dask.delayed(picture.read)(), picture.shape, picture.dtype) for picture in pictures
-    ]
-    return dask.array.stack(parts)
+    lazy: Any = array
+    return lazy.stack([lazy.from_delayed(delayed(p.read)(), p.shape, p.dtype) for p in pictures])
 
 
 def title(group: list[Picture], what: str) -> str:
@@ -82,4 +80,4 @@ def as_rgb(pixels: NDArray[Any], axes: str) -> NDArray[Any]:
     at = axes.index("C")
     if pixels.shape[at] == 3:
         return np.moveaxis(pixels, at, -1)
-    return np.take(pixels, 0, axis=at)
+    return np.asarray(np.take(pixels, 0, axis=at))

@@ -40,7 +40,9 @@ def read_prediction(folder: Path) -> list[LayerData]:
             shown = {"name": title(group, "image"), "rgb": is_rgb(group[0]), "metadata": metadata}
             layers.append((stacked(group), shown, "image"))
         labels = [labels_picture(p.name, folder / files.LABELS / f"{p.name}.tif", size_of(p)) for p in group]
-        layers.append((stacked(labels), {"name": title(group, "beads"), "opacity": 0.6, "metadata": metadata}, "labels"))
+        layers.append(
+            (stacked(labels), {"name": title(group, "beads"), "opacity": 0.6, "metadata": metadata}, "labels")
+        )
         layers.append(_points(folder, group, metadata))
     return layers
 

@@ -32,11 +32,13 @@ class LayerChoice(QComboBox):
 
     layer_changed = Signal(object)
     """The layer chosen now, or None."""
+    offer_changed = Signal()
+    """Other layers than before, or other names, can be chosen."""
 
     def __init__(
         self,
         viewer: ViewerModel,
-        kinds: tuple[type, ...],
+        kinds: tuple[type[Any], ...],
         none: str = "",
         accepts: Callable[[Any], bool] = lambda layer: True,
         parent: QWidget | None = None,
@@ -49,10 +51,10 @@ class LayerChoice(QComboBox):
         self._events = (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.renamed,
                         viewer.layers.events.reordered)  # fmt: skip
         for event in self._events:
-            event.connect(self._refill)
+            event.connect(self.refill)
         self.currentIndexChanged.connect(self._tell)
-        self.destroyed.connect(_Disconnect(self._events, self._refill))
-        self._refill()
+        self.destroyed.connect(_Disconnect(self._events, self.refill))
+        self.refill()
 
     @property
     def layer(self) -> Layer | None:
@@ -65,7 +67,7 @@ class LayerChoice(QComboBox):
             if self.itemData(index) is layer:
                 self.setCurrentIndex(index)
 
-    def _refill(self) -> None:
+    def refill(self) -> None:
         """Take over the layer list; what was chosen stays chosen."""
         chosen = self.layer
         self.blockSignals(True)
@@ -74,9 +76,10 @@ class LayerChoice(QComboBox):
             self.addItem(self._none, None)
         for layer in reversed(self._viewer.layers):  # the topmost first, as in the list
             if isinstance(layer, self._kinds) and self._accepts(layer):
-                self.addItem(layer.name, layer)
+                self.addItem(str(layer.name), layer)
         self.blockSignals(False)
         self.layer = chosen
+        self.offer_changed.emit()
         self._tell()
 
     def _tell(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,8 +27,13 @@ def go_to(viewer: ViewerModel, layer: Layer, place: Sequence[float], plane: Sequ
         dims = viewer.dims
         for axis, value in enumerate(own[:-2], start=dims.ndim - layer.ndim):
             dims.set_point(axis, value)
-    centre = list(viewer.camera.center)
+    camera = camera_of(viewer)
+    centre = list(camera.center)
     centre[-2:] = own[-2:]
-    viewer.camera.center = tuple(float(value) for value in centre)
-    needed = ZOOM / float(np.asarray(layer.scale)[-1])
-    viewer.camera.zoom = max(float(viewer.camera.zoom), needed)
+    camera.center = tuple(float(value) for value in centre)
+    camera.zoom = max(float(camera.zoom), ZOOM / float(np.asarray(layer.scale)[-1]))
+
+
+def camera_of(viewer: ViewerModel) -> Any:
+    """Return the camera, which belongs to the viewer's scene since napari 0.9."""
+    return getattr(viewer, "scene", viewer).camera
