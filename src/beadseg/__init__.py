@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from beadseg.config import TrainConfig
     from beadseg.data import Dataset, read_image
     from beadseg.data.simulate import simulate
-    from beadseg.measure import evaluate
+    from beadseg.measure import density, evaluate
     from beadseg.predict import Segmenter
     from beadseg.training import train
 
@@ -26,6 +26,7 @@ _HOMES = {
     "Segmenter": "beadseg.predict",
     "TrainConfig": "beadseg.config",
     "audit": "beadseg.annotation.audit",
+    "density": "beadseg.measure",
     "evaluate": "beadseg.measure",
     "read_image": "beadseg.data",
     "reviewed": "beadseg.annotation.review",
@@ -40,6 +41,7 @@ __all__ = [
     "TrainConfig",
     "__version__",
     "audit",
+    "density",
     "evaluate",
     "read_image",
     "reviewed",

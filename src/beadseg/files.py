@@ -106,6 +106,17 @@ EVALUATION_IMAGES = "evaluation.csv"
 EVALUATION_GROUPS = "evaluation_groups.csv"
 """One row per group and density class."""
 
+# --- A folder of densities --------------------------------------------------------------------------------------------
+
+DENSITY = "density.json"
+"""Densities, dilution series and manual counts: everything that the tables and figures show."""
+DENSITY_IMAGES = "density.csv"
+"""One row per image or plane."""
+DENSITY_GROUPS = "density_groups.csv"
+"""One row per group of images."""
+DILUTION = "dilution.csv"
+"""One row per dilution; absent where there is no series."""
+
 # --- An audit folder --------------------------------------------------------------------------------------------------
 
 AUDIT = "audit.json"

@@ -15,6 +15,7 @@ from beadseg.annotation.audit.document import COLUMNS as AUDIT_COLUMNS
 from beadseg.annotation.review.table import COLUMNS as REVIEW_COLUMNS
 from beadseg.data.simulate import TRUTH_COLUMNS
 from beadseg.measure.beads import BEAD_COLUMNS, MICROMETRE_COLUMNS
+from beadseg.measure.concentration.document import GroupDensity, density_table
 from beadseg.predict.batch import COUNT_COLUMNS, FAILURE_COLUMNS
 from beadseg.training.crossval import COLUMNS as CROSSVAL_COLUMNS
 from beadseg.training.history import COLUMNS as HISTORY_COLUMNS
@@ -23,6 +24,14 @@ from beadseg.training.trainer import TIME_COLUMNS
 
 TEXT = (DOCS / "file-formats.md").read_text(encoding="utf-8")
 SUMMARY_COLUMNS = ("model", "best_epoch", "best_val_jaccard", "final_val_jaccard", "train_time")
+
+
+def density_columns() -> list[str]:
+    """Return the columns that all tables of densities share."""
+    group = GroupDensity.model_construct(**dict.fromkeys(GroupDensity.model_fields))
+    return list(density_table([group], (), ()).columns)
+
+
 COLUMNS: dict[str, Sequence[str]] = {
     "### counts.csv": COUNT_COLUMNS,
     "### The bead table": (*BEAD_COLUMNS, *MICROMETRE_COLUMNS),
@@ -32,6 +41,7 @@ COLUMNS: dict[str, Sequence[str]] = {
     "### split.csv": ("sample", "fold"),
     "### samples.csv": SAMPLE_COLUMNS,
     "### training_summary.csv": SUMMARY_COLUMNS,
+    "### Columns of densities": density_columns(),
     "### crossval.csv": CROSSVAL_COLUMNS,
     "### audit.csv": AUDIT_COLUMNS,
     "### review.csv": REVIEW_COLUMNS,

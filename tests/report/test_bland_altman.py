@@ -9,13 +9,8 @@ import numpy as np
 import pytest
 
 from beadseg.errors import InputError
-from beadseg.report.bland_altman import (
-    agreement,
-    difference_figure,
-    ratio_agreement,
-    ratio_figure,
-    spans_decades,
-)
+from beadseg.measure.agreement import agreement, ratio_agreement, spans_decades
+from beadseg.report.bland_altman import difference_figure, ratio_figure
 
 WRIGHT = [494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427]
 MINI = [512, 430, 520, 428, 500, 600, 364, 380, 658, 445, 432, 626, 260, 477, 259, 350, 451]

@@ -123,19 +123,15 @@ def _compare(domains: list[Domain], out: Path, on_event: OnEvent) -> None:
 
 def table(analysis: Analysis) -> str:
     """Return the summary as lines of text, the same on a terminal and in a log."""
+    from beadseg.report.text_table import plain_table
+
     summary = analysis.summary
     header = ("per image", "mean", "sd", "min", "median", "max")
     rows = [header, *(_row(name, spread, digits) for name, spread, digits in _quantities(summary))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    lines.insert(1, "-" * len(lines[0]))
     total = f"{summary.dataset}: {summary.dataset_size} images in {summary.fields_of_view} fields of view, "
     kind = "objects with ids" if summary.instances else "objects (8-connected; touching beads of a mask are one)"
     failed = [f"{len(summary.failed)} samples could not be read."] if summary.failed else []
-    return "\n".join([f"{total}{summary.total_objects} {kind}.", *lines, *_suspects(summary), *failed])
+    return "\n".join([f"{total}{summary.total_objects} {kind}.", plain_table(rows), *_suspects(summary), *failed])
 
 
 def _quantities(summary: Summary) -> list[tuple[str, Spread | None, int]]:

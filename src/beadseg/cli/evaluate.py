@@ -102,22 +102,16 @@ def evaluate(
 
 def table(evaluation: Evaluation) -> str:
     """Return the scores of all groups as lines of text, the same on a terminal and in a log."""
+    from beadseg.report.text_table import plain_table
+
     header = ("group", "images", "Jaccard", "pooled", "Dice", "F1", "AP50", "true", "found", "bias", "MAE")
     rows = [header, *(_row(group) for group in evaluation.groups)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
-    lines.insert(1, "-" * len(lines[0]))
     failed = len(evaluation.failed_samples)
     scored = f"{evaluation.samples - failed} of {evaluation.samples} samples scored"
     overall = evaluation.overall
     return "\n".join(
         [
-            *lines,
+            plain_table(rows),
             f"{scored}; {failed} failed." if failed else f"{scored}.",
             f"Mean over fields: Jaccard {overall.jaccard_fields:.3f}, Dice {overall.dice_fields:.3f}, "
             f"F1 {overall.f1_fields:.3f}.",

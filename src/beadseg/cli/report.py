@@ -1,4 +1,4 @@
-"""`beadseg-batch report`: make the page of a run, evaluation, prediction or crossval folder again."""
+"""`beadseg-batch report`: make the page of a run, evaluation, prediction, crossval or density folder again."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from beadseg.cli.stop import STOP
 Folder = Annotated[
     Path,
     typer.Argument(
-        metavar="FOLDER", help="Folder that train, evaluate, predict or crossval wrote.", show_default=False
+        metavar="FOLDER", help="Folder that train, evaluate, predict, crossval or density wrote.", show_default=False
     ),
 ]
 
 
 def report(folder: Folder, threads: Threads = None, json: Json = False, quiet: Quiet = False) -> None:
-    """Make report.html of a run, evaluation, prediction or crossval folder: one page that holds everything it shows.
+    """Make report.html of a run, evaluation, prediction, crossval or density folder: one page that holds everything.
 
-    train, evaluate, predict and crossval make it by themselves; this makes it again, also in a folder that was moved.
+    The commands that write these folders make it by themselves; this makes it again, also in a folder that was moved.
     """
     from beadseg.cli.inputs import use_threads
     from beadseg.events import Event

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from beadseg.data.dataset import natural_key
-from beadseg.report.bland_altman import difference_figure, ratio_figure, spans_decades
+from beadseg.measure.agreement import spans_decades
+from beadseg.report.bland_altman import difference_figure, ratio_figure
 from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, label_of, new_figure, save, tidy
 
 if TYPE_CHECKING:

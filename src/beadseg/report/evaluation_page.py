@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from beadseg import files
 from beadseg.data.dataset import natural_key
 from beadseg.events import OnEvent, StopFlag, ignore
-from beadseg.report.bland_altman import Agreement, agreement, ratio_agreement, spans_decades
+from beadseg.measure.agreement import agreement, ratio_agreement, spans_decades
+from beadseg.report.agreement import agreement_table
 from beadseg.report.blocks import Block, Chart, Charts, Column, Items, Table, Text
 from beadseg.report.evaluation import (
     AGREEMENT_PNG,
@@ -163,31 +164,15 @@ def _counts(evaluation: Evaluation) -> list[Block]:
         RATIO_PNG: "The same for ratios, since the counts span more than a factor of ten; 1 is equal.",
     }
     charts += [Chart(figure, captions[name]) for name, figure in plots.items()]
-    rows = [_agreement_row("predicted - true, beads", agreement(true, predicted))] if AGREEMENT_PNG in plots else []
+    found = {"predicted - true, beads": agreement(true, predicted)} if AGREEMENT_PNG in plots else {}
     blocks: list[Block] = [Charts(charts)]
     if RATIO_PNG in plots:
-        found = ratio_agreement(true, predicted)
-        rows.append(_agreement_row("predicted / true", found))
-    if rows:
-        columns = (Column("Agreement"), Column("Images", "d"), Column("Bias"), Column("Lower limit"),
-                   Column("Upper limit"))  # fmt: skip
-        blocks += [Table(columns, rows, "Each with its 95 % confidence interval"), Text(_caveat(evaluation, plots))]
+        found["predicted / true"] = ratio_agreement(true, predicted)
+    if found:
+        blocks += [agreement_table(found), Text(_caveat(evaluation, plots))]
     else:
         blocks.append(Text("Limits of agreement need at least two images."))
     return blocks
-
-
-def _agreement_row(name: str, found: Agreement) -> tuple[str, int, str, str, str]:
-    def told(value: float, interval: tuple[float, float]) -> str:
-        return f"{value:.3g} ({interval[0]:.3g} to {interval[1]:.3g})".replace("-", "\N{MINUS SIGN}")
-
-    return (
-        name,
-        found.pairs,
-        told(found.bias, found.bias_interval),
-        told(found.lower, found.lower_interval),
-        told(found.upper, found.upper_interval),
-    )
 
 
 def _caveat(evaluation: Evaluation, plots: dict[str, Any]) -> str:

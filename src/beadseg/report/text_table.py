@@ -48,6 +48,17 @@ def box_table(header: Row, groups: Sequence[Sequence[Row]], widest: int = WIDEST
     return "\n".join(lines)
 
 
+def plain_table(rows: Sequence[Row]) -> str:
+    """Return a table of spaces, its header underlined; the first column is aligned left, the others right."""
+    shown = [tuple(_one_line(cell) for cell in row) for row in rows]
+    widths = [max(len(row[at]) for row in shown) for at in range(len(shown[0]))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in shown
+    ]
+    return "\n".join([lines[0], "-" * sum((*widths, 2 * (len(widths) - 1))), *lines[1:]])
+
+
 def _wrapped(row: Row, widest: int, first: int) -> list[Row]:
     """Return the lines that a row takes."""
     cells = [textwrap.wrap(_one_line(cell), widest if at else first) or [""] for at, cell in enumerate(row)]
