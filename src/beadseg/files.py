@@ -88,6 +88,8 @@ PREDICTIONS = "predictions"
 
 OVERLAYS = "overlays"
 """Folder of PNGs: the image with the outlines of what was found."""
+MAPS = "maps"
+"""``predict --maps``: folder of what the network says of each plane, from which beads are chosen again without it."""
 BEADS = "beads"
 """Folder of CSVs: one row per bead, one file per image."""
 COUNTS = "counts.csv"

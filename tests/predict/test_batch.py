@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import tifffile
 import torch
+from predict_helpers import FINGERPRINT
 
 from beadseg import files
 from beadseg.config import TilingConfig, TrainConfig
@@ -19,34 +20,6 @@ from beadseg.events import Event, StopFlag
 from beadseg.model.networks import build_network
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import find_images, predict_folder, unique_names
-
-FINGERPRINT = {
-    "objects_per_mpx_min": 100.0,
-    "objects_per_mpx_max": 6000.0,
-    "positive_ratio_max": 0.2,
-    "polarity": "dark",
-}
-
-
-class Darkness(torch.nn.Module):
-    """A stand-in with a network's interface that knows beads as what is clearly darker than its surroundings."""
-
-    size_multiple = 8
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.tensor([[[[-20.0]]]]))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.conv2d(x - -0.6, self.weight)
-
-
-@pytest.fixture
-def segmenter() -> Segmenter:
-    config = TrainConfig.preset("dense").with_overrides(
-        ["image.channels.kind=grey", "predict.objects.diameter=7", "predict.precision=fp32"]
-    )
-    return Segmenter(Darkness(), config, FINGERPRINT, torch.device("cpu"))
 
 
 @pytest.fixture

@@ -16,6 +16,9 @@ from beadseg.errors import ExitCode
 
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files or folders.", show_default=False)]
 Overlays = Annotated[bool, typer.Option("--overlays/--no-overlays", help="Draw the outlines over each image.")]
+Maps = Annotated[
+    bool, typer.Option("--maps", help="Keep what the network says of every pixel, to choose beads again without it.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -29,6 +32,7 @@ def predict(
     images: Images,
     out: options.Out,
     overlays: Overlays = True,
+    maps: Maps = False,
     set_: SetOption = None,
     device: Device = "auto",
     threads: options.Threads = None,
@@ -50,7 +54,7 @@ def predict(
         if set_:
             segmenter.options = segmenter.options.with_overrides(set_)
         source = str(run.resolve())
-        result = predict_folder(segmenter, paths, out, overlays=overlays, source=source,
+        result = predict_folder(segmenter, paths, out, overlays=overlays, maps=maps, source=source,
                                 model_sha256=segmenter.model_sha256, on_event=on_event, stop=STOP)  # fmt: skip
         page = report_or_warn(partial(write_prediction_page, out, on_event, STOP), out, on_event)
         beads, planes = int(result.counts["beads"].sum()), len(result.counts)

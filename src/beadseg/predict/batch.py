@@ -12,6 +12,7 @@ import torch
 
 from beadseg import files
 from beadseg.data.dataset import natural_key, stem_of
+from beadseg.data.documents import inner
 from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, ZARR_SUFFIX, is_zarr, refuse_address
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
@@ -21,7 +22,7 @@ from beadseg.predict.results import predict_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from beadseg.predict.segmenter import Segmenter
+    from beadseg.predict.predictor import Predictor
 
 COUNT_COLUMNS = ("image", "plane", "beads", "beads_per_mpx", "beads_per_mm2", "coverage", "height", "width",
                  "pixel_size_um", "flags")  # fmt: skip
@@ -50,11 +51,12 @@ class BatchResult:
 
 
 def predict_folder(
-    segmenter: Segmenter,
+    predictor: Predictor,
     images: Sequence[Path],
     out: Path | str,
     *,
     overlays: bool = True,
+    maps: bool = False,
     source: str = "",
     model_sha256: str = "",
     on_event: OnEvent = ignore,
@@ -64,14 +66,16 @@ def predict_folder(
 
     Parameters
     ----------
-    segmenter : Segmenter
-        The model.
+    predictor : Segmenter or StoredMaps
+        The model, or what it left on disk.
     images : sequence of path
         Image files and OME-Zarr folders; see `find_images` for folders.
     out : path
         The prediction folder. Results of the same run that are there are kept; those of the same images are replaced.
     overlays : bool
         Also draw the outlines over each image.
+    maps : bool
+        Also keep what the network says of every pixel, so that beads can be chosen again without it.
     source : str
         What the model is called in ``prediction.json``, e.g. the path of its run.
     model_sha256 : str
@@ -93,29 +97,26 @@ def predict_folder(
     _refuse_foreign(folder, source, model_sha256)
     names = unique_names(images)
     earlier = _earlier(folder, names)
-    write_atomically(folder / files.PREDICTION, json.dumps(_description(segmenter, source, model_sha256), indent=2))
+    about = {"schema_version": 1, "run": source, "model_sha256": model_sha256, **predictor.describe()}
+    about["images"] = _sources(folder) | {name: printable(path.resolve()) for path, name in names.items()}
+    write_atomically(folder / files.PREDICTION, json.dumps(about, indent=2))
     counts: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    try:
-        for path in track(images, "images", len(images), on_event, stop):
-            try:
-                rows = predict_file(
-                    segmenter, path, names[path], folder, overlays=overlays, on_event=on_event, stop=stop
-                )
-            except (Cancelled, MachineError):
-                raise
-            except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
-                reason = _reason(error, path)
-                failures.append({"image": printable(path), "error": reason})
-                on_event(Event("failure", f"Failed: {reason}", "error", {"image": str(path)}))
-            else:
-                counts += rows
-                on_event(_told(names[path], rows))
-    finally:
-        result = BatchResult(
-            pd.DataFrame(counts, columns=list(COUNT_COLUMNS)), pd.DataFrame(failures, columns=list(FAILURE_COLUMNS))
-        )
-        _write_tables(folder, result, earlier)
+    result = _write_tables(folder, counts, failures, earlier)
+    for path in track(images, "images", len(images), on_event, stop):
+        try:
+            rows = predict_file(predictor, path, names[path], folder, overlays=overlays, maps=maps,
+                                on_event=on_event, stop=stop)  # fmt: skip
+        except (Cancelled, MachineError):
+            raise
+        except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
+            reason = _reason(error, path)
+            failures.append({"image": printable(path), "error": reason})
+            on_event(Event("failure", f"Failed: {reason}", "error", {"image": str(path)}))
+        else:
+            counts += rows
+            on_event(_told(names[path], rows))
+        result = _write_tables(folder, counts, failures, earlier)
     return result
 
 
@@ -216,6 +217,13 @@ def _earlier(folder: Path, names: dict[Path, str]) -> BatchResult:
     )
 
 
+def _sources(folder: Path) -> dict[str, str]:
+    """Return where the images that were predicted into the folder before came from, by name."""
+    path = folder / files.PREDICTION
+    document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return inner(document, "images")
+
+
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """Read one of the folder's own tables as text."""
     try:
@@ -228,7 +236,13 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def _write_tables(folder: Path, result: BatchResult, earlier: BatchResult) -> None:
+def _write_tables(
+    folder: Path, counts_now: list[dict[str, Any]], failures_now: list[dict[str, str]], earlier: BatchResult
+) -> BatchResult:
+    """Write the tables of what is done so far, so that whoever ends the batch by force loses one image at most."""
+    result = BatchResult(
+        pd.DataFrame(counts_now, columns=list(COUNT_COLUMNS)), pd.DataFrame(failures_now, columns=list(FAILURE_COLUMNS))
+    )
     counts = pd.concat([earlier.counts, result.counts.astype(object)], ignore_index=True)
     write_atomically(folder / files.COUNTS, counts.to_csv(index=False, lineterminator="\n"))
     failures = pd.concat([earlier.failures, result.failures], ignore_index=True)
@@ -236,17 +250,4 @@ def _write_tables(folder: Path, result: BatchResult, earlier: BatchResult) -> No
         write_atomically(folder / files.FAILURES, failures.to_csv(index=False, lineterminator="\n"))
     else:
         (folder / files.FAILURES).unlink(missing_ok=True)
-
-
-def _description(segmenter: Segmenter, source: str, model_sha256: str) -> dict[str, Any]:
-    return {
-        "schema_version": 1,
-        "run": source,
-        "model_sha256": model_sha256,
-        "options": segmenter.options.model_dump(mode="json"),
-        "image": segmenter.config.image.model_dump(mode="json"),
-        "network": segmenter.config.network.model_dump(mode="json"),
-        "precision": segmenter.precision(),
-        "device": str(segmenter.device),
-        "fingerprint": segmenter.fingerprint,
-    }
+    return result

@@ -16,6 +16,7 @@ from beadseg.data.lazy import LazyImage, open_image
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.files import ensure_folder, write_atomically
 from beadseg.predict.flags import flags
+from beadseg.predict.map_files import map_path, write_maps
 from beadseg.predict.overlay import overlay
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.predict.prediction import Prediction
-    from beadseg.predict.segmenter import Segmenter
+    from beadseg.predict.predictor import Predictor
 
 
 _CLASSIC_TIFF = 2**32 - 2**25
@@ -33,12 +34,13 @@ _CLASSIC_TIFF = 2**32 - 2**25
 
 
 def predict_file(
-    segmenter: Segmenter,
+    predictor: Predictor,
     path: Path,
     name: str,
     folder: Path,
     *,
     overlays: bool = True,
+    maps: bool = False,
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
 ) -> list[dict[str, Any]]:
@@ -56,9 +58,10 @@ def predict_file(
         The folder cannot be written to.
     """
     image = open_image(path)
-    for kind in (files.MASKS, files.LABELS, files.BEADS, *([files.OVERLAYS] if overlays else [])):
+    pictures = [kind for kind, wanted in ((files.OVERLAYS, overlays), (files.MAPS, maps)) if wanted]
+    for kind in (files.MASKS, files.LABELS, files.BEADS, *pictures):
         ensure_folder(folder / kind)
-    results = _Results(segmenter, image, name, folder, overlays)
+    results = _Results(predictor, image, name, folder, pictures)
     labels_path = folder / files.LABELS / f"{name}.tif"
     with results.undone_on_failure():
         pages = results.pages(on_event, stop)
@@ -92,29 +95,35 @@ def write_pages(path: Path, pages: Iterable[NDArray[np.generic]], image: LazyIma
 class _Results:
     """What is kept of the planes of one image while they are predicted: their bead tables and rows of counts."""
 
-    def __init__(self, segmenter: Segmenter, image: LazyImage, name: str, folder: Path, overlays: bool) -> None:
-        self.segmenter, self.image, self.name, self.folder, self.overlays = segmenter, image, name, folder, overlays
+    def __init__(self, predictor: Predictor, image: LazyImage, name: str, folder: Path, pictures: list[str]) -> None:
+        self.predictor, self.image, self.name, self.folder, self.pictures = predictor, image, name, folder, pictures
         self.rows: list[dict[str, Any]] = []
         self._tables: list[pd.DataFrame] = []
-        self._new_overlays: list[Path] = []
+        self._new_pictures: list[Path] = []
 
     def pages(self, on_event: OnEvent, stop: StopFlag | None) -> Iterator[NDArray[np.uint32]]:
         """Predict plane by plane; yield the labels (Y, X) of each."""
-        for plane, pixels, prediction in self.segmenter.predict_planes(self.image, on_event, stop):
-            self.rows.append(count_row(self.name, plane, self.image, prediction, self.segmenter.fingerprint))
+        for plane, pixels, prediction in self.predictor.predict_planes(self.image, on_event, stop):
+            self.rows.append(count_row(self.name, plane, self.image, prediction, self.predictor.fingerprint))
             self._tables.append(prediction.beads.assign(plane=plane) if plane else prediction.beads)
             labels = prediction.labels
-            if self.overlays:
+            if files.OVERLAYS in self.pictures:
                 self._write_overlay(plane, pixels, labels)
+            if files.MAPS in self.pictures:
+                write_maps(self._noted(map_path(self.folder, self.name, plane)), prediction.maps)
             del pixels, prediction
             yield labels
             del labels
 
     def _write_overlay(self, plane: str, pixels: NDArray[np.generic], labels: NDArray[np.uint32]) -> None:
         path = self.folder / files.OVERLAYS / (f"{self.name}_{plane}.png" if plane else f"{self.name}.png")
+        write_atomically(self._noted(path), iio.imwrite("<bytes>", overlay(pixels, labels), extension=".png"))
+
+    def _noted(self, path: Path) -> Path:
+        """Remember a file that is written plane by plane, to be removed when not everything could be finished."""
         if not path.exists():
-            self._new_overlays.append(path)
-        write_atomically(path, iio.imwrite("<bytes>", overlay(pixels, labels), extension=".png"))
+            self._new_pictures.append(path)
+        return path
 
     def write_mask(self, labels_path: Path) -> None:
         """Write the foreground of the labels just written: PNG, for a stack TIFF."""
@@ -133,11 +142,11 @@ class _Results:
 
     @contextmanager
     def undone_on_failure(self) -> Iterator[None]:
-        """Remove overlays that were not there before when not everything could be finished."""
+        """Remove overlays and maps that were not there before when not everything could be finished."""
         try:
             yield
         except BaseException:
-            for path in self._new_overlays:
+            for path in self._new_pictures:
                 path.unlink(missing_ok=True)
             raise
 

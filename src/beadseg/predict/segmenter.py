@@ -141,6 +141,17 @@ class Segmenter:
         by_head = dict(zip(self.config.network.heads, maps, strict=True))
         return Maps(by_head["foreground"], by_head.get("centre"))
 
+    def describe(self) -> dict[str, Any]:
+        """Return what ``prediction.json`` says of the model and the options."""
+        return {
+            "options": self.options.model_dump(mode="json"),
+            "image": self.config.image.model_dump(mode="json"),
+            "network": self.config.network.model_dump(mode="json"),
+            "precision": self.precision(),
+            "device": str(self.device),
+            "fingerprint": self.fingerprint,
+        }
+
     def precision(self, on_event: OnEvent = ignore) -> Precision:
         """Return the arithmetic in use: the one asked for, tested once against fp32 on a small image."""
         if self._precision is None:

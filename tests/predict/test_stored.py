@@ -1,0 +1,96 @@
+"""Maps that `predict --maps` keeps: other choices from them are what the network would give."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from beadseg import files
+from beadseg.config.predict import ObjectConfig
+from beadseg.data.lazy import open_image
+from beadseg.data.simulate import SceneConfig, simulate
+from beadseg.errors import RunError
+from beadseg.predict import Segmenter
+from beadseg.predict.batch import predict_folder
+from beadseg.predict.map_files import map_path, read_maps
+from beadseg.predict.stored import StoredMaps
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    scenes = [simulate(SceneConfig(height=96, width=128, beads=30, channels="grey"), seed) for seed in (1, 2)]
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(
+        path, np.stack([scene.image for scene in scenes]), metadata={"axes": "ZYX"}, photometric="minisblack"
+    )
+    return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return all files but the description, by their path."""
+    found = [path for path in folder.rglob("*") if path.is_file() and path.name != files.PREDICTION]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def test_maps_are_what_the_network_says(segmenter: Segmenter, stack: Path, tmp_path: Path) -> None:
+    predict_folder(segmenter, [stack], tmp_path / "out", maps=True)
+    for plane, pixels, prediction in segmenter.predict_planes(open_image(stack)):
+        maps = read_maps(map_path(tmp_path / "out", "stack", plane))
+        assert np.array_equal(maps.probability, prediction.probability)
+        assert maps.centre is None or np.array_equal(maps.centre, prediction.maps.centre)
+        assert pixels.shape == (1, 96, 128)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"threshold": 0.7}, {"min_area": 30}, {"separate": False}, {"seeds": {"distance": 0.6}}],
+    ids=["the same", "threshold", "size", "joined", "seeds"],
+)
+def test_another_choice_is_what_the_network_would_give(
+    segmenter: Segmenter, stack: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    predict_folder(segmenter, [stack], tmp_path / "kept", maps=True, source="run")
+    objects = ObjectConfig.parse({**segmenter.options.objects.model_dump(), **change})
+    stored = StoredMaps(tmp_path / "kept", "stack", objects)
+    predict_folder(stored, [stack], tmp_path / "again", source=stored.source, model_sha256=stored.model_sha256)
+    segmenter.options = segmenter.options.replace(objects=objects)
+    predict_folder(segmenter, [stack], tmp_path / "direct", source="run")
+    assert contents(tmp_path / "again") == contents(tmp_path / "direct")
+    assert len(contents(tmp_path / "again")) == 6
+    documents = [json.loads((tmp_path / name / files.PREDICTION).read_text()) for name in ("again", "direct")]
+    assert documents[0] == documents[1]
+    assert documents[0]["images"] == {"stack": str(stack)}
+
+
+def test_missing_or_foreign_maps_are_an_error(segmenter: Segmenter, stack: Path, tmp_path: Path) -> None:
+    predict_folder(segmenter, [stack], tmp_path / "out", maps=True)
+    path = map_path(tmp_path / "out", "stack", "z001")
+    tifffile.imwrite(path, np.zeros((4, 4), np.uint8))
+    with pytest.raises(RunError, match="no maps"):
+        read_maps(path)
+    path.write_bytes(b"II*\0")
+    with pytest.raises(RunError, match="Predict the image again"):
+        read_maps(path)
+    path.unlink()
+    with pytest.raises(RunError, match="not there"):
+        list(StoredMaps(tmp_path / "out", "stack").predict_planes(open_image(stack)))
+
+
+def test_a_batch_ended_by_force_keeps_its_counts(segmenter: Segmenter, stack: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.tif"
+    other.write_bytes(stack.read_bytes())
+
+    class Ended(BaseException):
+        """The process is gone."""
+
+    def end_at_the_second(event: object) -> None:
+        if (tmp_path / "out" / files.LABELS / "stack.tif").exists() and getattr(event, "kind", "") == "progress":
+            raise Ended
+
+    with pytest.raises(Ended):
+        predict_folder(segmenter, [stack, other], tmp_path / "out", on_event=end_at_the_second)
+    assert (tmp_path / "out" / files.COUNTS).read_text().count("stack") == 2
