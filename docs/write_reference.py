@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from beadseg.config import Config, PredictConfig, TrainConfig
+from beadseg.config.site import SiteConfig
 from beadseg.data.simulate import SceneConfig
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ HEAD = """# Every field of the configuration
 Written by `python docs/write_reference.py` from the configuration itself; do not edit this page.
 
 `train --set` takes the names of the first part, `predict --set` those of the second, `simulate --set` those of the
-last: `--set optimizer.lr=3e-4`. Where a field has a *kind*, `--set loss.kind=focal` chooses the class and starts it
+third: `--set optimizer.lr=3e-4`. Where a field has a *kind*, `--set loss.kind=focal` chooses the class and starts it
 from its own defaults; set the kind before the other fields. "None" is written `null`, and in `train` mostly means:
 planned from the data. The defaults here are those of the classes; a preset has its own, which `RUN/config.yaml` shows
 ([training](training.md#presets)).
@@ -47,6 +48,7 @@ def configuration() -> str:
         ("Training", TrainConfig, "`train --set`, `--config FILE`, `RUN/config.yaml`"),
         ("Prediction", PredictConfig, "`predict --set`; in a training configuration they begin with `predict.`"),
         ("Simulated images", SceneConfig, "`simulate --set`"),
+        ("A cluster", SiteConfig, "The file after `--cluster`, see [on a cluster](cluster.md); `submit --site`"),
     )  # fmt: skip
     lines = [HEAD]
     for title, model, use in parts:

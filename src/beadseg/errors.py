@@ -11,6 +11,7 @@ code  meaning
 3     finished, but some items failed: they are listed at the end and in ``failures.csv``
 4     the machine could not do it: disk full, folder not writable, out of memory, no such device
 5     the result is implausible and is flagged (see the log and ``counts.csv``), or the training loss is no number
+6     the job's time was up: everything so far is kept, and the same command goes on
 130   cancelled by the user; what was finished is kept
 ====  ==========================================================================================
 """
@@ -33,6 +34,7 @@ class ExitCode(IntEnum):
     SOME_FAILED = 3
     MACHINE = 4
     FLAGGED = 5
+    OUT_OF_TIME = 6
     CANCELLED = 130
 
 
@@ -95,3 +97,9 @@ class Cancelled(BeadsegError):  # noqa: N818 (what happened is no error)
     """The user asked to stop; what was finished is kept."""
 
     exit_code = ExitCode.CANCELLED
+
+
+class OutOfTime(Cancelled):
+    """The time that a batch system grants is up; what was finished is kept, and the same command goes on."""
+
+    exit_code = ExitCode.OUT_OF_TIME

@@ -7,11 +7,15 @@ units of work. The command line turns events into a progress bar, log lines or J
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from beadseg.errors import Cancelled
+from beadseg.errors import Cancelled, OutOfTime
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Level = Literal["debug", "info", "warning", "error"]
 T = TypeVar("T")
@@ -76,7 +80,50 @@ class StopFlag:
     def check(self) -> None:
         """Raise `Cancelled` when a stop was asked for."""
         if self:
-            raise Cancelled("Stopped on request.", remedy="What was finished is kept; run the command again to go on.")
+            raise self.ended()
+
+    def ended(self, what: str = "", where: Path | str | None = None) -> Cancelled:
+        """Return the error that ends the work: `what` says how far it came."""
+        remedy = "What was finished is kept; run the command again to go on."
+        return Cancelled(f"Stopped on request{what}.", where, remedy)
+
+
+class Deadline(StopFlag):
+    """A stop flag that is also set when a batch job's time runs out.
+
+    Parameters
+    ----------
+    flag : StopFlag
+        What a person or a signal sets.
+    end : float
+        When the time is up, s since 1970.
+    margin : float
+        How long before that the work must end, s: for the step in hand and a checkpoint.
+    clock : callable
+        Returns the present time, s since 1970.
+    """
+
+    def __init__(self, flag: StopFlag, end: float, margin: float, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self._flag, self._last, self._clock = flag, end - margin, clock
+
+    def set(self) -> None:
+        """Ask the work to stop."""
+        self._flag.set()
+
+    @property
+    def reached(self) -> bool:
+        """Whether the time is up."""
+        return self._clock() >= self._last
+
+    def __bool__(self) -> bool:
+        return bool(self._flag) or self.reached
+
+    def ended(self, what: str = "", where: Path | str | None = None) -> Cancelled:
+        """Return `OutOfTime` when the time is up, else what the flag says."""
+        if not self.reached:
+            return self._flag.ended(what, where)
+        return OutOfTime(f"The job's time is up{what}.", where, "Everything is kept; the same command goes on.")
 
 
 def track(items: Iterable[T], task: str, total: int, on_event: OnEvent, stop: StopFlag | None = None) -> Iterator[T]:

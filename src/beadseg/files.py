@@ -77,6 +77,15 @@ REPORT_PAGE = "report.html"
 """One page that holds everything it shows: of a run, an evaluation, a prediction folder or a cross-validation."""
 LOG = "log.txt"
 """The lines a run printed, with time stamps."""
+LOCK = "lock.json"
+"""There while a process works in the folder: which one, where, in which job. Its time is its last sign of life."""
+
+# --- Jobs of a batch system, in the folder that they work for ---------------------------------------------------------
+
+JOBS = "jobs"
+"""Folder of the jobs: `JOBS_TABLE`, one ``KIND.sh`` per kind of job, and one ``KIND-JOB.log`` per job."""
+JOBS_TABLE = "jobs.csv"
+"""One row per job that was sent: its id, kind, part and time."""
 TRAINING_SUMMARY = "training_summary.csv"
 """`train --model all`: one row per network, with the laboratory's columns."""
 CROSSVAL = "crossval.csv"

@@ -13,6 +13,7 @@ from guide_pages import DOCS, table
 from beadseg import files
 from beadseg.annotation.audit.document import COLUMNS as AUDIT_COLUMNS
 from beadseg.annotation.review.table import COLUMNS as REVIEW_COLUMNS
+from beadseg.cluster.record import COLUMNS as JOB_COLUMNS
 from beadseg.data.simulate import TRUTH_COLUMNS
 from beadseg.measure.beads import BEAD_COLUMNS, MICROMETRE_COLUMNS
 from beadseg.measure.concentration.document import GroupDensity, density_table
@@ -39,6 +40,7 @@ COLUMNS: dict[str, Sequence[str]] = {
     "### history.csv": HISTORY_COLUMNS,
     "### times.csv": TIME_COLUMNS,
     "### split.csv": ("sample", "fold"),
+    "### jobs.csv": JOB_COLUMNS,
     "### samples.csv": SAMPLE_COLUMNS,
     "### training_summary.csv": SUMMARY_COLUMNS,
     "### Columns of densities": density_columns(),

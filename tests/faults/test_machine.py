@@ -157,8 +157,7 @@ def test_a_signal_ends_training_and_the_same_command_goes_on(
     _, err = process.communicate(timeout=120)
     assert process.returncode == ExitCode.CANCELLED, err
     (line,) = err.splitlines()
-    assert "whole epochs are kept" in line
-    assert "Run the same command to go on." in line
+    assert "What was finished is kept; run the command again to go on." in line
     epochs = load_checkpoint(run / files.LAST)[1]["epoch"]
     assert 1 <= epochs == len(Run(run).history) < 8
     assert unfinished(run) == []

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ import torch
 from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
-from beadseg.errors import Cancelled, ConfigError, RunError, TrainingError
-from beadseg.events import Event, StopFlag
+from beadseg.errors import Cancelled, ConfigError, ExitCode, OutOfTime, RunError, TrainingError
+from beadseg.events import Deadline, Event, StopFlag
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.predict import Segmenter
 from beadseg.training import Run, train
+from beadseg.training.lock import locked
+from beadseg.training.sampler import Batch
 
 CHECKPOINTS = (files.LAST, files.BEST)
 
@@ -186,3 +189,89 @@ def test_the_laboratorys_presets_run(preset: str, dataset: Dataset, tmp_path: Pa
 def test_patches_that_the_network_cannot_take_are_refused_at_once(dataset: Dataset, tiny: TrainConfig, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"Patches of 66 px .* multiple of"):
         train(dataset, tiny.with_overrides(["epoch.size=66", "network.depth=4"]), tmp_path / "run")
+
+
+def stopping_at(task: str, done: int, stop: StopFlag) -> Callable[[Event], None]:
+    """Return a listener that stops the work when `done` steps of `task` are done."""
+
+    def listen(event: Event) -> None:
+        if event.kind == "progress" and (event.data["task"], event.data["done"]) == (task, done):
+            stop.set()
+
+    return listen
+
+
+def test_a_stop_in_mid_epoch_costs_no_step(finished: Run, dataset: Dataset, tiny: TrainConfig, tmp_path: Path):
+    for task, done in (("epoch 1/3", 1), ("epoch 1/3", 3), ("epoch 2/3", 4), ("epoch 3/3", 2)):
+        stop = StopFlag()
+        with pytest.raises(Cancelled):
+            train(dataset, tiny, tmp_path / "run", on_event=stopping_at(task, done, stop), stop=stop)
+        meta = load_checkpoint(tmp_path / "run" / files.LAST)[1]
+        assert (meta["epoch"] + 1, len(meta["losses"])) == (int(task[6]), done)
+    assert_same_run(finished.folder, train(dataset, tiny, tmp_path / "run").folder)
+
+
+def test_a_deadline_ends_the_run_with_its_own_exit_code(
+    finished: Run, dataset: Dataset, tiny: TrainConfig, tmp_path: Path
+):
+    def job() -> None:
+        """Train for five steps, as if each took a second."""
+        steps: list[Event] = []
+
+        def count(event: Event) -> None:
+            if event.kind == "progress" and event.data["task"].startswith("epoch"):
+                steps.append(event)
+
+        deadline = Deadline(StopFlag(), end=7.0, margin=2.0, clock=lambda: float(len(steps)))
+        train(dataset, tiny, tmp_path / "run", on_event=count, stop=deadline)
+
+    for _ in range(2):
+        with pytest.raises(OutOfTime, match="the same command goes on") as caught:
+            job()
+        assert caught.value.exit_code == ExitCode.OUT_OF_TIME
+    job()
+    assert_same_run(finished.folder, tmp_path / "run")
+
+
+def test_a_checkpoint_in_mid_epoch_is_what_a_sudden_end_leaves(
+    finished: Run, dataset: Dataset, tiny: TrainConfig, tmp_path: Path
+):
+    class SuddenEnd(BaseException):
+        pass
+
+    def end(event: Event) -> None:
+        if event.kind == "progress" and (event.data["task"], event.data["done"]) == ("epoch 2/3", 3):
+            raise SuddenEnd
+
+    with pytest.raises(SuddenEnd):
+        train(dataset, tiny, tmp_path / "run", on_event=end, checkpoint_minutes=0)
+    meta = load_checkpoint(tmp_path / "run" / files.LAST)[1]
+    assert (meta["epoch"], len(meta["losses"])) == (1, 3)
+    assert_same_run(finished.folder, train(dataset, tiny, tmp_path / "run").folder)
+
+
+def test_weights_that_are_no_numbers_are_not_saved_in_mid_epoch(
+    dataset: Dataset, tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from beadseg.training.trainer import Trainer
+
+    original = Trainer._step
+
+    def broken(self: Trainer, batch: Batch) -> float:
+        loss = original(self, batch)
+        if self.epoch == 1:
+            with torch.no_grad():
+                next(self.network.parameters()).fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(Trainer, "_step", broken)
+    with pytest.raises(TrainingError):
+        train(dataset, tiny, tmp_path / "run", checkpoint_minutes=0)
+    tensors, meta = load_checkpoint(tmp_path / "run" / files.LAST)
+    assert meta["epoch"] == 1
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+
+
+def test_two_at_once_in_one_run_folder_are_refused(finished: Run, dataset: Dataset, tiny: TrainConfig):
+    with locked(finished.folder), pytest.raises(RunError, match="Another process works on this run"):
+        train(dataset, tiny, finished.folder)

@@ -41,12 +41,19 @@ COMMANDS: dict[str, str] = {
     "report": "Make the page report.html of a run, evaluation, prediction, crossval or density folder.",
     "analyze": "Explain a dataset, or two side by side: counts, sizes, brightness, suspicious masks.",
     "compare": "Show runs or presets side by side: settings, scores, verdicts and curves.",
-    "doctor": "Check this machine: versions, GPU, threads, memory, disk, and what to fix.",
+    "submit": "Send a training or a prediction to a PBS cluster.",
+    "status": "Say what became of the jobs that were sent for a folder.",
+    "logs": "Print, or follow, what the jobs of a folder write.",
+    "cancel": "End the jobs that were sent for a folder.",
+    "doctor": "Check this machine, or a cluster's profile: versions, GPU, memory, disk, and what to fix.",
 }
 """Every command with its one-line help; its function has the same name and lies in ``beadseg.cli.NAME``.
 
 A name that Python keeps for itself has an underscore there: ``import_`` in ``beadseg.cli.import_``.
 """
+
+CONTEXTS = {"submit": {"ignore_unknown_options": True}}
+"""Settings of a command's own: what `submit` does not know are the options of the command that it sends."""
 
 DEBUG_VARIABLE = "BEADSEG_DEBUG"
 """Environment variable with the meaning of ``--debug``."""
@@ -84,7 +91,10 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         function = _load(name) if name == chosen else _named_only
-        app.command(name, short_help=summary, help=None if name == chosen else summary)(function)
+        context = CONTEXTS.get(name)
+        app.command(name, short_help=summary, help=None if name == chosen else summary, context_settings=context)(
+            function
+        )
     return app
 
 

@@ -85,3 +85,22 @@ LabelsFolder = Annotated[str, typer.Option("--labels", help="Name of the instanc
 
 IgnoreFolder = Annotated[str, typer.Option("--ignore", help="Name of the folder of ignore masks in the dataset.")]
 """Name of the ignore mask folder."""
+
+WalltimeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--walltime", metavar="HH:MM:SS", help="End in a checkpoint before this time is over. In a job: known already."
+    ),
+]
+"""Time that the command has from its start; None takes what the job script says."""
+
+Margin = Annotated[
+    float | None,
+    typer.Option("--margin", min=0, metavar="SECONDS", help="End this long before the walltime. Default: 120."),
+]
+"""Margin before the end of the walltime, s."""
+
+SiteFile = Annotated[
+    Path, typer.Option("--cluster", metavar="PROFILE", help="The cluster's profile, a YAML file; see hpc/.")
+]
+"""A cluster's profile."""

@@ -10,7 +10,7 @@ import typer
 
 from beadseg.cli import options
 from beadseg.cli.console import reporter
-from beadseg.cli.stop import STOP
+from beadseg.cli.stop import stop_in_time
 from beadseg.cli.train import Device
 from beadseg.errors import ExitCode
 
@@ -36,6 +36,8 @@ def predict(
     set_: SetOption = None,
     device: Device = "auto",
     threads: options.Threads = None,
+    walltime: options.WalltimeOption = None,
+    margin: options.Margin = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -48,6 +50,7 @@ def predict(
     from beadseg.report.prediction_page import write_prediction_page
 
     with reporter(json, quiet) as on_event:
+        stop = stop_in_time(walltime, margin)
         use_threads(threads)
         paths = find_images(images)
         segmenter = Segmenter.load(run, device=device)
@@ -55,8 +58,8 @@ def predict(
             segmenter.options = segmenter.options.with_overrides(set_)
         source = str(run.resolve())
         result = predict_folder(segmenter, paths, out, overlays=overlays, maps=maps, source=source,
-                                model_sha256=segmenter.model_sha256, on_event=on_event, stop=STOP)  # fmt: skip
-        page = report_or_warn(partial(write_prediction_page, out, on_event, STOP), out, on_event)
+                                model_sha256=segmenter.model_sha256, on_event=on_event, stop=stop)  # fmt: skip
+        page = report_or_warn(partial(write_prediction_page, out, on_event, stop), out, on_event)
         beads, planes = int(result.counts["beads"].sum()), len(result.counts)
         failed, flagged = len(result.failures), len(result.flagged)
         lines = [

@@ -1,19 +1,27 @@
-"""Ctrl-C, Ctrl-Break, `qdel`, the end of a walltime: the first signal asks to stop, the second ends the work at once."""
+"""Ctrl-C, Ctrl-Break, `qdel`, the end of a walltime: the first asks to stop, a second Ctrl-C ends the work at once.
+
+A second SIGTERM does nothing: batch systems and containers send it several times, and whoever means it sends SIGKILL.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from beadseg.errors import Cancelled
-from beadseg.events import StopFlag
+from beadseg.errors import Cancelled, ConfigError
+from beadseg.events import Deadline, StopFlag
 
 STOP = StopFlag()
 """Set by the first signal that asks to stop; every command hands it to the work it starts."""
+
+DEADLINE, MARGIN = "BEADSEG_DEADLINE", "BEADSEG_MARGIN"
+"""Environment variables of job scripts: when the job's time is up, s since 1970, and the margin before it, s."""
 
 _SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform == "win32":  # Ctrl-Break: the one signal that a process there can send to another
@@ -31,7 +39,7 @@ def stop_on_signals(flag: StopFlag = STOP) -> Iterator[StopFlag]:
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if flag:
+        if flag and number != signal.SIGTERM:
             raise Cancelled("Ended at once.", remedy="What was written before is kept.")
         flag.set()
 
@@ -41,3 +49,36 @@ def stop_on_signals(flag: StopFlag = STOP) -> Iterator[StopFlag]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_in_time(walltime: str | None = None, margin: float | None = None, flag: StopFlag = STOP) -> StopFlag:
+    """Return the flag of a command that must end before its time is up.
+
+    Parameters
+    ----------
+    walltime : str, optional
+        ``HH:MM:SS`` from now on; when not given, what the job script says.
+    margin : float, optional
+        How long before the end work must stop, s; when not given, what the job script says.
+    flag : StopFlag
+        What signals set.
+
+    Raises
+    ------
+    ConfigError
+        A time cannot be read.
+    """
+    end = os.environ.get(DEADLINE)
+    if walltime is not None:
+        from beadseg.config.site import as_walltime, walltime_seconds
+
+        text = as_walltime(walltime)
+        if text == walltime and text.count(":") != 2:
+            raise ConfigError(f"{walltime!r} is no time.", "--walltime", "Write it as HH:MM:SS, e.g. 12:00:00.")
+        end = str(time.time() + walltime_seconds(text))
+    if not end:
+        return flag
+    try:
+        return Deadline(flag, float(end), float(os.environ.get(MARGIN) or 120) if margin is None else margin)
+    except ValueError:
+        raise ConfigError("Must be numbers of seconds.", f"{DEADLINE}, {MARGIN}", "Unset or correct them.") from None

@@ -10,7 +10,7 @@ import typer
 
 from beadseg.cli import options
 from beadseg.cli.console import reporter
-from beadseg.cli.stop import STOP
+from beadseg.cli.stop import STOP, stop_in_time
 
 Preset = Annotated[
     str, typer.Option("--preset", help="dense (ours), microbeads or mitochondria (the laboratory's tables).")
@@ -28,6 +28,10 @@ SplitFile = Annotated[
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs.")]
 Refit = Annotated[bool, typer.Option("--refit", help="Afterwards train the final model on all samples.")]
 Plan = Annotated[bool, typer.Option("--plan", help="Show what would be trained, and why; nothing is written.")]
+CheckpointMinutes = Annotated[
+    float,
+    typer.Option("--checkpoint-minutes", min=0, help="Most that a sudden end (SIGKILL, power cut) may cost, minutes."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 
 
@@ -53,11 +57,15 @@ def train(
     plan: Plan = False,
     device: Device = "auto",
     threads: options.Threads = None,
+    checkpoint_minutes: CheckpointMinutes = 10.0,
+    walltime: options.WalltimeOption = None,
+    margin: options.Margin = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train one network, or all three, on a dataset folder. The same command continues an interrupted run."""
     from beadseg.cli.inputs import open_dataset, train_config, use_threads
+    from beadseg.cli.jobs import has_ended
     from beadseg.config import NETWORK_KINDS
     from beadseg.events import Event
     from beadseg.report.pages import report_or_warn
@@ -68,6 +76,7 @@ def train(
     from beadseg.training.run import train as train_run
 
     with reporter(json, quiet) as on_event:
+        stop = stop_in_time(walltime, margin)
         use_threads(threads)
         data = open_dataset(
             dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
@@ -81,7 +90,10 @@ def train(
                 on_event(Event("result", "\n".join(ready.lines()), data={"plan": ready.as_dict()}))
                 continue
             folder = out / settings.network.kind if model == "all" else out
-            run = train_run(data, settings, folder, refit=refit, device=device, on_event=on_event, stop=STOP)
+            run = train_run(
+                data, settings, folder, refit=refit, device=device, on_event=on_event, stop=stop,
+                checkpoint_minutes=checkpoint_minutes, has_ended=has_ended,
+            )  # fmt: skip
             page = report_or_warn(partial(write_run_page, run, on_event, STOP), run.folder, on_event)
             runs.append((run.config.network.kind, run))
             best = run.best

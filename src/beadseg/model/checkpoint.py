@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-SCHEMA_VERSION = 1
-"""Version of the JSON beside the tensors; raised when a reader of the old form would misread the new one."""
+SCHEMA_VERSION = 2
+"""Version of the JSON beside the tensors; raised when a reader of the old form would misread the new one.
+
+2: a training checkpoint may stand in the middle of an epoch (``losses``)."""
 
 _META = "beadseg"
 

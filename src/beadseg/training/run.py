@@ -23,14 +23,15 @@ from beadseg.files import ensure_folder, write_atomically
 from beadseg.model.device import choose_device
 from beadseg.training.criteria import Criterion, Verdict, criteria
 from beadseg.training.history import Row, read_history, write_rows
+from beadseg.training.lock import locked
 from beadseg.training.plan import Planned
 from beadseg.training.prepare import prepare
 from beadseg.training.samples import load_images
-from beadseg.training.trainer import Trainer
+from beadseg.training.trainer import CHECKPOINT_SECONDS, Trainer
 from beadseg.training.watch import Diagnosis, Watch, few_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from beadseg.data.dataset import Dataset, Sample
     from beadseg.data.split import Split
@@ -99,6 +100,8 @@ def train(
     device: str = "auto",
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
+    checkpoint_minutes: float = CHECKPOINT_SECONDS / 60,
+    has_ended: Callable[[str], bool] = lambda job: False,
 ) -> Run:
     """Train a network in the folder `out`, or continue there; the same call does both.
 
@@ -117,7 +120,11 @@ def train(
     device : str
         ``auto``, ``cpu``, ``cuda`` …
     on_event, stop
-        Progress, and the flag that ends the work after the step in hand.
+        Progress, and the flag that ends the work after the step in hand, e.g. a `Deadline`.
+    checkpoint_minutes : float
+        What a sudden end can cost at most, min; a checkpoint is written this often, and after every epoch.
+    has_ended : callable
+        Tells whether the PBS job of an id has certainly ended: its lock on the folder is then not waited for.
 
     Returns
     -------
@@ -127,16 +134,33 @@ def train(
     Raises
     ------
     RunError
-        The folder holds another run, or the data changed since it began.
+        The folder holds another run, another process works in it, or the data changed since it began.
     ImageError
         A sample cannot be read.
     TrainingError
         The loss is no number any more; whole epochs from before are kept.
     Cancelled
-        `stop` was set; whole epochs are kept.
+        `stop` was set; every step is kept.
     """
     folder = ensure_folder(Path(out))
     on_event = _logged(folder / files.LOG, on_event)
+    stop = StopFlag() if stop is None else stop
+    with locked(folder, on_event, stop, has_ended):
+        return _train(dataset, config, folder, split, refit, device, on_event, stop, checkpoint_minutes * 60)
+
+
+def _train(
+    dataset: Dataset,
+    config: TrainConfig,
+    folder: Path,
+    split: Split | None,
+    refit: bool,
+    device: str,
+    on_event: OnEvent,
+    stop: StopFlag,
+    checkpoint_seconds: float,
+) -> Run:
+    """Train in a folder that no other process works in."""
     where = choose_device(device)
     prepared = prepare(dataset, config, split, on_event, stop)
     config, split, found, reasons = prepared.config, prepared.split, prepared.fingerprint, prepared.planned
@@ -158,7 +182,9 @@ def train(
         for name, names in (("train", split.train), ("val", split.val))
     }
     heard = _not_again(on_event) if done else on_event
-    trainer = Trainer(images["train"], images["val"], config, folder, description, where, heard, stop)
+    trainer = Trainer(
+        images["train"], images["val"], config, folder, description, where, heard, stop, checkpoint_seconds
+    )
     try:
         trainer.run()
     finally:
@@ -202,7 +228,8 @@ def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | Non
     everything = [*first.sampler.images, *first.validation]
     on_event(log(f"Refitting on all {len(everything)} images for {config.epochs} epochs."))
     inner = ensure_folder(folder / REFIT)
-    Trainer(everything, [], config, inner, first.description, first.device, on_event, stop).run()
+    seconds = first.checkpoint_seconds
+    Trainer(everything, [], config, inner, first.description, first.device, on_event, stop, seconds).run()
     write_atomically(folder / files.FINAL, (inner / files.BEST).read_bytes())
 
 

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 TIME_COLUMNS = ("epoch", "train_seconds", "validation_seconds")
 
+CHECKPOINT_SECONDS = 600.0
+"""Longest time between two checkpoints, s."""
+
 
 class Trainer:
     """Trains one network on images in memory, in a run folder.
@@ -60,6 +63,8 @@ class Trainer:
         JSON-serialisable; stored in the model file for whoever predicts with it.
     device : torch.device
         Where to compute.
+    checkpoint_seconds : float
+        Longest time between two checkpoints, s: what a sudden end can cost at most.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Trainer:
         device: torch.device,
         on_event: OnEvent = ignore,
         stop: StopFlag | None = None,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
         self.config, self.folder, self.description = config, folder, description
         self.device, self.on_event, self.stop = device, on_event, StopFlag() if stop is None else stop
@@ -96,6 +102,9 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.accumulate = config.accumulate
         self.epoch = 0
+        self.losses: list[float] = []
+        self.seconds = 0.0
+        self.checkpoint_seconds, self.saved = checkpoint_seconds, time.monotonic()
         self.rows: list[Row] = []
         self.times: list[Row] = []
         self.best: Row | None = None
@@ -122,60 +131,67 @@ class Trainer:
         Raises
         ------
         Cancelled
-            The stop flag was set; whole epochs are kept.
+            The stop flag was set; every step is kept.
         TrainingError
             The loss is no number any more; the checkpoints from before are kept.
         """
         self._resume()
-        if not self.epoch and (found := few_steps(self.sampler.steps, self.config.epochs)):
+        if not (self.epoch or self.losses) and (found := few_steps(self.sampler.steps, self.config.epochs)):
             self._warn(found)
         while not self.finished:
-            started = time.perf_counter()
-            loss = self._train_epoch(self.epoch + 1)
-            trained = time.perf_counter()
-            self.epoch += 1
-            row = {
-                "epoch": self.epoch,
-                "step": self.epoch * self.sampler.steps,
-                "lr": self._lr(self.epoch * self.sampler.steps - 1),
-            }
-            self.rows.append({**row, "train_loss": loss, **self._scores()})
-            seconds = {
-                "train_seconds": round(trained - started, 3),
-                "validation_seconds": round(time.perf_counter() - trained, 3),
-            }
-            self.times.append({"epoch": self.epoch, **seconds})
-            self._finish_epoch()
+            try:
+                self._run_epoch()
+            except Cancelled:
+                self._save_in_between()
+                raise
         if self.stopped_early and self.best is not None:
             self.on_event(log(f"Stopped early: no better score for {self.config.stop.patience} epochs."))
 
-    def _train_epoch(self, epoch: int) -> float:
-        """Return the mean loss of the epoch's batches."""
-        losses = []
-        for step, batch in enumerate(self._batches(epoch)):
+    def _run_epoch(self) -> None:
+        """Train and score one epoch, or what is left of it, and record it."""
+        self._train_epoch(self.epoch + 1)
+        began = time.perf_counter()
+        scores = self._scores()
+        self.epoch += 1
+        step = self.epoch * self.sampler.steps
+        row = {"epoch": self.epoch, "step": step, "lr": self._lr(step - 1), "train_loss": float(np.mean(self.losses))}
+        self.rows.append({**row, **scores})
+        seconds = {
+            "train_seconds": round(self.seconds, 3),
+            "validation_seconds": round(time.perf_counter() - began, 3),
+        }
+        self.times.append({"epoch": self.epoch, **seconds})
+        self.losses, self.seconds = [], 0.0
+        self._finish_epoch()
+
+    def _train_epoch(self, epoch: int) -> None:
+        """Do the epoch's steps that are not done yet; keep the loss of each."""
+        for step, batch in self._batches(epoch, len(self.losses)):
             if self.stop:
-                done = f"epoch {epoch}, step {step + 1} of {self.sampler.steps}"
-                raise Cancelled(
-                    f"Stopped in {done}; whole epochs are kept.", self.folder, "Run the same command to go on."
-                )
+                raise self.stop.ended(f" in epoch {epoch}, step {step + 1} of {self.sampler.steps}", self.folder)
+            began = time.perf_counter()
             at = (epoch - 1) * self.sampler.steps + step
             for group in self.optimizer.param_groups:
                 group["lr"] = self._lr(at)
             torch.manual_seed(_mix(self.config.seed, epoch, step))
-            losses.append(self._step(batch))
+            self.losses.append(self._step(batch))
             self._move_average(at)
+            self.seconds += time.perf_counter() - began
+            if time.monotonic() - self.saved >= self.checkpoint_seconds:
+                self._save_in_between()
             self.on_event(progress(f"epoch {epoch}/{self.config.epochs}", step + 1, self.sampler.steps))
-        return float(np.mean(losses))
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield the epoch's batches, each drawn in a thread while the one before is computed."""
+    def _batches(self, epoch: int, start: int) -> Iterator[tuple[int, Batch]]:
+        """Yield the epoch's steps from `start` on, each batch drawn in a thread while the one before is computed."""
+        if start == self.sampler.steps:  # stopped while the epoch was scored
+            return
         with ThreadPoolExecutor(1, thread_name_prefix="beadseg-batches") as pool:
-            following = pool.submit(self.sampler.draw, epoch, 0)
-            for step in range(self.sampler.steps):
+            following = pool.submit(self.sampler.draw, epoch, start)
+            for step in range(start, self.sampler.steps):
                 batch = following.result()
                 if step + 1 < self.sampler.steps:
                     following = pool.submit(self.sampler.draw, epoch, step + 1)
-                yield batch
+                yield step, batch
 
     def _step(self, batch: Batch) -> float:
         """Update the weights with one batch; halve the parts it is computed in when memory runs out."""
@@ -282,13 +298,21 @@ class Trainer:
         meta = {"kind": "model", "epoch": self.epoch, "scores": self.rows[-1], "in_channels": self._in_channels}
         save_checkpoint(path, self.average.state_dict(), {**meta, "config": self._config, **self.description})
 
+    def _save_in_between(self) -> None:
+        """Save in the middle of an epoch, but never weights that are no numbers any more."""
+        if all(bool(tensor.isfinite().all()) for tensor in self.network.parameters()):
+            self._save_last()
+
     def _save_last(self) -> None:
+        """Write all that resuming needs, in the middle of an epoch with the losses of its steps so far."""
         tensors = with_prefix("network", self.network.state_dict())
         tensors |= with_prefix("average", self.average.state_dict())
         tensors |= with_prefix("optimizer", optimizer_tensors(self.optimizer))
         meta = {
             "kind": "training",
             "epoch": self.epoch,
+            "losses": self.losses,
+            "seconds": self.seconds,
             "rows": self.rows,
             "times": self.times,
             "best_epoch": self.best["epoch"] if self.best else 0,
@@ -298,6 +322,7 @@ class Trainer:
             "config": self._config,
         }
         save_checkpoint(self.folder / files.LAST, tensors, meta)
+        self.saved = time.monotonic()
 
     def _resume(self) -> None:
         """Take up the folder's last checkpoint, if there is one."""
@@ -314,6 +339,7 @@ class Trainer:
         if meta["scaler"]:
             self.scaler.load_state_dict(meta["scaler"])
         self.epoch, self.rows, self.times = meta["epoch"], meta["rows"], meta["times"]
+        self.losses, self.seconds = meta.get("losses", []), meta.get("seconds", 0.0)
         self.accumulate = meta["accumulate"]
         changed = [f"{name} {then} then, {self._machine[name]} now" for name, then in meta["machine"].items()
                    if self._machine[name] != then]  # fmt: skip
@@ -321,7 +347,8 @@ class Trainer:
             self.on_event(log(f"Not continued exactly: {', '.join(changed)}.", "warning"))
         self.best = next((row for row in self.rows if row["epoch"] == meta["best_epoch"]), None)
         self._write_history()
-        self.on_event(log(f"Continuing after epoch {self.epoch} of {self.config.epochs}."))
+        within = f", step {len(self.losses)} of {self.sampler.steps} of the next" if self.losses else ""
+        self.on_event(log(f"Continuing after epoch {self.epoch} of {self.config.epochs}{within}."))
 
     def _write_history(self) -> None:
         write_rows(self.folder / files.HISTORY, self.rows, COLUMNS)

@@ -1,0 +1,54 @@
+"""`beadseg-batch status`: what became of the jobs of a folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from beadseg.cli import options
+from beadseg.cli.console import reporter
+from beadseg.cli.jobs import JobsFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from beadseg.cluster.status import JobStatus
+    from beadseg.events import Event
+
+
+def status(folder: JobsFolder, json: options.Json = False) -> None:
+    """Say what became of the jobs that were sent for a folder, and how far its training is."""
+    from beadseg.cluster.status import status as look
+
+    with reporter(json) as on_event:
+        for item in look(folder):
+            on_event(_told(item))
+        on_event(_progress(folder))
+
+
+def _told(item: JobStatus) -> Event:
+    from beadseg.events import Event
+
+    sent, job = item.sent, item.job
+    data = {
+        "job": sent.job, "kind": sent.kind, "part": sent.part, "sent": sent.sent, "text": item.text,
+        "state": job.state if job else None, "exit_status": job.exit_status if job else None,
+        "run_count": job.run_count if job else None, "alive": item.alive, "stuck": item.stuck,
+    }  # fmt: skip
+    text = f"{sent.job}  {sent.kind}, part {sent.part}: {item.text}"
+    return Event("result", text, "warning" if item.stuck else "info", data)
+
+
+def _progress(folder: Path) -> Event:
+    """Return how far the training in a folder is, from its history."""
+    from beadseg import files
+    from beadseg.config import TrainConfig
+    from beadseg.events import Event
+    from beadseg.training.history import read_history
+
+    if not (folder / files.CONFIG).exists():
+        return Event("progress-of-run", "", data={"epoch": None})
+    epochs = TrainConfig.from_file(folder / files.CONFIG).epochs
+    done = len(read_history(folder / files.HISTORY)) if (folder / files.HISTORY).exists() else 0
+    finished = (folder / files.CRITERIA).exists()
+    text = f"Training: {done} of {epochs} epochs" + (", finished." if finished else ".")
+    return Event("result", text, data={"epoch": done, "epochs": epochs, "finished": finished})

@@ -1,0 +1,127 @@
+"""Jobs on the fake batch system: the scripts really run."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from beadseg import files
+from beadseg.cli.app import main
+from beadseg.cluster import record
+from conftest import FakePbs
+
+TINY = [
+    "epochs=3", "epoch.steps=4", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3", "precision=fp32",
+]  # fmt: skip
+SETS = [word for setting in TINY for word in ("--set", setting)]
+
+
+def submit_train(beads: Path, profile: Path, out: Path, *more: str) -> int:
+    return main(["submit", "train", str(beads), "--out", str(out), "--cluster", str(profile), *SETS, *more])
+
+
+def log_of(run: Path, number: int) -> str:
+    return record.sent(run)[number].logs(run)[0].read_text()
+
+
+def test_a_training_runs_to_its_end_from_any_directory(
+    pbs: FakePbs, beads: Path, profile: Path, place: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):  # fmt: skip
+    monkeypatch.chdir(place)
+    run = place / "runs" / "first"
+    data = os.path.relpath(beads)
+    assert main(["submit", "train", data, "--out", "runs/first", "--cluster", "site.yaml", *SETS]) == 0
+    assert "Sent job 1.fake of 00:03:00, continued in at most 9 more." in capsys.readouterr().out
+    pbs.wait()
+    text = log_of(run, 0)
+    assert "Job 1.fake, part 1 of at most 10" in text
+    assert text.splitlines()[-1].endswith(f"INFO Finished. Results: {run}")
+    assert (run / files.CRITERIA).exists()
+    assert not (run / files.LOCK).exists()
+    assert pbs.output("1") == ""
+    # The successor was sent at once, and taken back when the work was finished.
+    assert [(item.job, item.part) for item in record.sent(run)] == [("1.fake", 1), ("2.fake", 2)]
+    assert main(["status", "runs/first"]) == 0
+    told = capsys.readouterr().out
+    assert "1.fake  train, part 1: finished" in told
+    assert "2.fake  train, part 2: ended without ever running" in told
+    assert "Training: 3 of 3 epochs, finished." in told
+    assert main(["logs", "runs/first"]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_what_can_be_seen_to_be_wrong_is_said_before_anything_is_sent(
+    pbs: FakePbs, beads: Path, profile: Path, place: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = place / "run"
+    wrong = {
+        "No such file or folder": ["submit", "train", str(place / "none"), "--out", str(run)],
+        "No such option: --epoch": ["submit", "train", str(beads), "--out", str(run), "--epoch", "3"],
+        "valid integer": ["submit", "train", str(beads), "--out", str(run), "--set", "epochs=x"],
+        "Missing argument 'IMAGES...'": ["submit", "predict", str(beads), "--out", str(run)],
+        "more than half of the walltime": ["submit", "train", str(beads), "--out", str(run), "--walltime", "00:00:09"],
+        "There is no field 'qeue'": ["submit", "train", str(beads), "--out", str(run), "--site", "qeue=long"],
+        "line break": ["submit", "train", str(beads), "--out", str(place / "a\nb")],
+    }
+    for message, words in wrong.items():
+        assert main([*words, "--cluster", str(profile)]) == 2, message
+        assert message in capsys.readouterr().err
+    assert pbs.ids() == []
+    assert not run.exists()
+
+
+def test_a_dry_run_shows_the_script_and_sends_nothing(
+    pbs: FakePbs, beads: Path, profile: Path, place: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert submit_train(beads, profile, place / "run", "--dry-run") == 0
+    assert capsys.readouterr().out.startswith("#!/bin/bash\n#PBS -N train-run\n")
+    assert not (place / "run").exists()
+    assert pbs.ids() == []
+
+
+def test_a_refusal_of_the_server_is_one_clear_error(
+    pbs: FakePbs, beads: Path, profile: Path, place: Path, capsys: pytest.CaptureFixture[str]
+):
+    (pbs.state / "refuse").write_text("qsub: Unknown queue")
+    assert submit_train(beads, profile, place / "run") == 2
+    assert "The batch system refuses the job: qsub: Unknown queue." in capsys.readouterr().err
+
+
+def test_without_a_batch_system_it_says_so(
+    beads: Path, profile: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("PATH", str(place))
+    assert submit_train(beads, profile, place / "run") == 4
+    assert "There is no qsub on this machine. Log in to the cluster's login node" in capsys.readouterr().err
+
+
+def test_a_job_that_can_never_run_is_recognised_and_cancelled(
+    pbs: FakePbs, beads: Path, profile: Path, place: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = place / "run"
+    assert submit_train(beads, profile, run, "--site", "select=1:ncpus=1:ngpus=1") == 0
+    while json.loads((pbs.state / "1" / "job.json").read_text())["comment"] == "":
+        time.sleep(0.02)
+    capsys.readouterr()
+    assert main(["status", str(run)]) == 0
+    assert "queued, but can never run: Insufficient amount of resource: ngpus (R: 1 A: 0" in capsys.readouterr().out
+    assert main(["logs", str(run)]) == 2
+    assert "No job of this folder has written a log yet." in capsys.readouterr().err
+    assert submit_train(beads, profile, run) == 2
+    assert "Job 1.fake for this folder is not over." in capsys.readouterr().err
+    assert main(["cancel", str(run)]) == 0
+    assert "Ended: 1.fake." in capsys.readouterr().out
+    pbs.wait()
+    assert main(["cancel", str(run)]) == 0
+    assert "No job of this folder was queued or running." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "cancel"])
+def test_a_folder_without_jobs_is_named(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main([command, str(tmp_path)]) == 2
+    assert "No job was sent for this folder." in capsys.readouterr().err
