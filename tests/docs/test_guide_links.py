@@ -38,7 +38,7 @@ def options_of(words: list[str]) -> str:
     """Return the help that a command's options stand in: of the command, and of the command below it."""
     name, *rest = words
     text = help_of(name)
-    if name == "submit" and rest:  # takes the options of what it sends, too
+    if name == "submit" and rest[:1] and rest[0] in COMMANDS:  # takes the options of what it sends, too
         return text + help_of(rest[0])
     inner = [word for word in rest[:1] if not word.startswith("-") and re.search(rf"^  {word}  ", text, re.MULTILINE)]
     return text + (help_of(f"{name} {inner[0]}") if inner else "")
