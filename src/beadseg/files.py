@@ -79,6 +79,8 @@ LOG = "log.txt"
 """The lines a run printed, with time stamps."""
 LOCK = "lock.json"
 """There while a process works in the folder: which one, where, in which job. Its time is its last sign of life."""
+EVENTS = "events.jsonl"
+"""What the last training started from the viewer reported, one JSON event per line; the viewer reads it."""
 
 # --- Jobs of a batch system, in the folder that they work for ---------------------------------------------------------
 

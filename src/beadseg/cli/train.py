@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from beadseg.cli import options
 from beadseg.cli.console import reporter
 from beadseg.cli.stop import STOP, stop_in_time
+
+if TYPE_CHECKING:
+    from beadseg.config import TrainConfig
+    from beadseg.data.dataset import Dataset
+    from beadseg.events import OnEvent, StopFlag
 
 Preset = Annotated[
     str, typer.Option("--preset", help="dense (ours), microbeads or mitochondria (the laboratory's tables).")
@@ -65,46 +70,71 @@ def train(
 ) -> None:
     """Train one network, or all three, on a dataset folder. The same command continues an interrupted run."""
     from beadseg.cli.inputs import open_dataset, train_config, use_threads
-    from beadseg.cli.jobs import has_ended
     from beadseg.config import NETWORK_KINDS
-    from beadseg.events import Event
-    from beadseg.report.pages import report_or_warn
-    from beadseg.report.run_page import write_run_page
-    from beadseg.training.history import score_name
-    from beadseg.training.prepare import prepare
-    from beadseg.training.run import Run, training_summary
-    from beadseg.training.run import train as train_run
 
     with reporter(json, quiet) as on_event:
         stop = stop_in_time(walltime, margin)
-        use_threads(threads)
         data = open_dataset(
             dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
             include=include, exclude=exclude, fields=fields, samples=samples,
         )  # fmt: skip
-        runs: list[tuple[str, Run]] = []
-        for name in NETWORK_KINDS if model == "all" else (model,):
-            settings = train_config(preset, name, config, set_, seed, epochs, split_file)
-            if plan:
-                ready = prepare(data, settings, on_event=on_event, stop=STOP)
-                on_event(Event("result", "\n".join(ready.lines()), data={"plan": ready.as_dict()}))
-                continue
-            folder = out / settings.network.kind if model == "all" else out
-            run = train_run(
-                data, settings, folder, refit=refit, device=device, on_event=on_event, stop=stop,
-                checkpoint_minutes=checkpoint_minutes, has_ended=has_ended,
-            )  # fmt: skip
-            page = report_or_warn(partial(write_run_page, run, on_event, STOP), run.folder, on_event)
-            runs.append((run.config.network.kind, run))
-            best = run.best
-            metric = f"val_{settings.stop.metric}"
-            scores = ""
-            if metric in best:
-                label = score_name(settings.stop.metric)
-                scores = f"validation {label} {best[metric]:.4f} at best (epoch {best['epoch']}), "
-                scores += f"{run.history[-1][metric]:.4f} at the end. "
-            text = f"{run.config.network.kind}: {scores}Run folder: {run.folder}. {page}".strip()
-            on_event(Event("result", text, data={"run": str(run.folder), "best": best, "final": run.history[-1]}))
-        if model == "all" and not plan:
-            path = training_summary(out, runs)
-            on_event(Event("result", f"{path}:\n{path.read_text(encoding='utf-8')}", data={"summary": str(path)}))
+        names = NETWORK_KINDS if model == "all" else (model,)
+        configs = [train_config(preset, name, config, set_, seed, epochs, split_file) for name in names]
+        if plan:
+            _show_plans(data, configs, on_event)
+            return
+        use_threads(threads)
+        _train(data, configs, out, model == "all", refit, device, checkpoint_minutes, on_event, stop)
+
+
+def _show_plans(data: Dataset, configs: list[TrainConfig], on_event: OnEvent) -> None:
+    """Report what would be trained; loads no torch."""
+    from beadseg.events import Event
+    from beadseg.training.prepare import prepare
+
+    for settings in configs:
+        ready = prepare(data, settings, on_event=on_event, stop=STOP)
+        on_event(Event("result", "\n".join(ready.lines()), data={"plan": ready.as_dict()}))
+
+
+def _train(
+    data: Dataset,
+    configs: list[TrainConfig],
+    out: Path,
+    several: bool,
+    refit: bool,
+    device: str,
+    checkpoint_minutes: float,
+    on_event: OnEvent,
+    stop: StopFlag,
+) -> None:
+    """Train one network after the other, each in a folder of its own when there are several."""
+    from beadseg.cli.jobs import has_ended
+    from beadseg.events import Event
+    from beadseg.report.pages import report_or_warn
+    from beadseg.report.run_page import write_run_page
+    from beadseg.training.history import score_name
+    from beadseg.training.run import Run, training_summary
+    from beadseg.training.run import train as train_run
+
+    runs: list[tuple[str, Run]] = []
+    for settings in configs:
+        folder = out / settings.network.kind if several else out
+        run = train_run(
+            data, settings, folder, refit=refit, device=device, on_event=on_event, stop=stop,
+            checkpoint_minutes=checkpoint_minutes, has_ended=has_ended,
+        )  # fmt: skip
+        page = report_or_warn(partial(write_run_page, run, on_event, STOP), run.folder, on_event)
+        runs.append((run.config.network.kind, run))
+        best = run.best
+        metric = f"val_{settings.stop.metric}"
+        scores = ""
+        if metric in best:
+            label = score_name(settings.stop.metric)
+            scores = f"validation {label} {best[metric]:.4f} at best (epoch {best['epoch']}), "
+            scores += f"{run.history[-1][metric]:.4f} at the end. "
+        text = f"{run.config.network.kind}: {scores}Run folder: {run.folder}. {page}".strip()
+        on_event(Event("result", text, data={"run": str(run.folder), "best": best, "final": run.history[-1]}))
+    if several:
+        path = training_summary(out, runs)
+        on_event(Event("result", f"{path}:\n{path.read_text(encoding='utf-8')}", data={"summary": str(path)}))

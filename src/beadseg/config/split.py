@@ -9,7 +9,7 @@ from pydantic import Field
 
 from beadseg.config.base import Config
 
-Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Fraction = Annotated[float, Field(title="Validation share", gt=0.0, lt=1.0)]
 
 
 class RandomSplitConfig(Config):

@@ -45,7 +45,7 @@ class PatchEpochConfig(Config):
     """Side of a patch, px. None: planned from the bead diameter."""
     balance: Literal["images", "fields"] = "images"
     """What every patch is drawn from with equal chance: one of all images, or first one of the fields of view."""
-    on_bead: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    on_bead: Annotated[float, Field(title="Share on a bead", ge=0.0, le=1.0)] = 0.5
     """Share of the patches placed so that they show a bead, where the image has one."""
 
 
@@ -57,7 +57,7 @@ class OptimizerConfig(Config):
 
     name: Literal["adam", "adamw"] = "adamw"
     """AdamW decouples the weight decay."""
-    lr: Annotated[float, Field(gt=0.0, le=1.0)] = 2e-3
+    lr: Annotated[float, Field(title="Peak learning rate", gt=0.0, le=1.0)] = 2e-3
     """Peak learning rate."""
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 1e-4
     """Weight decay."""
@@ -113,7 +113,7 @@ class TrainConfig(Config):
     """The optimizer."""
     schedule: ScheduleConfig = ScheduleConfig()
     """Learning rate over time."""
-    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.98
+    ema: Annotated[float, Field(title="Average of weights", ge=0.0, lt=1.0)] = 0.98
     """Decay of the moving average of the weights that is validated and saved; 0 switches it off."""
     stop: StopConfig = StopConfig()
     """Best score and early stopping."""

@@ -39,3 +39,9 @@ class PluginSettings:
         """Return the options of `beadseg-batch train` and `predict` that say the same."""
         threads = [] if self.threads is None else ["--threads", str(self.threads)]
         return ["--device", self.device, *threads]
+
+    def changed(self) -> tuple[str, ...]:
+        """Return those of `options` that are not the command's own."""
+        device = [] if self.device == PluginSettings.device else ["--device", self.device]
+        threads = [] if self.threads is None else ["--threads", str(self.threads)]
+        return (*device, *threads)

@@ -50,7 +50,7 @@ class ScoreTable(QWidget):
         """Return what is shown."""
         return self._score
 
-    def setValue(self, score: ImageScore) -> None:  # noqa: N802 (Qt's way to name it)
+    def setValue(self, score: ImageScore) -> None:
         """Show these scores."""
         self._score = score
         for label, (_, text, _) in zip(self._values, ROWS, strict=True):

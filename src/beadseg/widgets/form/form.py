@@ -1,0 +1,295 @@
+"""A form for a configuration class: ``value() -> Config``, ``setValue(Config)``, ``valueChanged``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QScrollArea, QToolButton, QVBoxLayout, QWidget
+
+from beadseg.widgets.form.editors import Editor, OptionalEditor, editor_for, tooltip
+from beadseg.widgets.form.schema import KIND, Alternatives, Group, Leaf, Part, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from beadseg.config.base import Config
+
+Values = dict[str, Any]
+
+
+class Row:
+    """One value in a form: its label, its editor, and whether it differs from what the form started from."""
+
+    def __init__(self, path: str, leaf: Leaf) -> None:
+        self.path, self.leaf = path, leaf
+        self.label = QLabel(leaf.title)
+        self.label.setToolTip(f"{path}\n{tooltip(leaf)}")
+        self.editor: Editor = editor_for(leaf)
+
+    def matches(self, words: list[str]) -> bool:
+        """Return whether all of `words` stand in title, path or explanation."""
+        text = f"{self.leaf.title} {self.path} {self.leaf.help}".lower()
+        return all(word in text for word in words)
+
+    def mark(self, base: Any) -> None:
+        """Show in bold what differs from `base`."""
+        font = self.label.font()
+        font.setBold(self.editor.value() != base)
+        self.label.setFont(font)
+
+
+class GroupForm(QWidget):
+    """The fields of one configuration class, one below the other."""
+
+    changed = Signal()
+
+    def __init__(self, group: Group, path: str = "", hidden: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self._rows: dict[str, Row] = {}
+        self._inner: dict[str, GroupForm | AlternativesForm] = {}
+        self._layout = QFormLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        self._kept: Values = {}
+        self._hidden = {part.name for part in group.parts if _join(path, part.name) in hidden}
+        for part in group.parts:
+            if part.name not in self._hidden:
+                self._add(part, _join(path, part.name), hidden)
+
+    def _add(self, part: Part, path: str, hidden: frozenset[str]) -> None:
+        if isinstance(part, Leaf):
+            row = self._rows[part.name] = Row(path, part)
+            row.editor.valueChanged.connect(self.changed)
+            self._layout.addRow(row.label, row.editor)
+            return
+        inner = self._inner[part.name] = form_of(part, path, hidden)
+        inner.changed.connect(self.changed)
+        self._layout.addRow(Section(part.title, part.help, inner))
+
+    def read(self) -> Values:
+        """Return what was entered."""
+        values = {name: row.editor.value() for name, row in self._rows.items()}
+        return {**self._kept, **values, **{name: inner.read() for name, inner in self._inner.items()}}
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Show values; those of hidden fields are kept."""
+        self._kept = {name: values[name] for name in self._hidden if name in values}
+        for name, row in self._rows.items():
+            if name in values:
+                row.editor.setValue(values[name])
+        for name, inner in self._inner.items():
+            if name in values:
+                inner.write(values[name])
+
+    def setLocked(self, locked: bool) -> None:
+        """Let the values be changed, or only be looked at; sections can be opened all the same."""
+        for row in self._rows.values():
+            row.editor.setEnabled(not locked)
+        for inner in self._inner.values():
+            inner.setLocked(locked)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every row that is part of the value."""
+        yield from self._rows.values()
+        for inner in self._inner.values():
+            yield from inner.rows()
+
+    def filter(self, words: list[str]) -> bool:
+        """Show only what matches; return whether anything does."""
+        found = False
+        for row in self._rows.values():
+            shown = row.matches(words)
+            self._layout.setRowVisible(row.editor, shown)
+            found |= shown
+        for inner in self._inner.values():
+            shown = inner.filter(words)
+            section = inner.parentWidget()
+            if isinstance(section, Section):
+                section.setVisible(shown)
+                section.unfold(shown and bool(words))
+            found |= shown
+        return found
+
+
+class AlternativesForm(QWidget):
+    """A choice between classes, and the fields of the one chosen."""
+
+    changed = Signal()
+
+    def __init__(self, part: Alternatives, path: str, hidden: frozenset[str]) -> None:
+        super().__init__()
+        self._models = {kind: group.model for kind, group in part.options.items()}
+        self._forms = {kind: GroupForm(group, path, hidden) for kind, group in part.options.items()}
+        self.kind = QComboBox()
+        self.kind.setToolTip(part.help)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.kind)
+        for number, (kind, group) in enumerate(part.options.items()):
+            self.kind.addItem(kind)
+            self.kind.setItemData(number, group.help, Qt.ItemDataRole.ToolTipRole)
+            column.addWidget(self._forms[kind])
+            self._forms[kind].changed.connect(self.changed)
+        self.kind.activated.connect(self._choose)
+        self._show()
+
+    @property
+    def _form(self) -> GroupForm:
+        return self._forms[self.kind.currentText()]
+
+    def read(self) -> Values:
+        """Return what was entered for the class chosen."""
+        return {KIND: self.kind.currentText(), **self._form.read()}
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Show a class and its values."""
+        self.kind.setCurrentText(str(values[KIND]))
+        self._form.write(values)
+        self._show()
+
+    def setLocked(self, locked: bool) -> None:
+        """Let class and values be changed, or only be looked at."""
+        self.kind.setEnabled(not locked)
+        for form in self._forms.values():
+            form.setLocked(locked)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows of the class chosen."""
+        yield from self._form.rows()
+
+    def filter(self, words: list[str]) -> bool:
+        """Show only what matches; return whether anything does."""
+        found = [form.filter(words) for kind, form in self._forms.items() if kind == self.kind.currentText()]
+        return any(found) or not words
+
+    def _choose(self) -> None:
+        """Start the class chosen from its own defaults, as ``--set loss.kind=…`` does."""
+        fields = self._models[self.kind.currentText()].model_fields
+        defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()
+                    if not field.is_required()}  # fmt: skip
+        self._form.write({name: _plain(value) for name, value in defaults.items()})
+        self._show()
+        self.changed.emit()
+
+    def _show(self) -> None:
+        for kind, form in self._forms.items():
+            form.setVisible(kind == self.kind.currentText())
+
+
+class Section(QWidget):
+    """A heading that folds what is below it."""
+
+    def __init__(self, title: str, help: str, content: QWidget) -> None:
+        super().__init__()
+        self.heading = QToolButton()
+        self.heading.setText(title)
+        self.heading.setToolTip(help)
+        self.heading.setCheckable(True)
+        self.heading.setAutoRaise(True)
+        self.heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.heading.toggled.connect(self._fold)
+        self._content = content
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self.heading)
+        column.addWidget(content)
+        content.setContentsMargins(14, 0, 0, 4)
+        self._fold(False)
+
+    def unfold(self, open: bool) -> None:
+        """Open or close the section."""
+        self.heading.setChecked(open)
+
+    def _fold(self, open: bool) -> None:
+        self._content.setVisible(open)
+        self.heading.setArrowType(Qt.ArrowType.DownArrow if open else Qt.ArrowType.RightArrow)
+
+
+class Form(QWidget):
+    """An editor for a configuration class, with a search line.
+
+    Parameters
+    ----------
+    model : type
+        The configuration class.
+    hidden : iterable of str
+        Dotted paths that are kept but not shown.
+    """
+
+    valueChanged = Signal()
+    """A person changed a value; `value` may raise while it is not valid."""
+
+    def __init__(self, model: type[Config], hidden: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self._model = model
+        self._base: dict[str, Any] = {}
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Search settings")
+        self.search.setClearButtonEnabled(True)
+        self.search.setToolTip("Show only settings whose name or explanation has these words")
+        self.search.textChanged.connect(lambda text: self._group.filter(text.lower().split()))
+        self._group = GroupForm(schema_of(model), hidden=frozenset(hidden))
+        self._group.changed.connect(self._changed)
+        self._group.setContentsMargins(0, 0, 8, 0)
+        self._locked = QLabel()
+        self._locked.setWordWrap(True)
+        self._locked.setVisible(False)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setWidget(self._group)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._locked)
+        column.addWidget(self.search)
+        column.addWidget(area, 1)
+
+    def value(self) -> Config:
+        """Return the configuration that was entered; raises `ConfigError` when a value is wrong."""
+        return self._model.parse(self._group.read())
+
+    def setValue(self, config: Config) -> None:
+        """Show a configuration; what is changed afterwards stands in bold."""
+        self._group.write(config.model_dump(mode="json"))
+        self._base = {row.path: row.editor.value() for row in self._group.rows()}
+        self._mark()
+
+    def setPlanned(self, values: Mapping[str, Any]) -> None:
+        """Show what will stand in for None: dotted path to value."""
+        for row in self._group.rows():
+            if row.path in values and isinstance(row.editor, OptionalEditor):
+                row.editor.setPlanned(values[row.path])
+
+    def setLocked(self, locked: bool, why: str = "") -> None:
+        """Let the values be changed, or only be looked at, and say why."""
+        self._locked.setText(why)
+        self._locked.setVisible(locked)
+        self._group.setLocked(locked)
+
+    def editor(self, path: str) -> Editor:
+        """Return the editor of a field by its dotted path; `KeyError` when it is not shown."""
+        return {row.path: row.editor for row in self._group.rows()}[path]
+
+    def _changed(self) -> None:
+        self._mark()
+        self.valueChanged.emit()
+
+    def _mark(self) -> None:
+        for row in self._group.rows():
+            row.mark(self._base.get(row.path, row.editor.value()))
+
+
+def form_of(part: Group | Alternatives, path: str, hidden: frozenset[str]) -> GroupForm | AlternativesForm:
+    """Return the form of a part that has fields of its own."""
+    return GroupForm(part, path, hidden) if isinstance(part, Group) else AlternativesForm(part, path, hidden)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _plain(value: Any) -> Any:
+    """Return a default as it stands in a JSON document."""
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

@@ -1,0 +1,294 @@
+"""A `beadseg-batch` command as a process of its own, whose events are read from a file. Knows no Qt.
+
+The output goes to a file and not through a pipe: the process then does not die with the viewer, a full pipe cannot hold
+it up, and a viewer that is opened again reads on where the file ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from beadseg.errors import ExitCode, MachineError
+from beadseg.events import Event
+from beadseg.files import machine_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+PROCESS = "process"
+"""Kind of the first event in the file: which process writes it."""
+AT_ONCE, TO_DEATH = 1.2, 2.2
+"""A process that was asked to stop and goes on is told a second time after so many seconds, and then is killed."""
+MOST_BYTES = 1 << 18
+"""Read at one look, so that a long file does not hold the viewer up; when a file is opened again, only its end."""
+NICENESS = 5
+"""Priority of the process below the viewer's, POSIX; on Windows "below normal"."""
+
+_STARTED: dict[int, subprocess.Popen[bytes]] = {}
+"""Processes of this viewer that may outlive the widget that started them; their exit code is known when found again."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended.
+
+    Attributes
+    ----------
+    code : int or None
+        Exit code; negative for a signal; None where it is not known, because another program started the command.
+    message : str
+        For a person: empty when all is done.
+    stopped : bool
+        It was asked to stop, and did.
+    """
+
+    code: int | None
+    message: str = ""
+    stopped: bool = False
+
+
+class Child:
+    """One running or ended command.
+
+    Parameters
+    ----------
+    output : pathlib.Path
+        The file with its events.
+    process : psutil.Process
+        The process.
+    popen : subprocess.Popen, optional
+        The handle of whoever started it.
+    """
+
+    def __init__(self, output: Path, process: psutil.Process, popen: subprocess.Popen[bytes] | None = None) -> None:
+        self.output = output
+        self._process, self._popen = process, popen
+        self._at = 0
+        self._rest = b""
+        self._stray: deque[str] = deque(maxlen=20)
+        self._last_error: Event | None = None
+        self._result = False
+        self._asked: float | None = None
+        self._times_asked = 0
+
+    @classmethod
+    def start(cls, arguments: Sequence[str], output: Path) -> Child:
+        """Start ``beadseg-batch ARGUMENTS``; raises `MachineError` when that or the file cannot be made."""
+        try:
+            with output.open("wb"):
+                pass  # what an earlier process wrote is in the run's log
+            with output.open("ab") as file:
+                popen = subprocess.Popen(
+                    [sys.executable, "-m", "beadseg", *arguments],
+                    stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                    env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
+                    **_own_group(),
+                )  # fmt: skip
+        except OSError as error:
+            raise machine_error(error, output) from error
+        process = psutil.Process(popen.pid)
+        _lower_priority(process)
+        _STARTED[popen.pid] = popen
+        started = {"pid": popen.pid, "started": _born(process), "command": list(arguments)}
+        _append(output, Event(PROCESS, data=started))
+        return cls(output, process, popen)
+
+    @classmethod
+    def find(cls, output: Path) -> Child | None:
+        """Return the process that writes `output` when it still runs on this machine, else None."""
+        try:
+            with output.open("rb") as file:
+                head = file.read(4096)
+        except OSError:
+            return None
+        for line in head.splitlines():
+            event = _parse(line)
+            if event is not None and event.kind == PROCESS:
+                with suppress(psutil.Error, KeyError, TypeError, ValueError):
+                    process = psutil.Process(int(event.data["pid"]))
+                    found = cls(output, process, _STARTED.get(process.pid))
+                    if found.running and abs(process.create_time() - float(event.data["started"])) < 1:
+                        found.skip_to_end()
+                        return found
+        return None
+
+    def skip_to_end(self) -> None:
+        """Leave out all but the last news."""
+        with suppress(OSError):
+            self._at = max(0, self.output.stat().st_size - MOST_BYTES)
+
+    @property
+    def pid(self) -> int:
+        """Process number."""
+        return int(self._process.pid)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process still runs."""
+        if self._popen is not None:
+            if over := self._popen.poll() is not None:
+                _STARTED.pop(self._popen.pid, None)
+            return not over
+        with suppress(psutil.Error):
+            return bool(self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE)
+        return False
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._asked is not None
+
+    def news(self) -> list[Event]:
+        """Return what was said since the last look; urge a process that was asked to stop and goes on."""
+        self._urge()
+        events = []
+        for line in self._lines():
+            event = _parse(line)
+            if event is None:
+                self._stray.append(line.decode("utf-8", "replace"))
+                continue
+            self._last_error = event if event.kind == "error" else self._last_error
+            self._result |= event.kind == "result"
+            events.append(event)
+        return events
+
+    def stop(self) -> None:
+        """Ask the process to stop: by the next looks at its news it is urged, and killed within three seconds."""
+        if self._asked is None and self.running:
+            self._asked, self._times_asked = time.monotonic(), 1
+            self._signal()
+
+    def end(self) -> None:
+        """Ask the process to stop and see to its end from a thread, for a viewer that is being closed."""
+        self.stop()
+
+        def see() -> None:
+            while self.running:
+                self._urge()
+                time.sleep(0.05)
+
+        threading.Thread(target=see, name="beadseg ends a training").start()
+
+    def kill(self) -> None:
+        """End the process at once; files are written whole or not at all, so nothing is half there."""
+        with suppress(psutil.Error):
+            for process in [*self._process.children(recursive=True), self._process]:
+                with suppress(psutil.Error):
+                    process.kill()
+        if self._popen is not None:
+            self._popen.wait()
+            _STARTED.pop(self._popen.pid, None)
+
+    def outcome(self) -> Outcome:
+        """Return how it ended; call it after the last `news`."""
+        code = None if self._popen is None else self._popen.poll()
+        if self.stopping:
+            return Outcome(code, stopped=True)
+        if code == ExitCode.OK or (code is None and self._result):
+            return Outcome(code)
+        if self._last_error is not None:
+            cancelled = self._last_error.data.get("exit_code") == ExitCode.CANCELLED
+            return Outcome(code, self._last_error.message, stopped=cancelled)
+        return Outcome(code, self._death(code))
+
+    def _death(self, code: int | None) -> str:
+        """Return why a process ended that could not say it itself."""
+        if code is None or code < 0 or code == 128 + 9:
+            how = f"was ended by the system ({_signal_name(code)})" if code else "ended without a word"
+            return (
+                f"The process {how}. Often the memory ran out: use a smaller batch or patch, or close other programs. "
+                "What was finished is kept."
+            )
+        last = next((line for line in reversed(self._stray) if line.strip()), "it said nothing")
+        return f"The process failed (exit code {code}): {last}"
+
+    def _urge(self) -> None:
+        if self._asked is None or not self.running:
+            return
+        waited = time.monotonic() - self._asked
+        if waited > TO_DEATH:
+            self.kill()
+        elif waited > AT_ONCE and self._times_asked == 1:
+            self._times_asked = 2
+            self._signal()
+
+    def _signal(self) -> None:
+        """Ask as Ctrl-C does: the first time to stop, the second time to end at once."""
+        with suppress(psutil.Error, OSError, ValueError):
+            if sys.platform == "win32":
+                self._process.send_signal(signal.CTRL_BREAK_EVENT)
+            else:
+                self._process.send_signal(signal.SIGINT)
+
+    def _lines(self) -> list[bytes]:
+        try:
+            with self.output.open("rb") as file:
+                file.seek(self._at)
+                found = file.read(MOST_BYTES)
+        except OSError:
+            return []
+        self._at += len(found)
+        *lines, self._rest = (self._rest + found).split(b"\n")
+        return [line for line in lines if line]
+
+    @property
+    def drained(self) -> bool:
+        """Whether everything in the file was looked at."""
+        try:
+            return self.output.stat().st_size <= self._at
+        except OSError:
+            return True
+
+
+def _own_group() -> dict[str, Any]:
+    """Return what makes Ctrl-C in the viewer's terminal not reach the process."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
+
+
+def _lower_priority(process: psutil.Process) -> None:
+    """Let the viewer go first; the threads that the process will have inherit it."""
+    with suppress(psutil.Error):
+        process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else NICENESS)
+
+
+def _born(process: psutil.Process) -> float:
+    try:
+        return float(process.create_time())
+    except psutil.Error as error:
+        raise MachineError(f"The process ended at once ({error}).", sys.executable) from None
+
+
+def _append(path: Path, event: Event) -> None:
+    with suppress(OSError), path.open("ab") as file:
+        file.write(json.dumps(event.as_dict()).encode() + b"\n")
+
+
+def _parse(line: bytes) -> Event | None:
+    """Return the event in a line, None for a line that is none."""
+    try:
+        values = json.loads(line)
+        return Event(str(values["kind"]), str(values["message"]), values["level"], dict(values["data"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _signal_name(code: int | None) -> str:
+    number = -code if code is not None and code < 0 else (code or 0) - 128
+    with suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"

@@ -1,0 +1,143 @@
+"""Send a training to the cluster: choose its profile, see the job, send it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from beadseg.widgets.common import MessageArea, guarded
+from beadseg.widgets.train import recent
+from beadseg.widgets.train.child import Child
+from beadseg.widgets.train.order import Order, typed
+from beadseg.widgets.train.watcher import Watcher
+
+if TYPE_CHECKING:
+    from beadseg.events import Event
+    from beadseg.widgets.train.child import Outcome
+
+_HELP = "One YAML file describes the cluster: queue, cores, time, how beadseg is started. docs/cluster.md explains it."
+
+
+class ClusterDialog(QDialog):
+    """Shows the job script of an order, and sends it.
+
+    Parameters
+    ----------
+    order : Order
+        What is to be trained there.
+    """
+
+    sent = Signal(str)
+    """The job was queued: what to tell the user."""
+
+    def __init__(self, order: Order, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Send to the cluster")
+        self.resize(720, 520)
+        self._order = order
+        self._script = ""
+        self._told = ""
+        self.messages = MessageArea()
+        self.profile = QLineEdit()
+        self.profile.setPlaceholderText("the profile of the cluster, a YAML file")
+        self.profile.setToolTip(_HELP)
+        self.browse = QPushButton("Choose…")
+        self.script = QPlainTextEdit()
+        self.script.setReadOnly(True)
+        self.script.setPlaceholderText("The job script is shown here before anything is sent.")
+        self.send = QPushButton("Send")
+        self.send.setEnabled(False)
+        self._arrange()
+        self._folder = tempfile.TemporaryDirectory(prefix="beadseg-submit-")
+        self._watcher = Watcher(self)
+        self._watcher.happened.connect(self._hear)
+        self._watcher.ended.connect(self._end)
+        self.browse.clicked.connect(self._choose)
+        self.profile.editingFinished.connect(self.preview)
+        self.send.clicked.connect(self._send)
+        self.finished.connect(self._close)
+        known = recent.profile()
+        if known is not None:
+            self.profile.setText(str(known))
+            self.preview()
+
+    def _arrange(self) -> None:
+        note = QLabel(
+            "The training runs there with the same arguments. It is followed here where its folder can be seen."
+        )
+        note.setWordWrap(True)
+        row = QHBoxLayout()
+        row.addWidget(self.profile, 1)
+        row.addWidget(self.browse)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.addButton(self.send, QDialogButtonBox.ButtonRole.ActionRole)
+        buttons.rejected.connect(self.reject)
+        column = QVBoxLayout(self)
+        column.addWidget(note)
+        column.addLayout(row)
+        column.addWidget(self.messages)
+        column.addWidget(self.script, 1)
+        column.addWidget(buttons)
+
+    @guarded
+    def preview(self) -> None:
+        """Show the job script that would be sent."""
+        self.send.setEnabled(False)
+        self._run("--dry-run")
+
+    @guarded
+    def _send(self) -> None:
+        self.send.setEnabled(False)
+        self._run()
+
+    def _run(self, *more: str) -> None:
+        if self._watcher.running or not self.profile.text().strip():
+            return
+        self.messages.clear()
+        self._script, self._told = "", ""
+        words = self._order.submission(Path(self.profile.text().strip()))
+        output = Path(self._folder.name) / "submit.jsonl"
+        self._watcher.watch(Child.start([*words, *more, "--json"], output))
+
+    def _hear(self, events: list[Event]) -> None:
+        for event in events:
+            if event.kind == "result":
+                self._script = str(event.data.get("script", "")) if "job" not in event.data else ""
+                self._told = event.message
+
+    def _end(self, outcome: Outcome) -> None:
+        if outcome.message:
+            self.messages.tell(outcome.message, "error")
+        elif self._told:
+            self.sent.emit(self._told)
+            self.accept()
+        else:
+            recent.remember_profile(Path(self.profile.text().strip()))
+            command = typed(self._order.submission(Path(self.profile.text().strip())))
+            self.script.setPlainText(f"# {command}\n\n{self._script}")
+            self.send.setEnabled(True)
+
+    def _choose(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Choose a profile", self.profile.text(), "YAML (*.yaml *.yml)")
+        if name:
+            self.profile.setText(name)
+            self.preview()
+
+    def _close(self) -> None:
+        self._watcher.kill()
+        self._folder.cleanup()

@@ -1,0 +1,178 @@
+"""A validation image in the viewer, with its annotation and what the best model so far finds on it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from beadseg import files
+from beadseg.data import read_image, read_labels, read_mask
+from beadseg.errors import BeadsegError, ImageError
+from beadseg.widgets.common import Background, text_of
+from beadseg.widgets.train.child import Child
+from beadseg.widgets.train.watcher import Watcher
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from beadseg.events import OnEvent, StopFlag
+    from beadseg.widgets.train.child import Outcome
+    from beadseg.widgets.train.follow import RunState, ValidationSample
+
+ANNOTATION_COLOUR, MODEL_COLOUR = "#4c9be8", "#f0932b"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is put into the viewer."""
+
+    sample: ValidationSample
+    image: NDArray[Any]
+    rgb: bool
+    annotation: NDArray[Any] | None
+    found: NDArray[np.uint32]
+
+
+class ValidationOverlay(QObject):
+    """Predicts one validation image again whenever the run has a better model.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Gets three layers, which are updated in place.
+    """
+
+    noted = Signal(str)
+    """What is shown, or why nothing is."""
+
+    def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._wanted: tuple[RunState, ValidationSample] | None = None
+        self._shown: object = None
+        self._asked: object = None
+        self._watcher = Watcher(self)
+        self._watcher.ended.connect(self._predicted)
+        self._reader = Background("reading the prediction", self)
+        self._reader.returned.connect(self._show)
+        self._reader.failed.connect(lambda error: self.noted.emit(text_of(error)))
+        self._folder = tempfile.TemporaryDirectory(prefix="beadseg-overlay-")
+        self._number = 0
+
+    def update(self, state: RunState | None, name: str) -> None:
+        """Show the sample `name` as the best model of `state` sees it; nothing is done when that is shown already."""
+        sample = None if state is None else next((one for one in state.validation if one.name == name), None)
+        if state is None or sample is None:
+            self._wanted = None
+            return
+        self._wanted = (state, sample)
+        if state.best is None:
+            self.noted.emit("The first epoch has not ended yet.")
+        elif _key(state, sample) not in (self._shown, self._asked) and not self._busy:
+            self._start(state, sample)
+
+    def end_processes(self) -> None:
+        """End the process and remove its files; for the end of the widget, touches no Qt object."""
+        child, self._watcher.child = self._watcher.child, None
+        if child is not None:
+            child.kill()
+        self._folder.cleanup()
+
+    @property
+    def _busy(self) -> bool:
+        return self._watcher.running or self._reader.running
+
+    def _start(self, state: RunState, sample: ValidationSample) -> None:
+        self._asked = _key(state, sample)
+        if not sample.image.exists():
+            self.noted.emit(f"{sample.image}: this validation image is not here, so the model cannot be shown on it.")
+            return
+        self._number += 1
+        out = Path(self._folder.name) / str(self._number)
+        words = ["predict", str(state.folder), str(sample.image), "--out", str(out), "--no-overlays", "--threads", "1",
+                 "--json"]  # fmt: skip
+        try:
+            self._watcher.watch(Child.start(words, Path(self._folder.name) / "predict.jsonl"))
+        except BeadsegError as error:
+            self.noted.emit(str(error))
+
+    def _predicted(self, outcome: Outcome) -> None:
+        if self._wanted is None:
+            return
+        _, sample = self._wanted
+        labels = Path(self._folder.name) / str(self._number) / files.LABELS / f"{sample.image.stem}.tif"
+        if not labels.exists():
+            self.noted.emit(outcome.message or "The model could not be shown on this image.")
+            self._again()
+            return
+
+        def work(on_event: OnEvent, stop: StopFlag) -> Picture:
+            return _read(sample, labels)
+
+        self._reader.start(work)
+
+    def _show(self, picture: Picture) -> None:
+        self._shown = self._asked
+        name = picture.sample.name
+        self._put("add_image", "validation image", picture.image, rgb=picture.rgb)
+        if picture.annotation is not None:
+            self._put("add_labels", "annotation", picture.annotation, ANNOTATION_COLOUR)
+        self._put("add_labels", "model so far", picture.found, MODEL_COLOUR)
+        self.noted.emit(f"{name}: {len(np.unique(picture.found)) - 1} beads found; blue annotation, orange model.")
+        self._again()
+
+    def _again(self) -> None:
+        """Take up what was asked for meanwhile."""
+        if self._wanted is not None:
+            state, sample = self._wanted
+            self.update(state, sample.name)
+
+    def _put(self, add: str, name: str, data: NDArray[Any], colour: str = "", **options: Any) -> None:
+        """Add a layer, or give the one of this widget new data."""
+        layer = next((layer for layer in self._viewer.layers if layer.metadata.get("beadseg_train") == name), None)
+        if layer is not None and layer.data.shape == data.shape and layer.data.dtype == data.dtype:
+            layer.data = data
+            return
+        if layer is not None:
+            self._viewer.layers.remove(layer)
+        layer = getattr(self._viewer, add)(data, name=name, metadata={"beadseg_train": name}, **options)
+        if colour:
+            from napari.utils.colormaps import DirectLabelColormap
+
+            layer.contour = 1
+            layer.colormap = DirectLabelColormap(color_dict={None: colour, 0: "transparent"})
+            layer.editable = False
+
+
+def _read(sample: ValidationSample, labels: Path) -> Picture:
+    image = read_image(sample.image)
+    data, rgb = image.data, image.channels == 3
+    if "C" in image.axes:
+        at = image.axes.index("C")
+        data = np.moveaxis(data, at, -1) if rgb else np.take(data, 0, at)
+    found = read_labels(labels).labels
+    if found is None:
+        raise ImageError("Holds no labels.", labels)
+    return Picture(sample, data, rgb, _annotation(sample), found)
+
+
+def _annotation(sample: ValidationSample) -> NDArray[Any] | None:
+    """Return the annotation, None where it is no longer there."""
+    if not sample.mask.exists():
+        return None
+    mask = read_labels(sample.mask) if sample.mask.parent.name == files.LABELS else read_mask(sample.mask)
+    return mask.foreground.astype(np.uint8) if mask.labels is None else mask.labels
+
+
+def _key(state: RunState, sample: ValidationSample) -> object:
+    """Return what a picture depends on: the sample and the model."""
+    try:
+        changed = 0 if state.best is None else state.best.stat().st_mtime_ns
+    except OSError:
+        changed = 0
+    return (state.folder, sample.name, changed)

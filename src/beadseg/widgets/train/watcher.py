@@ -1,0 +1,72 @@
+"""The viewer's side of a `Child`: news and end as signals, looked for by a timer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+if TYPE_CHECKING:
+    from beadseg.widgets.train.child import Child
+
+LOOK_MS = 100
+"""How often the file of the process is read: often enough for a bar, seldom enough to cost nothing."""
+
+
+class Watcher(QObject):
+    """Follows one process at a time."""
+
+    happened = Signal(object)
+    """List of `Event`: what was said since the last look."""
+    ended = Signal(object)
+    """`Outcome` of the process."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.child: Child | None = None
+        self._timer = QTimer(self)
+        self._timer.setInterval(LOOK_MS)
+        self._timer.timeout.connect(self._look)
+
+    @property
+    def running(self) -> bool:
+        """Whether a process is followed whose end was not told yet."""
+        return self.child is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process was asked to stop."""
+        return self.child is not None and self.child.stopping
+
+    def watch(self, child: Child) -> None:
+        """Follow a process, and no more the one before."""
+        self.child = child
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Ask the process to stop; `ended` comes within three seconds."""
+        if self.child is not None:
+            self.child.stop()
+
+    def kill(self) -> None:
+        """End the process at once and follow it no more; `ended` does not come."""
+        if self.child is not None:
+            self.child.kill()
+        self.leave()
+
+    def leave(self) -> None:
+        """Follow the process no more; it goes on."""
+        self.child = None
+        self._timer.stop()
+
+    def _look(self) -> None:
+        child = self.child
+        if child is None:
+            return
+        over = not child.running
+        if news := child.news():
+            self.happened.emit(news)
+        if over and child.drained and self.child is child:
+            outcome = child.outcome()
+            self.leave()
+            self.ended.emit(outcome)

@@ -1,0 +1,277 @@
+"""The Train widget: what would be trained and why, the training as it goes, and the run afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QPlainTextEdit, QTabWidget, QTextBrowser, QVBoxLayout, QWidget
+
+from beadseg.config import TrainConfig
+from beadseg.errors import BeadsegError
+from beadseg.widgets.common import MessageArea, guarded
+from beadseg.widgets.form.form import Form
+from beadseg.widgets.train import recent
+from beadseg.widgets.train.actions import Actions
+from beadseg.widgets.train.cluster import ClusterDialog
+from beadseg.widgets.train.ending import Ending
+from beadseg.widgets.train.order import Order, continuation
+from beadseg.widgets.train.overlay import ValidationOverlay
+from beadseg.widgets.train.plan_text import EMPTY, plan_html, planned_html
+from beadseg.widgets.train.planner import Planner, PlanView
+from beadseg.widgets.train.progress_panel import ProgressPanel
+from beadseg.widgets.train.session import Session
+from beadseg.widgets.train.setup_panel import SetupPanel
+
+if TYPE_CHECKING:
+    from beadseg.events import Event
+    from beadseg.widgets.train.child import Outcome
+
+MOST_LINES = 1000
+"""Lines of the log that are kept."""
+PLAN, SETTINGS, PROGRESS, LOG = range(4)
+"""The tabs."""
+
+
+class TrainWidget(QWidget):
+    """Sets up, starts, follows, stops and continues a training in a process of its own.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Gets the validation image with what the model finds on it.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.messages = MessageArea()
+        self.setup = SetupPanel()
+        self.plan = QTextBrowser()
+        self.form = Form(TrainConfig, hidden=("based_on",))
+        self.progress = ProgressPanel()
+        self.log = QPlainTextEdit()
+        self.buttons = Actions()
+        self.session = Session(self)
+        self.planner = Planner(self)
+        self.overlay = ValidationOverlay(napari_viewer, self)
+        self._draft = self.setup.base()
+        self._arrange()
+        self._connect()
+        self.form.setValue(self._draft)
+        self._ending = Ending(self.session, self.planner, self.overlay, self.buttons.keep)
+        self.destroyed.connect(self._ending)
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self._ending)
+        self._reopen()
+
+    def _arrange(self) -> None:
+        first = QWidget()
+        column = QVBoxLayout(first)
+        column.setContentsMargins(0, 4, 0, 0)
+        column.addWidget(self.setup)
+        column.addWidget(self.plan, 1)
+        self.plan.setPlainText(EMPTY)
+        self.plan.setToolTip("What was seen in the data, and what is planned from it before anything is trained.")
+        self.log.setReadOnly(True)
+        self.log.setMaximumBlockCount(MOST_LINES)
+        self.tabs = QTabWidget()
+        for widget, title in ((first, "Plan"), (self.form, "Settings"), (self.progress, "Progress"), (self.log, "Log")):
+            self.tabs.addTab(widget, title)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.addWidget(self.messages)
+        layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.buttons)
+        self.setMinimumWidth(360)
+
+    def _connect(self) -> None:
+        self.setup.datasetChanged.connect(self._change_dataset)
+        self.setup.presetChanged.connect(self._change_preset)
+        self.setup.runChanged.connect(self._open_run)
+        self.form.valueChanged.connect(self._change_settings)
+        self.buttons.start.clicked.connect(self._start)
+        self.buttons.stop.clicked.connect(self._stop)
+        self.buttons.new.clicked.connect(self._new)
+        self.buttons.copy.clicked.connect(self._copy)
+        self.buttons.submit.clicked.connect(self._submit)
+        self.planner.began.connect(lambda: self.plan.setPlainText("Looking at the data …"))
+        self.planner.progressed.connect(self._show_look)
+        self.planner.planned.connect(self._show_plan)
+        self.planner.failed.connect(self._refuse_plan)
+        self.session.changed.connect(self._show)
+        self.session.progressed.connect(self.progress.show_progress)
+        self.session.said.connect(self._say)
+        self.session.ended.connect(self._end)
+        self.session.failed.connect(self.messages.show_error)
+        self.progress.show_overlay.toggled.connect(self._show_overlay)
+        self.progress.sample.activated.connect(self._show_overlay)
+        self.overlay.noted.connect(self._note_overlay)
+
+    # --- Setting up ---------------------------------------------------------------------------------------------------
+
+    @guarded
+    def _reopen(self) -> None:
+        """Take up the last training where it still goes on or can be continued."""
+        run, dataset = recent.last()
+        self.setup.dataset.setValue(dataset)
+        self.setup.run.setValue(run)
+        if run is not None:
+            self.session.open(run)
+        elif dataset is not None:
+            self._change_dataset()
+        self._show()
+
+    @guarded
+    def _change_dataset(self) -> None:
+        self.messages.clear()
+        if self.setup.propose():
+            self.session.open(self.setup.run.value())
+        self._ask()
+        self._show()
+
+    @guarded
+    def _change_preset(self) -> None:
+        self._draft = self.setup.base()
+        self.form.setValue(self._draft)
+        self._change_dataset()
+
+    @guarded
+    def _change_settings(self) -> None:
+        self._draft = self._settings()
+        self.messages.clear()
+        self.setup.show_config(self._draft)
+        self._ask()
+
+    @guarded
+    def _open_run(self) -> None:
+        self.messages.clear()
+        self.log.clear()
+        self.session.open(self.setup.run.value())
+
+    @guarded
+    def _new(self) -> None:
+        """Set up a run in a free folder, with the settings that were last chosen."""
+        self.messages.clear()
+        if self.setup.dataset.value() is None and self.session.state is not None:
+            self.setup.dataset.setValue(continuation(self.session.state.folder).dataset)
+        self.setup.propose(again=True)
+        self.session.open(self.setup.run.value())
+        self.tabs.setCurrentIndex(PLAN)
+        self._ask()
+
+    def _settings(self) -> TrainConfig:
+        value = self.form.value()
+        return TrainConfig.parse(value.model_dump(mode="json"))
+
+    def _ask(self) -> None:
+        """Plan what is set up, unless a run is shown that was planned already."""
+        if self.session.state is not None or self.setup.dataset.value() is None:
+            return
+        self.planner.ask(self.setup.order(self._draft))
+
+    def _order(self) -> Order:
+        """Return what the start button would do; raises `InputError`."""
+        if self.session.state is not None:
+            return continuation(self.session.state.folder.absolute(), self.setup.dataset.value())
+        return self.setup.order(self._settings())
+
+    # --- Acting -------------------------------------------------------------------------------------------------------
+
+    @guarded
+    def _start(self) -> None:
+        self.messages.clear()
+        order = self._order()
+        self.planner.cancel()
+        self.log.clear()
+        self.log.appendPlainText(order.text())
+        self.session.start(order)
+        recent.remember(order.out, order.dataset)
+        self.progress.begin()
+        self.tabs.setCurrentIndex(PROGRESS)
+
+    @guarded
+    def _stop(self) -> None:
+        self.session.stop()
+        self.messages.tell("Stopping the training. Its checkpoints are kept.")
+
+    @guarded
+    def _copy(self) -> None:
+        text = self._order().text()
+        clipboard = QApplication.clipboard()
+        if clipboard is not None:
+            clipboard.setText(text)
+        self.messages.tell(f"Copied: {text}")
+
+    @guarded
+    def _submit(self) -> None:
+        dialog = ClusterDialog(self._order(), self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.sent.connect(self._sent)
+        dialog.show()
+
+    def _sent(self, text: str) -> None:
+        self.messages.tell(text, "good")
+        self.session.look()
+
+    # --- Showing ------------------------------------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        """Show status and state of the run."""
+        status, state = self.session.status, self.session.state
+        self.progress.show_state(status, state, self.session.owner)
+        self.buttons.show_status(status, ready=self.setup.dataset.value() is not None)
+        shown = self._draft if state is None else state.config
+        if shown != self._shown_config():
+            self.form.setValue(shown)
+            self.setup.show_config(shown)
+        begun = state is not None or status in ("running", "stopping")
+        self.form.setLocked(begun, "These are the settings of the run. Press New run to train with others.")
+        self.setup.setEditable(not begun)
+        if state is not None:
+            self.plan.setHtml(planned_html(state))
+            if not self.log.toPlainText():
+                self.log.setPlainText(state.log)
+            if state.trouble:
+                self.messages.tell(state.trouble, "warning")
+        self._show_overlay()
+
+    def _shown_config(self) -> TrainConfig | None:
+        try:
+            return self._settings()
+        except BeadsegError:
+            return None
+
+    def _show_look(self, task: str, done: int, total: int) -> None:
+        self.plan.setPlainText(f"Looking at the data: {task}, {done} of {total} …")
+
+    def _show_plan(self, view: PlanView) -> None:
+        if self.session.state is None:
+            self.plan.setHtml(plan_html(view))
+            self.form.setPlanned(view.values)
+
+    def _refuse_plan(self, text: str) -> None:
+        self.plan.setPlainText("There is no plan: see the message above.")
+        self.messages.tell(text, "error")
+
+    def _say(self, event: Event) -> None:
+        self.log.appendPlainText(event.message)
+        if event.kind == "diagnosis" or event.level in ("warning", "error"):
+            self.messages.tell(event.message, "error" if event.level == "error" else "warning")
+
+    def _end(self, outcome: Outcome) -> None:
+        if outcome.stopped:
+            self.messages.tell("Training was stopped. Its checkpoints are kept: press Continue training to go on.")
+        elif outcome.message:
+            self.messages.tell(outcome.message, "error")
+            self.log.appendPlainText(outcome.message)
+        else:
+            self.messages.tell("Training is finished.", "good")
+
+    def _show_overlay(self) -> None:
+        wanted = self.progress.show_overlay.isChecked()
+        self.progress.overlay_note.setVisible(wanted)
+        self.overlay.update(self.session.state if wanted else None, self.progress.sample.currentText())
+
+    def _note_overlay(self, text: str) -> None:
+        self.progress.overlay_note.setText(text)

@@ -1,0 +1,308 @@
+"""The Train widget in a real window: plan, start, stop, continue, look at runs, and what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from beadseg import files
+from beadseg.config import TrainConfig
+from beadseg.data.dataset import Dataset
+from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
+from beadseg.training.history import read_history
+
+pytestmark = pytest.mark.gui
+pytest.importorskip("napari")
+
+TINY = {"network.width": 4, "network.depth": 3, "epoch.size": 64, "epoch.steps": 3, "batch": 2}
+"""Settings that train an epoch in a fraction of a second."""
+LONG = 200_000
+"""Longest wait for a process, ms."""
+Open = Callable[..., tuple[Any, Any]]
+
+
+@pytest.fixture(scope="module")
+def beads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of six small tiles from three fields of view."""
+    out = tmp_path_factory.mktemp("train") / "beads"
+    scene = SceneConfig(height=96, width=96, beads=20, debris=0)
+    write_dataset(out, SeriesConfig(scene=scene, tiles=6, dilutions=(640,), fields=3, seed=3))
+    return out
+
+
+@pytest.fixture(scope="module")
+def finished(beads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs."""
+    from beadseg.training import train
+
+    config = TrainConfig.preset("dense").with_overrides([f"{name}={value}" for name, value in TINY.items()])
+    return train(Dataset.open(beads), config.replace(epochs=2), tmp_path_factory.mktemp("runs") / "first").folder
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path) -> None:
+    """Keep what the widget remembers out of the user's own settings."""
+    from qtpy.QtCore import QSettings
+
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
+
+
+def set_up(widget: Any, beads: Path, run: Path, epochs: int) -> None:
+    """Choose data and folder, and enter tiny settings, as a person does."""
+    widget.setup.dataset.choose(beads)
+    widget.setup.run.choose(run)
+    for path, value in {**TINY, "epochs": epochs}.items():
+        editor = widget.form.editor(path)
+        editor.setValue(value)
+        editor.valueChanged.emit()
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    return read_history(run / files.HISTORY) if (run / files.HISTORY).exists() else []
+
+
+def test_an_empty_widget_says_what_to_do_first(open_widget: Open) -> None:
+    _, widget = open_widget("Train")
+    assert "Choose a dataset" in widget.plan.toPlainText()
+    assert not widget.buttons.start.isEnabled()
+    assert "Choose a dataset" in widget.buttons.start.toolTip()
+    assert all(part.toolTip() for part in (widget.buttons.stop, widget.buttons.copy, widget.buttons.keep))
+
+
+def test_from_the_plan_to_a_finished_run(open_widget: Open, qtbot: Any, beads: Path, tmp_path: Path) -> None:
+    from qtpy.QtWidgets import QApplication
+
+    viewer, widget = open_widget("Train")
+    widget.setup.dataset.choose(beads)
+    assert widget.setup.run.value() == beads.parent / "runs" / "dense-unet-1"
+    qtbot.waitUntil(lambda: "Planned from the data" in widget.plan.toPlainText(), timeout=LONG)
+    assert "beads 6." in widget.plan.toPlainText()
+    assert "epoch.size" in widget.plan.toPlainText()
+    widget.setup.preset.setCurrentText("microbeads")
+    widget.setup.preset.activated.emit(1)
+    qtbot.waitUntil(lambda: "optimizer step per epoch" in widget.plan.toPlainText(), timeout=LONG)
+    widget.setup.preset.setCurrentText("dense")
+    widget.setup.preset.activated.emit(0)
+
+    run = tmp_path / "run"
+    set_up(widget, beads, run, epochs=400)
+    widget.buttons.start.click()
+    qtbot.waitUntil(lambda: len(widget.progress.loss.curves) == 2 and len(rows(run)) > 1, timeout=LONG)
+    assert widget.session.status == "running"
+    assert not widget.buttons.start.isEnabled()
+    assert psutil.Process(widget.session.pid).nice() > psutil.Process().nice()
+    widget.buttons.stop.click()
+    assert "Stopping" in widget.messages.text
+    qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=5_000)
+    assert "press Continue training" in widget.messages.text
+    assert not [path for path in run.iterdir() if files.is_unfinished(path)]
+    widget.buttons.copy.click()
+    command = QApplication.clipboard().text()
+    assert command.split()[:4] == ["beadseg-batch", "train", str(beads), "--out"]
+
+    # A run with fewer epochs, so that the end is seen too.
+    widget.buttons.new.click()
+    set_up(widget, beads, tmp_path / "short", epochs=2)
+    widget.progress.show_overlay.setChecked(True)
+    widget.buttons.start.click()
+    qtbot.waitUntil(lambda: widget.session.status == "finished", timeout=LONG)
+    assert widget.messages.text == "Training is finished."
+    assert [row["epoch"] for row in rows(tmp_path / "short")] == [1, 2]
+    qtbot.waitUntil(lambda: "beads found" in widget.progress.overlay_note.text(), timeout=LONG)
+    assert [layer.name for layer in viewer.layers] == ["validation image", "annotation", "model so far"]
+    assert not widget.buttons.start.isEnabled()
+
+
+def test_a_killed_training_is_told_and_continued(open_widget: Open, qtbot: Any, beads: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    _, widget = open_widget("Train")
+    set_up(widget, beads, run, epochs=400)
+    widget.buttons.start.click()
+    qtbot.waitUntil(lambda: len(rows(run)) > 1, timeout=LONG)
+    os.kill(widget.session.pid, signal.SIGKILL)
+    qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=LONG)
+    assert "ended by the system (SIGKILL)" in widget.messages.text
+    assert "What was finished is kept" in widget.messages.text
+    kept = rows(run)
+    assert widget.buttons.start.text() == "Continue training"
+    widget.buttons.start.click()
+    qtbot.waitUntil(lambda: len(rows(run)) > len(kept), timeout=LONG)
+    assert rows(run)[: len(kept)] == kept
+    widget.buttons.stop.click()
+    qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=5_000)
+
+
+def test_a_training_goes_on_when_napari_is_closed_and_is_found_again(
+    open_widget: Open, qtbot: Any, beads: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    viewer, widget = open_widget("Train")
+    set_up(widget, beads, run, epochs=400)
+    widget.buttons.start.click()
+    qtbot.waitUntil(lambda: len(rows(run)) > 0, timeout=LONG)
+    pid = widget.session.pid
+    viewer.window.remove_dock_widget(widget)
+    widget.deleteLater()
+    qtbot.wait(50)
+    assert psutil.pid_exists(pid)
+
+    _, again = open_widget("Train", viewer)
+    qtbot.waitUntil(lambda: again.session.status == "running", timeout=LONG)
+    assert again.session.pid == pid
+    before = len(rows(run))
+    qtbot.waitUntil(lambda: len(rows(run)) > before and again.progress.bar.isVisibleTo(again), timeout=LONG)
+
+    again.buttons.keep.click()
+    viewer.window.remove_dock_widget(again)
+    again.deleteLater()
+    qtbot.waitUntil(lambda: not _runs(pid), timeout=LONG)
+    assert not [path for path in run.iterdir() if files.is_unfinished(path)]
+
+
+def _runs(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_run_of_another_program_is_followed(open_widget: Open, qtbot: Any, beads: Path, tmp_path: Path) -> None:
+    run = tmp_path / "elsewhere"
+    settings = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
+    command = [sys.executable, "-m", "beadseg", "train", str(beads), "--out", str(run), "--epochs", "400", *settings]
+    process = subprocess.Popen([*command, "--quiet"], stdout=subprocess.DEVNULL)
+    try:
+        _, widget = open_widget("Train")
+        widget.setup.run.choose(run)
+        qtbot.waitUntil(lambda: len(widget.progress.loss.curves) == 2, timeout=LONG)
+        assert widget.session.status == "elsewhere"
+        assert str(process.pid) in widget.progress.headline.text()
+        assert not widget.buttons.start.isEnabled()
+        seen = len(widget.progress.loss.curves[0].x)
+        qtbot.waitUntil(lambda: len(widget.progress.loss.curves[0].x) > seen, timeout=LONG)
+    finally:
+        process.kill()
+        process.wait()
+    qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=LONG)
+    assert widget.buttons.start.isEnabled()
+
+
+def test_a_copied_run_is_looked_at_without_its_images(
+    open_widget: Open, qtbot: Any, finished: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(finished, copied)
+    table = copied / files.SAMPLES
+    table.write_text(table.read_text().replace(str(finished.parent.parent), "/cluster"))
+    table.write_text(table.read_text().replace("beads/images", "nowhere/images"))
+    _, widget = open_widget("Train")
+    widget.setup.run.choose(copied)
+    qtbot.waitUntil(lambda: widget.session.status == "finished", timeout=LONG)
+    assert len(widget.progress.loss.curves[0].x) == 2
+    assert "Finished: copied. 2 of 2 epochs. Best Jaccard (mean over images)" in widget.progress.headline.text()
+    assert "epoch.size" not in widget.plan.toPlainText()
+    assert widget.form.value() == TrainConfig.from_file(copied / files.CONFIG)
+    assert not widget.form.editor("epochs").isEnabled()
+    assert "Epoch   1/2" in widget.log.toPlainText()
+    widget.tabs.setCurrentWidget(widget.progress)
+    widget.progress.show_overlay.click()
+    assert "is not here" in widget.progress.overlay_note.text()
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "told"),
+    [
+        ("config", lambda run: _append(run / files.CONFIG, "from_the_future: 1\n"), "If a newer beadseg wrote it"),
+        ("model", lambda run: _newer_model(run), "Written by a newer beadseg (schema 99)"),
+        ("history", lambda run: (run / files.HISTORY).write_text("epoch,step\nx,y\n"), "history cannot be read"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_told(
+    open_widget: Open, qtbot: Any, finished: Path, tmp_path: Path, name: str, spoil: Callable[[Path], None], told: str
+) -> None:
+    run = tmp_path / name
+    shutil.copytree(finished, run)
+    spoil(run)
+    _, widget = open_widget("Train")
+    widget.setup.run.choose(run)
+    qtbot.waitUntil(lambda: told in widget.messages.text, timeout=LONG)
+    widget.setup.run.choose(finished)
+    qtbot.waitUntil(lambda: widget.session.status == "finished", timeout=LONG)
+
+
+def _append(path: Path, text: str) -> None:
+    path.write_text(path.read_text() + text)
+
+
+def _newer_model(run: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({}, run / files.BEST, {"beadseg": '{"schema_version": 99}'})
+
+
+def test_wrong_input_is_a_message_and_the_widget_goes_on(
+    open_widget: Open, qtbot: Any, beads: Path, tmp_path: Path
+) -> None:
+    _, widget = open_widget("Train")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    widget.setup.dataset.choose(empty)
+    qtbot.waitUntil(lambda: "Has no folder images/" in widget.messages.text, timeout=LONG)
+
+    (tmp_path / "file").write_text("in the way")
+    set_up(widget, beads, tmp_path / "file" / "run", epochs=2)
+    widget.buttons.start.click()
+    assert "A file is in the way of this folder" in widget.messages.text
+    assert widget.session.status == "new"
+
+    rate = widget.form.editor("optimizer.lr")
+    rate.line.setText("7")
+    rate.valueChanged.emit()
+    assert "optimizer.lr" in widget.messages.text
+    widget.buttons.start.click()
+    assert "optimizer.lr" in widget.messages.text
+    assert widget.session.status == "new"
+
+    # An image that is deleted after it was seen: the process refuses, and nothing of a run stays behind.
+    data, run = tmp_path / "beads", tmp_path / "run"
+    shutil.copytree(beads, data)
+    rate.line.setText("0.002")
+    rate.valueChanged.emit()
+    set_up(widget, data, run, epochs=2)
+    shutil.rmtree(data / files.IMAGES)
+    widget.buttons.start.click()
+    qtbot.waitUntil(lambda: "Has no folder images/" in widget.messages.text, timeout=LONG)
+    qtbot.waitUntil(lambda: widget.session.status == "new" and not run.exists(), timeout=LONG)
+    assert widget.buttons.start.isEnabled()
+
+
+def test_the_job_is_seen_before_it_is_sent_to_the_cluster(
+    open_widget: Open, qtbot: Any, beads: Path, tmp_path: Path
+) -> None:
+    from beadseg.widgets.train.cluster import ClusterDialog
+
+    _, widget = open_widget("Train")
+    set_up(widget, beads, tmp_path / "run", epochs=7)
+    widget.planner.cancel()
+    widget.buttons.submit.click()
+    dialog = widget.findChild(ClusterDialog)
+    assert not dialog.send.isEnabled()
+    dialog.profile.setText(str(tmp_path / "nowhere.yaml"))
+    dialog.profile.editingFinished.emit()
+    qtbot.waitUntil(lambda: "No such configuration file" in dialog.messages.text, timeout=LONG)
+    site = tmp_path / "site.yaml"
+    site.write_text("select: 1:ncpus=2:mem=4gb\nqueue: beads\n")
+    dialog.profile.setText(str(site))
+    dialog.profile.editingFinished.emit()
+    qtbot.waitUntil(lambda: dialog.send.isEnabled(), timeout=LONG)
+    script = dialog.script.toPlainText()
+    assert "#PBS -q beads" in script
+    assert "epochs=7" in script
+    assert not (tmp_path / "run").exists()
+    dialog.reject()
