@@ -121,6 +121,7 @@ lint: setup-dev ## Check style and types.
 bench: setup ## Run the benchmarks; BEADSEG_DATA names a folder of real tiles with a split.csv.
 	@$(BIN)/python benchmarks/kill.py
 	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/audit_speed.py
 	$(BIN)/python benchmarks/review.py
 	$(BIN)/python benchmarks/draft.py
 	$(BIN)/python benchmarks/suggest.py

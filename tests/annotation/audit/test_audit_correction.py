@@ -8,7 +8,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import tifffile
-from audit_helpers import Folder
+from audit_helpers import Folder, scene
 from scipy import ndimage
 
 from beadseg import files
@@ -57,6 +57,21 @@ def test_swapped_masks_are_exchanged(folder: Folder) -> None:
     assert made is not None
     assert np.array_equal(made.mask, true)
     assert made.after > made.before + 0.3
+
+
+def test_objects_of_a_shifted_part_move_as_wholes(folder: Folder) -> None:
+    dense = scene(50, 220)
+    true = dense.labels > 0
+    mask = np.where(true, 255, 0).astype(np.uint8)
+    mask[:96, :96] = np.roll(mask[:96, :96], 5, axis=1)
+    folder.images[FIRST], folder.masks[FIRST] = dense.image, mask
+    made = correction(folder.audit(), Dataset.open(folder.root), FIRST)
+    assert made is not None
+    assert made.codes == ("shift",)
+    before, after = (jaccard(found[8:88, 8:88], true[8:88, 8:88]) for found in (mask > 0, made.mask))
+    assert before < 0.35
+    assert after > 0.7
+    assert jaccard(made.mask[104:, 104:], true[104:, 104:]) == 1.0
 
 
 def test_nothing_is_offered_for_a_clean_sample(folder: Folder) -> None:

@@ -283,6 +283,21 @@ def test_habits_of_a_whole_data_set_are_no_faults(folder: Folder) -> None:
     assert (result.baseline.dy, result.baseline.dx) == pytest.approx((1, -1), abs=0.4)
 
 
+def test_all_masks_shifted_far_are_no_habit(folder: Folder) -> None:
+    for name, mask in folder.masks.items():
+        folder.masks[name] = ndimage.shift(mask, (-2, -3), order=0)
+    assert codes(folder.audit()) == {name: {"shift"} for name in folder.masks}
+
+
+def test_bright_halo_beside_which_masks_lie_is_no_other_polarity(folder: Folder) -> None:
+    for name, image in folder.images.items():
+        grey = image.astype(float)
+        wide = ndimage.gaussian_filter(grey, (4, 4, 0))
+        folder.images[name] = np.clip(grey + 1.5 * (grey - wide), 0, 255).astype(np.uint8)
+        folder.masks[name] = ndimage.shift(folder.masks[name], (-4, -4), order=0)
+    assert codes(folder.audit()) == {name: {"shift"} for name in folder.masks}
+
+
 def test_worst_come_first(folder: Folder) -> None:
     folder.masks[FIRST] = np.roll(folder.masks[FIRST], 1, 0)
     folder.masks[SECOND] = np.roll(folder.masks[SECOND], 6, 0)

@@ -25,9 +25,10 @@ def baseline_of(measurements: Iterable[Measurement], settings: Settings) -> Base
     """Return what is usual among `measurements`."""
     planes = [plane for found in measurements for plane in found.planes]
     fitting = [plane for plane in planes if _fits(plane)]
-    shift = _usual_shift(fitting)
+    shift = _usual_shift(fitting, limits.HABIT * settings.radius)
     radii = [plane.radii for plane in fitting if plane.radii is not None]
     offset, spread = _robust([found.mask - found.image for found in radii])
+    width, width_spread = _robust([found.width for found in radii])
     enough = len(radii) >= FEWEST_SAMPLES
     return Baseline(
         bead_diameter_px=settings.diameter,
@@ -38,7 +39,8 @@ def baseline_of(measurements: Iterable[Measurement], settings: Settings) -> Base
         shift_spread=shift[2],
         radius_offset=offset if enough else None,
         radius_spread=spread if enough else 0.0,
-        edge_width=_robust([found.width for found in radii])[0] if enough else None,
+        edge_width=width if enough else None,
+        edge_spread=width_spread if enough else 0.0,
         contrast=_robust([found.contrast for found in radii])[0] if enough else None,
         missing=_rate([(plane.missing.groups, plane.missing.of) for plane in fitting]),
         extra=_rate([(plane.extra.groups, plane.extra.of) for plane in fitting]),
@@ -58,13 +60,18 @@ def _fits(plane: PlaneMeasurement) -> bool:
     )
 
 
-def _usual_shift(planes: Sequence[PlaneMeasurement]) -> tuple[float, float, float]:
-    """Return the median place of masks against beads, dy, dx, and its robust standard deviation, px."""
+def _usual_shift(planes: Sequence[PlaneMeasurement], most: float) -> tuple[float, float, float]:
+    """Return the median place of masks against beads, dy, dx, and its robust standard deviation, px.
+
+    Masks that usually lie more than `most` px beside the beads are all shifted: their usual place is no excuse.
+    """
     places = np.array([(-plane.best.dy, -plane.best.dx) for plane in planes if plane.best is not None])
     if len(places) < FEWEST_SAMPLES:
         return 0.0, 0.0, 0.0
     middle = np.median(places, axis=0)
     spread = 1.4826 * float(np.median(np.abs(places - middle)))
+    if float(np.hypot(*middle)) > most:
+        return 0.0, 0.0, spread
     return float(middle[0]), float(middle[1]), spread
 
 

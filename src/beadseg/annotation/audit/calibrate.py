@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -10,17 +11,24 @@ import numpy as np
 
 from beadseg.annotation.audit.filters import Polarity, response, strength
 from beadseg.annotation.audit.measure import Settings, at, mask_beads
+from beadseg.annotation.audit.points import find_peaks
 from beadseg.data.fingerprint import Fingerprint, fingerprint
 from beadseg.errors import BeadsegError, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
     from beadseg.data.dataset import Dataset, Sample
 
 LOOKED_AT = 32
 """Samples looked at, evenly spread over the data set: a minority of wrong ones does not move the medians."""
 DIAMETER_STEP = 0.25
 """The diameter is rounded to this, px, so that a few new samples do not make every measurement stale."""
+SLIP = 6
+"""Masks that lie up to so far beside their beads, px along each axis, still tell what beads look like."""
 RESPONSE_STEP = 1.1
 """The response is rounded to a power of this, for the same reason."""
 
@@ -50,17 +58,38 @@ def calibrate(
     """
     spread = np.unique(np.linspace(0, len(dataset) - 1, min(LOOKED_AT, len(dataset))).astype(int))
     samples = [dataset.samples[index] for index in spread]
-    size, kind = diameter_px, polarity
-    if size is None or kind is None:
-        prints = _fingerprints(dataset, samples, on_event, stop)
-        dark = sum(known.polarity == "dark" for known in prints)
-        size = size or median(known.bead_diameter_px for known in prints)
-        kind = kind or ("dark" if 2 * dark >= len(prints) else "bright")
-    rough = Settings(max(2.0, round(size / DIAMETER_STEP) * DIAMETER_STEP), kind, 1.0)
-    answers = [answer for sample in samples if (answer := _typical(sample, rough)) is not None]
-    if not answers:
+    size = diameter_px
+    if size is None:
+        size = median(known.bead_diameter_px for known in _fingerprints(dataset, samples, on_event, stop))
+    diameter = max(2.0, round(size / DIAMETER_STEP) * DIAMETER_STEP)
+    looks = [look for sample in samples if (look := _look(sample, diameter)) is not None]
+    kind = polarity or _majority(looks)
+    heights = [height for look in looks if (height := look[kind].height) > 0]
+    if not heights:
         raise _nothing(dataset)
-    return Settings(rough.diameter, kind, _rounded(median(answers)))
+    return Settings(diameter, kind, _rounded(median(heights)))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a sample says, if its beads are of one polarity.
+
+    Attributes
+    ----------
+    height : float
+        Median answer of the strongest places of its image, as many as there are marked beads.
+    covered : float
+        Mean answer under its marked beads where the mask lies best, so that a shifted mask tells as much.
+    """
+
+    height: float
+    covered: float
+
+
+def _majority(looks: Sequence[Mapping[Polarity, _Look]]) -> Polarity:
+    """Return the polarity of which most masks cover beads; dark where there are none."""
+    dark = sum(look["dark"].covered >= look["bright"].covered for look in looks)
+    return "dark" if 2 * dark >= len(looks) else "bright"
 
 
 def _fingerprints(
@@ -78,18 +107,24 @@ def _fingerprints(
     return found
 
 
-def _typical(sample: Sample, settings: Settings) -> float | None:
-    """Return the median answer at the marked beads of a sample's first plane, where it is positive."""
+def _look(sample: Sample, diameter: float) -> dict[Polarity, _Look] | None:
+    """Return what the first plane of a sample says for either polarity; None where nothing is marked."""
     try:
         _, pixels, target = next(iter(sample.planes()))
     except BeadsegError:
         return None
-    marked = mask_beads(target.foreground, settings)
+    marked = mask_beads(target.foreground, Settings(diameter, "dark", 1.0)).position
     if len(marked) == 0:
         return None
-    answer = response(strength(pixels, settings.polarity, settings.diameter), settings.radius)
-    typical = float(np.median(at(answer, marked.position)))
-    return typical if typical > 0 else None
+    answer = response(strength(pixels, "dark", diameter), diameter / 2)
+    return {"dark": _seen(answer, marked), "bright": _seen(-answer, marked)}
+
+
+def _seen(answer: NDArray[np.float32], marked: NDArray[np.float64]) -> _Look:
+    heights = np.sort(find_peaks(answer, 0.0).height)[-len(marked) :]
+    reach = range(-SLIP, SLIP + 1)
+    covered = max(float(at(answer, marked + np.array((dy, dx))).mean()) for dy in reach for dx in reach)
+    return _Look(float(np.median(heights)) if len(heights) else 0.0, covered)
 
 
 def _rounded(value: float) -> float:

@@ -10,14 +10,17 @@ from scipy import ndimage
 
 from beadseg.annotation.audit.codes import CORRECTABLE, Code
 from beadseg.annotation.audit.filters import response, strength
+from beadseg.annotation.audit.local import with_parts_moved
+from beadseg.annotation.audit.measure import Settings, measure_plane
 from beadseg.annotation.audit.transform import ORIENTATIONS, Transform, oriented
+from beadseg.data.dataset import Target
 from beadseg.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.annotation.audit.document import Audit, Baseline, Finding, MaskFit
-    from beadseg.data.dataset import Dataset, Sample, Target
+    from beadseg.data.dataset import Dataset, Sample
 
 BETTER = 0.01
 """A moved mask must correlate with the image better than the original by this, or it is not offered."""
@@ -110,13 +113,31 @@ def _made(
         return ~target.foreground, ("inverted",), "Foreground and background exchanged."
     moves = tuple(f.code for f in found if f.code in GEOMETRY and not f.values.get("local"))
     soft: tuple[Code, ...] = ("soft",) if "soft" in codes else ()
+    mask, done = _values(target), []
     if moves and fit is not None and audit.baseline is not None:
         transform = _transform(fit, moves, target.foreground.shape, audit.baseline)
-        why = _told(transform, moves) + (" Then made binary." if soft else "")
-        return moved_mask(_values(target), transform), tuple(dict.fromkeys(moves)) + soft, why
+        mask, done = moved_mask(mask, transform), [_told(transform, moves)]
+    if any(f.values.get("local") for f in found) and audit.baseline is not None:
+        parts = _parts_moved(sample, target, mask, audit.baseline)
+        if parts is not None:
+            mask, moves = parts, (*moves, "shift")
+            done.append("Objects of shifted parts moved back onto their beads.")
     if soft:
-        return target.foreground, soft, "Made binary, cut at half of white, as it is read anyway."
-    return None
+        done.append("Made binary, cut at half of white, as it is read anyway.")
+    return (mask, tuple(dict.fromkeys(moves + soft)), " ".join(done)) if done else None
+
+
+def _parts_moved(
+    sample: Sample, target: Target, mask: NDArray[np.generic], baseline: Baseline
+) -> NDArray[np.generic] | None:
+    """Return the mask, moved as a whole already, with its shifted parts moved too; None where nothing moves."""
+    _, pixels, _ = next(iter(sample.planes()))
+    settings = Settings(baseline.bead_diameter_px, baseline.polarity, baseline.response)
+    moved = Target(mask.astype(np.bool_), None if target.labels is None else mask.astype(np.uint32), target.ignore)
+    plane = measure_plane("", pixels, moved, settings)
+    answer = response(strength(pixels, settings.polarity, settings.diameter), settings.radius)
+    found = with_parts_moved(mask, plane.parts, answer, plane.response or settings.response)
+    return found if found is None or target.labels is not None else found > 0
 
 
 def _values(target: Target) -> NDArray[np.generic]:

@@ -139,6 +139,8 @@ class Baseline(Config):
     """Its robust standard deviation over samples, px."""
     edge_width: float | None = None
     """Usual width of the beads' edges in the image, px."""
+    edge_spread: float = 0.0
+    """Its robust standard deviation over samples, px."""
     contrast: float | None = None
     """Usual contrast of the beads."""
     missing: float = 0.0

@@ -122,10 +122,11 @@ def _saturated(sheet: Sheet, plane: PlaneMeasurement) -> None:
 def _focus(sheet: Sheet, plane: PlaneMeasurement) -> None:
     usual, found = sheet.baseline, plane.radii
     if found is None or usual.edge_width is None or usual.contrast is None:
-        sheet.cannot_tell(("focus",), "Too few separate beads to tell how sharp they are.")
+        _hardly_visible(sheet, plane)
         return
     width, contrast = found.width / usual.edge_width, found.contrast / usual.contrast
-    if width > limits.BLURRED:
+    habit = max(limits.BLURRED, 1 + limits.BLUR_SPREADS * usual.edge_spread / usual.edge_width)
+    if width > min(habit, limits.BLURRED_ENOUGH):
         text = f"The beads' edges are {found.width:.1f} px wide, usually {usual.edge_width:.1f} px: out of focus."
     elif contrast < limits.FAINT:
         text = f"The beads' contrast is {found.contrast:.2f}, usually {usual.contrast:.2f}: out of focus, or badly lit."
@@ -133,3 +134,15 @@ def _focus(sheet: Sheet, plane: PlaneMeasurement) -> None:
         return
     sheet.add("focus", "warning", 0.2 + 0.1 * width, width, "times", text,
               values={"width_px": found.width, "contrast": found.contrast})  # fmt: skip
+
+
+def _hardly_visible(sheet: Sheet, plane: PlaneMeasurement) -> None:
+    """Add that far more beads are marked than can be seen, though something is there: they are blurred away."""
+    marked, seen, answer = len(plane.marked()), len(plane.seen()), plane.under_marked
+    faint = answer is not None and 0.1 < answer / sheet.baseline.response < limits.FAINT
+    if faint and marked >= limits.FEWEST_FOR_PARTS and seen < marked / 2:
+        share = float(answer or 0.0) / sheet.baseline.response
+        text = f"{marked} beads are marked, but {seen} are clearly visible: out of focus, or badly lit."
+        sheet.add("focus", "warning", 0.6, share, "times", text, values={"answer": share})
+        return
+    sheet.cannot_tell(("focus",), "Too few separate beads to tell how sharp they are.")

@@ -58,15 +58,20 @@ def strength(pixels: NDArray[Any], polarity: Polarity, diameter: float) -> Float
 def response(plane: Floats, radius: float, blur: float = 0.0) -> Floats:
     """Return the (Y, X) float32 answer of the bead filter to `plane`, mirrored at its borders, blurred by `blur` px."""
     sigma = max(math.hypot(SCALE * radius, blur), SMALLEST_SIGMA)
-    pad = math.ceil(4 * sigma)
-    widths = [(min(pad, length - 1),) * 2 for length in plane.shape]
-    padded = np.pad(plane, widths, mode="reflect")
-    shape = (fft.next_fast_len(padded.shape[0], real=True), fft.next_fast_len(padded.shape[1], real=True))
-    spectrum = fft.rfft2(padded, shape)
+    (top, bottom), (left, right) = (_frame(length, math.ceil(4 * sigma)) for length in plane.shape)
+    padded = np.pad(plane, ((top, bottom), (left, right)), mode="reflect")
+    shape = (padded.shape[0], padded.shape[1])
+    spectrum = fft.rfft2(padded, overwrite_x=True)
     spectrum *= _transfer(shape, round(sigma, 3), round(radius, 3))
-    out = fft.irfft2(spectrum, shape)
-    (top, _), (left, _) = widths
+    out = fft.irfft2(spectrum, shape, overwrite_x=True)
     return np.ascontiguousarray(out[top : top + plane.shape[0], left : left + plane.shape[1]], np.float32)
+
+
+def _frame(length: int, pad: int) -> tuple[int, int]:
+    """Return what is added before and behind: at least `pad`, as far as mirroring goes, up to a length of fast FFTs."""
+    before = min(pad, length - 1)
+    whole = fft.next_fast_len(length + 2 * before, real=True)
+    return before, whole - length - before
 
 
 @lru_cache(maxsize=16)

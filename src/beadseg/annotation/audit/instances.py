@@ -47,9 +47,9 @@ def label_faults(
     area = np.bincount(compact.ravel())
     area[0] = 0
     usual = float(np.median(area[1:]))
-    centres = _centres(compact, area)
+    centres, length = _shapes(compact, len(area))
     count = len(area) - 1
-    merged = _merged(compact, area, usual, beads, typical)
+    merged = _merged(compact, area, usual, length, beads, typical)
     broken = np.union1d(_in_pieces(compact, area, usual), _halves(compact, area, usual, centres, radius))
     return (
         places(centres[merged], count, labels.shape, radius),
@@ -57,29 +57,34 @@ def label_faults(
     )
 
 
-def _centres(compact: NDArray[np.int64], area: NDArray[np.int64]) -> Floats:
-    """Return the centre (N + 1, 2) of every id, px; that of 0 means nothing."""
-    rows, columns = (np.arange(n).reshape(-1, 1) if axis == 0 else np.arange(n) for axis, n in enumerate(compact.shape))
-    flat = compact.ravel()
-    sums = [
-        np.bincount(flat, weights=np.broadcast_to(axis, compact.shape).ravel(), minlength=len(area))
-        for axis in (rows, columns)
-    ]
-    centres: Floats = np.stack(sums, axis=1) / np.maximum(area, 1)[:, np.newaxis]
-    return centres
+def _shapes(compact: NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
+    """Return the centre (N, 2) of every id, px, and its length over its width (N,); those of 0 mean nothing."""
+    rows, columns = np.nonzero(compact)
+    owner = compact[rows, columns]
+    area = np.maximum(1, np.bincount(owner, minlength=count))
+
+    def mean(values: Floats) -> Floats:
+        return np.asarray(np.bincount(owner, values, count) / area, np.float64)
+
+    y, x = mean(rows.astype(np.float64)), mean(columns.astype(np.float64))
+    dy, dx = rows - y[owner], columns - x[owner]
+    # A pixel is no point: a square of side 1 has a variance of 1/12.
+    yy, xx, xy = mean(dy * dy) + 1 / 12, mean(dx * dx) + 1 / 12, mean(dy * dx)
+    middle, spread = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
+    return np.stack((y, x), axis=1), np.sqrt((middle + spread) / np.maximum(middle - spread, 1 / 12))
 
 
 def _merged(
-    compact: NDArray[np.int64], area: NDArray[np.int64], usual: float, beads: Peaks, typical: float
+    compact: NDArray[np.int64], area: NDArray[np.int64], usual: float, length: Floats, beads: Peaks, typical: float
 ) -> NDArray[np.int64]:
-    """Return ids that are far too large and have two or more beads in them."""
+    """Return ids that are far too large, and are long or have two or more beads in them."""
     sure = beads.where(beads.height >= limits.CLEAR * typical)
     nearest = np.rint(sure.position).astype(np.int64)
     rows, columns = nearest[:, 0], nearest[:, 1]
     height, width = compact.shape[0], compact.shape[1]
     inside = np.bincount(compact[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)], minlength=len(area))
     inside[0] = 0
-    return np.flatnonzero((area >= limits.MERGED_AREA * usual) & (inside >= 2))
+    return np.flatnonzero((area >= limits.MERGED_AREA * usual) & ((inside >= 2) | (length >= limits.MERGED_LENGTH)))
 
 
 def _in_pieces(compact: NDArray[np.int64], area: NDArray[np.int64], usual: float) -> NDArray[np.int64]:

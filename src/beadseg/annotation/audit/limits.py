@@ -53,10 +53,14 @@ SHIFT_SPREADS = 3.0
 """The shift must also be this many robust standard deviations of the data set's shifts, ..."""
 SHIFT_ENOUGH_PX = 1.0
 """... unless it is so large, px: then it harms 7-px beads however carelessly the others are placed."""
+HABIT = 0.5
+"""Masks of a whole data set that usually lie beside the beads by more than this, in bead radii, are all shifted."""
 LOCAL_PX = 1.6
 """Smallest shift of one part against the rest, px."""
 LOCAL_SHARE = 0.6
 """Share of a part's beads that must agree on its shift."""
+CLEARER = 0.2
+"""An object of a shifted part is moved where the image answers better by this share of a typical bead."""
 
 # --- Size of the marked beads -----------------------------------------------------------------------------------------
 
@@ -80,12 +84,16 @@ USUAL_WRONG = 0.004
 
 # --- Masks ------------------------------------------------------------------------------------------------------------
 
+INVERTED = 0.3
+"""A mask is inverted when what it leaves out is more like beads than what it marks by this share of a typical bead."""
 FULL = 0.95
 """Share of marked pixels from which a mask is full."""
 SOFT_SHARE = 0.002
 """Share of intermediate values, among marked pixels, from which a mask is soft."""
 MERGED_AREA = 1.6
-"""A label of this many typical areas, with two or more beads in it, is merged."""
+"""A label of this many typical areas, with two or more beads in it, or long, is merged."""
+MERGED_LENGTH = 1.4
+"""Length over width of such a label: two touching discs have about 2, a large bead about 1."""
 BROKEN_AREA = 0.75
 """Two touching labels below this share of the typical area, on one bead, are a broken one."""
 
@@ -93,8 +101,12 @@ BROKEN_AREA = 0.75
 
 SATURATED = 0.005
 """Share of pixels at an end of the range, beyond the data set's usual share."""
-BLURRED = 1.4
-"""Width of the beads' edges over the data set's median."""
+BLURRED = 1.12
+"""Width of the beads' edges over the data set's median, ..."""
+BLUR_SPREADS = 4.0
+"""... which must also be this many robust standard deviations of the data set wider, ..."""
+BLURRED_ENOUGH = 1.4
+"""... unless it is so wide."""
 FAINT = 0.45
 """Contrast of the beads over the data set's median."""
 UNEVEN = 0.5

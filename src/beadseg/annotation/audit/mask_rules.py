@@ -21,11 +21,11 @@ GEOMETRY: tuple[Code, ...] = ("mismatch", "orientation", "scale", "affine", "shi
 
 def mask_rules(sheet: Sheet, plane: PlaneMeasurement) -> None:
     """Add what is wrong with the mask of one plane."""
-    if _marks_nothing(sheet, plane):
-        return
     if plane.inverted:
         text = f"{plane.marked_share:.0%} of the image is marked, and the beads are what is not: the mask is inverted."
         sheet.add("inverted", "error", 1.0, 100 * plane.marked_share, "%", text)
+        return
+    if _marks_nothing(sheet, plane):
         return
     _geometry(sheet, plane)
     if sheet.has("mismatch"):

@@ -20,6 +20,7 @@ from beadseg.annotation.audit.places import interior, places
 from beadseg.annotation.audit.points import Peaks, find_peaks
 from beadseg.annotation.audit.profile import Radii, measure_radii
 from beadseg.annotation.audit.register import TOLERANCES, Fit, nearest_pairs, register
+from beadseg.annotation.audit.swapped import fits
 from beadseg.annotation.audit.transform import Transform, oriented
 from beadseg.data.objects import count_objects
 from beadseg.model.inputs import luminance
@@ -74,7 +75,7 @@ def measure_plane(name: str, pixels: NDArray[Any], target: Target, settings: Set
     mask = target.foreground
     grey = luminance(pixels)
     seen = strength(pixels, settings.polarity, settings.diameter)
-    inverted = _is_inverted(seen, mask)
+    inverted = _is_inverted(seen, mask, settings)
     if inverted:
         mask = ~mask
     marked = mask_beads(mask, settings)
@@ -102,6 +103,7 @@ def measure_plane(name: str, pixels: NDArray[Any], target: Target, settings: Set
         opposite=opposite,
         inverted=inverted,
         response=typical if len(beads) else None,
+        under_marked=float(np.median(at(answer, marked.position))) if len(marked) else None,
         merged=faults[0],
         broken=faults[1],
         saturated_low=low,
@@ -146,16 +148,23 @@ def typical_radius(mask: Bools) -> float:
     return 2 * float(np.count_nonzero(mask)) / max(1.0, steps * math.pi / 4)
 
 
-def _is_inverted(seen: NDArray[np.float32], mask: Bools) -> bool:
+def _is_inverted(seen: NDArray[np.float32], mask: Bools, settings: Settings) -> bool:
     """Tell whether more than half is marked, and what is not marked looks like beads."""
-    share = mask.mean()
-    return bool(0.5 < share < 1.0 and float(seen[~mask].mean()) > float(seen[mask].mean()))
+    if not 0.5 < mask.mean() < 1.0:
+        return False
+    return float(seen[~mask].mean()) - float(seen[mask].mean()) > limits.INVERTED * settings.response
 
 
 def _is_opposite(answer: NDArray[np.float32], marked: Peaks, settings: Settings) -> bool:
+    """Tell whether the beads are of the other polarity; the halo of beads beside which a mask lies is no bead."""
     if len(marked) < limits.FEWEST_PAIRS:
         return False
-    return float(np.median(at(answer, marked.position))) < -limits.FAINTEST * settings.response
+    if float(np.median(at(answer, marked.position))) >= -limits.FAINTEST * settings.response:
+        return False
+    own, other = (
+        fits(marked.position, image_beads(sign * answer, settings)[0].position, settings.radius) for sign in (1, -1)
+    )
+    return own < limits.FITS or other > own
 
 
 def at(plane: NDArray[np.generic], points: Floats) -> NDArray[Any]:

@@ -104,6 +104,8 @@ class PlaneMeasurement(Config):
     """Background is marked; everything below was measured with the mask inverted."""
     response: float | None
     """Typical answer of the bead filter on this image's beads, in units of contrast."""
+    under_marked: float | None
+    """Median answer of the bead filter under the marked beads, as the mask lies; None where nothing is marked."""
     plain: FitNumbers | None
     """Best fit by a shift."""
     best: FitNumbers | None
