@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from beadseg.errors import InputError
-from beadseg.measure.beads import BEAD_COLUMNS, MICROMETRE_COLUMNS, bead_table
+from beadseg.measure.beads import BASIC_COLUMNS, MICROMETRE_COLUMNS, bead_table
 
 
 def scene() -> np.ndarray:
@@ -19,7 +19,7 @@ def test_table_by_hand() -> None:
     intensity = np.arange(80, dtype=np.uint16).reshape(8, 10)
     probability = np.where(labels == 4, 0.75, 0.5).astype(np.float32)
     table = bead_table(labels, intensity, probability)
-    assert tuple(table.columns) == BEAD_COLUMNS
+    assert tuple(table.columns) == BASIC_COLUMNS
     assert table["id"].tolist() == [4, 90_000]
     assert table[["y", "x"]].to_numpy().tolist() == [[2.5, 4.5], [7.0, 9.0]]
     assert table["area_px"].tolist() == [8, 1]
@@ -31,7 +31,7 @@ def test_table_by_hand() -> None:
 
 def test_micrometres_when_the_pixel_size_is_known() -> None:
     table = bead_table(scene(), pixel_size_um=0.5)
-    assert tuple(table.columns) == BEAD_COLUMNS + MICROMETRE_COLUMNS
+    assert tuple(table.columns) == BASIC_COLUMNS + MICROMETRE_COLUMNS
     first = table.iloc[0]
     assert (first["y_um"], first["x_um"], first["area_um2"]) == (1.25, 2.25, 2.0)
     assert first["equivalent_diameter_um"] == pytest.approx(np.sqrt(8 / np.pi))
@@ -44,7 +44,7 @@ def test_unknown_intensity_is_nan_not_zero() -> None:
 def test_no_beads_give_an_empty_table_with_all_columns() -> None:
     table = bead_table(np.zeros((5, 5), np.uint32), pixel_size_um=1.0)
     assert len(table) == 0
-    assert tuple(table.columns) == BEAD_COLUMNS + MICROMETRE_COLUMNS
+    assert tuple(table.columns) == BASIC_COLUMNS + MICROMETRE_COLUMNS
     assert table["edge"].dtype == bool
 
 

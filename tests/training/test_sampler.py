@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from beadseg.config import AugmentConfig, TrainConfig
-from beadseg.training.sampler import Sampler, crop, resized, stacked
+from beadseg.training.sampler import Sampler, crop, resized
 from beadseg.training.samples import TrainingImage
 
 
@@ -13,7 +13,8 @@ def image(name: str, field: str, size: tuple[int, int] = (80, 100), value: float
     foreground = np.zeros(size, np.uint8)
     foreground[10:14, 20:24] = 1
     pixels = np.full((1, *size), value, np.float32) + foreground
-    return TrainingImage(name, field, pixels, foreground, np.ones(size, np.uint8), np.flatnonzero(foreground))
+    beads = np.array([[11.5, 21.5]], np.float32)
+    return TrainingImage(name, field, pixels, foreground, beads, np.ones(size, np.uint8), np.flatnonzero(foreground))
 
 
 def config(**changes: object) -> TrainConfig:
@@ -66,7 +67,7 @@ def test_an_image_smaller_than_the_patch_is_mirrored_and_not_counted_there():
 
 
 def test_resizing_keeps_masks_hard():
-    small = resized(stacked(image("a", "A", size=(96, 96))), 48)
+    small = resized(image("a", "A", size=(96, 96)), 48)
     assert small.shape == (3, 48, 48)
     assert set(np.unique(small[1])) == {0.0, 1.0}
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from beadseg.config.base import Config
 
 NETWORK_KINDS = ("unet", "attention-unet", "attention-resunet")
 """The three networks, in the order of the laboratory's tables."""
+
+
+Head = Literal["foreground", "centre"]
 
 
 class NetworkBase(Config):
@@ -29,8 +32,15 @@ class NetworkBase(Config):
     """Normalisation layer. Instance norm makes the result depend on the size of the tile."""
     prior_logit: Annotated[float, Field(ge=-20.0, le=20.0)] | None = -3.0
     """Logit of the foreground probability that the network starts from (-3: 0.05). None: torch's own first weights."""
-    heads: Annotated[tuple[Literal["foreground"], ...], Field(min_length=1, max_length=1)] = ("foreground",)
-    """Output maps, in channel order; so far there is one."""
+    heads: tuple[Head, ...] = ("foreground",)
+    """Output maps: the foreground, alone or followed by the centre map, which tells touching beads apart."""
+
+    @field_validator("heads")
+    @classmethod
+    def _known_order(cls, heads: tuple[Head, ...]) -> tuple[Head, ...]:
+        if heads not in (("foreground",), ("foreground", "centre")):
+            raise ValueError("heads are [foreground] or [foreground, centre]")
+        return heads
 
 
 class UNetConfig(NetworkBase):

@@ -16,10 +16,13 @@ class SeedConfig(Config):
     """Lowest probability that `ObjectConfig.threshold` may be set to afterwards."""
     threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     """A peak of the centre map below this is no seed of its own. Networks without a centre map have none."""
-    distance: Annotated[float, Field(gt=0.0, le=2.0)] = 0.3
+    distance: Annotated[float, Field(gt=0.0, le=2.0)] = 0.4
     """Two seeds are at least this share of a bead diameter apart."""
+    valley: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.02
+    """Between two seeds nearer than a bead diameter the map falls by this share of the lower peak."""
     smoothing: Annotated[float, Field(ge=0.0, le=1.0)] = 0.07
-    """Standard deviation of the Gaussian that smooths before peaks are looked for, share of a bead diameter."""
+    """Without a centre map: standard deviation of the Gaussian that smooths the distance to the edge, share of a bead
+    diameter."""
 
 
 class ObjectConfig(Config):
@@ -37,6 +40,10 @@ class ObjectConfig(Config):
     """Cut touching beads apart: from seeds, each pixel to the nearest one that it can be reached from."""
     seeds: SeedConfig = SeedConfig()
     """Where beads are looked for."""
+    border: Literal["count", "exclude", "half"] = "count"
+    """Beads cut by the image's border: all count, none counts, or only those at the upper and left border."""
+    min_focus: Annotated[float, Field(ge=0.0)] | None = None
+    """Beads of a lower ``focus`` are listed and not counted. None: beads out of focus count."""
 
     @model_validator(mode="after")
     def _refuse(self) -> ObjectConfig:

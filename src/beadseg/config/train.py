@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from beadseg.config.augment import AugmentConfig
 from beadseg.config.base import Config, merge, read_yaml
+from beadseg.config.centre import CentreConfig
 from beadseg.config.image import ImageConfig
 from beadseg.config.loss import DiceCELossConfig, LossConfig
 from beadseg.config.network import NetworkConfig, UNetConfig
@@ -19,10 +20,13 @@ from beadseg.errors import ConfigError
 PRESETS = ("dense", "microbeads", "mitochondria")
 """Names of the packaged presets."""
 
-METRICS = ("jaccard_images", "jaccard_fields", "jaccard_pooled", "dice_images", "dice_fields", "dice_pooled")
-"""Validation scores that `best` and early stopping can follow: mean over images, mean over fields, pooled pixels."""
-
-Metric = Literal["jaccard_images", "jaccard_fields", "jaccard_pooled", "dice_images", "dice_fields", "dice_pooled"]
+Metric = Literal[
+    "jaccard_images", "jaccard_fields", "jaccard_pooled", "dice_images", "dice_fields", "dice_pooled",
+    "f1", "count_bias", "count_mae",
+]  # fmt: skip
+METRICS: tuple[Metric, ...] = get_args(Metric)
+"""Validation scores that `best` and early stopping can follow: pixels as mean over images, mean over fields or pooled;
+F1 of beads; bias and mean absolute error of the counts, of which the smallest size is the best."""
 
 
 class ImageEpochConfig(Config):
@@ -97,7 +101,9 @@ class TrainConfig(Config):
     split: SplitConfig = StratifiedSplitConfig()
     """Training and validation samples."""
     loss: LossConfig = DiceCELossConfig()
-    """The loss."""
+    """The loss of the foreground."""
+    centre: CentreConfig = CentreConfig()
+    """The centre map that a network with such a head learns."""
     augment: AugmentConfig = AugmentConfig()
     """Augmentation of training patches."""
     epoch: EpochConfig = PatchEpochConfig()
@@ -122,6 +128,9 @@ class TrainConfig(Config):
     train_scores: Annotated[int, Field(ge=0)] | None = None
     """Training images scored in evaluation mode after each epoch, spread over the densities. None: as many as there are
     validation images."""
+    tune: bool = True
+    """At the end fit seeds and least confidence (`predict.objects`) to the validation images, without them to training
+    images, and store them in the model."""
     predict: PredictConfig = PredictConfig()
     """Defaults for prediction with the finished model, also used in validation."""
 

@@ -12,7 +12,8 @@ from beadseg.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BEAD_COLUMNS = ("id", "y", "x", "area_px", "equivalent_diameter_px", "mean_intensity", "mean_probability", "edge")
+BASIC_COLUMNS = ("id", "y", "x", "area_px", "equivalent_diameter_px", "mean_intensity", "integrated_intensity",
+                 "mean_probability", "edge")  # fmt: skip
 """Columns of every bead table."""
 
 MICROMETRE_COLUMNS = ("y_um", "x_um", "area_um2", "equivalent_diameter_um")
@@ -42,7 +43,8 @@ def bead_table(
     -------
     pandas.DataFrame
         One row per id, ascending. ``y``, ``x``: centroid in px, the centre of the first pixel is 0.
-        ``equivalent_diameter_px``: diameter of the circle of the same area. ``edge``: touches the image's border, so
+        ``equivalent_diameter_px``: diameter of the circle of the same area. ``integrated_intensity``: sum of the grey
+        values. ``edge``: touches the image's border, so
         that its area and position are those of a part.
 
     Raises
@@ -71,6 +73,7 @@ def bead_table(
             "area_px": area,
             "equivalent_diameter_px": equivalent_diameter(area),
             "mean_intensity": mean(intensity),
+            "integrated_intensity": mean(intensity) * area,
             "mean_probability": mean(probability),
             "edge": np.isin(ids, border_ids(labels)),
         }

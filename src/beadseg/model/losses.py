@@ -14,6 +14,9 @@ from beadseg.config.loss import DiceCELossConfig, DiceFocalLossConfig, DiceLossC
 from beadseg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from beadseg.config.centre import CentreConfig
     from beadseg.config.loss import LossConfig
 
 _SURELY_BACKGROUND = -1e4
@@ -102,6 +105,64 @@ class CrossEntropyPerArea(nn.Module):
         """Return the loss of logits and target, both (N, K, Y, X)."""
         loss = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
         return (loss.sum((1, 2, 3)) / (target.sum((1, 2, 3)) + self.offset)).mean()
+
+
+class CentreLoss(nn.Module):
+    """A loss per pixel of the centre map, summed over a patch, relative to the sum of its map; the mean over patches.
+
+    Parameters
+    ----------
+    config : CentreConfig
+        Kind, and what is added to the sum of the map.
+    """
+
+    def __init__(self, config: CentreConfig) -> None:
+        super().__init__()
+        self.squared = config.loss == "squared"
+        self.offset = config.per_area
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the loss of (N, 1, Y, X) logits, computed in float32; as in `SegmentationLoss`."""
+        with torch.autocast(logits.device.type, enabled=False):
+            logits, target = logits.float(), target.float()
+            if self.squared:
+                loss = (logits.sigmoid() - target).square()
+            else:
+                loss = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+            if weight is not None:
+                counted = weight > 0
+                loss, target = loss.masked_fill(~counted, 0.0), target.masked_fill(~counted, 0.0)
+            return (loss.sum((1, 2, 3)) / (target.sum((1, 2, 3)) + self.offset)).mean()
+
+
+class HeadsLoss(nn.Module):
+    """The loss of the foreground, plus that of the centre map where the network has one.
+
+    Parameters
+    ----------
+    foreground : SegmentationLoss
+        Of channel 0.
+    centre : CentreLoss, optional
+        Of channel 1.
+    weight : float
+        Factor on `centre`.
+    """
+
+    def __init__(self, foreground: SegmentationLoss, centre: CentreLoss | None = None, weight: float = 1.0) -> None:
+        super().__init__()
+        self.foreground, self.centre, self.weight = foreground, centre, weight
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the loss of logits and targets (N, K, Y, X), one channel per head."""
+        total: Tensor = self.foreground(logits[:, :1], target[:, :1], weight)
+        if self.centre is not None:
+            total = total + self.weight * self.centre(logits[:, 1:2], target[:, 1:2], weight)
+        return total
+
+
+def build_heads_loss(loss: LossConfig, centre: CentreConfig, heads: Sequence[str]) -> HeadsLoss:
+    """Return the loss of a network with these heads; raises `ConfigError` as `build_loss` does."""
+    return HeadsLoss(build_loss(loss), CentreLoss(centre) if "centre" in heads else None, centre.weight)
 
 
 def build_loss(config: LossConfig) -> SegmentationLoss:

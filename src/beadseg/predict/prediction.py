@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from beadseg.measure.beads import bead_table
+from beadseg.predict.bead_list import bead_list
 from beadseg.predict.separate import separate
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from beadseg.config.predict import ObjectConfig
     from beadseg.predict.separation import Separation
 
-_SELECTING = {"threshold", "min_area", "min_confidence"}
+_SELECTING = {"threshold", "min_area", "min_confidence", "border", "min_focus"}
 """Fields of `ObjectConfig` that only choose among the candidates of a separation."""
 
 
@@ -34,6 +35,11 @@ class Maps:
 
     probability: NDArray[np.float32]
     centre: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of_heads(cls, maps: NDArray[np.float32]) -> Maps:
+        """Return the (K, Y, X) output of a network by its heads: foreground, then centre where it has one."""
+        return cls(maps[0], maps[1] if len(maps) > 1 else None)
 
     def separated(self, objects: ObjectConfig) -> Separation:
         """Return the candidates for beads; see `beadseg.predict.separate.separate`."""
@@ -58,8 +64,6 @@ class Prediction:
         The candidates for beads, among which `objects` chose.
     labels : (Y, X) uint32
         Instances: 0 is background, ids run from 1.
-    beads : pandas.DataFrame
-        One row per instance; columns as in `beadseg.measure.beads.bead_table`.
     """
 
     maps: Maps
@@ -68,7 +72,6 @@ class Prediction:
     objects: ObjectConfig
     separation: Separation
     labels: NDArray[np.uint32]
-    beads: pd.DataFrame
 
     @classmethod
     def of(
@@ -79,11 +82,16 @@ class Prediction:
         objects: ObjectConfig,
         separation: Separation | None = None,
     ) -> Prediction:
-        """Separate, unless that was done, choose and measure."""
+        """Separate, unless that was done, and choose."""
         separation = maps.separated(objects) if separation is None else separation
-        labels = separation.chosen(objects)
-        beads = bead_table(labels, intensity, maps.probability, pixel_size_um)
-        return cls(maps, intensity, pixel_size_um, objects, separation, labels, beads)
+        return cls(maps, intensity, pixel_size_um, objects, separation, separation.chosen(objects))
+
+    @cached_property
+    def beads(self) -> pd.DataFrame:
+        """One row per instance, columns as in `beadseg.predict.bead_list.bead_list`; measured when first asked for."""
+        return bead_list(
+            self.labels, self.separation, self.objects, self.probability, self.intensity, self.pixel_size_um
+        )
 
     @property
     def probability(self) -> NDArray[np.float32]:
@@ -92,8 +100,10 @@ class Prediction:
 
     @property
     def count(self) -> int:
-        """Number of beads."""
-        return len(self.beads)
+        """Number of beads that count; see `beadseg.predict.bead_list.counts`."""
+        if self.objects.border == "count" and self.objects.min_focus is None:
+            return int(self.labels.max(initial=0))
+        return int(self.beads["counted"].sum())
 
     def select(self, objects: ObjectConfig) -> Prediction:
         """Return what another choice finds, without the network.

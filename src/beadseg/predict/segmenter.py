@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from beadseg import files
-from beadseg.config import PredictConfig, TrainConfig
+from beadseg.config import ObjectConfig, PredictConfig, TrainConfig
 from beadseg.data.hashes import sha256_of
 from beadseg.data.image_io import Image
 from beadseg.data.lazy import LazyImage
@@ -80,6 +80,7 @@ class Segmenter:
             network = build_network(config.network, meta["in_channels"])
             network.load_state_dict(tensors)
             fingerprint = dict(meta["fingerprint"])
+            fitted = ObjectConfig.parse(meta["objects"], path) if "objects" in meta else config.predict.objects
         except (ConfigError, KeyError, TypeError, RuntimeError) as error:
             detail = error.what if isinstance(error, ConfigError) else " ".join(str(error).split()).rstrip(".")
             text = f"Does not fit this version of beadseg, or is incomplete ({detail})."
@@ -88,8 +89,7 @@ class Segmenter:
             raise RunError("Holds weights that are no numbers.", path, "Train again; see the run's diagnosis.")
         segmenter = cls(network, config, fingerprint, choose_device(device))
         segmenter.model_sha256 = sha256_of(path)
-        if options is not None:
-            segmenter.options = options
+        segmenter.options = config.predict.replace(objects=fitted) if options is None else options
         return segmenter
 
     def predict(
@@ -138,8 +138,7 @@ class Segmenter:
         """Return what the network says of a plane (C, Y, X)."""
         x = prepare(plane, self.config.image)
         maps = probabilities(self.network, x, self.options.tiling, self.precision(on_event), on_event, stop)
-        by_head = dict(zip(self.config.network.heads, maps, strict=True))
-        return Maps(by_head["foreground"], by_head.get("centre"))
+        return Maps.of_heads(maps)
 
     def describe(self) -> dict[str, Any]:
         """Return what ``prediction.json`` says of the model and the options."""

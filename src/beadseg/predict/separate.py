@@ -53,7 +53,8 @@ def separate(
     seeds = np.zeros(0, np.int64)
     if config.separate and len(pixels):
         height = _height(probability, centre, config.seeds.smoothing * diameter)
-        seeds = peaks(height, pixels, max(1.5, config.seeds.distance * diameter))
+        apart = max(1.5, config.seeds.distance * diameter)
+        seeds = peaks(height, pixels, distance=apart, reach=diameter, valley=config.seeds.valley)
         if centre is not None:
             seeds = seeds[height.reshape(-1)[seeds] >= config.seeds.threshold]
         seeds = _with_missing(seeds, height, probability >= LEVEL)
@@ -73,12 +74,12 @@ def separate(
 
 
 def _height(probability: NDArray[np.float32], centre: NDArray[np.float32] | None, sigma: float) -> NDArray[np.float32]:
-    """Return the smoothed map (Y, X) whose peaks are seeds."""
+    """Return the map (Y, X) whose peaks are seeds: the centre map, or the smoothed distance to the edge."""
     if centre is not None:
-        return np.asarray(ndimage.gaussian_filter(centre, sigma, truncate=3.0), np.float32)
+        return centre
     inside = probability >= LEVEL
     smooth = ndimage.gaussian_filter(_distance(inside), sigma, truncate=3.0)
-    return np.where(inside, 1.0 + smooth, probability).astype(np.float32)
+    return np.where(inside, np.maximum(smooth, LEVEL), probability).astype(np.float32)
 
 
 def _with_missing(

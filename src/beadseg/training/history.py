@@ -6,14 +6,17 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+from beadseg.config import METRICS
 from beadseg.errors import RunError
 from beadseg.files import write_atomically
+from beadseg.measure.counting import COUNT_METRICS, DENSITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-SCORES = ("jaccard_images", "jaccard_fields", "jaccard_pooled", "dice_images", "dice_fields", "dice_pooled")
+SCORES = METRICS
+DENSITY_SCORES = tuple(f"{name}_{density}" for density in DENSITIES for name in COUNT_METRICS)
 COLUMNS = (
     "epoch",
     "step",
@@ -23,12 +26,18 @@ COLUMNS = (
     "val_loss",
     *(f"val_{score}" for score in SCORES),
     *(f"train_{score}" for score in SCORES),
+    *(f"val_{score}" for score in DENSITY_SCORES),
 )
 """Columns of ``history.csv``. ``train_loss`` is the mean over the epoch's batches (augmented patches, training mode);
 ``train_eval_loss`` and ``train_jaccard_*`` are of whole training images in evaluation mode, like ``val_*``."""
 
 Row = dict[str, Any]
 
+_COUNTS = {
+    "f1": "F1 of beads",
+    "count_bias": "count bias (beads per image)",
+    "count_mae": "mean absolute count error (beads per image)",
+}
 _MEANS = {"images": "mean over images", "fields": "mean over fields", "pooled": "all pixels"}
 
 
@@ -66,5 +75,12 @@ def read_history(path: Path) -> list[Row]:
 
 def score_name(metric: str) -> str:
     """Return a score's name for a person: ``jaccard_images`` is "Jaccard (mean over images)"."""
+    if metric in _COUNTS:
+        return _COUNTS[metric]
     score, _, over = metric.partition("_")
     return f"{score.capitalize()} ({_MEANS[over]})"
+
+
+def gain(metric: str, value: float) -> float:
+    """Return a score's value as a number of which more is better: of errors, their size is counted down."""
+    return -abs(value) if metric in ("count_bias", "count_mae") else value

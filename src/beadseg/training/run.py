@@ -22,7 +22,8 @@ from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder, write_atomically
 from beadseg.model.device import choose_device
 from beadseg.training.criteria import Criterion, Verdict, criteria
-from beadseg.training.history import Row, read_history, write_rows
+from beadseg.training.fitted import fit_objects, give_objects
+from beadseg.training.history import Row, gain, read_history, write_rows
 from beadseg.training.lock import locked
 from beadseg.training.plan import Planned
 from beadseg.training.prepare import prepare
@@ -85,9 +86,11 @@ class Run:
     @property
     def best(self) -> Row:
         """The history row of the best epoch."""
-        metric = f"val_{self.config.stop.metric}"
-        rows = [row for row in self.history if metric in row]
-        return max(rows, key=lambda row: (row[metric], -row["epoch"])) if rows else self.history[-1]
+        metric = self.config.stop.metric
+        rows = [row for row in self.history if f"val_{metric}" in row]
+        if not rows:
+            return self.history[-1]
+        return max(rows, key=lambda row: (gain(metric, row[f"val_{metric}"]), -row["epoch"]))
 
 
 def train(
@@ -169,7 +172,7 @@ def _train(
     write_atomically(folder / files.PLAN, json.dumps(document, indent=2))
     if not (folder / files.ENVIRONMENT).exists():
         write_atomically(folder / files.ENVIRONMENT, json.dumps(environment(where), indent=2))
-    done = begun and _is_finished(folder, refit)
+    done = begun and _is_finished(folder, refit=refit, tuned=config.tune)
     if done:
         on_event(log(f"The run in {folder} is already finished; nothing is trained again."))
     else:
@@ -178,7 +181,7 @@ def _train(
         _introduce(reasons, split, where, on_event)
     description = {"fingerprint": found.model_dump()}
     images = {
-        name: load_images([dataset[n] for n in names], config.image, on_event, stop)
+        name: load_images([dataset[n] for n in names], config, on_event, stop)
         for name, names in (("train", split.train), ("val", split.val))
     }
     heard = _not_again(on_event) if done else on_event
@@ -187,6 +190,7 @@ def _train(
     )
     try:
         trainer.run()
+        fit_objects(trainer, folder, heard, stop)
     finally:
         _judge(folder, trainer, heard)
     if refit:
@@ -203,11 +207,12 @@ def _introduce(reasons: Sequence[Planned], split: Split, device: torch.device, o
     on_event(log(f"{len(split.train)} training and {len(split.val)} validation samples; computing on {device}."))
 
 
-def _is_finished(folder: Path, refit: bool) -> bool:
-    """Return whether a run, with its refit where one is asked for, has been trained to its end."""
+def _is_finished(folder: Path, *, refit: bool, tuned: bool) -> bool:
+    """Return whether a run, with refit and fitted separation where they are asked for, has come to its end."""
     if refit and not (folder / files.FINAL).exists():
         return False
-    return all((folder / name).exists() for name in (files.LAST, files.BEST, files.CRITERIA))
+    fitted = (files.SEPARATION,) if tuned else ()
+    return all((folder / name).exists() for name in (files.LAST, files.BEST, *fitted, files.CRITERIA))
 
 
 def _not_again(on_event: OnEvent) -> OnEvent:
@@ -230,6 +235,7 @@ def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | Non
     inner = ensure_folder(folder / REFIT)
     seconds = first.checkpoint_seconds
     Trainer(everything, [], config, inner, first.description, first.device, on_event, stop, seconds).run()
+    give_objects(folder / files.BEST, inner / files.BEST)
     write_atomically(folder / files.FINAL, (inner / files.BEST).read_bytes())
 
 

@@ -29,8 +29,8 @@ class Batch:
     Attributes
     ----------
     image : (N, C, Y, X) float32
-    target : (N, 1, Y, X) float32
-        1 on beads.
+    target : (N, K, Y, X) float32
+        One map per head: 1 on beads, then the centre map where there is one.
     counted : (N, 1, Y, X) float32
         0 where the loss must not look.
     """
@@ -85,30 +85,30 @@ class Sampler:
         centre = None
         if rng.random() < epoch.on_bead and len(image.spots):
             centre = divmod(int(image.spots[rng.integers(len(image.spots))]), image.foreground.shape[1])
-        return self._augmented(crop(image, size, rng, centre), rng)
+        return self._augmented(crop(image, size, rng, centre), len(image.image), rng)
 
     def _whole(
         self, image: TrainingImage, epoch: ImageEpochConfig, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        stack = resized(stacked(image), epoch.size) if epoch.fit == "resize" else crop(image, epoch.size, rng, None)
-        return self._augmented(stack, rng)
+        channels = len(image.image)
+        stack = crop(image, epoch.size, rng, None) if epoch.fit == "crop" else resized(image, epoch.size)
+        return self._augmented(stack, channels, rng)
 
-    def _augmented(self, stack: NDArray[np.float32], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _augmented(
+        self, stack: NDArray[np.float32], channels: int, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return image, targets and counted of a stack of all three, changed together."""
         seed = int(rng.integers(2**31))
-        image, target = self.augment(torch.from_numpy(stack[:-2]), torch.from_numpy(stack[-2:]), seed)
-        return image, target[:1], target[1:]
-
-
-def stacked(image: TrainingImage) -> NDArray[np.float32]:
-    """Return image channels, foreground and counted as one (C + 2, Y, X) float32 array."""
-    return np.concatenate([image.image, image.foreground[None], image.counted[None]]).astype(np.float32, copy=False)
+        image, target = self.augment(torch.from_numpy(stack[:channels]), torch.from_numpy(stack[channels:]), seed)
+        return image, target[:-1], target[-1:]
 
 
 def crop(
     image: TrainingImage, size: int, rng: np.random.Generator, centre: tuple[int, int] | None
 ) -> NDArray[np.float32]:
-    """Return a random `size` x `size` crop as `stacked`, around `centre` within a quarter of its side when given.
+    """Return image channels, targets and counted as one (C + K + 1, Y, X) stack: a random `size` x `size` crop.
 
+    With `centre` the crop lies around it, within a quarter of its side.
     An image smaller than the crop is padded: mirrored pixels, marked as not counted.
     """
     tops = []
@@ -122,7 +122,7 @@ def crop(
     window = (slice(tops[0], tops[0] + size), slice(tops[1], tops[1] + size))
     parts: list[NDArray[Any]] = [
         image.image[(slice(None), *window)],
-        image.foreground[window][None],
+        *(target[window][None] for target in image.targets),
         image.counted[window][None],
     ]
     patch = np.concatenate([part.astype(np.float32) for part in parts])
@@ -135,10 +135,11 @@ def crop(
     return padded
 
 
-def resized(stack: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Return a (C + 2, Y, X) stack resized to `size` x `size`: image channels antialiased bilinear, masks nearest."""
-    tensor = torch.from_numpy(stack)[None]
-    image = torch.nn.functional.interpolate(tensor[:, :-2], (size, size), mode="bilinear", antialias=True)
-    masks = torch.nn.functional.interpolate(tensor[:, -2:], (size, size), mode="nearest-exact")
-    result: NDArray[np.float32] = torch.cat([image, masks], dim=1)[0].numpy()
+def resized(image: TrainingImage, size: int) -> NDArray[np.float32]:
+    """Return the stack of `crop` of the whole image, resized: image channels antialiased bilinear, others nearest."""
+    pixels = torch.from_numpy(image.image)[None]
+    masks = torch.from_numpy(np.stack([*image.targets, image.counted]).astype(np.float32))[None]
+    pixels = torch.nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+    masks = torch.nn.functional.interpolate(masks, (size, size), mode="nearest-exact")
+    result: NDArray[np.float32] = torch.cat([pixels, masks], dim=1)[0].numpy()
     return result

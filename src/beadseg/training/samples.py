@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 
 from beadseg.errors import MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, track
+from beadseg.measure.score import visible_objects
 from beadseg.model.inputs import prepare
+from beadseg.training.targets import centre_map, centres, instances
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from beadseg.config import ImageConfig
+    from beadseg.config import TrainConfig
     from beadseg.data.dataset import Sample
 
 
@@ -39,24 +41,41 @@ class TrainingImage:
         Prepared (normalised) image.
     foreground : (Y, X) uint8
         1 on beads.
+    beads : (N, 2) float32
+        (y, x) of the centre of every bead, px; of a mask without ids, of its parts.
     counted : (Y, X) uint8
         0 where an ignore mask lies, 1 elsewhere.
     spots : (N,) uint32
         Flat indices of the foreground pixels, for patches that must show a bead.
+    centre : (Y, X) float16, optional
+        The centre map to learn, for networks with such a head.
     """
 
     name: str
     field: str
     image: NDArray[np.float32]
     foreground: NDArray[np.uint8]
+    beads: NDArray[np.float32]
     counted: NDArray[np.uint8]
     spots: NDArray[np.uint32]
+    centre: NDArray[np.float16] | None = None
+
+    @property
+    def targets(self) -> list[NDArray[Any]]:
+        """One (Y, X) map per head of the network, in its order."""
+        return [self.foreground] if self.centre is None else [self.foreground, self.centre]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all arrays, bytes."""
+        parts: list[NDArray[Any]] = [self.image, self.counted, self.spots, self.beads, *self.targets]
+        return sum(part.nbytes for part in parts)
 
 
 def load_images(
-    samples: Sequence[Sample], config: ImageConfig, on_event: OnEvent = ignore, stop: StopFlag | None = None
+    samples: Sequence[Sample], config: TrainConfig, on_event: OnEvent = ignore, stop: StopFlag | None = None
 ) -> list[TrainingImage]:
-    """Read and prepare every plane of `samples`.
+    """Read and prepare every plane of `samples` for a network with the heads of `config`, which must be complete.
 
     Raises
     ------
@@ -70,7 +89,7 @@ def load_images(
     for sample in track(samples, "reading images", len(samples), on_event, stop):
         for image in _planes(sample, config):
             loaded.append(image)
-            room -= image.image.nbytes + image.foreground.nbytes + image.counted.nbytes + image.spots.nbytes
+            room -= image.nbytes
         if room < 0:
             raise MachineError(
                 f"{len(loaded)} of {len(samples)} samples fill {MEMORY_SHARE:.0%} of the free memory.",
@@ -80,15 +99,20 @@ def load_images(
     return loaded
 
 
-def _planes(sample: Sample, config: ImageConfig) -> Iterable[TrainingImage]:
+def _planes(sample: Sample, config: TrainConfig) -> Iterable[TrainingImage]:
+    objects = config.predict.objects
     for plane, pixels, target in sample.planes():
         foreground = target.foreground
         counted = np.ones(foreground.shape, np.uint8) if target.ignore is None else (~target.ignore).astype(np.uint8)
+        labels = instances(target, objects)
+        with_centre = "centre" in config.network.heads
         yield TrainingImage(
             name=f"{sample.name}/{plane}" if plane else sample.name,
             field=sample.field,
-            image=prepare(pixels, config),
+            image=prepare(pixels, config.image),
             foreground=foreground.astype(np.uint8),
+            beads=centres(visible_objects(labels > 0, labels, target.ignore)),
             counted=counted,
             spots=np.flatnonzero(foreground & (counted > 0)).astype(np.uint32),
+            centre=centre_map(labels, config.centre.target, objects) if with_centre else None,
         )

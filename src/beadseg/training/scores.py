@@ -9,17 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from beadseg.measure.counting import Counted, count_scores, density_scores
 from beadseg.measure.metrics import aggregate
 from beadseg.measure.overlap import Overlap, count_overlap
+from beadseg.measure.score import visible_objects
 from beadseg.predict.inference import probabilities
+from beadseg.predict.prediction import Maps
+from beadseg.predict.separation import needed_diameter
+from beadseg.training.targets import centres
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from beadseg.config import PredictConfig
+    from beadseg.config import ObjectConfig, PredictConfig
     from beadseg.events import StopFlag
     from beadseg.model.device import Precision
     from beadseg.model.networks import Network
+    from beadseg.predict.separation import Separation
     from beadseg.training.samples import TrainingImage
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -33,21 +39,32 @@ def score(
     precision: Precision,
     stop: StopFlag | None = None,
 ) -> dict[str, float]:
-    """Return loss, Jaccard and Dice of `network` (in evaluation mode) on whole images at the hard threshold.
+    """Return the scores of `network` (in evaluation mode) on whole images.
 
     Returns
     -------
     dict
-        ``loss`` (mean over images) and ``jaccard_`` and ``dice_`` with ``images``, ``fields`` and ``pooled``.
+        ``loss`` (mean over images); ``jaccard_`` and ``dice_`` with ``images``, ``fields`` and ``pooled``, at the hard
+        threshold; `COUNT_METRICS` of the separated beads, and the same by density (`density_scores`).
     """
     overlaps: list[Overlap] = []
     losses: list[float] = []
+    counts: list[Counted] = []
     for image in images:
-        probability = probabilities(network, image.image, config.tiling, precision, stop=stop)
-        losses.append(_loss(loss, probability, image))
-        predicted = probability[0] >= config.objects.threshold
+        maps = probabilities(network, image.image, config.tiling, precision, stop=stop)
+        losses.append(_loss(loss, maps, image))
+        predicted = maps[0] >= config.objects.threshold
         overlaps.append(count_overlap(predicted, image.foreground > 0, image.counted == 0))
-    return {"loss": float(np.mean(losses)), **aggregate(overlaps, [image.field for image in images])}
+        counts.append(counted(Maps.of_heads(maps).separated(config.objects), config.objects, image))
+    pixels = aggregate(overlaps, [image.field for image in images])
+    return {"loss": float(np.mean(losses)), **pixels, **count_scores(counts), **density_scores(counts)}
+
+
+def counted(separation: Separation, objects: ObjectConfig, image: TrainingImage) -> Counted:
+    """Match the beads that `objects` selects with the true ones of `image`; ignored ones are left out."""
+    labels = separation.chosen(objects)
+    seen = visible_objects(labels > 0, labels, image.counted == 0)
+    return Counted.of(centres(seen), image.beads, needed_diameter(objects))
 
 
 def spread(images: Sequence[TrainingImage], count: int) -> list[TrainingImage]:
@@ -59,8 +76,8 @@ def spread(images: Sequence[TrainingImage], count: int) -> list[TrainingImage]:
 
 
 def _loss(loss: Loss, probability: NDArray[np.float32], image: TrainingImage) -> float:
-    logits = torch.logit(torch.from_numpy(probability[None, :1]), eps=1e-6)
-    target = torch.from_numpy(image.foreground[None, None]).float()
+    logits = torch.logit(torch.from_numpy(probability[None]), eps=1e-6)
+    target = torch.from_numpy(np.stack(image.targets)[None].astype(np.float32))
     counted = torch.from_numpy(image.counted[None, None]).float()
     with torch.inference_mode():
         return float(loss(logits, target, counted))

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from beadseg import files
+from beadseg.config import TrainConfig
 from beadseg.errors import Cancelled, ConfigError, MachineError, RunError, TrainingError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
 from beadseg.model.checkpoint import (
@@ -28,9 +29,9 @@ from beadseg.model.checkpoint import (
     without_prefix,
 )
 from beadseg.model.device import agrees_with_fp32, arithmetic, choose_precision
-from beadseg.model.losses import build_loss
+from beadseg.model.losses import build_heads_loss
 from beadseg.model.networks import Network, build_network
-from beadseg.training.history import COLUMNS, SCORES, Row, score_name, write_rows
+from beadseg.training.history import COLUMNS, DENSITY_SCORES, SCORES, Row, gain, score_name, write_rows
 from beadseg.training.sampler import Batch, Sampler, crop
 from beadseg.training.scores import score, spread
 from beadseg.training.watch import Diagnosis, Watch, few_steps
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from beadseg.config import TrainConfig
     from beadseg.training.samples import TrainingImage
 
 TIME_COLUMNS = ("epoch", "train_seconds", "validation_seconds")
@@ -88,7 +88,7 @@ class Trainer:
         self.precision = choose_precision(config.precision, device)
         if device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self.loss = build_loss(config.loss)
+        self.loss = build_heads_loss(config.loss, config.centre, config.network.heads)
         self.watch = Watch(config.stop.metric)
         torch.manual_seed(config.seed)
         network = build_network(config.network, training[0].image.shape[0])
@@ -267,7 +267,8 @@ class Trainer:
         for name, images in (("val", self.validation), ("train", self.scored_training)):
             if images:
                 found = score(self.average, images, self.loss, self.config.predict, self.precision, self.stop)
-                scores.update({f"{name}_{key}": found[key] for key in SCORES})
+                kept = (*SCORES, *DENSITY_SCORES) if name == "val" else SCORES
+                scores.update({f"{name}_{key}": found[key] for key in kept if key in found})
                 scores[f"{name}_loss" if name == "val" else "train_eval_loss"] = found["loss"]
         return scores
 
@@ -280,8 +281,9 @@ class Trainer:
             raise TrainingError(
                 found.message, self.folder, f"{found.remedy.capitalize()} Earlier checkpoints are kept."
             )
-        key = f"val_{self.config.stop.metric}"
-        if self.best is None or key not in row or row[key] > self.best[key]:
+        metric = self.config.stop.metric
+        key = f"val_{metric}"
+        if self.best is None or key not in row or gain(metric, row[key]) > gain(metric, self.best[key]):
             self.best = row
             self._save_model(self.folder / files.BEST)
         self._save_last()
@@ -331,7 +333,7 @@ class Trainer:
         if not path.exists():
             return
         tensors, meta = load_checkpoint(path)
-        if meta["config"] != self._config:
+        if TrainConfig.parse(meta["config"], path) != self.config:
             raise RunError("This run was begun with another configuration.", self.folder, "Give a new --out folder.")
         self.network.load_state_dict(without_prefix("network", tensors))
         self.average.load_state_dict(without_prefix("average", tensors))
@@ -361,7 +363,7 @@ class Trainer:
 
     def _precision_works(self, image: TrainingImage) -> bool:
         """Return whether the reduced precision computes what fp32 does, on a piece of a real image."""
-        patch = crop(image, 128, np.random.default_rng(0), None)[None, :-2]
+        patch = crop(image, 128, np.random.default_rng(0), None)[None, : len(image.image)]
         self.network.eval()
         x = torch.from_numpy(patch).to(self.device, memory_format=torch.channels_last)
         return agrees_with_fp32(self.network, x, self.precision)
@@ -383,6 +385,7 @@ def describe(row: Row, epochs: int, key: str, best: bool) -> str:
         line += f"  validation loss {row['val_loss']:.4f}  {score_name(key.removeprefix('val_'))} {row[key]:.4f}"
         train = row.get(key.replace("val_", "train_"))
         line += f" (training {train:.4f})" if train is not None else ""
+        line += f"  F1 {row['val_f1']:.4f}, count {row['val_count_bias']:+.1f} a tile" if "val_f1" in row else ""
         line += "  best so far" if best else ""
     return line
 

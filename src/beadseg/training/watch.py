@@ -145,9 +145,13 @@ def not_learning(rows: Sequence[Row], metric: str) -> Diagnosis | None:
 
 
 class Watch:
-    """Runs every check after each epoch and reports each trouble once, when it begins."""
+    """Runs every check after each epoch and reports each trouble once, when it begins.
+
+    The checks are made for scores between 0 and 1: where a count error decides what is best, they look at F1.
+    """
 
     def __init__(self, metric: str) -> None:
+        metric = "f1" if metric in ("count_bias", "count_mae") else metric
         self.checks: tuple[Callable[[Sequence[Row]], Diagnosis | None], ...] = (
             not_finite,
             lambda rows: collapse(rows, metric),
