@@ -49,6 +49,7 @@ class _Field:
         self.owner = np.zeros(size, np.uint32)
         self.distance = np.full(size, -1.0, np.float32)
         self.distance[self.inner(pixels)] = np.inf
+        self.stamp = np.empty(size, np.int64)
         self.offsets = [dy * self.width + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
 
     def inner(self, flat: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -71,4 +72,10 @@ class _Field:
             self.distance[at] = away[nearer]
             self.owner[at] = who[nearer]
             taken.append(at)
-        return np.unique(np.concatenate(taken))
+        return self._once(np.concatenate(taken))
+
+    def _once(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return `pixels` without repetitions: each writes its place, and the last to write stays."""
+        places = np.arange(len(pixels))
+        self.stamp[pixels] = places
+        return pixels[self.stamp[pixels] == places]
