@@ -88,3 +88,10 @@ def test_another_choice_needs_no_network():
     joined = first.select(CONFIG.replace(separate=False))
     assert joined.separation is not first.separation
     assert joined.objects.separate is False
+
+
+def test_only_what_can_be_bead_is_stored():
+    probability = np.zeros((300, 400), np.float32)
+    probability[100:110, 100:120] = 0.9
+    separation = separate(probability, CONFIG)
+    assert [len(part) for part in (separation.pixels, separation.owner, separation.probability)] == [200] * 3
