@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from beadseg.cluster import record
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 
 FAKE = Path(__file__).with_name("fake_pbs.py")
@@ -21,23 +25,40 @@ DIFFICULT = "a b'c\"d$e"
 """Part of every path in these tests."""
 
 
-class FakePbs:
-    """The fake batch system as a test sees it."""
-
-    def __init__(self, state: Path) -> None:
-        self.state = state
+class Batch:
+    """A batch system as a test sees it."""
 
     def call(self, command: str, *words: str) -> str:
         return subprocess.run([command, *words], capture_output=True, text=True, check=True).stdout
 
-    def wait(self, *ids: str, seconds: float = 200) -> None:
-        """Wait until jobs, or all that there are, are over."""
+    def job(self, name: str) -> dict[str, Any]:
+        """Return what ``qstat`` says of a job."""
+        found: dict[str, Any] = json.loads(self.call("qstat", "-x", "-f", "-F", "json", name))["Jobs"][name]
+        return found
+
+    def is_over(self, name: str) -> bool:
+        return bool(self.job(name)["job_state"] == "F")
+
+    def wait_for(self, folder: Path, seconds: float = 540) -> None:
+        """Wait until all jobs that were sent for a folder are over."""
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if all(self.is_over(name) for name in ids or self.ids()):
-                return
+        while not all(self.is_over(item.job) for item in record.sent(folder)):
+            assert time.monotonic() < until, [(item, self.job(item.job)) for item in record.sent(folder)]
+            time.sleep(0.2)
+
+
+class FakePbs(Batch):
+    """The fake batch system."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+
+    def wait(self) -> None:
+        """Wait until all jobs are over."""
+        until = time.monotonic() + 200
+        while not all(self.is_over(name) for name in self.ids()):
+            assert time.monotonic() < until, [self.output(name) for name in self.ids()]
             time.sleep(0.05)
-        raise TimeoutError([self.output(name) for name in self.ids()])
 
     def ids(self) -> list[str]:
         return sorted(path.name for path in self.state.iterdir() if (path / "job.json").exists())
@@ -50,6 +71,16 @@ class FakePbs:
         """Return what a job printed outside its own log."""
         path = self.state / name.split(".")[0] / "output"
         return path.read_text() if path.exists() else ""
+
+
+@pytest.fixture(params=[pytest.param("fake", marks=pytest.mark.slow), pytest.param("real", marks=pytest.mark.pbs)])
+def batch(request: pytest.FixtureRequest) -> Batch:
+    """The fake batch system in slow tests, the one whose server is at hand in those marked ``pbs``."""
+    if request.param == "fake":
+        fake: Batch = request.getfixturevalue("pbs")
+        return fake
+    assert shutil.which("qsub"), "put the batch system's commands on the PATH"
+    return Batch()
 
 
 @pytest.fixture
@@ -89,12 +120,12 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def profile(place: Path) -> Path:
+def profile(place: Path, tmp_path: Path) -> Path:
     """A site's profile that runs this very beadseg."""
     path = place / "site.yaml"
     path.write_text(
         f"select: 1:ncpus=1\nwalltime: 00:03:00\nmargin: 5\n"
         f"command: ['{sys.executable}', -m, beadseg]\n"
-        f"environment: {{PYTHONPATH: '{SOURCE}'}}\n"
+        f"environment: {{PYTHONPATH: '{SOURCE}'}}\nscratch: {tmp_path}\n"
     )
     return path

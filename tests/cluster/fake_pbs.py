@@ -20,6 +20,15 @@ STATE = Path(os.environ["FAKE_PBS"])
 DELAY = float(os.environ.get("FAKE_PBS_KILL_DELAY", "10"))
 SERVER = "fake"
 NODE = {"ncpus": 2, "mem": "8gb"}
+QUEUES = {
+    "workq": {"queue_type": "Execution", "enabled": "True", "started": "True"},
+    "closed": {
+        "queue_type": "Execution",
+        "enabled": "True",
+        "started": "False",
+        "resources_max": {"walltime": "24:00:00"},
+    },
+}
 WALLTIME_STATUS, UNKNOWN, OVER = -29, 153, 35
 
 
@@ -63,6 +72,11 @@ def qsub(words: list[str]) -> int:
 
 
 def qstat(words: list[str]) -> int:
+    if "-B" in words:
+        return tell({"Server": {SERVER: {"server_state": "Active", "pbs_version": "23.06.06", "default_queue": "workq",
+                                         "job_history_enable": "True"}}})  # fmt: skip
+    if "-Q" in words:
+        return tell({"Queue": QUEUES})
     finished_too = "-x" in words
     ids = [word for word in words if word[0].isdigit()]
     code, found = 0, {}
@@ -76,8 +90,13 @@ def qstat(words: list[str]) -> int:
             code = OVER
         else:
             found[job["id"]] = {key: job[key] for key in job if key not in ("id", "array", "depend", "variables")}
-    print(json.dumps({"pbs_server": SERVER, "Jobs": found} if found else {"pbs_server": SERVER}, indent=4))
+    tell({"Jobs": found} if found else {})
     return code
+
+
+def tell(answer: dict) -> int:
+    print(json.dumps({"pbs_server": SERVER, **answer}, indent=4))
+    return 0
 
 
 def qdel(words: list[str]) -> int:
@@ -103,8 +122,7 @@ def ask(ids: list[str], request: str) -> int:
 
 def pbsnodes(words: list[str]) -> int:
     node = {"state": "free", "resources_available": NODE}
-    print(json.dumps({"nodes": {"node1": node}}))
-    return 0
+    return tell({"nodes": {"node1": node}})
 
 
 # --- Looking after one job --------------------------------------------------------------------------------------------
@@ -159,9 +177,10 @@ def element(
             **({} if index is None else {"PBS_ARRAY_INDEX": str(index), "PBS_ARRAY_ID": job["id"]}),
             **job["variables"],
         }  # fmt: skip
+        home = Path(os.environ["HOME"]) if Path(os.environ["HOME"]).is_dir() else Path("/")
         with (folder / "output").open("ab") as output:
             process = subprocess.Popen(
-                ["bash", str(folder / "script")], env=environment, cwd=os.environ["HOME"], start_new_session=True,
+                ["bash", str(folder / "script")], env=environment, cwd=home, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
         began, limit = time.monotonic(), seconds(job["Resource_List"].get("walltime", "01:00:00"))

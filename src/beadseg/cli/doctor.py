@@ -38,6 +38,10 @@ LIBRARIES = ("torch", "monai", "numpy", "scikit-image", "scikit-learn", "pandas"
 _LEVELS: dict[Status, Level] = {"ok": "info", "warn": "warning", "problem": "error"}
 
 Folder = Annotated[Path, typer.Option("--folder", metavar="DIR", help="The folder that results will be written to.")]
+Cluster = Annotated[
+    Path | None,
+    typer.Option("--cluster", metavar="PROFILE", help="Check this profile of a PBS cluster against its live server."),
+]
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,13 @@ class Check:
         return Event("result", text, _LEVELS[self.status], data)
 
 
-def doctor(folder: Folder = Path(), json: options.Json = False) -> None:
+def doctor(folder: Folder = Path(), cluster: Cluster = None, json: options.Json = False) -> None:
     """Check this machine: versions, GPU, bf16, threads, memory, disk, display, and say what to fix."""
+    from beadseg.cli.doctor_cluster import examine_cluster
+
     problems = 0
     with reporter(json) as on_event:
-        for check in examine(folder):
+        for check in examine(folder) if cluster is None else examine_cluster(cluster):
             problems += check.status == "problem"
             on_event(check.as_event())
         summary = f"{problems} problems to fix." if problems else "Nothing must be fixed."

@@ -1,0 +1,137 @@
+"""`beadseg-batch doctor --cluster`: a cluster's profile against its live server. To be run on a login node."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from beadseg.cli.doctor import Check
+
+if TYPE_CHECKING:
+    from beadseg.config.site import SiteConfig
+
+SECONDS = 120
+"""Loading the modules and looking for the program may take this long, s."""
+
+
+def examine_cluster(path: Path) -> Iterator[Check]:
+    """Yield every check of a profile; a profile that cannot be read raises `ConfigError`."""
+    from beadseg.cluster import pbs
+    from beadseg.config.site import SiteConfig
+    from beadseg.errors import MachineError
+
+    site = SiteConfig.from_file(path)
+    yield Check("profile", "ok", f"{path} is valid")
+    missing = [name for name in ("qsub", "qstat", "qdel", "pbsnodes") if shutil.which(name) is None]
+    if missing:
+        remedy = "Log in to the cluster's login node, or load its PBS module."
+        yield Check("PBS", "problem", f"there is no {', '.join(missing)} on this machine", remedy)
+        return
+    try:
+        yield from _server(pbs.server())
+        queues, nodes = pbs.queues(), pbs.nodes()
+    except MachineError as error:
+        yield Check("PBS", "problem", str(error), "Ask the cluster's support.")
+        return
+    name = site.queue or str(pbs.server().get("default_queue", ""))
+    yield _queue(name, queues)
+    yield _walltime(site, queues.get(name, {}))
+    yield _select(site, nodes)
+    yield from _container(site)
+    yield _program(site)
+    yield _scratch(site)
+
+
+def _server(server: dict[str, Any]) -> Iterator[Check]:
+    state = server.get("server_state", "unknown")
+    found = f"{server.get('name')}, version {server.get('pbs_version')}, {state}"
+    if state not in ("Active", "Hot_Start", "Scheduling"):
+        yield Check("PBS", "warn", found, "Jobs are taken, but do not begin: ask the cluster's support.")
+    else:
+        yield Check("PBS", "ok", found)
+    if str(server.get("job_history_enable", "False")) != "True":
+        remedy = "`status` cannot tell how a job ended; its log does."
+        yield Check("history", "warn", "the server forgets finished jobs", remedy)
+
+
+def _queue(name: str, queues: dict[str, dict[str, Any]]) -> Check:
+    if name not in queues:
+        remedy = f"Set queue to one of: {', '.join(queues)}."
+        return Check("queue", "problem", f"there is no queue {name!r}" if name else "no queue is given", remedy)
+    asked = {"takes jobs": queues[name].get("enabled"), "begins them": queues[name].get("started")}
+    wrong = [what for what, value in asked.items() if str(value) != "True"]
+    if wrong:
+        return Check("queue", "problem", f"{name}: it is not so that it {' and '.join(wrong)}", "Choose another.")
+    return Check("queue", "ok", f"{name} takes jobs and begins them")
+
+
+def _walltime(site: SiteConfig, queue: dict[str, Any]) -> Check:
+    from beadseg.config.site import as_walltime, walltime_seconds
+
+    limit = queue.get("resources_max", {}).get("walltime")
+    if limit is None:
+        return Check("walltime", "ok", f"{site.walltime}; the queue sets no limit")
+    longest = as_walltime(limit)
+    if walltime_seconds(site.walltime) > walltime_seconds(longest):
+        remedy = f"Set walltime to {longest} or less; longer training goes on in the next job."
+        return Check("walltime", "problem", f"{site.walltime}, but the queue takes {longest} at most", remedy)
+    return Check("walltime", "ok", f"{site.walltime} of {longest} at most")
+
+
+def _select(site: SiteConfig, nodes: dict[str, dict[str, Any]]) -> Check:
+    from beadseg.cluster.capacity import never_fits
+
+    reason = never_fits(site.select, nodes)
+    if reason:
+        remedy = "Ask for what a node has; PBS would keep the job waiting for ever."
+        return Check("select", "problem", f"{site.select}: {reason}", remedy)
+    return Check("select", "ok", f"{site.select} fits a node ({len(nodes)} nodes)")
+
+
+def _container(site: SiteConfig) -> Iterator[Check]:
+    if site.container is None:
+        return
+    box = site.container
+    if not box.image.is_file():
+        remedy = "Build it (hpc/beadseg.def), or correct container.image."
+        yield Check("container", "problem", f"there is no {box.image}", remedy)
+    else:
+        yield Check("container", "ok", str(box.image))
+    missing = [folder for folder in box.binds if not Path(folder.split(":")[0]).exists()]
+    if missing:
+        yield Check("binds", "warn", f"not on this machine: {', '.join(missing)}", "Correct container.binds.")
+
+
+def _program(site: SiteConfig) -> Check:
+    """Load the modules and run the set-up as a job does, and look for the program."""
+    program = site.container.program if site.container else site.command[0]
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in site.environment.items()]
+    modules = [f"module load {shlex.join(site.modules)} || exit 3"] if site.modules else []
+    text = "\n".join([*modules, *exports, *site.setup, f"command -v -- {shlex.quote(program)}"])
+    try:
+        done = subprocess.run(
+            ["bash", "-lc", text], capture_output=True, text=True, errors="replace", timeout=SECONDS,
+            stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Check("program", "warn", f"modules and set-up took more than {SECONDS} s", "Try them by hand.")
+    if done.returncode != 0:
+        said = " ".join(done.stderr.split())[-200:]
+        found = f"{program} is not found on this machine after modules and set-up" + (f" ({said})" if said else "")
+        return Check(
+            "program", "warn", found, "Correct modules, setup or command; a node may differ from this machine."
+        )
+    return Check("program", "ok", done.stdout.strip().splitlines()[-1])
+
+
+def _scratch(site: SiteConfig) -> Check:
+    if site.scratch is None:
+        return Check("scratch", "ok", "each node's own temporary folder")
+    if site.scratch.startswith("$") or Path(site.scratch).is_dir():
+        return Check("scratch", "ok", site.scratch)
+    remedy = "Only right where the nodes have it; a job says so in its log when not."
+    return Check("scratch", "warn", f"{site.scratch} is not on this machine", remedy)

@@ -1,0 +1,144 @@
+#!/bin/bash
+#PBS -N train-first
+#PBS -l select=1:ncpus=8:mem=32gb
+#PBS -l walltime=04:00:00
+#PBS -j oe
+#PBS -o /dev/null
+#PBS -r y
+#PBS -S /bin/bash
+#PBS -m n
+
+# Written by beadseg-batch submit. It may be sent again as it is: qsub THIS_FILE.
+kind=train
+folder='/data/a b'"'"'c"d$e/runs/first'
+directory='/data/a b'"'"'c"d$e'
+most_jobs=10
+walltime=14400
+mask=0022
+margin=120
+dataset=''
+scratch="${TMPDIR:-/tmp}"
+modules=()
+program=(beadseg-batch train '/data/a b'"'"'c"d$e/beads' --out runs/first)
+prepare() {
+  :
+  source $HOME/beadseg/bin/activate
+}
+
+# --- What follows is the same in every job. ---------------------------------------------------------------------------
+began=$(date +%s)
+umask "$mask"
+job=${PBS_JOBID:-no-job}
+part=${BEADSEG_PART:-1}
+script=$folder/jobs/$kind.sh
+table=$folder/jobs/jobs.csv
+mkdir -p -- "$folder/jobs" || exit 4
+exec >>"$folder/jobs/$kind-$job.log" 2>&1 </dev/null
+
+say() { printf '%s %s %s\n' "$(date '+%Y-%m-%d %H:%M:%S')" "$1" "$2"; }
+
+record() { # id, part
+  [ -e "$table" ] || printf 'job,kind,part,sent\n' >>"$table"
+  cut -d, -f1 "$table" | grep -qxF "$1" || printf '%s,%s,%s,%s\n' "$1" "$kind" "$2" "$(date -u '+%Y-%m-%dT%H:%M:%SZ')" >>"$table"
+}
+
+# The successor is sent at once, so that it goes on also where this job is killed without a word.
+successor=
+send_successor() {
+  [ "$part" -lt "$most_jobs" ] || return 0
+  local known
+  known=$(awk -F, -v kind="$kind" -v part=$((part + 1)) '$2 == kind && $3 == part { id = $1 } END { print id }' \
+    "$table" 2>/dev/null)
+  if [ -n "$known" ] && qstat "$known" >/dev/null 2>&1; then # sent before this job was requeued
+    successor=$known
+  elif successor=$(cd / && qsub -W "depend=afterany:$job" -v "BEADSEG_PART=$((part + 1)),BEADSEG_AFTER=$job" "$script"); then
+    record "$successor" $((part + 1))
+  else
+    successor=
+    say WARNING "The next job could not be sent from this node; if the time does not suffice, send the job again."
+  fi
+}
+drop_successor() {
+  [ -n "$successor" ] && qdel "$successor" >/dev/null 2>&1
+  successor=
+}
+
+child=
+on_term() {
+  interrupted=yes
+  # Before the time is up, a signal is qdel or a requeue: nobody wants the next job.
+  if [ "$(date +%s)" -lt $((began + walltime - margin)) ]; then drop_successor; fi
+  [ -n "$child" ] && kill -TERM "$child" 2>/dev/null
+}
+
+use_modules() {
+  [ "${#modules[@]}" -gt 0 ] || return 0
+  local start
+  for start in /etc/profile.d/modules.sh /etc/profile.d/lmod.sh /usr/share/modules/init/bash; do
+    if ! type module >/dev/null 2>&1 && [ -r "$start" ]; then . "$start"; fi
+  done
+  module load "${modules[@]}" || { say ERROR "module load ${modules[*]} failed."; return 4; }
+}
+
+make_scratch() {
+  if ! mkdir -p -- "$scratch" 2>/dev/null || ! work=$(mktemp -d -- "$scratch/beadseg-XXXXXX" 2>/dev/null); then
+    work=$(mktemp -d) || return 4
+    say WARNING "The scratch folder $scratch cannot be used; $work is."
+  fi
+  trap 'rm -rf -- "$work"' EXIT
+  export TMPDIR=$work
+  if [ ! -w "${HOME:-/nonexistent}" ]; then
+    say WARNING "There is no home folder on this node; programs find an empty one."
+    export HOME=$work
+  fi
+  export MPLCONFIGDIR=${MPLCONFIGDIR:-$work/matplotlib}
+  if [ -n "$dataset" ]; then
+    if cp -RL -- "${program[$dataset]}" "$work/dataset"; then
+      say INFO "Copied ${program[$dataset]} to $work."
+      program[$dataset]=$work/dataset
+    else
+      rm -rf -- "$work/dataset"
+      say WARNING "The dataset could not be copied to $work; it is read where it lies."
+    fi
+  fi
+}
+
+finish() { # code
+  case $1 in
+    0 | 3 | 5) drop_successor ;;
+    6) [ -n "$successor" ] || say WARNING "This was the last of $most_jobs jobs: send the job again to go on." ;;
+    *) if [ "$1" -le 130 ] || [ "$1" -eq 143 ]; then drop_successor; fi ;;
+  esac
+  case $1 in
+    0) say INFO "Finished. Results: $folder" ;;
+    3) say WARNING "Finished, but some items failed: see $folder/failures.csv. Results: $folder" ;;
+    5) say WARNING "Ended with a result that is flagged, see above. Results: $folder" ;;
+    6) say INFO "The job's time was up; everything is kept in $folder.${successor:+ Job $successor goes on.}" ;;
+    130 | 143) say WARNING "Stopped by a signal, as qdel sends it; everything is kept in $folder. Send the job again to go on." ;;
+    *) if [ "$1" -gt 128 ]; then
+        say ERROR "Killed by signal $(($1 - 128)); what was saved is in $folder.${successor:+ Job $successor goes on.}"
+      else
+        say ERROR "Failed with exit code $1, see above. What was saved is in $folder."
+      fi ;;
+  esac
+  exit "$1"
+}
+
+say INFO "Job $job, part $part of at most $most_jobs, on $(hostname), in $folder."
+trap on_term TERM
+[ -n "${PBS_ARRAY_INDEX:-}" ] || record "$job" "$part"
+send_successor
+export PYTHONUTF8=1 PYTHONUNBUFFERED=1 MPLBACKEND=Agg
+export BEADSEG_DEADLINE=$((began + walltime)) BEADSEG_MARGIN=$margin
+make_scratch || { say ERROR "No temporary folder can be made on this node."; finish 4; }
+use_modules && prepare && cd -- "$directory" || { say ERROR "The job could not be prepared."; finish 4; }
+
+"${program[@]}" &
+child=$!
+while :; do # a signal, which the program gets too, ends the waiting, not the program
+  interrupted=
+  wait "$child"
+  code=$?
+  [ -n "$interrupted" ] || break
+done
+finish "$code"

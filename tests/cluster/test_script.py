@@ -1,0 +1,219 @@
+"""The text of job scripts, and what they do in every way that a program can end."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from beadseg.cluster import record
+from beadseg.cluster.script import Array, JobScript, render
+from beadseg.cluster.submit import submit
+from beadseg.config.site import SiteConfig
+from conftest import DIFFICULT, FakePbs
+
+HPC = Path(__file__).parents[2] / "hpc"
+GOLDEN = Path(__file__).parent / "golden"
+EXAMPLES = sorted(path.stem for path in HPC.glob("*.yaml"))
+JOB = JobScript(
+    "train", ("train", f"/data/{DIFFICULT}/beads", "--out", "runs/first"), Path(f"/data/{DIFFICULT}/runs/first"),
+    Path(f"/data/{DIFFICULT}"), jobs=10, dataset=1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_scripts_are_as_they_were(example: str):
+    """After a change that is meant: BEADSEG_GOLDEN=1 pytest tests/cluster/test_script.py writes them anew."""
+    text = render(JOB, SiteConfig.from_file(HPC / f"{example}.yaml"))
+    path = GOLDEN / f"{example}.sh"
+    if os.environ.get("BEADSEG_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_scripts_are_valid_shell(example: str):
+    done = subprocess.run(["bash", "-n", str(GOLDEN / f"{example}.sh")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_laboratorys_script_asks_for_what_their_own_jobs_ask():
+    lines = render(JOB, SiteConfig.from_file(HPC / "laboratory.yaml")).splitlines()
+    assert "#PBS -l select=1:ncpus=36:mpiprocs=1:ompthreads=36:ngpus=1:mem=240gb" in lines
+    assert "#PBS -l walltime=12:00:00" in lines
+    assert "#PBS -m abe" in lines
+    assert "modules=(singularity)" in lines
+    program = next(line for line in lines if line.startswith("program=("))
+    words = shlex.split(program.removeprefix("program=(").removesuffix(")"))
+    assert words == [
+        "singularity", "exec", "--nv", "--bind", "/work/beads", "/work/beads/beadseg.sif", "beadseg-batch", "train",
+        f"/data/{DIFFICULT}/beads", "--out", "runs/first",
+    ]  # fmt: skip
+    assert not any("CUDA_VISIBLE_DEVICES" in line for line in lines)
+
+
+def test_an_array_of_one_is_a_plain_job():
+    site = SiteConfig()
+    array = JobScript("sweep", ("sweep",), Path("/a"), Path("/"), array=Array(8, 2))
+    assert "#PBS -J 0-7%2" in render(array, site).splitlines()
+    single = JobScript("sweep", ("sweep",), Path("/a"), Path("/"), array=Array(1))
+    assert "#PBS -J" not in render(single, site)
+
+
+def test_names_are_such_as_pbs_takes():
+    job = JobScript("train", (), Path("/runs/Größe: 3 µm (neu)"), Path("/"))
+    assert job.name == "train-Gr_e_3_m"
+
+
+# --- How programs end -------------------------------------------------------------------------------------------------
+
+
+def send(pbs: FakePbs, tmp_path: Path, program: str, **changes: object) -> tuple[Path, str, int]:
+    """Run a job whose program is a few lines of shell; return its folder, its log, and its exit status."""
+    path = tmp_path / "program.sh"
+    path.write_text(program)
+    settings = {"command": ["bash", str(path)], "scratch": str(tmp_path / "scratch"), "margin": 1, **changes}
+    (tmp_path / "scratch").mkdir(exist_ok=True)
+    site = SiteConfig.parse(settings)
+    folder = tmp_path / DIFFICULT / "run"
+    words = (f"{tmp_path / DIFFICULT}/an argument", "$HOME", "`id`")
+    submit(JobScript("train", words, folder, tmp_path, jobs=3), site)
+    pbs.wait()
+    first = record.sent(folder)[0]
+    return folder, first.logs(folder)[0].read_text(), pbs.job(first.job)["Exit_status"]
+
+
+def starts(folder: Path, pbs: FakePbs) -> list[int | None]:
+    """Return the exit status of every job that was sent."""
+    return [pbs.job(item.job).get("Exit_status") for item in record.sent(folder)]
+
+
+def test_arguments_arrive_as_they_were_given(pbs: FakePbs, tmp_path: Path):
+    _, text, code = send(pbs, tmp_path, 'printf "<%s>\\n" "$@"; pwd')
+    assert code == 0
+    lines = text.splitlines()[1:-1]
+    assert lines == [f"<{tmp_path / DIFFICULT}/an argument>", "<$HOME>", "<`id`>", str(tmp_path)]
+    assert pbs.output("1") == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (0, "INFO Finished. Results:"),
+        (1, "ERROR Failed with exit code 1, see above."),
+        (2, "ERROR Failed with exit code 2, see above."),
+        (3, "WARNING Finished, but some items failed: see"),
+        (4, "ERROR Failed with exit code 4, see above."),
+        (5, "WARNING Ended with a result that is flagged"),
+        (130, "WARNING Stopped by a signal, as qdel sends it"),
+    ],
+)
+def test_what_another_try_would_not_change_is_not_tried_again(pbs: FakePbs, tmp_path: Path, code: int, said: str):
+    folder, text, status = send(pbs, tmp_path, f"exit {code}")
+    assert status == code
+    assert said in text.splitlines()[-1]
+    assert starts(folder, pbs) == [code, None]
+
+
+@pytest.mark.parametrize(("program", "code"), [("exit 6", 6), ("kill -9 $$", 137), ("kill -11 $$", 139)])
+def test_what_another_try_may_finish_goes_on_a_limited_number_of_times(
+    pbs: FakePbs, tmp_path: Path, program: str, code: int
+):
+    folder, text, _ = send(pbs, tmp_path, program)
+    assert "Job 2.fake goes on." in text.splitlines()[-1]
+    assert starts(folder, pbs) == [code] * 3
+    last = record.sent(folder)[2].logs(folder)[0].read_text()
+    assert "part 3 of at most 3" in last
+    assert "goes on." not in last
+
+
+def test_the_next_job_finishes_what_the_first_began(pbs: FakePbs, tmp_path: Path):
+    folder, _, _ = send(pbs, tmp_path, "[ $BEADSEG_PART ] && [ $BEADSEG_AFTER = 1.fake ] && exit 0; exit 6")
+    assert starts(folder, pbs) == [6, 0, None]
+
+
+def test_the_time_that_is_left_is_told_to_the_program(pbs: FakePbs, tmp_path: Path):
+    program = (
+        'left=$((BEADSEG_DEADLINE - $(date +%s))); [ $left -gt 50 ] && [ $left -le 60 ] && echo "$BEADSEG_MARGIN s"'
+    )
+    _, text, code = send(pbs, tmp_path, program, walltime="00:01:00")
+    assert code == 0
+    assert "1 s" in text.splitlines()
+
+
+def test_a_signal_before_the_time_is_up_takes_the_next_job_back(pbs: FakePbs, tmp_path: Path):
+    program = f"trap 'echo asked; exit 130' TERM; qdel \"$PBS_JOBID\"; while :; do sleep 0.05; done  # {tmp_path}"
+    folder, text, status = send(pbs, tmp_path, program)
+    assert status == 271
+    assert "asked" in text
+    assert "WARNING Stopped by a signal, as qdel sends it; everything is kept" in text.splitlines()[-1]
+    assert starts(folder, pbs)[1:] == [None]
+
+
+def test_a_node_without_qsub_is_said(pbs: FakePbs, tmp_path: Path):
+    (tmp_path / "bin" / "qsub").rename(tmp_path / "bin" / "qsub-of-the-login-node")
+    folder = tmp_path / "run"
+    site = SiteConfig.parse({"command": ["true"], "scratch": str(tmp_path)})
+    (folder / "jobs").mkdir(parents=True)
+    (folder / "jobs" / "train.sh").write_text(render(JobScript("train", (), folder, tmp_path, jobs=3), site))
+    done = subprocess.run(["bash", str(folder / "jobs" / "train.sh")], check=False)
+    assert done.returncode == 0
+    assert "WARNING The next job could not be sent from this node" in (folder / "jobs/train-no-job.log").read_text()
+
+
+# --- What a program finds ---------------------------------------------------------------------------------------------
+
+
+def test_a_program_finds_its_environment(pbs: FakePbs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5d4c7a1e-2f9b-4b4c-a3c8-0123456789ab")
+    monkeypatch.setenv("LC_ALL", "C")
+    program = (
+        'echo "$CUDA_VISIBLE_DEVICES $OMP_NUM_THREADS $NCPUS $PYTHONUTF8 $NAME $SET_UP"\n'
+        'echo "$TMPDIR" && touch "$TMPDIR/file" && umask'
+    )
+    _, text, _ = send(pbs, tmp_path, program, environment={"NAME": "a 'b'"}, setup=["export SET_UP=yes"])
+    lines = text.splitlines()
+    assert lines[1] == "GPU-5d4c7a1e-2f9b-4b4c-a3c8-0123456789ab 1 1 1 a 'b' yes"
+    assert lines[2].startswith(f"{tmp_path}/scratch/beadseg-")
+    assert lines[3] == "0022"
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_missing_home_is_replaced_by_an_empty_one(pbs: FakePbs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "no home"))
+    _, text, code = send(pbs, tmp_path, 'touch "$HOME/file" && ls "$HOME" && echo "$HOME"')
+    assert code == 0
+    assert "WARNING There is no home folder on this node" in text
+    assert f"{tmp_path}/scratch/beadseg-" in text.splitlines()[-2]
+
+
+def test_a_missing_scratch_is_replaced(pbs: FakePbs, tmp_path: Path):
+    (tmp_path / "in the way").touch()
+    _, text, code = send(pbs, tmp_path, 'touch "$TMPDIR/file"', scratch=f"{tmp_path}/in the way")
+    assert code == 0
+    assert f"WARNING The scratch folder {tmp_path}/in the way cannot be used" in text
+
+
+def test_a_set_up_that_fails_is_said(pbs: FakePbs, tmp_path: Path):
+    _, text, code = send(pbs, tmp_path, "true", modules=["beadseg-nonexistent"])
+    assert code == 4
+    assert "module load beadseg-nonexistent failed." in text
+
+
+def test_a_dataset_is_copied_to_scratch(pbs: FakePbs, tmp_path: Path):
+    data = tmp_path / DIFFICULT / "beads"
+    data.mkdir(parents=True)
+    (data / "file").write_text("content")
+    program = tmp_path / "program.sh"
+    program.write_text('echo "$2"; cat "$2/file"')
+    site = SiteConfig.parse({"command": ["bash", str(program)], "scratch": str(tmp_path / "s"), "stage": True})
+    folder = tmp_path / "run"
+    submit(JobScript("train", ("train", str(data)), folder, tmp_path, dataset=1), site)
+    pbs.wait()
+    text = record.sent(folder)[0].logs(folder)[0].read_text()
+    assert f"Copied {data} to {tmp_path}/s/beadseg-" in text
+    assert "content" in text
+    assert list((tmp_path / "s").iterdir()) == []

@@ -1,0 +1,163 @@
+"""Trainings that outlive their jobs: on the fake batch system (slow), and on a real server (``-m pbs``).
+
+Each ends with the same bits as a training that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from beadseg import files
+from beadseg.cli.app import main
+from beadseg.cluster import record
+from beadseg.model.checkpoint import load_checkpoint
+from beadseg.training.lock import Owner
+from conftest import SOURCE, Batch
+
+FIELDS = [
+    "epochs=24", "epoch.steps=12", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3", "precision=fp32",
+]  # fmt: skip
+SETS = [word for setting in FIELDS for word in ("--set", setting)]
+TRAIN = [*SETS, "--checkpoint-minutes", "0.02"]
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that was trained in one go, and how long its training and all before it took, s."""
+
+    run: Path
+    training: float
+    start: float
+
+
+@pytest.fixture(scope="module")
+def undisturbed(beads: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """Train with one thread, as the jobs have."""
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    command = [sys.executable, "-m", "beadseg", "train", str(beads), "--out", str(run), "--threads", "1", *SETS]
+    began = time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(SOURCE)})
+    rows = [line.split(",") for line in (run / files.TIMES).read_text().splitlines()[1:]]
+    training = sum(float(row[1]) + float(row[2]) for row in rows)
+    return Undisturbed(run, training, time.monotonic() - began - training)
+
+
+def submit(beads: Path, profile: Path, run: Path, *more: str) -> str:
+    """Send a training; return the job's id."""
+    words = ["submit", "train", str(beads), "--out", str(run), "--cluster", str(profile), *TRAIN, *more]
+    assert main(words) == 0
+    return record.sent(run)[-1].job
+
+
+def wait_until_training(batch: Batch, run: Path, job: str) -> int:
+    """Wait until a job has trained an epoch and goes on; return the number of the process."""
+    until = time.monotonic() + 200
+    while not (run / files.HISTORY).exists() or not (run / files.LOCK).exists():
+        assert time.monotonic() < until, log(run, 0)
+        assert not batch.is_over(job), log(run, 0)
+        time.sleep(0.05)
+    return Owner.model_validate_json((run / files.LOCK).read_text()).pid
+
+
+def log(run: Path, number: int) -> str:
+    return "".join(path.read_text() for path in record.sent(run)[number].logs(run))
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Compare history and weights of two run folders bit for bit."""
+    assert (one / files.HISTORY).read_bytes() == (other / files.HISTORY).read_bytes()
+    for name in (files.LAST, files.BEST):
+        expected, found = load_checkpoint(one / name)[0], load_checkpoint(other / name)[0]
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+@pytest.mark.timeout(1200)
+def test_a_training_longer_than_its_walltime_goes_on_in_further_jobs(
+    batch: Batch, beads: Path, profile: Path, place: Path, undisturbed: Undisturbed
+):
+    run = place / "run"
+    walltime = int(undisturbed.start * 1.2 + undisturbed.training / 3.5) + 8
+    submit(beads, profile, run, "--walltime", f"00:{walltime // 60:02d}:{walltime % 60:02d}", "--margin", "8",
+           "--jobs", "20")  # fmt: skip
+    batch.wait_for(run)
+    parts = [item for item in record.sent(run) if batch.job(item.job).get("Exit_status") is not None]
+    assert len(parts) >= 3
+    assert [batch.job(item.job)["Exit_status"] for item in parts] == [6] * (len(parts) - 1) + [0]
+    assert "The job's time was up; everything is kept" in log(run, 0).splitlines()[-1]
+    assert f"Finished. Results: {run}" in log(run, len(parts) - 1).splitlines()[-1]
+    assert_same(undisturbed.run, run)
+
+
+@pytest.mark.timeout(1200)
+def test_qdel_keeps_every_step_and_sends_no_successor(
+    batch: Batch, beads: Path, profile: Path, place: Path, undisturbed: Undisturbed
+):
+    run = place / "run"
+    job = submit(beads, profile, run)
+    wait_until_training(batch, run, job)
+    batch.call("qdel", job)
+    batch.wait_for(run)
+    assert "Stopped by a signal, as qdel sends it" in log(run, 0).splitlines()[-1]
+    assert batch.job(job)["Exit_status"] in (130, 271)
+    assert not (run / files.CRITERIA).exists()
+    assert not (run / files.LOCK).exists()
+    assert [batch.job(item.job).get("Exit_status") for item in record.sent(run)[1:]] == [None]
+    submit(beads, profile, run)
+    batch.wait_for(run)
+    assert_same(undisturbed.run, run)
+
+
+@pytest.mark.timeout(1200)
+def test_a_job_that_is_started_again_goes_on_by_itself(
+    batch: Batch, beads: Path, profile: Path, place: Path, undisturbed: Undisturbed
+):
+    run = place / "run"
+    job = submit(beads, profile, run)
+    wait_until_training(batch, run, job)
+    batch.call("qrerun", job)
+    batch.wait_for(run)
+    assert batch.job(job)["run_count"] == 2
+    assert batch.job(job)["Exit_status"] == 0
+    assert "Continuing after epoch" in log(run, 0)
+    assert_same(undisturbed.run, run)
+
+
+@pytest.mark.timeout(1200)
+def test_killed_without_a_word_the_next_job_goes_on(
+    batch: Batch, beads: Path, profile: Path, place: Path, undisturbed: Undisturbed
+):
+    """First the program is killed, then, in the next job, the script as well."""
+    run = place / "run"
+    job = submit(beads, profile, run)
+    os.kill(wait_until_training(batch, run, job), signal.SIGKILL)
+    until = time.monotonic() + 200
+    while not batch.is_over(job):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    second = record.sent(run)[1].job
+    assert f"Killed by signal 9; what was saved is in {run}. Job {second} goes on." in log(run, 0)
+    while "Continuing after epoch" not in log(run, 1):
+        assert time.monotonic() < until, log(run, 1)
+        assert not batch.is_over(second), log(run, 1)
+        time.sleep(0.1)
+    program = psutil.Process(Owner.model_validate_json((run / files.LOCK).read_text()).pid)
+    script = program.parent()
+    assert script is not None
+    script.kill()
+    program.kill()
+    batch.wait_for(run)
+    text = log(run, 2)
+    assert "was left behind (that process is gone); it is taken over." in text
+    assert f"Finished. Results: {run}" in text
+    assert_same(undisturbed.run, run)
