@@ -2,7 +2,8 @@
 
     python benchmarks/kill.py --kills 5
 
-Simulates its own data. Prints when each kill came, how far the run was, and whether `history.csv` and the final weights
+Simulates its own data. A checkpoint is written every half second, so that most kills are followed by a start in the middle
+of an epoch. Prints when each kill came, how far the checkpoint on disk was, and whether `history.csv` and the final weights
 (network, moving average, optimizer) are identical.
 """
 
@@ -21,10 +22,9 @@ import torch
 
 from beadseg import files
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
-from beadseg.model.checkpoint import load_checkpoint
-from beadseg.training.history import read_history
+from beadseg.model.checkpoint import load_checkpoint, read_meta
 
-SETTINGS = ["epochs=24", "epoch.steps=8", "epoch.size=64", "batch=4", "network.width=8"]
+SETTINGS = ["epochs=12", "epoch.steps=40", "epoch.size=64", "batch=4", "network.width=8"]
 
 
 def main() -> None:
@@ -62,13 +62,21 @@ def _kill_once(number: int, command: list[str], out: Path, after: float) -> None
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
         process.wait()
-        epochs = len(read_history(out / files.HISTORY)) if (out / files.HISTORY).exists() else 0
-        print(f"kill {number}: SIGKILL after {after:.1f} s, {epochs} epochs on disk", flush=True)
+        print(f"kill {number}: SIGKILL after {after:.1f} s, {_saved(out)} on disk", flush=True)
+
+
+def _saved(out: Path) -> str:
+    """Return how far the run's checkpoint is."""
+    if not (out / files.LAST).exists():
+        return "nothing"
+    meta = read_meta(out / files.LAST)
+    return f"{meta['epoch']} epochs and {len(meta['losses'])} steps"
 
 
 def _command(folder: Path, out: Path) -> list[str]:
     sets = [word for setting in SETTINGS for word in ("--set", setting)]
-    return [sys.executable, "-m", "beadseg", "train", str(folder / "data"), "--out", str(out), "--device", "cpu", *sets]
+    return [sys.executable, "-m", "beadseg", "train", str(folder / "data"), "--out", str(out), "--device", "cpu",
+            "--checkpoint-minutes", str(0.5 / 60), *sets]  # fmt: skip
 
 
 def _same(one: Path, other: Path) -> bool:
