@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 GROUND_WINDOW = 31
 """Side of the median filter whose result is taken for the ground, px: several bead diameters."""
 BLOB_GRID = {
-    "sigma": ((2.0, 2.6, 2), (2.0, 3.2, 3), (2.4, 2.4, 1)),
-    "threshold": (0.02, 0.03, 0.045, 0.06, 0.08),
-    "overlap": (0.3, 0.5, 0.8),
+    "sigma": ((1.8, 1.8, 1), (2.1, 2.1, 1), (2.4, 2.4, 1), (2.0, 2.8, 3)),
+    "threshold": (0.06, 0.08, 0.1, 0.13),
+    "overlap": (0.5, 0.8, 0.95),
 }
 """Smallest and largest sigma with their number; absolute threshold; overlap from which the smaller blob is dropped."""
 TRACKPY_GRID = {

@@ -1,0 +1,115 @@
+"""The tables of the study in Markdown, and its figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from study_data import FEW, MANY
+from study_gradient import COUNTS, LOSSES, SERIES
+from study_results import by_seed, measured, over_seeds, split_rows, trainings
+
+from beadseg.report.text_table import pipe_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GROUPS = {
+    "microbeads": "Around the `microbeads` preset, dense images",
+    "dense": "Around the `dense` preset, dense images",
+    "sparse": "The `microbeads` preset on sparse images",
+    "collapse": "What makes the collapse",
+}
+
+
+def report(results: Path, figures: Path | None = None) -> str:
+    """Return all tables of the result files; draw the figures where a folder is given."""
+    parts = [_gradients(results), _scaled(results), _splits(results)]
+    parts += [f"### {title}\n\n{_trainings(results, group)}" for group, title in GROUPS.items()]
+    if figures is not None:
+        from study_figures import draw
+
+        draw(results, figures)
+    return "\n\n".join(parts)
+
+
+def _gradients(results: Path) -> str:
+    """Return how the norm of the gradient changes from few to many objects, per series and loss."""
+    rows = measured(results, "gradient")
+    lines = []
+    for series in SERIES:
+        for loss in LOSSES:
+            few, many = (by_seed(rows, series=series, loss=loss, objects=objects) for objects in (FEW, MANY))
+            pairs = [{"few": few[seed], "many": many[seed]} for seed in few]
+            slopes = [{"slope": slope} for slope in _slopes(rows, series, loss)]
+            lines.append((
+                series,
+                loss,
+                over_seeds(pairs, lambda pair: pair["few"]["start"], 3),
+                over_seeds(pairs, lambda pair: pair["many"]["start"], 3),
+                over_seeds(pairs, lambda pair: pair["many"]["start"] / pair["few"]["start"]),
+                over_seeds(pairs, lambda pair: pair["many"]["early"] / pair["few"]["early"]),
+                over_seeds(slopes, lambda row: row["slope"]),
+                over_seeds(pairs, lambda pair: pair["few"]["noise"]),
+                over_seeds(pairs, lambda pair: pair["many"]["noise"]),
+            ))  # fmt: skip
+    header = (
+        "objects", "loss", f"norm at {FEW}", f"norm at {MANY}", "ratio at the start", "ratio early", "exponent",
+        f"noise at {FEW}", f"noise at {MANY}",
+    )  # fmt: skip
+    return "### The gradient\n\n" + pipe_table(header, lines, align=False)
+
+
+def _slopes(rows: list, series: str, loss: str) -> list[float]:
+    """Return, per seed, the exponent p of ``norm ~ objects ** p`` by least squares over all numbers of objects."""
+    seeds = sorted({row["seed"] for row in rows})
+    norms = {count: by_seed(rows, series=series, loss=loss, objects=count) for count in COUNTS}
+    logs = [[np.log(norms[count][seed]["start"]) for count in COUNTS] for seed in seeds]
+    return [float(np.polyfit(np.log(COUNTS), values, 1)[0]) for values in logs]
+
+
+def _scaled(results: Path) -> str:
+    rows = measured(results, "scaled")
+    lines = []
+    for name in dict.fromkeys(row["optimizer"] for row in rows):
+        own = [row for row in rows if row["optimizer"] == name]
+        ratio = over_seeds(own, lambda row: row["moved_scaled"] / row["moved"], 3)
+        moved, scaled = (over_seeds(own, lambda row, key=key: row[key], 3) for key in ("moved", "moved_scaled"))
+        lines.append((name, moved, scaled, ratio))
+    header = ("optimizer", "weights moved by", "with the gradient 36 times as large", "ratio")
+    return "### What the optimizer makes of it\n\n" + pipe_table(header, lines, align=False)
+
+
+def _splits(results: Path) -> str:
+    lines = [
+        (
+            row["split"],
+            str(row["samples"]),
+            f"{row['spread']:.2f}",
+            f"{row['lowest']:.2f} to {row['highest']:.2f}",
+            f"{100 * row['shared_field']:.0f} %",
+        )
+        for row in split_rows(results)
+    ]
+    header = ("split", "validation images", "sd of their density", "range", "share a field of view with training")
+    return "### Splits\n\n" + pipe_table(header, lines, align=False)
+
+
+def _trainings(results: Path, group: str) -> str:
+    lines = []
+    for name, rows in trainings(results, group).items():
+        lines.append((
+            name,
+            over_seeds(rows, lambda row: row["best"]),
+            over_seeds(rows, lambda row: row["final"]),
+            over_seeds(rows, lambda row: row["best_epoch"], 0),
+            over_seeds(rows, lambda row: row["train_final"] - row["final"]),
+            over_seeds(rows, lambda row: row["late_sd"], 3),
+            over_seeds(rows, lambda row: row["with_batch_statistics"]),
+            f"{sum(row['collapsed'] for row in rows)} of {len(rows)}",
+        ))  # fmt: skip
+    header = (
+        "variant", "best Jaccard", "last", "best epoch", "training minus validation", "sd of the last 10",
+        "last, with each image's own batch statistics", "collapsed",
+    )  # fmt: skip
+    return pipe_table(header, lines, align=False)
