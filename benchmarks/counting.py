@@ -6,7 +6,7 @@ Trains beadseg on tiles of one look and finds the beads of tiles of another (`co
 light, colours, enlargement and compression differ, and the seed). Prints per density and over all: F1 of centres within
 half a bead diameter, count bias and median absolute count error. Beside it on the same test tiles: connected components
 and a distance-transform watershed on the same foreground, `blob_log` of scikit-image and `locate` of trackpy, all tuned
-on the training tiles, and StarDist trained on the same tiles for the same minutes in the same number of threads.
+on the training tiles, and StarDist trained on the same tiles for the same CPU minutes.
 
 StarDist needs an environment of its own (``pip install stardist tensorflow``), named by ``--stardist-python``; trackpy
 is used where it is installed. ``--run RUN`` takes a finished run instead of training; ``--set`` changes the training,
@@ -59,7 +59,7 @@ def main() -> None:
     out: Path = arguments.out
     training = make(out / "train", TRAINING_SCENE, arguments.train_tiles, arguments.fields, TRAINING_SEED)
     test = read(make(out / "test", TEST_SCENE, arguments.test_tiles, arguments.fields, TEST_SEED))
-    run, minutes = _run(arguments, training)
+    run, minutes = _run(arguments, training, threads)
     results: dict[str, list[TileScore]] = {}
     seconds: dict[str, float] = {}
     for name, finder in _finders(arguments.only, run, training).items():
@@ -71,7 +71,7 @@ def main() -> None:
         results |= _stardist(arguments, out, run, minutes, threads, test)
     scores = {name: summaries(tiles) for name, tiles in results.items()}
     print("", table(scores, seconds), "", sep="\n")
-    print(f"beadseg was trained for {minutes:.1f} minutes on {threads} CPU threads.")
+    print(f"beadseg was trained for {minutes:.1f} CPU minutes in {threads} threads.")
     if "beadseg" in scores:
         print(*verdicts(scores["beadseg"]), sep="\n")
     document = {"minutes": minutes, "threads": threads, "run": str(run), "seconds_per_tile": seconds, "scores": scores}
@@ -98,15 +98,24 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _run(arguments: argparse.Namespace, training: Path) -> tuple[Path, float]:
-    """Return the run folder, trained now where it is not finished, and the minutes that its training took."""
-    folder = arguments.run
-    if folder is None:
+def _run(arguments: argparse.Namespace, training: Path, threads: int) -> tuple[Path, float]:
+    """Return the run folder, trained now where it is not finished, and the CPU minutes that its training took.
+
+    CPU minutes, since on a machine with other work the clock would give one method more than another. For a run that
+    was trained elsewhere its minutes by the clock times the threads.
+    """
+    folder = arguments.run or arguments.out / f"run-{arguments.seed}"
+    took = folder.with_name(f"{folder.name}-minutes.json")
+    if arguments.run is None and not took.exists():
         changes = [f"seed={arguments.seed}", *arguments.set]
         config = TrainConfig.preset(arguments.preset, arguments.model).with_overrides(changes)
-        folder = train(Dataset.open(training), config, arguments.out / f"run-{arguments.seed}", on_event=_tell).folder
+        before = time.process_time()
+        train(Dataset.open(training), config, folder, on_event=_tell)
+        write_atomically(took, json.dumps((time.process_time() - before) / 60))
+    if took.exists():
+        return folder, json.loads(took.read_text(encoding="utf-8"))
     times = read_history(folder / files.TIMES)
-    return folder, sum(row["train_seconds"] + row["validation_seconds"] for row in times) / 60
+    return folder, threads * sum(row["train_seconds"] + row["validation_seconds"] for row in times) / 60
 
 
 def _finders(only: Sequence[str], run: Path, training: Path) -> dict[str, Finder]:

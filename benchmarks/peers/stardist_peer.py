@@ -1,4 +1,4 @@
-"""StarDist on the tiles of `counting.py`: trained for given minutes, then asked for the centres in the test tiles.
+"""StarDist on the tiles of `counting.py`: trained for given CPU minutes, then asked for the centres in the test tiles.
 
 Runs in an environment of its own (``pip install stardist tensorflow``) and imports nothing of beadseg:
 
@@ -7,7 +7,7 @@ Runs in an environment of its own (``pip install stardist tensorflow``) and impo
 ``--train`` and ``--test`` are folders with ``images/*.png`` and ``labels/*.tif``; the samples that ``--split`` calls
 ``val`` are StarDist's validation tiles, on which it also chooses its thresholds. Writes ``centres.csv`` (sample, y, x).
 Network and training are StarDist's defaults, but for: three channels, patches of 128 px, batch 8, epochs of 50 steps,
-the flips, rotations and changes of intensity of its own example, and a stop when the minutes are over.
+the flips, rotations and changes of intensity of its own example, and a stop when the CPU minutes are over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-CHOOSING_TILES = 8
+CHOOSING_TILES = 6
 """Validation tiles on which thresholds are chosen."""
 
 
@@ -42,9 +42,9 @@ def main() -> None:
     training = [_annotated(arguments.train, name) for name, fold in folds.items() if fold == "train"]
     validation = [_annotated(arguments.train, name) for name, fold in folds.items() if fold == "val"]
     model = _model(arguments.out, arguments.minutes)
-    started = time.perf_counter()
+    started = time.process_time()
     model.train(*_pairs(training), validation_data=_pairs(validation), augmenter=_augmented)
-    print(f"StarDist trained for {(time.perf_counter() - started) / 60:.1f} minutes.", flush=True)
+    print(f"StarDist trained for {(time.process_time() - started) / 60:.1f} CPU minutes.", flush=True)
     few = validation[:: max(1, len(validation) // CHOOSING_TILES)]
     model.optimize_thresholds(*_pairs(few))
     _write(arguments.out / "centres.csv", model, arguments.test)
@@ -56,10 +56,10 @@ def _model(out: Path, minutes: float):
 
     class Deadline(keras.callbacks.Callback):
         def on_train_begin(self, logs=None) -> None:
-            self.end = time.perf_counter() + 60 * minutes
+            self.end = time.process_time() + 60 * minutes
 
         def on_train_batch_end(self, batch, logs=None) -> None:
-            self.model.stop_training |= time.perf_counter() > self.end
+            self.model.stop_training |= time.process_time() > self.end
 
     config = Config2D(
         n_rays=32, grid=(1, 1), n_channel_in=3, axes="YXC", train_patch_size=(128, 128), train_batch_size=8,

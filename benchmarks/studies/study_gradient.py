@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 COUNTS = (1, FEW, 10, 30, MANY)
-BATCH = 8
+BATCH = 6
 EARLY = 10
 """Steps of Adam at 1e-3 after which "early in training" is measured."""
 FACTOR = MANY / FEW
@@ -31,7 +31,8 @@ LOSSES = {
     "cross-entropy": ("loss.kind=focal", "loss.gamma=0"),
     "Dice + cross-entropy": ("loss.kind=dice-ce",),
 }
-SERIES = {"same area": same_area, "same size": lambda objects: SMALL}
+BOTH_ALIKE = "same area"
+SERIES = {BOTH_ALIKE: same_area, "same size": lambda objects: SMALL}
 """More objects that cover as much in all (the document's two data sets do), or more objects of one size."""
 
 
@@ -44,7 +45,7 @@ def gradients(seed: int) -> Iterator[dict[str, Any]]:
                 network, loss = _network(seed, changes)
                 row = {"series": series, "objects": objects, "loss": loss_name, "seed": seed}
                 row |= {"area": float(target.mean()), "start": _norm(network, loss, image, target)}
-                if objects in (FEW, MANY):
+                if series == BOTH_ALIKE and objects in (FEW, MANY):
                     row["noise"] = _noise(network, loss, image, target)
                     _train(network, loss, image, target, torch.optim.Adam(network.parameters(), 1e-3))
                     row["early"] = _norm(network, loss, image, target)

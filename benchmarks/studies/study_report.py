@@ -48,16 +48,21 @@ def _gradients(results: Path) -> str:
                 over_seeds(pairs, lambda pair: pair["few"]["start"], 3),
                 over_seeds(pairs, lambda pair: pair["many"]["start"], 3),
                 over_seeds(pairs, lambda pair: pair["many"]["start"] / pair["few"]["start"]),
-                over_seeds(pairs, lambda pair: pair["many"]["early"] / pair["few"]["early"]),
+                over_seeds(pairs, _early),
                 over_seeds(slopes, lambda row: row["slope"]),
-                over_seeds(pairs, lambda pair: pair["few"]["noise"]),
-                over_seeds(pairs, lambda pair: pair["many"]["noise"]),
+                over_seeds(pairs, lambda pair: pair["few"].get("noise")),
+                over_seeds(pairs, lambda pair: pair["many"].get("noise")),
             ))  # fmt: skip
     header = (
         "objects", "loss", f"norm at {FEW}", f"norm at {MANY}", "ratio at the start", "ratio early", "exponent",
         f"noise at {FEW}", f"noise at {MANY}",
     )  # fmt: skip
     return "### The gradient\n\n" + pipe_table(header, lines, align=False)
+
+
+def _early(pair: dict) -> float | None:
+    early = pair["few"].get("early")
+    return None if early is None else float(pair["many"]["early"] / early)
 
 
 def _slopes(rows: list, series: str, loss: str) -> list[float]:
