@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 LEAST = round(np.pi * DIAMETER**2 / 16)
 """Smallest component that counts, px: a quarter of a bead, as in beadseg."""
-TUNING_TILES = 20
+TUNING_TILES = 10
 METHODS = ("beadseg", "components", "watershed", "blob_log", "trackpy", "stardist")
 
 

@@ -51,7 +51,7 @@ TEST_SCENE = TRAINING_SCENE.replace(
     jpeg_quality=80,
 )
 """Lower contrast, more blur and noise, other light, colours, enlargement and compression, more beads in contact."""
-TRAINING_SEED, TEST_SEED = 0, 1000
+TRAINING_SEED, TEST_SEED = 0, 2000
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,12 @@
 """The laboratory's document on hyperparameters, re-examined on its own kind of data: docs/studies/hyperparameters.md.
 
     python benchmarks/studies/hyperparameters.py run --out runs/study
-    python benchmarks/studies/hyperparameters.py report --out runs/study --figures docs/studies
+    python benchmarks/studies/hyperparameters.py report --out runs/study --page PAGE.md --figures docs/images
 
 ``run`` computes what is missing, most important first, one small result file each: interrupted and started again it
 goes on. ``--share 0/2`` and ``--share 1/2`` in two terminals divide the work. ``--data DATASET`` takes a folder of real
-tiles in place of the simulated dense ones (give it an ``--out`` of its own). ``report`` prints the tables and draws the
-figures.
-One thread; about 40 minutes of one core in all.
+tiles in place of the simulated dense ones (give it an ``--out`` of its own). ``report`` prints the tables, puts
+them into the page and draws the figures. One thread; about 20 minutes of one core in all.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import study_data
 import study_gradient
 import torch
-from study_cells import SEEDS, Cell, cells
+from study_cells import SEEDS, Cell, in_order
 from study_split import splits
 from study_train import run_cell
 
@@ -39,12 +38,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/study"))
     parser.add_argument("--data", type=Path, help="real tiles in place of the simulated dense ones")
     parser.add_argument("--share", default="0/1", help="which part of the work: NUMBER/OF")
+    parser.add_argument("--page", type=Path, help="page whose tables are replaced")
     parser.add_argument("--figures", type=Path, help="folder for the figures")
     arguments = parser.parse_args()
     if arguments.what == "report":
-        from study_report import report
-
-        print(report(arguments.out / "results", arguments.figures))
+        _report(arguments.out / "results", arguments.page, arguments.figures)
         return
     torch.set_num_threads(1)
     part, parts = (int(number) for number in arguments.share.split("/"))
@@ -62,16 +60,29 @@ def main() -> None:
             print(name, flush=True)
 
 
+def _report(results: Path, page: Path | None, figures: Path | None) -> None:
+    """Print the tables, put them into the page and draw the figures where these are named."""
+    from study_report import fill, tables
+
+    for name, table in tables(results).items():
+        print(f"{name}\n\n{table}\n")
+    if page is not None:
+        write_atomically(page, fill(page.read_text(encoding="utf-8"), results))
+    if figures is not None:
+        from study_figures import draw
+
+        draw(results, figures)
+
+
 def _tasks(datasets: dict[str, Dataset], runs: Path) -> dict[str, Task]:
-    """Return everything to compute, by the name of its result: all of the first seed, then of the next."""
+    """Return everything to compute, by the name of its result, in the order of importance."""
     tasks: dict[str, Task] = {"split": lambda: splits(datasets["dense"])}
     for seed in SEEDS:
         tasks[f"gradient-{seed}"] = lambda seed=seed: list(study_gradient.gradients(seed))
         tasks[f"scaled-{seed}"] = lambda seed=seed: list(study_gradient.scaled(seed))
-    for seed in SEEDS:
-        for cell in cells():
-            name = f"{cell.group}-{cell.name}-{seed}".replace(" ", "_").replace(",", "").replace("'", "")
-            tasks[name] = _training(cell, seed, datasets[cell.data], runs / name)
+    for cell, seed in in_order():
+        name = f"{cell.group}-{cell.name}-{seed}".replace(" ", "_").replace(",", "").replace("'", "")
+        tasks[name] = _training(cell, seed, datasets[cell.data], runs / name)
     return tasks
 
 

@@ -80,8 +80,23 @@ _AROUND_OWN: dict[str, tuple[str, ...]] = {
 _RATES = {"lr 1e-4": (), "lr 1e-3": ("optimizer.lr=1e-3",), "lr 1e-2": ("optimizer.lr=1e-2",)}
 
 
+FIRST = ("as it is", "lr 1e-3", "lr 1e-2")
+"""Variants around the `microbeads` preset that are trained before all others."""
+
+
+def in_order() -> list[tuple[Cell, int]]:
+    """Return every training with its seed: what bears on the collapse for all seeds, then the rest seed by seed."""
+    first = [cell for cell in cells() if cell.group in ("sparse", "collapse") or _early(cell)]
+    rest = [cell for cell in cells() if cell not in first]
+    return [(cell, seed) for group in (first, rest) for seed in SEEDS for cell in group]
+
+
+def _early(cell: Cell) -> bool:
+    return cell.group == "microbeads" and cell.name in FIRST
+
+
 def cells() -> list[Cell]:
-    """Return every training, those that matter most first."""
+    """Return every training, in the order of the tables."""
     kinds = ("dense", "sparse")
     found = [
         *(Cell("microbeads", name, "dense", "microbeads", changes) for name, changes in _AROUND_LAB.items()),

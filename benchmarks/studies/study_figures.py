@@ -27,9 +27,9 @@ CURVES = {
 
 def draw(results: Path, folder: Path) -> None:
     """Draw what is there of the results into `folder`."""
-    _gradients(results, folder / "gradient.png")
-    _effects(results, folder / "effects.png")
-    _collapse(results, folder / "collapse.png")
+    _gradients(results, folder / "study-gradient.png")
+    _effects(results, folder / "study-effects.png")
+    _collapse(results, folder / "study-collapse.png")
 
 
 def _gradients(results: Path, path: Path) -> None:

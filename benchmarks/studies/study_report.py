@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,23 +15,23 @@ from beadseg.report.text_table import pipe_table
 if TYPE_CHECKING:
     from pathlib import Path
 
-GROUPS = {
-    "microbeads": "Around the `microbeads` preset, dense images",
-    "dense": "Around the `dense` preset, dense images",
-    "sparse": "The `microbeads` preset on sparse images",
-    "collapse": "What makes the collapse",
-}
+GROUPS = ("microbeads", "dense", "sparse", "collapse")
 
 
-def report(results: Path, figures: Path | None = None) -> str:
-    """Return all tables of the result files; draw the figures where a folder is given."""
-    parts = [_gradients(results), _scaled(results), _splits(results)]
-    parts += [f"### {title}\n\n{_trainings(results, group)}" for group, title in GROUPS.items()]
-    if figures is not None:
-        from study_figures import draw
+MARK = re.compile(r"(<!-- table: (\w+) -->\n)(?:\|.*\n)*")
+"""A place for a table in the page, with the table that stands there."""
 
-        draw(results, figures)
-    return "\n\n".join(parts)
+
+def tables(results: Path) -> dict[str, str]:
+    """Return all tables of the result files by name."""
+    found = {"gradient": _gradients(results), "optimizer": _scaled(results), "splits": _splits(results)}
+    return found | {group: _trainings(results, group) for group in GROUPS}
+
+
+def fill(page: str, results: Path) -> str:
+    """Return the text of a page with the tables that it names put in."""
+    made = tables(results)
+    return MARK.sub(lambda place: f"{place[1]}{made[place[2]]}\n", page)
 
 
 def _gradients(results: Path) -> str:
@@ -57,7 +58,7 @@ def _gradients(results: Path) -> str:
         "objects", "loss", f"norm at {FEW}", f"norm at {MANY}", "ratio at the start", "ratio early", "exponent",
         f"noise at {FEW}", f"noise at {MANY}",
     )  # fmt: skip
-    return "### The gradient\n\n" + pipe_table(header, lines, align=False)
+    return pipe_table(header, lines, align=False)
 
 
 def _early(pair: dict) -> float | None:
@@ -82,7 +83,7 @@ def _scaled(results: Path) -> str:
         moved, scaled = (over_seeds(own, lambda row, key=key: row[key], 3) for key in ("moved", "moved_scaled"))
         lines.append((name, moved, scaled, ratio))
     header = ("optimizer", "weights moved by", "with the gradient 36 times as large", "ratio")
-    return "### What the optimizer makes of it\n\n" + pipe_table(header, lines, align=False)
+    return pipe_table(header, lines, align=False)
 
 
 def _splits(results: Path) -> str:
@@ -97,7 +98,7 @@ def _splits(results: Path) -> str:
         for row in split_rows(results)
     ]
     header = ("split", "validation images", "sd of their density", "range", "share a field of view with training")
-    return "### Splits\n\n" + pipe_table(header, lines, align=False)
+    return pipe_table(header, lines, align=False)
 
 
 def _trainings(results: Path, group: str) -> str:
@@ -107,14 +108,13 @@ def _trainings(results: Path, group: str) -> str:
             name,
             over_seeds(rows, lambda row: row["best"]),
             over_seeds(rows, lambda row: row["final"]),
-            over_seeds(rows, lambda row: row["best_epoch"], 0),
             over_seeds(rows, lambda row: row["train_final"] - row["final"]),
             over_seeds(rows, lambda row: row["late_sd"], 3),
             over_seeds(rows, lambda row: row["with_batch_statistics"]),
             f"{sum(row['collapsed'] for row in rows)} of {len(rows)}",
         ))  # fmt: skip
     header = (
-        "variant", "best Jaccard", "last", "best epoch", "training minus validation", "sd of the last 10",
-        "last, with each image's own batch statistics", "collapsed",
+        "variant", "best Jaccard", "last", "training minus validation", "sd of 10 epochs", "last, own statistics",
+        "collapsed",
     )  # fmt: skip
     return pipe_table(header, lines, align=False)

@@ -130,7 +130,7 @@ def test_pictures_are_small_and_used() -> None:
 
 def test_every_page_is_in_the_index() -> None:
     named = {target.partition("#")[0] for target in links((DOCS / "index.md").read_text(encoding="utf-8"))}
-    assert {path.name for path in PAGES} - {"index.md"} <= named
+    assert {ids(path) for path in PAGES} - {"index.md"} <= named
 
 
 def test_every_public_name_is_on_the_api_page() -> None:
