@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
 from beadseg import files
 from beadseg.data.dataset import natural_key, stem_of
@@ -124,7 +123,11 @@ def _reason(error: Exception, path: Path) -> str:
     """Return in one line what is wrong with an image."""
     if isinstance(error, BeadsegError):
         return str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    ):
         remedy = "Use smaller tiles (--set tiling.whole_image_pixels=1000000 --set tiling.tile=512) or more memory."
         return f"{path}: Does not fit into memory. {remedy}"
     return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"

@@ -20,6 +20,7 @@ from beadseg.model.device import Precision, agrees_with_fp32, choose_device, cho
 from beadseg.model.inputs import luminance, prepare
 from beadseg.model.networks import Network, build_network
 from beadseg.predict.inference import probabilities
+from beadseg.predict.model_file import model_file
 from beadseg.predict.prediction import Maps, Prediction
 
 if TYPE_CHECKING:
@@ -167,21 +168,6 @@ class Segmenter:
         side = max(64, 2 * self.network.size_multiple)
         x = torch.randn((1, channels, side, side), generator=generator).to(self.device)
         return agrees_with_fp32(self.network, x, precision)
-
-
-def model_file(run: Path) -> Path:
-    """Return the model file of a run folder; a file is itself."""
-    if run.is_file():
-        return run
-    if not run.is_dir():
-        raise RunError("No such run.", run, "Give the folder that `beadseg-batch train` wrote to.")
-    for name in (files.FINAL, files.BEST):
-        if (run / name).is_file():
-            return run / name
-    inner = sorted(path.parent.name for path in run.glob(f"*/{files.BEST}"))
-    if inner:
-        raise RunError("Holds several runs.", run, f"Give one of them: {', '.join(inner)}.")
-    raise RunError("Holds no trained model yet.", run, "Wait for the first epoch, or give another run folder.")
 
 
 def as_plane(image: NDArray[np.generic] | Image | LazyImage) -> NDArray[np.generic]:

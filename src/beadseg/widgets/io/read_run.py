@@ -12,7 +12,7 @@ from beadseg import files
 from beadseg.data.dataset import Dataset, Sample
 from beadseg.data.documents import read_table
 from beadseg.errors import RunError
-from beadseg.predict.segmenter import model_file
+from beadseg.predict.model_file import model_file
 from beadseg.widgets.io.read_dataset import sample_layers
 
 if TYPE_CHECKING:
