@@ -19,6 +19,7 @@ Overlays = Annotated[bool, typer.Option("--overlays/--no-overlays", help="Draw t
 Maps = Annotated[
     bool, typer.Option("--maps", help="Keep what the network says of every pixel, to choose beads again without it.")
 ]
+Page = Annotated[bool, typer.Option("--report/--no-report", help="Write the page report.html.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -33,6 +34,7 @@ def predict(
     out: options.Out,
     overlays: Overlays = True,
     maps: Maps = False,
+    report: Page = True,
     set_: SetOption = None,
     device: Device = "auto",
     threads: options.Threads = None,
@@ -46,8 +48,10 @@ def predict(
     from beadseg.events import Event
     from beadseg.predict.batch import find_images, predict_folder
     from beadseg.predict.segmenter import Segmenter
-    from beadseg.report.pages import report_or_warn
-    from beadseg.report.prediction_page import write_prediction_page
+
+    if report:
+        from beadseg.report.pages import report_or_warn
+        from beadseg.report.prediction_page import write_prediction_page
 
     with reporter(json, quiet) as on_event:
         stop = stop_in_time(walltime, margin)
@@ -59,7 +63,7 @@ def predict(
         source = str(run.resolve())
         result = predict_folder(segmenter, paths, out, overlays=overlays, maps=maps, source=source,
                                 model_sha256=segmenter.model_sha256, on_event=on_event, stop=stop)  # fmt: skip
-        page = report_or_warn(partial(write_prediction_page, out, on_event, stop), out, on_event)
+        page = report_or_warn(partial(write_prediction_page, out, on_event, stop), out, on_event) if report else ""
         beads, planes = int(result.counts["beads"].sum()), len(result.counts)
         failed, flagged = len(result.failures), len(result.flagged)
         lines = [

@@ -116,6 +116,10 @@ class Prediction:
         ConfigError
             `objects` has no diameter.
         """
-        same = objects.model_dump(exclude=_SELECTING) == self.objects.model_dump(exclude=_SELECTING)
-        kept = self.separation if same else None
+        kept = self.separation if same_candidates(objects, self.objects) else None
         return Prediction.of(self.maps, self.intensity, self.pixel_size_um, objects, kept)
+
+
+def same_candidates(one: ObjectConfig, other: ObjectConfig) -> bool:
+    """Tell whether two choices only select differently among the candidates of one separation."""
+    return one.model_dump(exclude=_SELECTING) == other.model_dump(exclude=_SELECTING)

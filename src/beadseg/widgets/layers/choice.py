@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
+
+from beadseg.widgets.layers.events import connect_while_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,12 +49,10 @@ class LayerChoice(QComboBox):
         self._told: Layer | None = None
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
-        self._events = (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.renamed,
-                        viewer.layers.events.reordered)  # fmt: skip
-        for event in self._events:
-            event.connect(self.refill)
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed, events.reordered):
+            connect_while_alive(self, event, self.refill)
         self.currentIndexChanged.connect(self._tell)
-        self.destroyed.connect(_Disconnect(self._events, self.refill))
         self.refill()
 
     @property
@@ -86,16 +85,3 @@ class LayerChoice(QComboBox):
         if self.layer is not self._told:
             self._told = self.layer
             self.layer_changed.emit(self._told)
-
-
-class _Disconnect:
-    """Ends connections to events of napari when a widget is destroyed; holds no reference to it afterwards."""
-
-    def __init__(self, events: tuple[Any, ...], slot: Callable[..., Any]) -> None:
-        self._events, self._slot = events, slot
-
-    def __call__(self) -> None:
-        for event in self._events:
-            with suppress(ValueError):
-                event.disconnect(self._slot)
-        self._events = ()

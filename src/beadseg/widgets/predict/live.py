@@ -1,0 +1,185 @@
+"""A session in the viewer: sliders, planes and clicks come in, layers and tables follow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from beadseg.widgets.layers.events import connect_while_alive
+from beadseg.widgets.layers.goto import go_to
+from beadseg.widgets.layers.planes import shown_index
+from beadseg.widgets.predict.clicks import CanvasClicks
+from beadseg.widgets.predict.latest import Latest
+from beadseg.widgets.predict.session import Measured, Session
+from beadseg.widgets.predict.shown import ShownLayers
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image
+
+    from beadseg.config.predict import ObjectConfig
+
+SETTLED_MS = 120
+"""A slider at rest for so long lets the beads be measured, ms."""
+
+
+class LiveSession(QObject):
+    """Keeps layers, count and tables of the predicted image up to date; owns its files.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where it is shown.
+    """
+
+    counted = Signal(int)
+    """Beads of the plane that is shown; at once after every change."""
+    measured = Signal(object)
+    """`Measured`, a moment later."""
+    bead_clicked = Signal(int)
+    """Row of the bead table of a bead that was clicked in the canvas."""
+    failed = Signal(object)
+    """What went wrong."""
+
+    def __init__(self, viewer: napari.Viewer, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self.shown = ShownLayers(viewer, self)
+        self._held: dict[str, Session] = {}
+        self._wanted: ObjectConfig | None = None
+        self.latest = Latest("measuring", self)
+        self._soon, self._settled = QTimer(self), QTimer(self)
+        for timer, wait, slot in ((self._soon, 0, self._apply), (self._settled, SETTLED_MS, self._measure)):
+            timer.setSingleShot(True)
+            timer.setInterval(wait)
+            timer.timeout.connect(slot)
+        self.latest.returned.connect(self._take)
+        self.latest.failed.connect(self.failed)
+        self.shown.ready.connect(self._settled.start)
+        clicks = CanvasClicks(viewer, self)
+        clicks.clicked.connect(self._clicked)
+        connect_while_alive(self, viewer.dims.events.current_step, self._plane_changed)
+        held = self._held
+        self.destroyed.connect(lambda: _close(held))
+
+    @property
+    def session(self) -> Session | None:
+        """What is shown, None before anything was predicted."""
+        return self._held.get("session")
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything shown is not yet what was chosen."""
+        return self._soon.isActive() or self._settled.isActive() or self.latest.busy
+
+    def start(self, session: Session, below: Image) -> None:
+        """Show another session in place of the one before."""
+        self.stop()
+        self._held["session"] = session
+        self.shown.add(session, below)
+        self.counted.emit(session.count(self.number))
+
+    def stop(self) -> None:
+        """Take the session out of the viewer and remove its files."""
+        self.latest.drop()
+        self._soon.stop()
+        self._settled.stop()
+        self.shown.remove()
+        session = self._held.pop("session", None)
+        if session is not None:
+            session.close()
+
+    @property
+    def plane(self) -> tuple[int, ...]:
+        """Index of the plane that is shown, of the axes before y and x."""
+        session, labels = self.session, self.shown.labels
+        if session is None or labels is None or not session.image.stack_shape or self._viewer.dims.ndisplay != 2:
+            return (0,) * (len(session.image.stack_shape) if session is not None else 0)
+        return shown_index(labels, self._viewer.dims)
+
+    @property
+    def number(self) -> int:
+        """Number of the plane that is shown, in storage order."""
+        number = 0
+        if self.session is not None:
+            for at, length in zip(self.plane, self.session.image.stack_shape, strict=True):
+                number = number * length + at
+        return number
+
+    def choose(self, objects: ObjectConfig) -> None:
+        """Choose other objects; of several calls in a row the last counts."""
+        self._wanted = objects
+        self._soon.start()
+
+    def go_to_bead(self, y: float, x: float, row: int) -> None:
+        """Show a bead of the plane that is shown."""
+        if self.shown.labels is not None and self.shown.labels in self._viewer.layers:
+            go_to(self._viewer, self.shown.labels, (y, x))
+        self.shown.mark(row)
+
+    def go_to_plane(self, number: int) -> None:
+        """Show a plane of the stack."""
+        if self.session is None or self.shown.labels is None:
+            return
+        index = np.unravel_index(number, self.session.image.stack_shape)
+        world = self.shown.labels.data_to_world([*index, 0, 0])
+        for axis, value in enumerate(world[:-2], start=self._viewer.dims.ndim - len(world)):
+            self._viewer.dims.set_point(axis, float(value))
+
+    def _apply(self) -> None:
+        """Show what was chosen: a look-up, or, for other candidates, work in a thread."""
+        session, objects = self.session, self._wanted
+        if session is None or objects is None:
+            return
+        if not session.can_choose(objects):
+            self.latest.request(lambda on_event, stop: (objects, session.separate(objects, on_event, stop)))
+            return
+        session.choose(objects)
+        self._show()
+
+    def _show(self) -> None:
+        if self.session is not None:
+            self.shown.refresh()
+            self.counted.emit(self.session.count(self.number))
+            self._settled.start()
+
+    def _measure(self) -> None:
+        session, number = self.session, self.number
+        if session is not None:
+            self.latest.request(lambda on_event, stop: session.measure(number, stop))
+
+    def _take(self, value: object) -> None:
+        """Take what the thread found: new candidates, or a measured plane."""
+        if self.session is None:
+            return
+        if isinstance(value, Measured):
+            self.shown.show_centres(value.beads, self.plane)
+            self.measured.emit(value)
+        elif isinstance(value, tuple):
+            self.session.choose(*value)
+            self._show()
+
+    def _plane_changed(self) -> None:
+        if self.session is not None and self.session.image.stack_shape and self.session.separations:
+            self.counted.emit(self.session.count(self.number))
+            self._settled.start()
+
+    def _clicked(self, place: np.ndarray) -> None:
+        """Tell which bead was clicked."""
+        labels = self.shown.labels
+        if self.session is None or labels is None or labels not in self._viewer.layers or not labels.visible:
+            return
+        y, x = (round(float(value)) for value in labels.world_to_data(place)[-2:])
+        height, width = self.session.image.size
+        if 0 <= y < height and 0 <= x < width:
+            bead = int(self.session.labels(self.number)[y, x])
+            if bead:
+                self.bead_clicked.emit(bead - 1)
+
+
+def _close(held: dict[str, Session]) -> None:
+    """Remove the files of a session whose widget is gone."""
+    for session in held.values():
+        session.close()

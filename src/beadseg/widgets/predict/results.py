@@ -1,0 +1,119 @@
+"""Count, tables of beads and planes, and the count in a region."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from qtpy.QtCore import QItemSelectionModel, Signal
+from qtpy.QtWidgets import QAbstractItemView, QLabel, QTableView, QVBoxLayout, QWidget
+
+from beadseg.widgets.predict.bead_model import FrameModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PLANES_HEIGHT = 96
+"""Of the table of planes, screen px."""
+
+
+class ResultsView(QWidget):
+    """Shows what was found; a row that a person chooses is told."""
+
+    bead_chosen = Signal(int)
+    """Row of the bead table."""
+    plane_chosen = Signal(int)
+    """Number of a plane."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.count = QLabel()
+        self.count.setStyleSheet("font-size: 16pt; font-weight: bold;")
+        self.count.setToolTip("Beads in the plane that is shown, as chosen by the sliders")
+        self.detail = QLabel()
+        self.detail.setWordWrap(True)
+        self.beads, self.planes = FrameModel(), FrameModel()
+        self.bead_view = _view(self.beads, "Click a row to go to the bead; click a bead in the image to find its row")
+        self.plane_view = _view(self.planes, "Beads of every plane; click a row to show the plane")
+        self.plane_view.setFixedHeight(PLANES_HEIGHT)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        for widget in (self.count, self.detail, self.plane_view):
+            layout.addWidget(widget)
+        layout.addWidget(self.bead_view, 1)
+        self._selecting = False
+        _rows_chosen(self.bead_view, self._bead_row)
+        _rows_chosen(self.plane_view, self._plane_row)
+        self.plane_view.setVisible(False)
+
+    def show_count(self, count: int) -> None:
+        """Show the number of beads."""
+        self.count.setText(f"{count:,} bead{'' if count == 1 else 's'}")
+
+    def show_beads(self, beads: pd.DataFrame) -> None:
+        """Show the bead table of the plane."""
+        self._selecting = True
+        self.beads.set_table(beads)
+        self._selecting = False
+
+    def show_planes(self, names: Sequence[str], counts: Sequence[int]) -> None:
+        """Show the counts of all planes; nothing of a single image."""
+        self.plane_view.setVisible(len(names) > 1)
+        if len(names) > 1:
+            self._selecting = True
+            self.planes.set_table(pd.DataFrame({"plane": names, "beads": counts}))
+            self._selecting = False
+
+    def choose_bead(self, row: int) -> None:
+        """Select and show a row of the bead table, as a click on a bead asks for."""
+        if not 0 <= row < len(self.beads.table):
+            return
+        index = self.beads.index(self.beads.row_of(row), 0)
+        flags = QItemSelectionModel.SelectionFlag
+        self._selecting = True
+        selection = self.bead_view.selectionModel()
+        if selection is not None:
+            selection.setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
+        self._selecting = False
+        self.bead_view.scrollTo(index, QAbstractItemView.ScrollHint.PositionAtCenter)
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self.count.setText("")
+        self.detail.setText("")
+        self.show_beads(pd.DataFrame())
+        self.show_planes([], [])
+
+    def _bead_row(self, row: int) -> None:
+        if not self._selecting:
+            self.bead_chosen.emit(self.beads.position_of(row))
+
+    def _plane_row(self, row: int) -> None:
+        if not self._selecting:
+            self.plane_chosen.emit(self.planes.position_of(row))
+
+
+def _view(model: FrameModel, explained: str) -> QTableView:
+    view = QTableView()
+    view.setModel(model)
+    view.setToolTip(explained)
+    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    view.setSortingEnabled(True)
+    view.setMinimumHeight(80)
+    header = view.verticalHeader()
+    if header is not None:
+        header.setVisible(False)
+        header.setDefaultSectionSize(20)
+    across = view.horizontalHeader()
+    if across is not None:
+        across.setDefaultSectionSize(72)
+        across.setSortIndicator(-1, across.sortIndicatorOrder())
+    return view
+
+
+def _rows_chosen(view: QTableView, told: object) -> None:
+    selection = view.selectionModel()
+    if selection is not None:
+        selection.currentRowChanged.connect(lambda now, before: told(now.row()) if now.isValid() else None)  # type: ignore[operator]

@@ -1,0 +1,148 @@
+"""One predicted image in the viewer: its maps, its candidates for beads, and what is chosen among them. Knows no Qt."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from beadseg.data.lazy import LazyImage, open_image
+from beadseg.events import OnEvent, StopFlag, ignore, track
+from beadseg.model.inputs import luminance
+from beadseg.predict.flags import flags
+from beadseg.predict.map_files import map_path, read_maps
+from beadseg.predict.prediction import Maps, Prediction, same_candidates
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from beadseg.config.predict import ObjectConfig
+    from beadseg.predict.separation import Separation
+    from beadseg.predict.stored import StoredMaps
+
+REMEMBERED = 4
+"""So many planes' labels are kept at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What takes longer than a slider may wait for.
+
+    Attributes
+    ----------
+    plane : int
+        Number of the plane whose beads were measured.
+    beads : pandas.DataFrame
+        Its bead table, as the batch engine writes it.
+    counts : tuple of int
+        Beads of every plane.
+    flags : tuple of str
+        What is implausible about the count of the plane, in words.
+    """
+
+    plane: int
+    beads: pd.DataFrame
+    counts: tuple[int, ...]
+    flags: tuple[str, ...]
+
+
+class Session:
+    """A predicted image.
+
+    Parameters
+    ----------
+    folder : TemporaryDirectory
+        Holds the prediction folder with the maps; removed by `close`.
+    path : pathlib.Path
+        The image that was predicted.
+    stored : StoredMaps
+        Its maps.
+    """
+
+    def __init__(self, folder: TemporaryDirectory[str], path: Path, stored: StoredMaps) -> None:
+        self._folder, self.path, self.stored = folder, path, stored
+        self.image: LazyImage = open_image(path)
+        self.maps: list[Maps] = [read_maps(map_path(stored.folder, stored.name, plane)) for plane in self.image.names]
+        self.objects: ObjectConfig = stored.options.objects
+        self.separations: list[Separation] = []
+        self._labels: dict[int, NDArray[np.uint32]] = {}
+        self._intensity: tuple[int, NDArray[Any]] | None = None
+
+    @property
+    def name(self) -> str:
+        """What the image is called."""
+        return self.stored.name
+
+    @property
+    def planes(self) -> list[str]:
+        """Names of its planes; ``[""]`` of a single image."""
+        return self.image.names
+
+    @property
+    def predicted(self) -> ObjectConfig:
+        """What an object was when the image was predicted."""
+        return self.stored.options.objects
+
+    def separate(
+        self, objects: ObjectConfig, on_event: OnEvent = ignore, stop: StopFlag | None = None
+    ) -> list[Separation]:
+        """Find the candidates for beads of every plane; changes nothing, so that it can run in a thread."""
+        maps = track(self.maps, "separating", len(self.maps), on_event, stop)
+        return [plane.separated(objects) for plane in maps]
+
+    def choose(self, objects: ObjectConfig, separations: list[Separation] | None = None) -> None:
+        """Take other objects among the candidates, or among new ones."""
+        if separations is not None:
+            self.separations = separations
+        self.objects = objects
+        self._labels = {}
+
+    def can_choose(self, objects: ObjectConfig) -> bool:
+        """Tell whether `objects` can be chosen among the candidates that there are."""
+        return bool(self.separations) and same_candidates(objects, self.objects)
+
+    def labels(self, plane: int) -> NDArray[np.uint32]:
+        """Return the labels (Y, X) of a plane as chosen."""
+        labels = self._labels.get(plane)
+        if labels is None:
+            labels = self.separations[plane].chosen(self.objects)
+            kept = list(self._labels.items())[1 - REMEMBERED :]
+            self._labels = dict([*kept, (plane, labels)])
+        return labels
+
+    def count(self, plane: int) -> int:
+        """Return the number of beads of a plane as chosen."""
+        return int(self.labels(plane).max(initial=0))
+
+    def measure(self, plane: int, stop: StopFlag | None = None) -> Measured:
+        """Measure the beads of a plane, and count those of every plane."""
+        objects, separations = self.objects, self.separations
+        prediction = Prediction.of(
+            self.maps[plane], self._brightness(plane), self.image.pixel_size_um, objects, separations[plane]
+        )
+        counts = []
+        for number, separation in enumerate(separations):
+            if stop is not None:
+                stop.check()
+            labels = prediction.labels if number == plane else separation.chosen(objects)
+            counts.append(int(labels.max(initial=0)))
+        found = prediction.labels
+        implausible = flags(prediction.count, float((found > 0).mean()), found.size, self.stored.fingerprint)
+        return Measured(plane, prediction.beads, tuple(counts), tuple(implausible))
+
+    def close(self) -> None:
+        """Remove what was written for it."""
+        self.maps = []
+        self._folder.cleanup()
+
+    def _brightness(self, plane: int) -> NDArray[Any]:
+        """Return the luminance (Y, X) of a plane; the last one is remembered."""
+        if self._intensity is None or self._intensity[0] != plane:
+            _, pixels = next(itertools.islice(self.image.planes(), plane, None))
+            self._intensity = plane, luminance(pixels)
+        return self._intensity[1]

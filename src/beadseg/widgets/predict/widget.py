@@ -1,0 +1,88 @@
+"""Predict: beads of an image or of a whole folder, by a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QFormLayout, QLabel, QTabWidget, QVBoxLayout, QWidget
+
+from beadseg.errors import RunError
+from beadseg.widgets.common import MessageArea, guarded
+from beadseg.widgets.predict.folder_panel import FolderPanel
+from beadseg.widgets.predict.image_panel import ImagePanel
+from beadseg.widgets.predict.run_info import run_info
+from beadseg.widgets.settings import PluginSettings
+from beadseg.widgets.train.folder_line import FolderLine
+
+if TYPE_CHECKING:
+    import napari
+
+
+class PredictWidget(QWidget):
+    """Predicts with a run.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.messages = MessageArea()
+        self.run = FolderLine("Run folder", "Folder that training wrote: it holds the model and its options")
+        self.about = QLabel()
+        self.about.setWordWrap(True)
+        self.image = ImagePanel(napari_viewer, self._run, self.messages)
+        self.folder = FolderPanel(napari_viewer, self._run, self._chosen, self.messages)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self.image, "Image")
+        self.tabs.addTab(self.folder, "Folder")
+        form = QFormLayout()
+        form.setContentsMargins(4, 4, 4, 0)
+        form.addRow("Run", self.run)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.setSpacing(4)
+        layout.addWidget(self.messages)
+        layout.addLayout(form)
+        layout.addWidget(self.about)
+        layout.addWidget(self.tabs, 1)
+        self.run.valueChanged.connect(self._look)
+        self.about.setVisible(False)
+        first = PluginSettings.read().run
+        if first:
+            self.run.choose(Path(first))
+
+    def _run(self) -> Path:
+        """Return the run folder; raises `RunError` where there is no model in it."""
+        run = self.run.value()
+        if run is None:
+            raise RunError("No run was chosen.", remedy="Give the folder of a trained model at the top.")
+        run_info(run)
+        return run
+
+    @guarded
+    def _look(self) -> None:
+        """Say what the run is, as soon as it is named."""
+        self.about.setVisible(False)
+        run = self.run.value()
+        if run is not None:
+            self.about.setText(run_info(run))
+            self.about.setVisible(True)
+            self.messages.clear()
+
+    def _chosen(self) -> list[str]:
+        """Return the options of `beadseg-batch predict` that say what the sliders say."""
+        objects = self.image.sliders.value()
+        if self.image.live.session is None:
+            return []
+        fields = {
+            "threshold": objects.threshold,
+            "min_area": "null" if objects.min_area is None else objects.min_area,
+            "min_confidence": objects.min_confidence,
+            "separate": str(objects.separate).lower(),
+            "seeds.distance": objects.seeds.distance,
+        }
+        return [word for name, value in fields.items() for word in ("--set", f"objects.{name}={value}")]
