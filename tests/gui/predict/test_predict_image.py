@@ -107,14 +107,15 @@ def test_viewer_and_batch_give_the_same(
     assert (tmp_path / "saved" / files.REPORT_PAGE).exists()
 
 
-def test_sliders_change_count_labels_and_table(open_widget: Any, qtbot: Any, run_folder: Path, image_file: Path) -> None:
+def test_sliders_change_everything(open_widget: Any, qtbot: Any, run_folder: Path, image_file: Path) -> None:
     viewer, widget = open_widget("Predict")
     viewer.open(str(image_file), plugin="napari")
     name_run(qtbot, widget, run_folder)
     predict(qtbot, widget)
     image = widget.image
     before = len(image.results.beads.table)
-    for slider, value in ((image.sliders.min_area, 60), (image.sliders.confidence, 0.9), (image.sliders.separation, 1.2)):
+    sliders = image.sliders
+    for slider, value in ((sliders.min_area, 60), (sliders.confidence, 0.9), (sliders.separation, 1.2)):
         slider.setValue(value)
         settle(qtbot, widget)
         count = int(shown_labels(viewer).max())

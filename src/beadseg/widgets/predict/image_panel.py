@@ -159,7 +159,7 @@ class ImagePanel(QWidget):
             return
         height, width = session.image.size
         size = session.image.pixel_size_um
-        pixels, count = height * width, len(measured.beads)
+        pixels, count = height * width, measured.counts[measured.plane]
         density = f"{count / pixels * 1e6:,.0f} per megapixel"
         if size is not None:
             density = f"{count / (pixels * size**2) * 1e6:,.1f} per mm²"

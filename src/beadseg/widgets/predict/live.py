@@ -79,7 +79,7 @@ class LiveSession(QObject):
         self.stop()
         self._held["session"] = session
         self.shown.add(session, below)
-        self.counted.emit(session.count(self.number))
+        self._tell_count(session.count(self.number))
 
     def stop(self) -> None:
         """Take the session out of the viewer and remove its files."""
@@ -142,8 +142,12 @@ class LiveSession(QObject):
     def _show(self) -> None:
         if self.session is not None:
             self.shown.refresh()
-            self.counted.emit(self.session.count(self.number))
+            self._tell_count(self.session.count(self.number))
             self._settled.start()
+
+    def _tell_count(self, count: int | None) -> None:
+        if count is not None:
+            self.counted.emit(count)
 
     def _measure(self) -> None:
         session, number = self.session, self.number
@@ -156,6 +160,7 @@ class LiveSession(QObject):
             return
         if isinstance(value, Measured):
             self.shown.show_centres(value.beads, self.plane)
+            self._tell_count(value.counts[value.plane])
             self.measured.emit(value)
         elif isinstance(value, tuple):
             self.session.choose(*value)
@@ -163,7 +168,7 @@ class LiveSession(QObject):
 
     def _plane_changed(self) -> None:
         if self.session is not None and self.session.image.stack_shape and self.session.separations:
-            self.counted.emit(self.session.count(self.number))
+            self._tell_count(self.session.count(self.number))
             self._settled.start()
 
     def _clicked(self, place: np.ndarray) -> None:

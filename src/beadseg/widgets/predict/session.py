@@ -115,25 +115,30 @@ class Session:
             self._labels = dict([*kept, (plane, labels)])
         return labels
 
-    def count(self, plane: int) -> int:
-        """Return the number of beads of a plane as chosen."""
-        return int(self.labels(plane).max(initial=0))
+    def count(self, plane: int) -> int | None:
+        """Return the number of beads of a plane as chosen; None where beads must be measured to tell which count."""
+        return int(self.labels(plane).max(initial=0)) if _all_count(self.objects) else None
 
     def measure(self, plane: int, stop: StopFlag | None = None) -> Measured:
         """Measure the beads of a plane, and count those of every plane."""
         objects, separations = self.objects, self.separations
-        prediction = Prediction.of(
-            self.maps[plane], self._brightness(plane), self.image.pixel_size_um, objects, separations[plane]
-        )
+        prediction = self._prediction(plane, objects, separations[plane])
         counts = []
         for number, separation in enumerate(separations):
             if stop is not None:
                 stop.check()
-            labels = prediction.labels if number == plane else separation.chosen(objects)
-            counts.append(int(labels.max(initial=0)))
+            if number == plane:
+                counts.append(prediction.count)
+            elif _all_count(objects):
+                counts.append(int(separation.chosen(objects).max(initial=0)))
+            else:
+                counts.append(self._prediction(number, objects, separation).count)
         found = prediction.labels
         implausible = flags(prediction.count, float((found > 0).mean()), found.size, self.stored.fingerprint)
         return Measured(plane, prediction.beads, tuple(counts), tuple(implausible))
+
+    def _prediction(self, plane: int, objects: ObjectConfig, separation: Separation) -> Prediction:
+        return Prediction.of(self.maps[plane], self._brightness(plane), self.image.pixel_size_um, objects, separation)
 
     def close(self) -> None:
         """Remove what was written for it."""
@@ -146,3 +151,8 @@ class Session:
             _, pixels = next(itertools.islice(self.image.planes(), plane, None))
             self._intensity = plane, luminance(pixels)
         return self._intensity[1]
+
+
+def _all_count(objects: ObjectConfig) -> bool:
+    """Tell whether every bead counts, wherever it lies and however sharp it is."""
+    return objects.border == "count" and objects.min_focus is None
