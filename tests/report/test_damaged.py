@@ -17,7 +17,7 @@ from beadseg.data.dataset import Dataset
 from beadseg.data.documents import is_plain_name
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 from beadseg.errors import ExitCode, InputError, RunError
-from beadseg.predict.batch import COUNT_COLUMNS
+from beadseg.predict.counts import COUNT_COLUMNS
 from beadseg.report.compare import compare
 from beadseg.report.predicted import predicted_planes
 from beadseg.report.prediction_page import read_counts

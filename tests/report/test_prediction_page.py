@@ -13,7 +13,7 @@ from page_reader import ReadPage, read
 
 from beadseg import files
 from beadseg.errors import InputError
-from beadseg.predict.batch import COUNT_COLUMNS
+from beadseg.predict.counts import COUNT_COLUMNS
 from beadseg.report.prediction_page import MOST_PICTURES, chosen_rows, read_counts, write_prediction_page
 
 HOSTILE = "<img src=x onerror=alert(1)>_$a$_grid_r0_c0"

@@ -16,6 +16,7 @@ from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, ZARR_SUFFIX, is_zarr, 
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.files import ensure_folder, printable, write_atomically
+from beadseg.predict.counts import COUNT_COLUMNS
 from beadseg.predict.results import predict_file
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from beadseg.predict.predictor import Predictor
 
-COUNT_COLUMNS = ("image", "plane", "beads", "beads_per_mpx", "beads_per_mm2", "coverage", "height", "width",
-                 "pixel_size_um", "flags")  # fmt: skip
 FAILURE_COLUMNS = ("image", "error")
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from beadseg.measure.calibration import Calibration
+
 NEARLY_EVERYTHING = 0.5
 """Share of the image from which a foreground is implausible for separate beads."""
 DENSITY_FACTOR = 3.0
@@ -45,3 +47,23 @@ def flags(count: int, coverage: float, pixels: int, fingerprint: Mapping[str, An
     elif count and count < expected_least - 2:
         found.append(f"{density:.0f} beads per megapixel, training images had at least {lowest:.0f}")
     return found
+
+
+def disagreement(count: float, second: float | None, pixels: int, calibration: Calibration | None) -> list[str]:
+    """Return a flag where the count by separation and the count by area differ by more than they usually do.
+
+    Parameters
+    ----------
+    count : float
+        Beads that were separated.
+    second : float or None
+        Beads by area; None where there is no such count.
+    pixels : int
+        Pixels of the image.
+    calibration : Calibration or None
+        Of the model.
+    """
+    if second is None or calibration is None or not calibration.disagrees(count, second, pixels):
+        return []
+    low, high = calibration.usual_seconds(count, pixels)
+    return [f"two counts disagree: {count:.0f} beads separated, {second:.0f} by area (usual: {low:.0f} to {high:.0f})"]

@@ -105,6 +105,11 @@ class Prediction:
             return int(self.labels.max(initial=0))
         return int(self.beads["counted"].sum())
 
+    @property
+    def integral(self) -> float:
+        """Summed probability of all pixels that can be bead, px²: what the count by area is made from."""
+        return float(self.separation.probability.sum(dtype="float64"))
+
     def select(self, objects: ObjectConfig) -> Prediction:
         """Return what another choice finds, without the network.
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from beadseg.data.image_io import Image
     from beadseg.data.lazy import LazyImage
     from beadseg.events import OnEvent, StopFlag
+    from beadseg.measure.calibration import Calibration
     from beadseg.predict.prediction import Prediction
 
 
@@ -22,6 +23,10 @@ class Predictor(Protocol):
     @property
     def fingerprint(self) -> dict[str, Any]:
         """Of the training data, for telling implausible results."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How the model's counts are to be read; None where it was stored without."""
 
     def describe(self) -> dict[str, Any]:
         """Return what ``prediction.json`` says of the model and the options."""

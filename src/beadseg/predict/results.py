@@ -15,7 +15,7 @@ from beadseg import files
 from beadseg.data.lazy import LazyImage, open_image
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.files import ensure_folder, write_atomically
-from beadseg.predict.flags import flags
+from beadseg.predict.counts import count_row
 from beadseg.predict.map_files import map_path, write_maps
 from beadseg.predict.overlay import overlay
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from beadseg.predict.prediction import Prediction
     from beadseg.predict.predictor import Predictor
 
 
@@ -104,7 +103,7 @@ class _Results:
     def pages(self, on_event: OnEvent, stop: StopFlag | None) -> Iterator[NDArray[np.uint32]]:
         """Predict plane by plane; yield the labels (Y, X) of each."""
         for plane, pixels, prediction in self.predictor.predict_planes(self.image, on_event, stop):
-            self.rows.append(count_row(self.name, plane, self.image, prediction, self.predictor.fingerprint))
+            self.rows.append(count_row(self.name, plane, self.image, prediction, self.predictor))
             self._tables.append(prediction.beads.assign(plane=plane) if plane else prediction.beads)
             labels = prediction.labels
             if files.OVERLAYS in self.pictures:
@@ -149,25 +148,3 @@ class _Results:
             for path in self._new_pictures:
                 path.unlink(missing_ok=True)
             raise
-
-
-def count_row(
-    name: str, plane: str, image: LazyImage, prediction: Prediction, fingerprint: dict[str, Any]
-) -> dict[str, Any]:
-    """Return one plane's row of ``counts.csv``."""
-    height, width = prediction.labels.shape
-    pixels = height * width
-    coverage = float((prediction.labels > 0).mean())
-    size = image.pixel_size_um
-    return {
-        "image": name,
-        "plane": plane,
-        "beads": prediction.count,
-        "beads_per_mpx": round(prediction.count / pixels * 1e6, 2),
-        "beads_per_mm2": "" if size is None else round(prediction.count / (pixels * size**2) * 1e6, 3),
-        "coverage": round(coverage, 5),
-        "height": height,
-        "width": width,
-        "pixel_size_um": "" if size is None else size,
-        "flags": "; ".join(flags(prediction.count, coverage, pixels, fingerprint)),
-    }

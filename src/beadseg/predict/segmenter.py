@@ -15,6 +15,7 @@ from beadseg.data.image_io import Image
 from beadseg.data.lazy import LazyImage
 from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore, log
+from beadseg.measure.calibration import CALIBRATION, Calibration
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.model.device import Precision, agrees_with_fp32, choose_device, choose_precision
 from beadseg.model.inputs import luminance, prepare
@@ -50,6 +51,8 @@ class Segmenter:
         self.network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.fingerprint, self.device = config, fingerprint, device
         self.options = config.predict
+        self.calibration: Calibration | None = None
+        """How its counts are to be read; None for a model that was stored without."""
         self.model_sha256 = ""
         """SHA-256 of the file that the weights were loaded from; empty where they come from none."""
         self._precision: Precision | None = None
@@ -82,6 +85,7 @@ class Segmenter:
             network.load_state_dict(tensors)
             fingerprint = dict(meta["fingerprint"])
             fitted = ObjectConfig.parse(meta["objects"], path) if "objects" in meta else config.predict.objects
+            calibration = Calibration.parse(meta[CALIBRATION], path) if CALIBRATION in meta else None
         except (ConfigError, KeyError, TypeError, RuntimeError) as error:
             detail = error.what if isinstance(error, ConfigError) else " ".join(str(error).split()).rstrip(".")
             text = f"Does not fit this version of beadseg, or is incomplete ({detail})."
@@ -89,7 +93,7 @@ class Segmenter:
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
             raise RunError("Holds weights that are no numbers.", path, "Train again; see the run's diagnosis.")
         segmenter = cls(network, config, fingerprint, choose_device(device))
-        segmenter.model_sha256 = sha256_of(path)
+        segmenter.model_sha256, segmenter.calibration = sha256_of(path), calibration
         segmenter.options = config.predict.replace(objects=fitted) if options is None else options
         return segmenter
 
@@ -137,7 +141,10 @@ class Segmenter:
 
     def maps(self, plane: NDArray[np.generic], on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Maps:
         """Return what the network says of a plane (C, Y, X)."""
-        x = prepare(plane, self.config.image)
+        return self.prepared_maps(prepare(plane, self.config.image), on_event, stop)
+
+    def prepared_maps(self, x: NDArray[np.float32], on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Maps:
+        """Return what the network says of an image (C, Y, X) that `beadseg.model.inputs.prepare` has normalised."""
         maps = probabilities(self.network, x, self.options.tiling, self.precision(on_event), on_event, stop)
         return Maps.of_heads(maps)
 
@@ -150,6 +157,7 @@ class Segmenter:
             "precision": self.precision(),
             "device": str(self.device),
             "fingerprint": self.fingerprint,
+            CALIBRATION: None if self.calibration is None else self.calibration.model_dump(mode="json"),
         }
 
     def precision(self, on_event: OnEvent = ignore) -> Precision:

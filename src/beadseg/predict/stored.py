@@ -9,6 +9,7 @@ from beadseg.config import PredictConfig
 from beadseg.data.documents import read_document
 from beadseg.errors import ConfigError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore
+from beadseg.measure.calibration import CALIBRATION, Calibration
 from beadseg.model.inputs import luminance
 from beadseg.predict.map_files import map_path, read_maps
 from beadseg.predict.prediction import Prediction
@@ -60,6 +61,16 @@ class StoredMaps:
         return dict(self.document["fingerprint"])
 
     @property
+    def calibration(self) -> Calibration | None:
+        """How the model's counts are to be read; None where it was stored without."""
+        stored = self.document.get(CALIBRATION)
+        try:
+            return None if stored is None else Calibration.parse(stored, self.folder / files.PREDICTION)
+        except ConfigError as error:
+            text = f"Holds a calibration of another version, or a damaged one ({error.what})."
+            raise RunError(text, self.folder / files.PREDICTION, "Update beadseg, or predict again.") from None
+
+    @property
     def source(self) -> str:
         """What the model is called."""
         return str(self.document["run"])
@@ -71,7 +82,7 @@ class StoredMaps:
 
     def describe(self) -> dict[str, Any]:
         """Return what ``prediction.json`` says of the model, with the options of now."""
-        kept = ("image", "network", "precision", "device", "fingerprint")
+        kept = ("image", "network", "precision", "device", "fingerprint", CALIBRATION)
         options = self.options.model_dump(mode="json")
         return {"options": options} | {key: self.document[key] for key in kept if key in self.document}
 

@@ -14,13 +14,14 @@ from beadseg.data.documents import inner, is_plain_name, read_document
 from beadseg.data.fields import PatternFields, fields_of
 from beadseg.errors import Cancelled, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
-from beadseg.predict.batch import COUNT_COLUMNS
+from beadseg.predict.counts import COUNT_COLUMNS
 from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Gallery, Items, Row, Table, Text, Verbatim
 from beadseg.report.html import Notice, Page, Section
 from beadseg.report.overlays import overlay_pictures
 from beadseg.report.prediction import counts_by_image_figure, diameter_figure
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,6 +30,8 @@ MOST_PICTURES = 12
 """Images shown: implausible ones first, then the densest, the sparsest and one in the middle."""
 MOST_FLAGGED = 8
 """Implausible ones among them."""
+_NOT_REAL = ("image", "plane", "beads", "height", "width", "flags")
+"""Columns of counts that hold texts or whole numbers."""
 
 
 def write_prediction_page(folder: Path, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Path:
@@ -83,7 +86,7 @@ def read_counts(folder: Path) -> pd.DataFrame:
     try:
         for column in ("beads", "height", "width"):
             table[column] = pd.to_numeric(table[column]).astype(np.int64)
-        for column in ("beads_per_mpx", "beads_per_mm2", "coverage", "pixel_size_um"):
+        for column in (name for name in COUNT_COLUMNS if name not in _NOT_REAL):
             table[column] = pd.to_numeric(table[column].where(table[column] != "")).astype(np.float64)
     except ValueError as error:
         raise InputError(f"Holds what is no number ({error}).", folder / files.COUNTS, "Predict again.") from None
@@ -227,15 +230,26 @@ def _by_field(counts: pd.DataFrame) -> Section:
 
 def _images(counts: pd.DataFrame) -> Table:
     known = bool(counts["pixel_size_um"].notna().any())
-    columns = [Column("Image"), Column("Beads", ",d"), Column("per megapixel", ",.1f"),
+    certain = bool(counts["beads_low"].notna().any())
+    columns = [Column("Image"), Column("Beads", ",d"),
+               *([Column("95 %", help="Beads that are there, given the errors of counting"),
+                  Column("by area", ",.0f", "A second count, without separation")] if certain else []),
+               Column("per megapixel", ",.1f"),
                *([Column("per mm²", ",.2f")] if known else []), Column("Coverage", ".1%", "Share of the area on beads"),
                Column("Size, px"), Column("Result")]  # fmt: skip
     rows: list[Row] = [
-        (row["name"], row["beads"], row["beads_per_mpx"], *([row["beads_per_mm2"]] if known else []), row["coverage"],
+        (row["name"], row["beads"], *(_certainty(row) if certain else ()), row["beads_per_mpx"],
+         *([row["beads_per_mm2"]] if known else []), row["coverage"],
          f"{row['width']} x {row['height']}", Badge(row["flags"], "warn") if row["flags"] else Badge("plausible"))
         for row in counts.to_dict("records")
     ]  # fmt: skip
     return Table(columns, rows, "All images", complete_in=files.COUNTS)
+
+
+def _certainty(row: dict[Hashable, Any]) -> tuple[str | None, float]:
+    """Return the interval of a count in words, and the second count."""
+    low, high = row["beads_low"], row["beads_high"]
+    return (None if np.isnan(low) else f"{low:,.0f} to {high:,.0f}"), row["beads_integral"]
 
 
 def _failed(failures: pd.DataFrame) -> Section:

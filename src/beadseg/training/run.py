@@ -21,6 +21,7 @@ from beadseg.errors import InputError, RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder, write_atomically
 from beadseg.model.device import choose_device
+from beadseg.training.calibrate import calibrate_model
 from beadseg.training.criteria import Criterion, Verdict, criteria
 from beadseg.training.fitted import fit_objects, give_objects
 from beadseg.training.history import Row, gain, read_history, write_rows
@@ -193,6 +194,7 @@ def _train(
         fit_objects(trainer, folder, heard, stop)
     finally:
         _judge(folder, trainer, heard)
+    calibrate_model(folder / files.BEST, images["val"], images["train"], device, heard, stop)
     if refit:
         _refit(trainer, folder, heard, stop)
     return Run(folder)
@@ -236,6 +238,7 @@ def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | Non
     seconds = first.checkpoint_seconds
     Trainer(everything, [], config, inner, first.description, first.device, on_event, stop, seconds).run()
     give_objects(folder / files.BEST, inner / files.BEST)
+    calibrate_model(inner / files.BEST, [], everything, first.device.type, on_event, stop)
     write_atomically(folder / files.FINAL, (inner / files.BEST).read_bytes())
 
 

@@ -1,0 +1,141 @@
+"""Coverage of the 95 % intervals of counts over simulated images, as trained on and with a look never calibrated on.
+
+    python benchmarks/intervals.py --out runs/intervals
+
+Trains a network on simulated tiles, whose validation tiles calibrate its counts, and predicts new tiles: 2.5 to 250
+beads expected in 256x256 px, as dense as 10 to 1,000 in 512x512. Prints per density, and over all, how many intervals
+contain the true number of beads, their mean width, and how many images are flagged because the count by separation and
+the count by area disagree. The same for tiles with a blur and noise that nothing was calibrated on. ``--run RUN`` takes
+a finished run. Tiles, run and counts in ``--out`` are used again, so that a repeated command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from counting_tiles import TEST_SCENE, TRAINING_SCENE
+
+from beadseg.cli.inputs import use_threads
+from beadseg.config import TrainConfig
+from beadseg.data.dataset import Dataset
+from beadseg.data.simulate import SceneConfig, SeriesConfig, simulate, write_dataset
+from beadseg.files import ensure_folder, write_atomically
+from beadseg.predict.segmenter import Segmenter
+from beadseg.training.run import train
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from beadseg.events import Event
+
+SIDE = 256
+BEADS = 250
+DILUTIONS = (1, 3, 10, 33, 100)
+LOOKS = {"as calibrated": TRAINING_SCENE, "other blur and noise": TEST_SCENE}
+SEED = 10_000
+LEVEL_OVERALL, LEVEL_CLASS = 0.93, 0.90
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/intervals"))
+    parser.add_argument("--run", type=Path, help="a finished run instead of training one")
+    parser.add_argument("--train-tiles", type=int, default=120)
+    parser.add_argument("--images", type=int, default=800, help="test images of every look")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the training")
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    use_threads(arguments.threads)
+    ensure_folder(arguments.out)
+    run = arguments.run or _train(arguments.out, arguments.train_tiles, arguments.set)
+    segmenter = Segmenter.load(run)
+    if segmenter.calibration is None:
+        parser.error(f"{run} holds no calibration: train it again.")
+    known = segmenter.calibration
+    print(f"Calibrated on {known.images} {known.source} images with {known.beads} beads: {known.misses} missed, "
+          f"{known.false_finds} found where none is.")  # fmt: skip
+    tables = {look: _counts(segmenter, scene, arguments.images, arguments.out / f"{look.replace(' ', '-')}.csv")
+              for look, scene in LOOKS.items()}  # fmt: skip
+    print(*_report(tables), sep="\n")
+
+
+def _scene(scene: SceneConfig, beads: float) -> SceneConfig:
+    return scene.replace(height=SIDE, width=SIDE, beads=beads)
+
+
+def _train(out: Path, tiles: int, changes: list[str]) -> Path:
+    data = out / "train"
+    if not data.exists():
+        series = SeriesConfig(scene=_scene(TRAINING_SCENE, BEADS), tiles=tiles, dilutions=DILUTIONS, fields=6)
+        write_dataset(data, series, on_event=_tell)
+    config = TrainConfig.preset("dense").with_overrides(["network.heads=[foreground, centre]", *changes])
+    return train(Dataset.open(data), config, out / "run", on_event=_tell).folder
+
+
+def _counts(segmenter: Segmenter, scene: SceneConfig, images: int, path: Path) -> pd.DataFrame:
+    """Return one row per test image; those that an earlier call wrote are not predicted again."""
+    rows = pd.read_csv(path).to_dict("records") if path.exists() else []
+    for number in range(len(rows), images):
+        expected = BEADS / DILUTIONS[number % len(DILUTIONS)]
+        made = simulate(_scene(scene, expected), SEED + number)
+        rows.append({"expected": round(expected, 1), "true": len(made.beads), **_counted(segmenter, made.image)})
+        if number % 50 == 49 or number == images - 1:
+            write_atomically(path, pd.DataFrame(rows).to_csv(index=False))
+    return pd.DataFrame(rows[:images])
+
+
+def _counted(segmenter: Segmenter, image: np.ndarray) -> dict[str, float]:
+    prediction = segmenter.predict(image)
+    calibration, pixels = segmenter.calibration, SIDE * SIDE
+    low, high = calibration.interval(prediction.count, pixels)
+    second = calibration.second_count(prediction.integral, pixels)
+    return {
+        "beads": prediction.count,
+        "low": low,
+        "high": high,
+        "integral": second,
+        "flagged": calibration.disagrees(prediction.count, second, pixels),
+    }
+
+
+def _report(tables: dict[str, pd.DataFrame]) -> list[str]:
+    lines = ["", "| look | expected | images | true beads | count bias % | bias by area % | covered % "
+             "| mean width, beads | mean width % | flagged % |", "|" + " --- |" * 10]  # fmt: skip
+    verdicts = []
+    for look, table in tables.items():
+        groups = [(f"{expected:g}", group) for expected, group in table.groupby("expected")]
+        for name, group in [*groups, ("all", table)]:
+            lines.append(_row(look, name, group))
+        if look == next(iter(tables)):
+            classes = min(_covered(group) for _, group in groups)
+            verdicts = [_verdict(f"of {len(table)} intervals cover", _covered(table), LEVEL_OVERALL),
+                        _verdict("in the worst density class", classes, LEVEL_CLASS)]  # fmt: skip
+    return [*lines, "", *verdicts]
+
+
+def _covered(table: pd.DataFrame) -> float:
+    return float(((table["low"] <= table["true"]) & (table["true"] <= table["high"])).mean())
+
+
+def _row(look: str, name: str, table: pd.DataFrame) -> str:
+    true, width = table["true"].sum(), table["high"] - table["low"]
+    bias, by_area = (100 * (table[column].sum() / true - 1) for column in ("beads", "integral"))
+    covered, flagged = 100 * _covered(table), 100 * table["flagged"].mean()
+    return (f"| {look} | {name} | {len(table)} | {true} | {bias:+.2f} | {by_area:+.2f} | {covered:.1f} "
+            f"| {width.mean():.1f} | {100 * width.sum() / true:.1f} | {flagged:.1f} |")  # fmt: skip
+
+
+def _verdict(what: str, value: float, bar: float) -> str:
+    return f"{'met    ' if value >= bar else 'NOT met'} {100 * value:.1f} % {what} (at least {100 * bar:.0f} %)"
+
+
+def _tell(event: Event) -> None:
+    if event.kind != "progress" and event.message:
+        print(event.message, flush=True)
+
+
+if __name__ == "__main__":
+    main()
