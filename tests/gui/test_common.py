@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from beadseg.errors import Cancelled, InputError
-from beadseg.events import OnEvent, StopFlag, log, progress
+from beadseg.errors import BeadsegError, Cancelled, ExitCode, InputError, MachineError
+from beadseg.events import Event, OnEvent, StopFlag, log, progress
 
 pytestmark = pytest.mark.gui
 pytest.importorskip("napari")
@@ -117,3 +120,27 @@ def test_errors_are_messages(qtbot: Any, caplog: pytest.LogCaptureFixture) -> No
     assert caplog.records[-1].exc_info
     widget.messages.clear()
     assert not widget.messages.isVisible()
+
+
+def test_child_process_says_what_is_wrong(tmp_path: Path) -> None:
+    from beadseg.widgets.common.batch import run_batch
+
+    seen: list[Event] = []
+    with pytest.raises(BeadsegError, match="No such folder") as caught:
+        run_batch(["audit", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")], seen.append, StopFlag())
+    assert caught.value.exit_code is ExitCode.INPUT
+    assert caught.value.remedy
+    assert [event.kind for event in seen] == ["error"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no signals to be ended by")
+def test_child_process_that_is_killed_is_an_error(tmp_path: Path) -> None:
+    from beadseg.widgets.common.batch import run_batch
+
+    def kill(event: Event) -> None:
+        for child in psutil.Process().children():
+            child.kill()
+
+    arguments = ["simulate", str(tmp_path / "beads"), "--tiles", "200", "--size", "64"]
+    with pytest.raises(MachineError, match="ended from outside"):
+        run_batch(arguments, kill, StopFlag())

@@ -1,1 +1,1 @@
-"""Review annotations in the viewer: queue, decisions, corrections bead by bead."""
+"""Review annotations in the viewer: queue, decisions, corrections bead by bead. The widget: `ReviewWidget`."""

@@ -1,0 +1,158 @@
+"""Take the pictures of the napari pages from the running program, with simulated data only.
+
+Run ``python docs/screenshots.py`` in a desktop session, or ``xvfb-run -s "-screen 0 1280x1024x24" python
+docs/screenshots.py`` without a screen. It writes ``docs/images/napari-*.png``. ``--only review`` takes some of them,
+``--theme light`` others than those of the guide, ``--out DIR`` elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+IMAGES = Path(__file__).with_name("images")
+SIZE = (1280, 800)
+"""Of the window, px."""
+COLOURS = 256
+"""Of a picture's palette: it takes a third of the bytes then."""
+PATIENCE_S = 300.0
+"""Longest wait for anything."""
+
+
+class Studio:
+    """A viewer with one of the plugin's widgets in it, and a camera.
+
+    Parameters
+    ----------
+    name : str
+        Of the widget, as in the menu.
+    out : pathlib.Path
+        Where pictures go.
+    theme : str
+        Of napari: ``dark`` or ``light``.
+    """
+
+    def __init__(self, name: str, out: Path, theme: str) -> None:
+        import napari
+
+        self.viewer = napari.Viewer(show=True)
+        self.viewer.theme = theme
+        self.viewer.window.resize(*SIZE)
+        self.widget: Any = self.viewer.window.add_plugin_dock_widget("beadseg", name)[1]
+        self._out = out
+
+    def wait(self, ready: Callable[[], bool]) -> None:
+        """Let the program go on until `ready`."""
+        from qtpy.QtWidgets import QApplication
+
+        end = time.monotonic() + PATIENCE_S
+        while not ready():
+            QApplication.processEvents()
+            time.sleep(0.01)
+            if time.monotonic() > end:
+                sys.exit("The program did not become ready for a picture.")
+
+    def rest(self, seconds: float = 0.7) -> None:
+        """Let everything be drawn."""
+        end = time.monotonic() + seconds
+        self.wait(lambda: time.monotonic() > end)
+
+    def key(self, letter: str) -> None:
+        """Press a key on the canvas."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        QTest.keyClick(self.viewer.window._qt_viewer.canvas.native, getattr(Qt.Key, f"Key_{letter}"))
+        self.rest()
+
+    def shot(self, name: str) -> None:
+        """Take a picture of the whole window."""
+        self.rest()
+        path = self._out / f"napari-{name}.png"
+        self.viewer.window.screenshot(str(path), flash=False, canvas_only=False)
+        with Image.open(path) as picture:
+            small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        small.save(path, optimize=True)
+        print(f"{path}: {path.stat().st_size // 1000} kB")
+
+    def close(self) -> None:
+        """Close the window."""
+        self.viewer.close()
+
+
+def review(studio: Studio, work: Path) -> Iterator[str]:
+    """Yield the names of the pictures of the Review widget, each when there is something to be seen."""
+    from beadseg.widgets.io.practice import write_practice
+
+    widget = studio.widget
+    yield "review-start"
+    widget.open(write_practice(work))
+    studio.wait(lambda: widget.desk is not None and widget.desk.page is not None)
+    widget.audit()
+    studio.wait(lambda: not widget.auditing.running)
+    shifted = next(item.name for item in widget.desk.session.items if "shifted" in item.name)
+    widget.work.table.valueChanged.emit(shifted)
+    studio.wait(lambda: widget.desk.page is not None)
+    studio.rest()
+    widget.messages.clear()
+    yield "review-queue"
+    for _ in range(3):
+        studio.key("T")
+    yield "review-proposal"
+    studio.key("C")
+    partial = next(item.name for item in widget.desk.session.items if "partial" in item.name)
+    widget.work.table.valueChanged.emit(partial)
+    studio.wait(lambda: widget.desk.page is not None)
+    studio.key("D")
+    mark_missing(widget.desk)
+    yield "review-beads"
+
+
+def mark_missing(desk: Any, most: int = 6) -> None:
+    """Click on beads of the finding's place that are not marked, found as dark places far from the mask."""
+    from scipy import ndimage
+
+    from beadseg.widgets.review.page import grey_plane
+
+    dark = ndimage.gaussian_filter(grey_plane(desk.page, ()), 2.0)
+    top, left, bottom, right = desk.session.item(desk.current).findings[0].box
+    dark[ndimage.binary_dilation(desk.page.labels > 0, iterations=4)] = dark.max()
+    seen = dark[top:bottom, left:right]
+    for _ in range(most):
+        y, x = ndimage.minimum_position(seen)
+        desk.tool.click(top + float(y), left + float(x))
+        seen[max(0, y - 7) : y + 8, max(0, x - 7) : x + 8] = dark.max()
+
+
+WIDGETS: dict[str, tuple[str, Callable[[Studio, Path], Iterator[str]]]] = {"review": ("Review", review)}
+"""By the word for ``--only``: name in the menu, and what is done before each picture."""
+
+
+def main() -> None:
+    """Take the pictures asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=WIDGETS, action="append", help="only these widgets")
+    parser.add_argument("--theme", choices=("dark", "light"), default="dark")
+    parser.add_argument("--out", type=Path, default=IMAGES)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for word in arguments.only or WIDGETS:
+        name, pictures = WIDGETS[word]
+        with tempfile.TemporaryDirectory() as work:
+            studio = Studio(name, arguments.out, arguments.theme)
+            for picture in pictures(studio, Path(work)):
+                studio.shot(picture)
+            studio.close()
+
+
+if __name__ == "__main__":
+    main()

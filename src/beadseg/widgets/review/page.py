@@ -1,0 +1,199 @@
+"""Everything that is shown of one sample, read from the disk. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from beadseg.annotation.audit.correction import correction
+from beadseg.annotation.review.sample_review import is_review_file
+from beadseg.data.image_io import read_labels, read_mask
+from beadseg.data.objects import label_objects
+from beadseg.errors import BeadsegError, ImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from beadseg.annotation.audit import Audit
+    from beadseg.annotation.review import SampleReview
+    from beadseg.data.dataset import Dataset, Sample
+    from beadseg.data.image_io import Image, Mask
+
+    Labels = NDArray[np.uint32]
+
+Mark = tuple[int, int, int]
+"""What tells that a file is still the one that was read: its number on the disk, size and time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """A sample to look at.
+
+    Attributes
+    ----------
+    review : SampleReview
+        Its state when it was read: what a decision is about.
+    pixels : numpy.ndarray
+        (Y, X), (Y, X, 3), or with the axes of a stack before them.
+    rgb : bool
+        Whether the last axis is colour.
+    planes : tuple of str
+        Names of the planes of a stack in storage order; ``("",)`` for a single image.
+    labels : numpy.ndarray
+        uint32, of the shape of `pixels` without colour: the mask that holds now; 0 everywhere where there is none.
+    proposal : numpy.ndarray or None
+        uint32, the corrected mask that the audit proposes.
+    why : str
+        What the proposal does, in words.
+    mark : tuple of int
+        Of the image file.
+    problem : str
+        Why the mask could not be read, so that none is shown; empty where it could.
+    limits : (float, float)
+        Values shown as black and white.
+    """
+
+    review: SampleReview
+    pixels: NDArray[np.generic]
+    rgb: bool
+    planes: tuple[str, ...]
+    labels: Labels
+    proposal: Labels | None
+    why: str
+    mark: Mark
+    problem: str = ""
+    limits: tuple[float, float] = (0.0, 255.0)
+
+    @property
+    def name(self) -> str:
+        """Name of the sample."""
+        return self.review.name
+
+    def plane_index(self, plane: str) -> tuple[int, ...]:
+        """Return the place of a named plane in the stack; empty for a single image or an unknown name."""
+        stack = self.labels.shape[:-2]
+        if not stack or plane not in self.planes:
+            return ()
+        return tuple(int(place) for place in np.unravel_index(self.planes.index(plane), stack))
+
+
+def read_page(review: SampleReview, dataset: Dataset, audit: Audit | None, folder: Path | None) -> Page:
+    """Read a sample; a mask that cannot be read is an empty one, with the reason in `problem`.
+
+    Parameters
+    ----------
+    review : SampleReview
+        The sample with the files that hold.
+    dataset : Dataset
+        Where it is.
+    audit, folder
+        The audit with its folder, for the proposal; None where there is none.
+
+    Raises
+    ------
+    ImageError
+        The image cannot be read.
+    """
+    mark = mark_of(review.sample.image_path)
+    image = review.sample.read_image()
+    shape = (*image.stack_shape, *image.size)
+    problem = ""
+    try:
+        labels = _mask(review.sample, shape)
+    except ImageError as error:
+        labels, problem = np.zeros(shape, np.uint32), str(error)
+    proposal, why = _proposal(review, dataset, audit, folder)
+    if proposal is not None and proposal.shape != shape:
+        proposal, why = None, ""
+    pixels, rgb = displayed(image)
+    return Page(review, pixels, rgb, tuple(image.names), labels, proposal, why, mark, problem, _limits(pixels))
+
+
+def _limits(pixels: NDArray[np.generic]) -> tuple[float, float]:
+    """Return what is shown as black and white: the whole range of a byte, else from the lowest to the highest value."""
+    if pixels.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = float(pixels.min()), float(pixels.max())
+    return low, high if high > low else low + 1.0
+
+
+def _mask(sample: Sample, shape: tuple[int, ...]) -> Labels:
+    if sample.mask_path is None:
+        return np.zeros(shape, np.uint32)
+    mask = sample.read_mask()
+    if mask.foreground.shape != shape:
+        what = f"The mask has the shape {mask.foreground.shape}, the image {shape}."
+        raise ImageError(what, sample.mask_path, "Reject it, or mark the beads anew.")
+    return ids_of(mask)
+
+
+def displayed(image: Image) -> tuple[NDArray[np.generic], bool]:
+    """Return an image with colour last, and whether it is colour; of other channels their mean."""
+    if "C" not in image.axes:
+        return image.data, False
+    last = np.moveaxis(image.data, image.axes.index("C"), -1)
+    if image.channels == 3:
+        return np.ascontiguousarray(last), True
+    return last.mean(axis=-1, dtype=np.float32), False
+
+
+def ids_of(mask: Mask) -> Labels:
+    """Return (a copy of) the ids of a mask; where it has none, every 8-connected piece of a plane gets one."""
+    if mask.labels is not None:
+        return mask.labels.astype(np.uint32, copy=True)
+    size = mask.foreground.shape[-2:]
+    planes = [label_objects(plane) for plane in mask.foreground.reshape(-1, *size)]
+    return np.stack(planes).reshape(mask.foreground.shape) if mask.foreground.ndim > 2 else planes[0]
+
+
+def mark_of(path: Path) -> Mark:
+    """Return the mark of a file; raises `ImageError` when it is not there any more."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        remedy = "Put it back, or reject the sample."
+        raise ImageError(f"Cannot be found any more ({error.strerror}).", path, remedy) from None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _proposal(
+    review: SampleReview, dataset: Dataset, audit: Audit | None, folder: Path | None
+) -> tuple[Labels | None, str]:
+    """Return the corrected mask that the audit wrote, or could write; none of a sample that was corrected."""
+    if audit is None or _is_corrected(review, dataset):
+        return None, ""
+    try:
+        if audit.proposals and folder is not None:
+            return _written(audit, folder, review.name)
+        made = correction(audit, dataset, review.name)
+    except (BeadsegError, StopIteration):  # a proposal is an offer: without it the sample is reviewed all the same
+        return None, ""
+    if made is None:
+        return None, ""
+    values = made.mask
+    return (label_objects(values) if values.dtype == np.bool_ else values.astype(np.uint32)), made.why
+
+
+def _written(audit: Audit, folder: Path, name: str) -> tuple[Labels | None, str]:
+    for proposal in audit.proposals:
+        if proposal.sample == name:
+            path = folder / proposal.file
+            return ids_of(read_labels(path) if path.suffix == ".tif" else read_mask(path)), proposal.why
+    return None, ""
+
+
+def _is_corrected(review: SampleReview, dataset: Dataset) -> bool:
+    path = review.sample.mask_path
+    if path is None or not path.is_relative_to(dataset.root):
+        return False
+    return is_review_file(path.relative_to(dataset.root).as_posix())
+
+
+def grey_plane(page: Page, index: tuple[int, ...]) -> NDArray[np.generic]:
+    """Return the (Y, X) brightness of one plane; `index` has one number per axis of the stack."""
+    plane = page.pixels[index]
+    return np.asarray(plane.mean(axis=-1) if page.rgb else plane)

@@ -1,0 +1,371 @@
+"""The Review widget as a person uses it: fields, keys, clicks and drags in a real window."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from review_helpers_gui import CENTRES, Person, disks, make_dataset, write_audit
+
+from beadseg import files
+from beadseg.annotation.review import Review
+
+pytestmark = pytest.mark.gui
+pytest.importorskip("napari")
+
+
+@pytest.fixture
+def person(open_widget: Callable[..., tuple[Any, Any]], qtbot: Any) -> Person:
+    return Person(qtbot, *open_widget("Review"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_dataset(tmp_path / "beads")
+
+
+def labels(person: Person) -> np.ndarray:
+    return np.asarray(person.viewer.layers["review: mask"].data)
+
+
+def states(root: Path) -> dict[str, str]:
+    return {name: state.state for name, state in Review.open(root).states().items()}
+
+
+def test_every_decision_by_its_key(person: Person, root: Path, tmp_path: Path) -> None:
+    """Queue, places, proposal, comment, accept, correct, reject, skip, undo, redo, the end; undo after a restart."""
+    widget = person.widget
+    assert widget.start.isVisible()
+    person.click_button(widget.start.open)
+    assert "Choose a dataset folder first" in widget.messages.text
+    person.open(root, write_audit(root, tmp_path / "audit"))
+    desk, viewer = widget.desk, person.viewer
+    assert [item.name for item in desk.session.items] == ["b", "c", "a", "d"]
+    assert desk.current == "b"
+    assert "Lies 4 px down." in widget.work.findings.text()
+    assert widget.work.progress.format() == "0 of 4 decided, 4 left"
+
+    mask, proposal = viewer.layers["review: mask"], viewer.layers["review: proposal"]
+    assert mask.contour == 1
+    person.key("O")
+    assert (mask.contour, proposal.contour) == (0, 0)
+    person.key("T")
+    assert (mask.visible, proposal.visible) == (False, True)
+    person.key("T")
+    person.qtbot.waitUntil(lambda: mask.visible and not proposal.visible, timeout=3000)
+    person.qtbot.waitUntil(lambda: proposal.visible and not mask.visible, timeout=3000)
+    person.key("T")
+    assert viewer.canvas.grid.enabled
+    assert mask.visible
+    assert proposal.visible
+    person.key("C")
+    assert desk.current == "c"
+    assert not viewer.canvas.grid.enabled
+    assert states(root)["b"] == "corrected"
+    assert (Review.open(root).state("b").sample.read_mask().foreground == disks(CENTRES)).all()
+
+    assert np.allclose(viewer.scene.camera.center[-2:], (75, 75), atol=1)
+    zoomed = viewer.scene.camera.zoom
+    person.key("W")
+    assert viewer.scene.camera.zoom < zoomed
+    person.key("N")
+    assert widget.window().focusWidget() is widget.work.comment
+    person.qtbot.keyClicks(widget.work.comment, "not all marked")
+    person.qtbot.keyClick(widget.work.comment, "\r")
+    assert widget.window().focusWidget() is not widget.work.comment
+    person.key("R")
+    rejected = Review.open(root).state("c")
+    assert (rejected.state, rejected.why, rejected.by) == ("rejected", "not all marked", "ada")
+    assert widget.work.comment.text() == ""
+
+    assert desk.current == "a"
+    person.key("S")
+    assert desk.current == "d"
+    person.key("Q")
+    assert desk.current == "a"
+    person.key("C")
+    assert "Nothing was changed" in widget.messages.text
+    person.key("A")
+    person.key("U")
+    assert states(root)["a"] == "pending"
+    assert desk.current == "a"
+    person.key("Y")
+    assert states(root)["a"] == "accepted"
+    person.click_button(widget.work.table.viewport())
+    widget.work.table.valueChanged.emit("d")
+    person.settle()
+    person.click_button(widget.work.buttons["accept"])
+    assert widget.messages.tone == "good"
+    assert "All 4 samples are decided on: 2 accepted, 1 corrected, 1 rejected." in widget.messages.text
+    assert "ada 4" in widget.messages.text
+    assert (root / files.REVIEW / files.REVIEW_TABLE).exists()
+
+    widget.work.state.setCurrentText("rejected")
+    assert desk.current == "c"
+    widget.work.state.setCurrentIndex(0)
+    widget.work.finding.setCurrentIndex(widget.work.finding.findData("shift"))
+    assert desk.current == "b"
+
+    person.click_button(widget.work.other)
+    assert widget.start.isVisible()
+    assert len(viewer.layers) == 0
+    widget.work.finding.setCurrentIndex(0)
+    person.open(root)
+    person.key("U")
+    assert states(root)["d"] == "pending"
+
+
+def test_bead_tool_brush_and_their_undo(person: Person, root: Path, tmp_path: Path) -> None:
+    """A click adds the missing bead fitted to the image, a click removes it, a drag separates; a brush works too."""
+    person.open(root, write_audit(root, tmp_path / "audit"))
+    widget, viewer = person.widget, person.viewer
+    widget.work.table.valueChanged.emit("c")
+    person.settle()
+    person.key("W")
+    assert len(np.unique(labels(person))) == 1 + 3
+    person.key("D")
+    assert widget.work.buttons["beads"].isChecked()
+    person.click(74, 76)
+    assert len(np.unique(labels(person))) == 1 + 4
+    new = labels(person) == labels(person)[75, 75]
+    overlap = (new & disks(CENTRES[-1:])).sum() / (new | disks(CENTRES[-1:])).sum()
+    assert overlap > 0.75
+    assert "fitted" in viewer.status["coordinates"] if isinstance(viewer.status, dict) else "fitted" in viewer.status
+    saved = next((root / files.REVIEW / files.UNSAVED).glob("c--*.jsonl"))
+    assert len(saved.read_text().splitlines()) == 3
+
+    person.click(75, 75)
+    assert labels(person)[75, 75] == 0
+    person.key("U")
+    assert labels(person)[75, 75] > 0
+    person.drag((50, 39), (50, 48))
+    assert labels(person)[50, 40] != labels(person)[50, 47]
+    person.key("A")
+    assert "C saves your strokes" in widget.messages.text
+
+    person.key("2")
+    assert not widget.work.buttons["beads"].isChecked()
+    viewer.layers["review: mask"].brush_size = 5
+    person.drag((80, 20), (80, 40))
+    assert labels(person)[80, 30] > 0
+    assert len(saved.read_text().splitlines()) == 7
+    person.key("C")
+    corrected = Review.open(root).state("c").sample
+    assert corrected.has_labels
+    found = corrected.read_mask().labels
+    assert found is not None
+    assert found[50, 40] != found[50, 47]
+    assert len(np.unique(found)) == 1 + 6
+    assert not saved.exists()
+
+
+def test_strokes_are_kept_when_one_goes_on(person: Person, root: Path, tmp_path: Path) -> None:
+    """Leaving a sample, the dataset or the layer keeps its strokes; U drops them."""
+    person.open(root, write_audit(root, tmp_path / "audit"))
+    widget, viewer = person.widget, person.viewer
+    widget.work.table.valueChanged.emit("c")
+    person.settle()
+    person.key("W")
+    person.key("D")
+    person.click(75, 75)
+    person.key("S")
+    assert widget.desk.current != "c"
+    assert widget.work.buttons["beads"].isChecked()
+    widget.work.table.valueChanged.emit("c")
+    person.settle()
+    assert labels(person)[75, 75] > 0
+    assert "1 unsaved strokes" in widget.messages.text
+
+    viewer.layers.remove("review: mask")
+    assert "was removed" in widget.messages.text
+    person.key("A")
+    assert "cannot be shown" in widget.messages.text
+    widget.work.table.valueChanged.emit("c")
+    person.settle()
+    assert labels(person)[75, 75] > 0
+
+    other = make_dataset(tmp_path / "others", ("x", "y"))
+    widget.open(other, None, "ada")
+    person.qtbot.waitUntil(lambda: widget.desk is not None, timeout=20000)
+    person.settle()
+    assert widget.desk.current == "x"
+    person.key("A")
+    assert states(other)["x"] == "accepted"
+    widget.open(root, None, "ada")
+    person.qtbot.waitUntil(lambda: widget.desk is not None, timeout=20000)
+    person.settle()
+    assert widget.desk.current == "c"
+    assert labels(person)[75, 75] > 0
+    person.key("U")
+    assert labels(person)[75, 75] == 0
+    assert not list((root / files.REVIEW / files.UNSAVED).glob("*"))
+    dock = viewer.window.dock_widgets
+    viewer.window.remove_dock_widget(widget)
+    assert len(viewer.layers) == 0
+    assert dock is not None
+
+
+def test_what_goes_wrong_is_said(person: Person, root: Path, tmp_path: Path) -> None:
+    """No folder, another dataset's audit, an exchanged, a deleted and a damaged file, a folder that is not writable."""
+    widget = person.widget
+    person.open(tmp_path / "nowhere")
+    assert "No such folder" in widget.messages.text
+    other = make_dataset(tmp_path / "others", ("x", "y"))
+    person.open(other, write_audit(root, tmp_path / "audit"))
+    assert "other samples than this dataset" in widget.messages.text
+    assert widget.start.isVisible()
+    (root / "masks" / "d.png").write_bytes(b"no image")
+    person.open(root, tmp_path / "audit")
+    assert widget.desk.current == "b"
+
+    swapped = root / "images" / "b.png"
+    content = swapped.read_bytes()
+    swapped.write_bytes((other / "images" / "x.png").read_bytes())
+    person.key("A")
+    assert "exchanged meanwhile" in widget.messages.text
+    assert states(root)["b"] == "pending"
+    swapped.write_bytes(content)
+
+    (root / "images" / "c.png").unlink()
+    widget.desk.preload.forget(["c"])
+    person.key("S")
+    assert "cannot be found any more" in widget.messages.text.lower()
+    person.key("A")
+    assert "only be rejected or skipped" in widget.messages.text
+    person.key("R")
+    assert widget.desk.session.states["c"].state == "rejected"
+    assert widget.desk.current == "a"
+    person.key("S")
+    assert widget.desk.current == "d"
+    assert "d.png" in widget.messages.text
+
+    widget.work.table.valueChanged.emit("a")
+    person.settle()
+    folder = root / files.REVIEW
+    folder.rename(root / "elsewhere")
+    folder.write_text("a file in the way, as good as a folder that may not be written in")
+    person.key("A")
+    assert "Cannot be written" in widget.messages.text
+    assert widget.desk.current == "a"
+    person.key("D")
+    person.click(85, 10)
+    assert "A file is in the way" in widget.messages.text
+    assert labels(person)[85, 10] > 0
+    folder.unlink()
+    (root / "elsewhere").rename(folder)
+    person.key("C")
+    assert states(root)["a"] == "corrected"
+
+
+def test_stack_of_colour_images(person: Person, tmp_path: Path) -> None:
+    """A finding about one plane shows it; the bead tool changes that plane alone."""
+    import tifffile
+
+    root = tmp_path / "stack"
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True)
+    plane = np.where(disks(CENTRES), 90, 150).astype(np.uint8)
+    image = np.stack([plane] * 3)[..., None].repeat(3, axis=-1)
+    tifffile.imwrite(root / "images" / "s.tif", image, photometric="rgb", metadata={"axes": "ZYXS"})
+    tifffile.imwrite(
+        root / "labels" / "s.tif", np.zeros((3, 96, 96), np.uint16), photometric="minisblack", metadata={"axes": "ZYX"}
+    )
+    person.open(root)
+    assert person.widget.desk.page.planes == ("z000", "z001", "z002")
+    person.viewer.dims.set_current_step(0, 1)
+    person.key("D")
+    person.click(20, 20)
+    assert [len(np.unique(one)) for one in labels(person)] == [1, 2, 1]
+    person.key("C")
+    found = Review.open(root).state("s").sample.read_mask().labels
+    assert found is not None
+    assert [len(np.unique(one)) for one in found] == [1, 2, 1]
+
+
+SESSION = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from types import SimpleNamespace
+import napari
+from review_helpers_gui import Person
+from pytestqt.qt_compat import qt_api
+from pytestqt.qtbot import QtBot
+qt_api.set_qt_api(os.environ.get("QT_API", "pyqt6"))
+from qtpy.QtWidgets import QApplication
+viewer = napari.Viewer(show=True)
+viewer.window.resize(1280, 800)
+_, widget = viewer.window.add_plugin_dock_widget("beadseg", "Review")
+person = Person(QtBot(SimpleNamespace()), viewer, widget)
+person.open(Path(sys.argv[1]), Path(sys.argv[1]).parent / "audit")
+person.key("R")
+person.key("S")
+person.key("W")
+widget.work.table.valueChanged.emit("c")
+person.settle()
+person.key("W")
+person.key("D")
+person.click(75, 75)
+person.click(85, 15)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_killed_review_loses_nothing(person: Person, root: Path, tmp_path: Path) -> None:
+    write_audit(root, tmp_path / "audit")
+    command = [sys.executable, "-c", SESSION, str(root), str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == -9, done.stderr
+    assert states(root)["b"] == "rejected"
+    person.open(root, tmp_path / "audit")
+    assert person.widget.desk.current == "c"
+    assert "2 unsaved strokes" in person.widget.messages.text
+    assert labels(person)[75, 75] > 0
+    assert labels(person)[85, 15] > 0
+    person.key("C")
+    assert states(root)["c"] == "corrected"
+    person.key("U")
+    person.key("U")
+    assert set(states(root).values()) == {"pending"}
+
+
+def test_audit_runs_beside_the_review(person: Person, root: Path) -> None:
+    """The audit is a child process; the review goes on meanwhile; cancelled it says so and leaves nothing running."""
+    widget = person.widget
+    person.open(root)
+    assert "Not audited yet" in widget.work.findings.text()
+    person.click_button(widget.work.audit)
+    assert widget.auditing.running
+    person.key("A")
+    assert states(root)["a"] == "accepted"
+    widget.auditing.cancel()
+    person.qtbot.waitUntil(lambda: not widget.auditing.running, timeout=8000)
+    assert "Stopped on request" in widget.messages.text
+    person.click_button(widget.work.audit)
+    person.qtbot.waitUntil(lambda: not widget.auditing.running, timeout=250000)
+    person.settle()
+    assert "samples have findings" in widget.messages.text
+    assert (root / files.REVIEW / files.REVIEW_AUDIT / files.AUDIT).exists()
+    assert widget.desk.current == "b"
+
+
+def test_new_sample_without_a_mask(person: Person, tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "beads", ("a",))
+    iio.imwrite(root / "images" / "new.png", iio.imread(root / "images" / "a.png"))
+    person.open(root)
+    person.key("S")
+    assert person.widget.desk.current == "new"
+    person.key("A")
+    assert "no mask that could be accepted" in person.widget.messages.text
+    person.key("D")
+    person.click(20, 20)
+    person.key("C")
+    assert states(root) == {"a": "pending", "new": "corrected"}
