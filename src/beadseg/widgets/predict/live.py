@@ -48,13 +48,11 @@ class LiveSession(QObject):
         self._viewer = viewer
         self.shown = ShownLayers(viewer, self)
         self._held: dict[str, Session] = {}
-        self._wanted: ObjectConfig | None = None
         self.latest = Latest("measuring", self)
-        self._soon, self._settled = QTimer(self), QTimer(self)
-        for timer, wait, slot in ((self._soon, 0, self._apply), (self._settled, SETTLED_MS, self._measure)):
-            timer.setSingleShot(True)
-            timer.setInterval(wait)
-            timer.timeout.connect(slot)
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(SETTLED_MS)
+        self._settled.timeout.connect(self._measure)
         self.latest.returned.connect(self._take)
         self.latest.failed.connect(self.failed)
         self.shown.ready.connect(self._settled.start)
@@ -72,7 +70,7 @@ class LiveSession(QObject):
     @property
     def busy(self) -> bool:
         """Whether anything shown is not yet what was chosen."""
-        return self._soon.isActive() or self._settled.isActive() or self.latest.busy
+        return self._settled.isActive() or self.latest.busy
 
     def start(self, session: Session, below: Image) -> None:
         """Show another session in place of the one before."""
@@ -84,7 +82,6 @@ class LiveSession(QObject):
     def stop(self) -> None:
         """Take the session out of the viewer and remove its files."""
         self.latest.drop()
-        self._soon.stop()
         self._settled.stop()
         self.shown.remove()
         session = self._held.pop("session", None)
@@ -109,9 +106,16 @@ class LiveSession(QObject):
         return number
 
     def choose(self, objects: ObjectConfig) -> None:
-        """Choose other objects; of several calls in a row the last counts."""
-        self._wanted = objects
-        self._soon.start()
+        """Choose other objects: at once where that is a look-up, so that the window is drawn only once."""
+        session = self.session
+        if session is None:
+            return
+        if not session.can_choose(objects):
+            self.latest.request(lambda on_event, stop: (objects, session.separate(objects, on_event, stop)))
+            return
+        self.latest.drop()
+        session.choose(objects)
+        self._show()
 
     def go_to_bead(self, y: float, x: float, row: int) -> None:
         """Show a bead of the plane that is shown."""
@@ -127,17 +131,6 @@ class LiveSession(QObject):
         world = self.shown.labels.data_to_world([*index, 0, 0])
         for axis, value in enumerate(world[:-2], start=self._viewer.dims.ndim - len(world)):
             self._viewer.dims.set_point(axis, float(value))
-
-    def _apply(self) -> None:
-        """Show what was chosen: a look-up, or, for other candidates, work in a thread."""
-        session, objects = self.session, self._wanted
-        if session is None or objects is None:
-            return
-        if not session.can_choose(objects):
-            self.latest.request(lambda on_event, stop: (objects, session.separate(objects, on_event, stop)))
-            return
-        session.choose(objects)
-        self._show()
 
     def _show(self) -> None:
         if self.session is not None:

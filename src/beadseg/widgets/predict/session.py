@@ -117,7 +117,10 @@ class Session:
 
     def count(self, plane: int) -> int | None:
         """Return the number of beads of a plane as chosen; None where beads must be measured to tell which count."""
-        return int(self.labels(plane).max(initial=0)) if _all_count(self.objects) else None
+        if not _all_count(self.objects):
+            return None
+        where = self.separations[plane].pixels  # elsewhere is no bead
+        return int(self.labels(plane).reshape(-1)[where].max(initial=0))
 
     def measure(self, plane: int, stop: StopFlag | None = None) -> Measured:
         """Measure the beads of a plane, and count those of every plane."""

@@ -86,7 +86,7 @@ class ShownLayers(QObject):
     def refresh(self) -> None:
         """Show the labels that the session has now."""
         if self.labels in self.layers and self.labels is not None:
-            self.labels.refresh()
+            self.labels.refresh(thumbnail=False, highlight=False, extent=False)
 
     def show_centres(self, beads: pd.DataFrame, plane: tuple[int, ...]) -> None:
         """Put a point on every bead of the plane that is shown."""
