@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Shapes
@@ -157,19 +157,13 @@ class ImagePanel(QWidget):
         session, measured = self.live.session, self._measured
         if session is None or measured is None:
             return
-        height, width = session.image.size
-        size = session.image.pixel_size_um
-        pixels, count = height * width, measured.counts[measured.plane]
-        density = f"{count / pixels * 1e6:,.0f} per megapixel"
-        if size is not None:
-            density = f"{count / (pixels * size**2) * 1e6:,.1f} per mm²"
-        lines = [density]
+        lines = _told(measured.row)
         region = self.region.layer
         if isinstance(region, Shapes) and self.live.shown.labels is not None:
             centres = measured.beads[["y", "x"]].to_numpy(float)
             found = inside(region, self.live.shown.labels, self.live.plane, centres)
             lines.append(f"{int(found.sum()):,} beads in {region.name}")
-        lines += [f"Implausible: {flag}" for flag in measured.flags]
+        lines += [f"Implausible: {flag}" for flag in measured.row["flags"].split("; ") if flag]
         self.results.detail.setText("\n".join(lines))
 
     @guarded
@@ -200,3 +194,12 @@ class ImagePanel(QWidget):
 def _is_an_image(layer: Image) -> bool:
     """Leave out the probability of a prediction."""
     return "run" not in layer.metadata.get("beadseg", {})
+
+
+def _told(row: dict[str, Any]) -> list[str]:
+    """Return what a row of ``counts.csv`` says of density and interval, in words."""
+    name, unit = ("beads_per_mm2", "mm²") if row["beads_per_mm2"] != "" else ("beads_per_mpx", "megapixel")
+    lines = [f"{row[name]:,.6g} per {unit}"]
+    if row["beads_low"] != "":
+        lines.append(f"95 % interval of the count: {row['beads_low']:,.0f} to {row['beads_high']:,.0f}")
+    return lines

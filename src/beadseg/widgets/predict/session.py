@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from beadseg.data.lazy import LazyImage, open_image
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.model.inputs import luminance
-from beadseg.predict.flags import flags
+from beadseg.predict.counts import count_row
 from beadseg.predict.map_files import map_path, read_maps
 from beadseg.predict.prediction import Maps, Prediction, same_candidates
 
@@ -41,14 +41,14 @@ class Measured:
         Its bead table, as the batch engine writes it.
     counts : tuple of int
         Beads of every plane.
-    flags : tuple of str
-        What is implausible about the count of the plane, in words.
+    row : dict
+        The plane's row of ``counts.csv``.
     """
 
     plane: int
     beads: pd.DataFrame
     counts: tuple[int, ...]
-    flags: tuple[str, ...]
+    row: dict[str, Any]
 
 
 class Session:
@@ -136,9 +136,8 @@ class Session:
                 counts.append(int(separation.chosen(objects).max(initial=0)))
             else:
                 counts.append(self._prediction(number, objects, separation).count)
-        found = prediction.labels
-        implausible = flags(prediction.count, float((found > 0).mean()), found.size, self.stored.fingerprint)
-        return Measured(plane, prediction.beads, tuple(counts), tuple(implausible))
+        row = count_row(self.name, self.planes[plane], self.image, prediction, self.stored)
+        return Measured(plane, prediction.beads, tuple(counts), row)
 
     def _prediction(self, plane: int, objects: ObjectConfig, separation: Separation) -> Prediction:
         return Prediction.of(self.maps[plane], self._brightness(plane), self.image.pixel_size_um, objects, separation)
