@@ -2,16 +2,16 @@
 
     python benchmarks/separation.py
 
-Maps as a network gives them are drawn for 10,000 beads of 7 px in 3840x2160 px, a quarter of them in contact, overlapping
-by up to 30 %; then for images of a quarter, half and twice the area at the same density. Best of
+Maps as a network gives them are drawn for 10,000 beads of 7 px in 3840x2160 px, a quarter of them in contact and
+overlapping by up to 30 %; then for images of a quarter, half and twice the area at the same density. Best of
 ``--repeat``:
 
 - *beadseg*: `separate`, the selection, and the basic table (id, centroid, area, intensity); *foreground only*: the same
   without a centre map; *selection*: another threshold for beads that are separated already.
 - *scikit-image*: `label`, distance transform, `peak_local_max`, `watershed`, `regionprops_table` with the same columns.
 
-Time is processor time, so that other work on the machine does not count, and all of it runs on one core. Memory is the peak that was allocated on top of
-the maps, by `tracemalloc`.
+Time is processor time, so that other work on the machine does not count, and all of it runs on one core. Memory is the
+peak that was allocated on top of the maps, by `tracemalloc`.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from monai.losses.focal_loss import FocalLoss
 from monai.losses.tversky import TverskyLoss
 from torch import Tensor, nn
 
+from beadseg.config.centre import CentreConfig
 from beadseg.config.loss import (
     DiceCELossConfig,
     DiceFocalLossConfig,
@@ -16,7 +17,7 @@ from beadseg.config.loss import (
     TverskyLossConfig,
 )
 from beadseg.errors import ConfigError
-from beadseg.model.losses import build_loss
+from beadseg.model.losses import CentreLoss, build_heads_loss, build_loss
 
 ALL: list[LossConfig] = [
     DiceLossConfig(),
@@ -150,3 +151,39 @@ def test_cross_entropy_per_area_weighs_patches_alike_however_many_beads_they_hav
     one = torch.nn.functional.softplus(torch.tensor(2.0))
     assert missed[0] == pytest.approx(float(one * 16 / 17), rel=1e-5)
     assert missed[1] == pytest.approx(float(one * 256 / 257), rel=1e-5)
+
+
+def heads_batch() -> tuple[Tensor, Tensor]:
+    logits, foreground = batch()
+    return torch.cat([logits, logits.flip(-1)], 1), torch.cat([foreground, foreground * 0.5], 1)
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "squared"])
+def test_the_centre_map_adds_its_loss_to_that_of_the_foreground(kind: str):
+    centre = CentreConfig.parse({"loss": kind, "weight": 2.0})
+    both = build_heads_loss(DiceCELossConfig(), centre, ("foreground", "centre"))
+    logits, target = heads_batch()
+    alone = build_loss(DiceCELossConfig())(logits[:, :1], target[:, :1])
+    added = CentreLoss(centre)(logits[:, 1:], target[:, 1:])
+    assert added > 0
+    assert both(logits, target) == pytest.approx(float(alone + 2 * added), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "squared"])
+def test_the_centre_loss_is_least_at_the_map_itself_and_blind_to_ignored_pixels(kind: str):
+    loss = CentreLoss(CentreConfig.parse({"loss": kind}))
+    target = 0.1 + 0.8 * torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    right = torch.logit(target)
+    assert loss(right, target) < loss(right + 0.3, target)
+    assert loss(right, target) < loss(right - 0.3, target)
+    counted = torch.ones(2, 1, 8, 8)
+    counted[..., :4] = 0
+    wrong = right.clone()
+    wrong[..., :4] += 5
+    assert loss(wrong, target, counted) == loss(right, target, counted)
+
+
+def test_without_a_centre_head_the_loss_is_that_of_the_foreground():
+    logits, target = batch()
+    found = build_heads_loss(DiceCELossConfig(), CentreConfig(weight=50.0), ("foreground",))(logits, target)
+    assert found == build_loss(DiceCELossConfig())(logits, target)

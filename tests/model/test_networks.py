@@ -159,3 +159,16 @@ def test_what_a_network_cannot_do_is_refused() -> None:
         build_network(AttentionUnetConfig(depth=3).model_copy(update={"first_stride": 2}), 1)
     with pytest.raises(ConfigError, match="heads"):
         UNetConfig.parse({"heads": []})
+
+
+@every
+def test_every_network_has_a_centre_map_beside_the_foreground(config: NetworkConfig) -> None:
+    network = build_network(config.replace(heads=("foreground", "centre")), 1).eval()
+    side = 4 * network.size_multiple
+    assert network(torch.zeros(1, 1, side, side)).shape == (1, 2, side, side)
+
+
+@pytest.mark.parametrize("heads", [[], ["centre"], ["centre", "foreground"], ["foreground", "foreground"]])
+def test_heads_begin_with_the_foreground(heads: list[str]) -> None:
+    with pytest.raises(ConfigError, match="heads are"):
+        UNetConfig.parse({"heads": heads})

@@ -13,7 +13,7 @@ class GaussianTargetConfig(Config):
     """A Gaussian of height 1 at every bead's centre; where two overlap, the higher one."""
 
     kind: Literal["gaussian"] = "gaussian"
-    sigma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
+    sigma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.13
     """Standard deviation, share of the bead diameter."""
 
 

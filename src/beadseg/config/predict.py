@@ -18,7 +18,7 @@ class SeedConfig(Config):
     """A peak of the centre map below this is no seed of its own. Networks without a centre map have none."""
     distance: Annotated[float, Field(gt=0.0, le=2.0)] = 0.4
     """Two seeds are at least this share of a bead diameter apart."""
-    valley: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.02
+    valley: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Between two seeds nearer than a bead diameter the map falls by this share of the lower peak."""
     smoothing: Annotated[float, Field(ge=0.0, le=1.0)] = 0.07
     """Without a centre map: standard deviation of the Gaussian that smooths the distance to the edge, share of a bead

@@ -134,10 +134,12 @@ class _Results:
             write_atomically(folder / f"{self.name}.png", iio.imwrite("<bytes>", next(planes), extension=".png"))
 
     def write_table(self) -> None:
-        """Write one row per bead of all planes."""
+        """Write one row per bead of all planes, as CSV and as Parquet."""
         table = pd.concat(self._tables, ignore_index=True)
         text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        write_atomically(self.folder / files.BEADS / f"{self.name}.csv", text)
+        folder = self.folder / files.BEADS
+        write_atomically(folder / f"{self.name}.parquet", lambda file: table.to_parquet(file, index=False))
+        write_atomically(folder / f"{self.name}.csv", text)
 
     @contextmanager
     def undone_on_failure(self) -> Iterator[None]:

@@ -45,13 +45,13 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> Path:
 
 
 def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Return losses, Jaccard and learning rate over the epochs.
+    """Return losses, Jaccard, counts and learning rate over the epochs.
 
     Parameters
     ----------
     history : sequence of mapping
-        One row per epoch with ``epoch``, ``lr``, ``train_loss``, ``val_loss``, ``val_jaccard_images`` … A column may be
-        missing or empty in some epochs; a value that is not finite leaves a gap.
+        One row per epoch with ``epoch``, ``lr``, ``train_loss``, ``val_loss``, ``val_jaccard_images``, ``val_f1`` … A
+        column may be missing or empty in some epochs; a value that is not finite leaves a gap.
 
     Raises
     ------
@@ -59,14 +59,35 @@ def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
         There is no epoch yet.
     """
     _refuse_empty(history)
-    figure = new_figure(13, 3.8)
-    for axes, draw in zip(figure.subplots(1, 3), (_losses, _scores, _rates), strict=True):
+    parts = (_losses, _scores, _beads, _counts, _rates) if has_counts(history) else (_losses, _scores, _rates)
+    figure = new_figure(4.3 * len(parts), 3.8)
+    for axes, draw in zip(figure.subplots(1, len(parts)), parts, strict=True):
         draw(axes, history)
     return figure
 
 
+def has_counts(history: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether beads were counted in validation, which older runs and those without validation samples lack."""
+    return any(row.get("val_f1") not in (None, "") for row in history)
+
+
+def count_panels(history: Sequence[Mapping[str, Any]]) -> tuple[Figure, Figure]:
+    """Return F1 of beads and the error of the counts over the epochs; the history must have counts.
+
+    Raises
+    ------
+    InputError
+        There is no epoch yet.
+    """
+    _refuse_empty(history)
+    figures = new_figure(5.6, 3.8), new_figure(5.6, 3.8)
+    for figure, draw in zip(figures, (_beads, _counts), strict=True):
+        draw(figure.add_subplot(), history)
+    return figures
+
+
 def curve_panels(history: Sequence[Mapping[str, Any]]) -> tuple[Figure, Figure, Figure]:
-    """Return the three parts of `curves_figure` apart, for a page that lays them out itself.
+    """Return loss, Jaccard and learning rate of `curves_figure` apart, for a page that lays them out itself.
 
     Raises
     ------
@@ -104,6 +125,36 @@ def _scores(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
         ),
     )
     axes.set(ylabel="Jaccard", ylim=(0, 1), title=_best(history))
+    _epoch_axis(axes, history)
+
+
+def _beads(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
+    _lines(
+        axes,
+        history,
+        (
+            ("train_f1", "training", BLUE, "-"),
+            ("val_f1", "validation", ORANGE, "-"),
+            ("val_f1_sparse", "validation, sparse third", ORANGE, ":"),
+            ("val_f1_dense", "validation, dense third", ORANGE, "--"),
+        ),
+    )
+    axes.set(ylabel="F1 of beads", ylim=(0, 1.02), title="Detection")
+    _epoch_axis(axes, history)
+
+
+def _counts(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    _lines(
+        axes,
+        history,
+        (
+            ("val_count_bias", "bias: found less true", ORANGE, "-"),
+            ("val_count_mae", "mean absolute error", ORANGE, "--"),
+        ),
+    )
+    axes.set(ylabel="beads per validation image", title="Count error")
+    axes.set_yscale("symlog", linthresh=1)
     _epoch_axis(axes, history)
 
 

@@ -11,8 +11,9 @@ from beadseg.data.dataset import natural_key
 from beadseg.data.documents import inner, read_document, read_table
 from beadseg.errors import RunError
 from beadseg.events import OnEvent, StopFlag, ignore
+from beadseg.measure.counting import DENSITIES
 from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Gallery, Row, Table, Text, Tone, Verbatim
-from beadseg.report.curves import curve_panels
+from beadseg.report.curves import count_panels, curve_panels, has_counts
 from beadseg.report.html import Notice, Page, Section
 from beadseg.report.run import write_run_report
 from beadseg.report.run_samples import validation_gallery
@@ -126,7 +127,28 @@ def _curves(history: list[dict[str, Any]]) -> Section:
               "Training and validation loss over the epochs"),
         Chart(rates, "Learning rate at the end of each epoch.", "Learning rate over the epochs"),
     )  # fmt: skip
-    return Section("Training curves", (Charts(charts),))
+    return Section("Training curves", (Charts(charts), *_count_blocks(history)))
+
+
+def _count_blocks(history: list[dict[str, Any]]) -> tuple[Block, ...]:
+    """Return the curves of detection and counts, and the best epoch's counts by density."""
+    if not has_counts(history):
+        return ()
+    detection, errors = count_panels(history)
+    charts = (
+        Chart(detection, "F1 of beads: centres matched one to one within half a bead diameter.",
+              "F1 of beads of training and validation images over the epochs"),
+        Chart(errors, "Error of the counts of validation images.", "Bias and mean absolute error over the epochs"),
+    )  # fmt: skip
+    last = history[-1]
+    rows = [
+        (name, last.get(f"val_f1{end}"), last.get(f"val_count_bias{end}"), last.get(f"val_count_mae{end}"))
+        for name, end in (("all", ""), *((f"{third} third", f"_{third}") for third in DENSITIES))
+        if f"val_f1{end}" in last
+    ]
+    columns = (Column("Validation images, last epoch"), Column("F1", ".3f"), Column("Count bias", "+.2f"),
+               Column("Mean absolute error", ".2f"))  # fmt: skip
+    return (Charts(charts), Table(columns, rows))
 
 
 def _criteria(run: Run) -> Section:

@@ -385,7 +385,7 @@ def describe(row: Row, epochs: int, key: str, best: bool) -> str:
         line += f"  validation loss {row['val_loss']:.4f}  {score_name(key.removeprefix('val_'))} {row[key]:.4f}"
         train = row.get(key.replace("val_", "train_"))
         line += f" (training {train:.4f})" if train is not None else ""
-        line += f"  F1 {row['val_f1']:.4f}, count {row['val_count_bias']:+.1f} a tile" if "val_f1" in row else ""
+        line += f"  F1 {row['val_f1']:.4f}, count {row['val_count_bias']:+.1f} per image" if "val_f1" in row else ""
         line += "  best so far" if best else ""
     return line
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4)
 """Seed thresholds tried, for networks with a centre map."""
-DISTANCES = (0.3, 0.4, 0.5)
+DISTANCES = (0.3, 0.4)
 """Distances of seeds tried, share of a bead diameter."""
 CONFIDENCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Least confidences tried."""
