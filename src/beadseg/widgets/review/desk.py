@@ -99,8 +99,8 @@ class Desk(QObject):
 
     @guarded
     def show(self, name: str) -> None:
-        """Go to a sample; it is shown as soon as it is read."""
-        self.save()
+        """Go to a sample, shown as soon as it is read; stay where strokes on the one in hand cannot be written."""
+        self.write_strokes()
         self.current, self.page = name, None
         self.panel.table.setValue(name)
         self.preload.ahead([name])
@@ -131,7 +131,11 @@ class Desk(QObject):
 
     @guarded
     def save(self) -> None:
-        """Write the strokes on the sample in hand to the disk."""
+        """Write the strokes on the sample in hand to the disk; say it where that fails."""
+        self.write_strokes()
+
+    def write_strokes(self) -> None:
+        """Write the strokes on the sample in hand to the disk; raises `MachineError`."""
         if self.page is not None and self.stage.mask is not None:
             self.session.autosave.save(np.asarray(self.stage.mask.data))
 

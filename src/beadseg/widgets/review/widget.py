@@ -67,7 +67,7 @@ class ReviewWidget(QWidget):
     def open(self, dataset: Path, audit: Path | None = None, by: str = "") -> None:
         """Open a dataset in the background, in place of the one before; `audit`: the folder of its audit."""
         self.messages.clear()
-        self.close_dataset()
+        self._leave()
         self._audit_next = False
         self.start.dataset.setValue(dataset)
         self.start.audit.setValue(audit)
@@ -92,7 +92,15 @@ class ReviewWidget(QWidget):
 
     @guarded
     def close_dataset(self) -> None:
-        """Leave the dataset; strokes are kept on the disk."""
+        """Leave the dataset; strokes are kept on the disk. It stays open where they cannot be written."""
+        self._leave()
+
+    def _leave(self) -> None:
+        if self.desk is not None:
+            self.desk.write_strokes()
+        self._put_away()
+
+    def _put_away(self) -> None:
         self.auditing.cancel()
         self.opening.cancel()
         if self.desk is not None:
@@ -105,7 +113,7 @@ class ReviewWidget(QWidget):
         super().changeEvent(event)
         taken_out = event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None
         if taken_out and self.desk is not None:
-            self.close_dataset()
+            self._put_away()
 
     @guarded
     def _open_typed(self) -> None:
