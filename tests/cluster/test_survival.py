@@ -16,13 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from cluster_helpers import SOURCE, Batch
 
 from beadseg import files
 from beadseg.cli.app import main
 from beadseg.cluster import record
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.training.lock import Owner
-from conftest import SOURCE, Batch
 
 FIELDS = [
     "epochs=24", "epoch.steps=12", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3", "precision=fp32",
