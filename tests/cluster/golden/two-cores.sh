@@ -91,7 +91,6 @@ make_scratch() {
     say WARNING "There is no home folder on this node; programs find an empty one."
     export HOME=$work
   fi
-  export MPLCONFIGDIR=${MPLCONFIGDIR:-$work/matplotlib}
   if [ -n "$dataset" ]; then
     if cp -RL -- "${program[$dataset]}" "$work/dataset"; then
       say INFO "Copied ${program[$dataset]} to $work."
