@@ -66,6 +66,7 @@ drop_successor() {
 child=
 on_term() {
   interrupted=yes
+  say WARNING "A signal asks the job to end; what is done is being saved."
   # Before the time is up, a signal is qdel or a requeue: nobody wants the next job.
   if [ "$(date +%s)" -lt $((began + walltime - margin)) ]; then drop_successor; fi
   [ -n "$child" ] && kill -TERM "$child" 2>/dev/null
