@@ -44,10 +44,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="faults to try, e.g. shift,scale")
+    parser.add_argument("--work", type=Path, help="folder for the clean tiles, kept for the next call")
     arguments = parser.parse_args()
     only = set(filter(None, arguments.only.split(",")))
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
+        work = arguments.work or Path(folder)
         pools: dict[float, Pool] = {}
         print("| fault | strength | injected | found | right partner or accurate | clean flagged |")
         print("|" + " --- |" * 6)
@@ -69,9 +70,13 @@ class Pool:
         self.workers = arguments.workers
         self.injections = arguments.injections
         self.rng = np.random.default_rng(arguments.seed)
-        self.tiles = list(clean_tiles(arguments.samples, arguments.size, diameter, arguments.seed))
-        for tile in self.tiles:
-            write(folder / "clean", tile.name, tile.image, tile.mask)
+        shutil.rmtree(folder / "faulty", ignore_errors=True)
+        if len(list((folder / "truth").glob("*.tif"))) < arguments.samples:
+            for name, image, labels in clean_tiles(arguments.samples, arguments.size, diameter, arguments.seed):
+                write(folder / "clean", name, image, np.where(labels > 0, 255, 0).astype(np.uint8))
+                (folder / "truth").mkdir(exist_ok=True)
+                tifffile.imwrite(folder / "truth" / f"{name}.tif", labels)
+        self.tiles = [known(folder, path) for path in sorted((folder / "truth").iterdir())]
 
     def clean_row(self) -> str:
         """Return the table's row of the data set without any fault."""
@@ -161,7 +166,8 @@ def right(finding: Finding, truth: dict[str, float | str]) -> bool | None:
     return None
 
 
-def clean_tiles(count: int, size: int, diameter: float, seed: int) -> Iterator[Tile]:
+def clean_tiles(count: int, size: int, diameter: float, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield name, image and true labels."""
     rng = np.random.default_rng(seed + 1)
     most = 300 * (7.0 / diameter) ** 2
     for index in range(count):
@@ -169,8 +175,14 @@ def clean_tiles(count: int, size: int, diameter: float, seed: int) -> Iterator[T
         config = SceneConfig(height=size, width=size, beads=float(rng.uniform(5, most)), diameter_px=diameter)
         view = FieldOfView.draw(config, seed * 1000 + field, 5, 5)
         scene = simulate(config, 10_000 * (seed + 1) + index, Window(view, place // 5 * size, place % 5 * size))
-        name = f"field{field:03d}_grid_r{place // 5}_c{place % 5}"
-        yield Tile(name, len(scene.beads), scene.image, scene.labels)
+        yield f"field{field:03d}_grid_r{place // 5}_c{place % 5}", scene.image, scene.labels
+
+
+def known(folder: Path, path: Path) -> Tile:
+    """Return a tile of the pool."""
+    labels = tifffile.imread(path)
+    image = iio.imread(folder / "clean" / "images" / f"{path.stem}.png")
+    return Tile(path.stem, len(np.unique(labels)) - 1, image, labels)
 
 
 def write(folder: Path, name: str, image: np.ndarray, mask: np.ndarray) -> None:

@@ -128,8 +128,8 @@ def _files() -> list[Fault]:
 def _images() -> list[Fault]:
     made = [
         Fault("focus", f"blurred by {sigma} px", lambda t, r, s=sigma: rounded(ndimage.gaussian_filter(
-              t.image.astype(float), (s, s, 0))), changes="images", weakest=sigma == 2.5)
-        for sigma in (2.5, 4)
+              t.image.astype(float), (s, s, 0))), changes="images", weakest=sigma == 2)
+        for sigma in (2, 2.5, 4)
     ]  # fmt: skip
     made += [
         Fault("saturated", f"{share} % white", lambda t, r, s=share: rounded(

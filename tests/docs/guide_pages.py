@@ -20,7 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
-GUIDE = ("first-steps", "data", "review", "training", "diagnosis", "counting", "density", "file-formats", "python-api")
+GUIDE = (
+    "first-steps",
+    "data",
+    "audit",
+    "review",
+    "training",
+    "diagnosis",
+    "counting",
+    "density",
+    "file-formats",
+    "python-api",
+)
 """Pages that are run, in this order of reading; all but the first go on with what the first one made."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -113,4 +113,9 @@ def told(result: Audit) -> str:
         lines.append(f"… and {len(worst) - SHOWN} more findings.")
     if result.failures:
         lines.append(f"{len(result.failures)} samples could not be read: {', '.join(list(result.failures)[:5])}.")
+    unknown = sum(any("shift" in missing.codes for missing in sample.not_assessable) for sample in result.samples)
+    if unknown:
+        lines.append(
+            f"{unknown} samples have too few beads to tell whether their masks lie right; audit.html lists them."
+        )
     return "\n".join([*lines, f"{len(result.flagged)} of {len(result.samples)} samples have findings."])

@@ -107,11 +107,16 @@ def _facts(audit: Audit) -> list[tuple[str, str]]:
         return facts
     facts += [
         ("Beads", f"{usual.polarity}, {usual.bead_diameter_px:g} px across in the masks"),
-        ("Masks usually lie", f"{usual.dy:+.2f} px down, {usual.dx:+.2f} px right of the beads"),
+        ("Masks usually lie", _place(usual.dy, usual.dx)),
     ]
     if usual.radius_offset is not None:
         facts.append(("Marked radius, usually", f"{usual.radius_offset:+.2f} px against the image"))
     return facts
+
+
+def _place(dy: float, dx: float) -> str:
+    down, right = "below" if dy > 0 else "above", "right" if dx > 0 else "left"
+    return f"{abs(dy):.2f} px {down} and {abs(dx):.2f} px {right} of the beads"
 
 
 def _notices(audit: Audit) -> list[Notice]:

@@ -14,6 +14,7 @@ from audit_helpers import Folder, scene
 
 from beadseg import files
 from beadseg.annotation.audit import Audit, audit, schema
+from beadseg.annotation.audit.codes import MEANING
 from beadseg.annotation.audit.measurement import decode_points, encode_points
 from beadseg.annotation.audit.store import Store
 from beadseg.data.dataset import Dataset
@@ -34,6 +35,12 @@ def test_published_schema_is_not_stale() -> None:
     assert schema.published() == json.loads(schema.current()), (
         "Write it anew: schema.current() to src/beadseg/annotation/audit/audit.schema.json"
     )
+
+
+def test_every_code_is_in_the_guide() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "audit.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(code for row in rows for code in row.replace("`", "").replace(" ", "").split(",")) == sorted(MEANING)
 
 
 def test_written_audit_reads_back(folder: Folder, tmp_path: Path) -> None:
