@@ -133,7 +133,43 @@ def mark_missing(desk: Any, most: int = 6) -> None:
         seen[max(0, y - 7) : y + 8, max(0, x - 7) : x + 8] = dark.max()
 
 
-WIDGETS: dict[str, tuple[str, Callable[[Studio, Path], Iterator[str]]]] = {"review": ("Review", review)}
+TRAINING = {"epochs": 30, "network.width": 8, "epoch.size": 64, "epoch.steps": 20, "batch": 4}
+"""Settings of the training that is shown: seconds per epoch."""
+
+
+def train(studio: Studio, work: Path) -> Iterator[str]:
+    """Yield the names of the pictures of the Train widget, each when there is something to be seen."""
+    from qtpy.QtCore import QSettings
+
+    from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
+
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(work))
+    scene = SceneConfig(height=256, width=256, beads=60)
+    write_dataset(work / "beads", SeriesConfig(scene=scene, tiles=12, dilutions=(320, 640), fields=3, seed=1))
+    widget = studio.widget
+    widget.setup.dataset.choose(work / "beads")
+    studio.wait(lambda: "Planned from the data" in widget.plan.toPlainText())
+    yield "train-plan"
+    for field, value in TRAINING.items():
+        editor = widget.form.editor(field)
+        editor.setValue(value)
+        editor.valueChanged.emit()
+    widget.form.search.setText("epoch")
+    widget.tabs.setCurrentWidget(widget.form)
+    yield "train-settings"
+    widget.progress.show_overlay.setChecked(True)
+    widget.buttons.start.click()
+    studio.wait(lambda: widget.session.state is not None and len(widget.session.state.rows) >= 8)
+    studio.wait(lambda: "beads found" in widget.progress.overlay_note.text())
+    yield "train-progress"
+    widget.buttons.stop.click()
+    studio.wait(lambda: widget.session.status in ("unfinished", "finished"))
+
+
+WIDGETS: dict[str, tuple[str, Callable[[Studio, Path], Iterator[str]]]] = {
+    "review": ("Review", review),
+    "train": ("Train", train),
+}
 """By the word for ``--only``: name in the menu, and what is done before each picture."""
 
 

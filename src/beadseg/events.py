@@ -17,6 +17,9 @@ from beadseg.errors import Cancelled, OutOfTime
 if TYPE_CHECKING:
     from pathlib import Path
 
+STOP_FILE = "BEADSEG_STOP_FILE"
+"""Environment variable with the path of a file: when it is made, a command stops as at Ctrl-C."""
+
 Level = Literal["debug", "info", "warning", "error"]
 T = TypeVar("T")
 

@@ -88,6 +88,10 @@ LOCK = "lock.json"
 """There while a process works in the folder: which one, where, in which job. Its time is its last sign of life."""
 EVENTS = "events.jsonl"
 """What the last training started from the viewer reported, one JSON event per line; the viewer reads it."""
+STOP = "events.stop"
+"""Made by the viewer to ask a process on Windows, where there are no signals, to stop; removed when it has."""
+REFIT = "refit"
+"""Subfolder in which the final model is trained on all samples."""
 
 # --- Jobs of a batch system, in the folder that they work for ---------------------------------------------------------
 

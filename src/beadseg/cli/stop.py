@@ -6,23 +6,26 @@ A second SIGTERM does nothing: batch systems and containers send it several time
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from beadseg.errors import Cancelled, ConfigError
-from beadseg.events import Deadline, StopFlag
+from beadseg.events import STOP_FILE, Deadline, StopFlag
 
 STOP = StopFlag()
 """Set by the first signal that asks to stop; every command hands it to the work it starts."""
 
 DEADLINE, MARGIN = "BEADSEG_DEADLINE", "BEADSEG_MARGIN"
 """Environment variables of job scripts: when the job's time is up, s since 1970, and the margin before it, s."""
+
+FILE_SECONDS = 0.3
+"""How often the file that asks to stop is looked for, s."""
 
 _SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform == "win32":  # Ctrl-Break: the one signal that a process there can send to another
@@ -44,12 +47,27 @@ def stop_on_signals(flag: StopFlag = STOP) -> Iterator[StopFlag]:
             raise Cancelled("Ended at once.", remedy="What was written before is kept.")
         flag.set()
 
+    _watch_file(flag)
     before = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
         yield flag
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _watch_file(flag: StopFlag) -> None:
+    """Set `flag` when the file appears that `STOP_FILE` names: how another program asks where there are no signals."""
+    name = os.environ.get(STOP_FILE)
+    if not name:
+        return
+
+    def watch() -> None:
+        while not Path(name).exists():
+            time.sleep(FILE_SECONDS)
+        flag.set()
+
+    threading.Thread(target=watch, name="beadseg-stop-file", daemon=True).start()
 
 
 def stop_in_time(walltime: str | None = None, margin: float | None = None, flag: StopFlag = STOP) -> StopFlag:
@@ -71,11 +89,12 @@ def stop_in_time(walltime: str | None = None, margin: float | None = None, flag:
     """
     end = os.environ.get(DEADLINE)
     if walltime is not None:
-        from beadseg.config.site import walltime_seconds
+        from beadseg.config.site import as_walltime, walltime_seconds
 
-        if not re.fullmatch(r"\d+:[0-5]\d:[0-5]\d", walltime):
+        text = as_walltime(walltime)
+        if text == walltime and text.count(":") != 2:
             raise ConfigError(f"{walltime!r} is no time.", "--walltime", "Write it as HH:MM:SS, e.g. 12:00:00.")
-        end = str(time.time() + walltime_seconds(walltime))
+        end = str(time.time() + walltime_seconds(text))
     if not end:
         return flag
     try:

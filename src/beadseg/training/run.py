@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from beadseg.data.split import Split
 
 SAMPLE_COLUMNS = ("sample", "fold", "field", "objects", "image", "image_sha256", "mask", "mask_sha256", "ignore_sha256")
-REFIT = "refit"
-"""Subfolder of a run in which the final model is trained on all samples."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +232,7 @@ def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | Non
         config = config.replace(epochs=first.best["epoch"])
     everything = [*first.sampler.images, *first.validation]
     on_event(log(f"Refitting on all {len(everything)} images for {config.epochs} epochs."))
-    inner = ensure_folder(folder / REFIT)
+    inner = ensure_folder(folder / files.REFIT)
     seconds = first.checkpoint_seconds
     Trainer(everything, [], config, inner, first.description, first.device, on_event, stop, seconds).run()
     give_objects(folder / files.BEST, inner / files.BEST)

@@ -250,10 +250,11 @@ class Form(QWidget):
         """Return the configuration that was entered; raises `ConfigError` when a value is wrong."""
         return self._model.parse(self._group.read())
 
-    def setValue(self, config: Config) -> None:
-        """Show a configuration; what is changed afterwards stands in bold."""
-        self._group.write(config.model_dump(mode="json"))
+    def setValue(self, config: Config, base: Config | None = None) -> None:
+        """Show a configuration; what differs from `base`, which is `config` itself when not given, stands in bold."""
+        self._group.write((base or config).model_dump(mode="json"))
         self._base = {row.path: row.editor.value() for row in self._group.rows()}
+        self._group.write(config.model_dump(mode="json"))
         self._mark()
 
     def setPlanned(self, values: Mapping[str, Any]) -> None:

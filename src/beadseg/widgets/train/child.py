@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from beadseg.errors import ExitCode, MachineError
-from beadseg.events import Event
+from beadseg.events import STOP_FILE, Event
 from beadseg.files import machine_error
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PROCESS = "process"
 """Kind of the first event in the file: which process writes it."""
-AT_ONCE, TO_DEATH = 1.2, 2.2
+AT_ONCE, TO_DEATH = 1.0, 2.0
 """A process that was asked to stop and goes on is told a second time after so many seconds, and then is killed."""
 MOST_BYTES = 1 << 18
 """Read at one look, so that a long file does not hold the viewer up; when a file is opened again, only its end."""
@@ -88,13 +88,14 @@ class Child:
     def start(cls, arguments: Sequence[str], output: Path) -> Child:
         """Start ``beadseg-batch ARGUMENTS``; raises `MachineError` when that or the file cannot be made."""
         try:
+            _stop_file(output).unlink(missing_ok=True)
             with output.open("wb"):
                 pass  # what an earlier process wrote is in the run's log
             with output.open("ab") as file:
                 popen = subprocess.Popen(
                     [sys.executable, "-m", "beadseg", *arguments],
                     stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
+                    env={**os.environ, "PYTHONIOENCODING": "utf-8", STOP_FILE: str(_stop_file(output))},
                     **_own_group(),
                 )  # fmt: skip
         except OSError as error:
@@ -227,9 +228,9 @@ class Child:
 
     def _signal(self) -> None:
         """Ask as Ctrl-C does: the first time to stop, the second time to end at once."""
-        with suppress(psutil.Error, OSError, ValueError):
-            if sys.platform == "win32":
-                self._process.send_signal(signal.CTRL_BREAK_EVENT)
+        with suppress(psutil.Error, OSError):
+            if sys.platform == "win32":  # a process without a console of ours hears no Ctrl-Break
+                _stop_file(self.output).touch()
             else:
                 self._process.send_signal(signal.SIGINT)
 
@@ -253,17 +254,26 @@ class Child:
             return True
 
 
+def _stop_file(output: Path) -> Path:
+    """Return the file that asks the process that writes `output` to stop."""
+    return output.with_suffix(".stop")
+
+
 def _own_group() -> dict[str, Any]:
-    """Return what makes Ctrl-C in the viewer's terminal not reach the process."""
+    """Return what makes Ctrl-C in the viewer's terminal not reach the process.
+
+    A group, not a session: Linux shares the processor out among sessions before it looks at priorities.
+    """
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    return {"start_new_session": True}
+    return {"process_group": 0}
 
 
 def _lower_priority(process: psutil.Process) -> None:
     """Let the viewer go first; the threads that the process will have inherit it."""
     with suppress(psutil.Error):
-        process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else NICENESS)
+        below = min(19, int(psutil.Process().nice()) + NICENESS) if sys.platform != "win32" else 0
+        process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else below)
 
 
 def _born(process: psutil.Process) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from beadseg.widgets.train.plot import BLUE, GREEN, ORANGE, Curve
+from beadseg.widgets.train.plot import BLUE, ORANGE, Curve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,13 +31,13 @@ def score_curves(rows: Sequence[Row]) -> list[Curve]:
 
 
 def count_curves(rows: Sequence[Row]) -> list[Curve]:
-    """Return the errors of the count, of the images and in all, where the run has them."""
+    """Return the mean absolute error of the count per image, where the run has it."""
     return _curves(
         rows,
         (
-            ("train_count_error_images", "training", BLUE, False),
-            ("val_count_error_images", "validation", ORANGE, False),
-            ("val_count_error_pooled", "in all", GREEN, True),
+            ("train_count_mae", "training", BLUE, False),
+            ("val_count_mae", "validation", ORANGE, False),
+            ("val_count_mae_dense", "densest third", ORANGE, True),
         ),
     )
 

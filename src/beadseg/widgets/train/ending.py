@@ -20,16 +20,17 @@ class Ending:
 
     def __init__(self, session: Session, planner: Planner, overlay: ValidationOverlay, keep: QCheckBox) -> None:
         self._parts: tuple[Planner | ValidationOverlay, ...] = (planner, overlay)
-        self._session = session
+        self._session: Session | None = session
         self._keep = True
         keep.toggled.connect(self._set_keep)
 
     def __call__(self) -> None:
         """End what is to be ended."""
-        parts, self._parts = self._parts, ()
-        for part in parts:
+        for part in self._parts:
             part.end_processes()
-        self._session.end_processes(keep=self._keep)
+        if self._session is not None:
+            self._session.end_processes(keep=self._keep)
+        self._parts, self._session = (), None
 
     def _set_keep(self, keep: bool) -> None:
         self._keep = keep

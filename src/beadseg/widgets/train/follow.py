@@ -17,7 +17,7 @@ from beadseg.data.documents import read_document, read_entries
 from beadseg.errors import BeadsegError, ConfigError, RunError
 from beadseg.model.checkpoint import read_meta
 from beadseg.training.criteria import Criterion
-from beadseg.training.history import Row, read_history
+from beadseg.training.history import Row, gain, read_history
 from beadseg.training.lock import STALE, Owner
 from beadseg.training.plan import Planned
 from beadseg.training.watch import Diagnosis, Watch, few_steps
@@ -89,9 +89,9 @@ class RunState:
     @property
     def best_row(self) -> Row | None:
         """The row of the best epoch, None before the first."""
-        metric = f"val_{self.config.stop.metric}"
-        scored = [row for row in self.rows if metric in row]
-        return max(scored, key=lambda row: (row[metric], -row["epoch"])) if scored else None
+        metric = self.config.stop.metric
+        scored = [row for row in self.rows if f"val_{metric}" in row]
+        return max(scored, key=lambda row: (gain(metric, row[f"val_{metric}"]), -row["epoch"])) if scored else None
 
 
 def is_run(folder: Path) -> bool:
@@ -146,7 +146,7 @@ def read_run(folder: Path) -> RunState:
         validation=tried(files.SAMPLES, _validation, []),
         log=tried(files.LOG, _tail, ""),
         best=best if best.is_file() else None,
-        finished=(folder / files.CRITERIA).exists() and best.is_file(),
+        finished=(folder / files.CRITERIA).exists() and best.is_file() and not _refit_is_open(folder),
         seconds=tried(files.TIMES, _seconds, None),
         trouble=" ".join(troubles),
     )
@@ -196,6 +196,11 @@ def _seconds(path: Path) -> float | None:
         if rows
         else None
     )
+
+
+def _refit_is_open(folder: Path) -> bool:
+    """Return whether the final model was begun on all samples, and is not done."""
+    return (folder / files.REFIT).is_dir() and not (folder / files.FINAL).is_file()
 
 
 def _tail(path: Path) -> str:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QMouseEvent, QPaintEvent
 
-BLUE, ORANGE, GREEN = "#4c9be8", "#f0932b", "#3aa76d"
-"""Training, validation, and everything else: told apart with any colour vision, readable on both themes."""
+BLUE, ORANGE = "#4c9be8", "#f0932b"
+"""Training and validation: told apart with any colour vision, readable on both themes."""
 MARGINS = (44, 20, 8, 18)
 """Left, top, right and bottom of the drawing, px."""
 MOST_MARKERS = 60
@@ -66,6 +66,12 @@ class Plot(QWidget):
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw everything."""
         painter = QPainter(self)
+        try:
+            self._draw(painter)
+        finally:
+            painter.end()  # Qt must not meet a painter that is still at work, whoever keeps this frame
+
+    def _draw(self, painter: QPainter) -> None:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         text = self.palette().windowText().color()
         self._draw_title(painter, text)

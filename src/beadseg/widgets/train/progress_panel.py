@@ -41,10 +41,10 @@ class ProgressPanel(QWidget):
         self.bar.setVisible(False)
         self.loss = Plot("Loss")
         self.score = Plot("Jaccard", 0.0, 1.0)
-        self.count = Plot("Count error", 0.0)
+        self.count = Plot("Count error, beads", 0.0)
         self.loss.setToolTip("Training loss of augmented patches, validation loss of whole images.")
         self.score.setToolTip("Of whole images: validation images, and as many training images.")
-        self.count.setToolTip("How far counted beads are from annotated ones, on whole validation images.")
+        self.count.setToolTip("How many beads the count of an image is off: mean absolute error over whole images.")
         self.warnings = QTextBrowser()
         self.warnings.setMaximumHeight(96)
         self.warnings.setToolTip("What the training noticed about itself, with the likely cause and the remedy.")
@@ -88,7 +88,7 @@ class ProgressPanel(QWidget):
         self.count.empty = "this run records none" if rows else "after the first epoch"
         self.bar.setVisible(status in ("running", "stopping"))
         if status == "stopping":
-            self.bar.setRange(0, 0)
+            self.bar.setFormat("stopping")
         self._show_samples([] if state is None else [sample.name for sample in state.validation])
         self.show_noticed([] if state is None else state.noticed)
 
@@ -114,7 +114,8 @@ class ProgressPanel(QWidget):
 
     def begin(self) -> None:
         """Show that a process starts and has said nothing yet."""
-        self.bar.setRange(0, 0)
+        self.bar.setRange(0, 1)
+        self.bar.setValue(0)
         self.bar.setFormat("starting")
 
     def _show_samples(self, names: list[str]) -> None:

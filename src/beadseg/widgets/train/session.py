@@ -62,7 +62,7 @@ class Session(QObject):
         self.owner = ""
         self._stamp: object = None
         self._told = ""
-        self._watcher = Watcher(self)
+        self._watcher = Watcher(self, LOOK_MS)
         self._watcher.happened.connect(self._hear)
         self._watcher.ended.connect(self._end)
         self._reader = Background("reading the run", self)
@@ -185,7 +185,10 @@ def _see(folder: Path, before: object, ours: bool) -> _Seen:
 
 def _tidy(folder: Path) -> None:
     """Remove what a killed process left unfinished, and a folder in which no run was begun."""
+    if not folder.is_dir():
+        return
     files.remove_unfinished(folder)
+    (folder / files.STOP).unlink(missing_ok=True)
     if not is_run(folder) and all(path.name in (files.EVENTS, files.LOG, files.LOCK) for path in folder.iterdir()):
         for path in folder.iterdir():
             path.unlink(missing_ok=True)

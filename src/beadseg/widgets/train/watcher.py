@@ -9,23 +9,32 @@ from qtpy.QtCore import QObject, QTimer, Signal
 if TYPE_CHECKING:
     from beadseg.widgets.train.child import Child
 
-LOOK_MS = 100
-"""How often the file of the process is read: often enough for a bar, seldom enough to cost nothing."""
+LOOK_MS = 500
+"""How often the file of the process is read. Whatever is drawn anew makes Qt compose the window with its OpenGL canvas
+anew, which takes long where OpenGL has no graphics card: so a bar moves seldom, and nothing is animated."""
+STOPPING_MS = 100
+"""How often, while the process is stopping: its end is told at once."""
 
 
 class Watcher(QObject):
-    """Follows one process at a time."""
+    """Follows one process at a time.
+
+    Parameters
+    ----------
+    look_ms : int
+        How often it is looked at, ms.
+    """
 
     happened = Signal(object)
     """List of `Event`: what was said since the last look."""
     ended = Signal(object)
     """`Outcome` of the process."""
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, look_ms: int = LOOK_MS) -> None:
         super().__init__(parent)
+        self._look_ms = look_ms
         self.child: Child | None = None
         self._timer = QTimer(self)
-        self._timer.setInterval(LOOK_MS)
         self._timer.timeout.connect(self._look)
 
     @property
@@ -41,12 +50,13 @@ class Watcher(QObject):
     def watch(self, child: Child) -> None:
         """Follow a process, and no more the one before."""
         self.child = child
-        self._timer.start()
+        self._timer.start(self._look_ms)
 
     def stop(self) -> None:
         """Ask the process to stop; `ended` comes within three seconds."""
         if self.child is not None:
             self.child.stop()
+            self._timer.setInterval(STOPPING_MS)
 
     def kill(self) -> None:
         """End the process at once and follow it no more; `ended` does not come."""

@@ -95,7 +95,7 @@ class TrainWidget(QWidget):
         self.buttons.new.clicked.connect(self._new)
         self.buttons.copy.clicked.connect(self._copy)
         self.buttons.submit.clicked.connect(self._submit)
-        self.planner.began.connect(lambda: self.plan.setPlainText("Looking at the data …"))
+        self.planner.began.connect(lambda: self._show_plain("Looking at the data …"))
         self.planner.progressed.connect(self._show_look)
         self.planner.planned.connect(self._show_plan)
         self.planner.failed.connect(self._refuse_plan)
@@ -223,13 +223,13 @@ class TrainWidget(QWidget):
         self.buttons.show_status(status, ready=self.setup.dataset.value() is not None)
         shown = self._draft if state is None else state.config
         if shown != self._shown_config():
-            self.form.setValue(shown)
             self.setup.show_config(shown)
+            self.form.setValue(shown, self.setup.base())
         begun = state is not None or status in ("running", "stopping")
         self.form.setLocked(begun, "These are the settings of the run. Press New run to train with others.")
         self.setup.setEditable(not begun)
         if state is not None:
-            self.plan.setHtml(planned_html(state))
+            self._show_html(planned_html(state))
             if not self.log.toPlainText():
                 self.log.setPlainText(state.log)
             if state.trouble:
@@ -243,15 +243,25 @@ class TrainWidget(QWidget):
             return None
 
     def _show_look(self, task: str, done: int, total: int) -> None:
-        self.plan.setPlainText(f"Looking at the data: {task}, {done} of {total} …")
+        self._show_plain(f"Looking at the data: {task}, {done} of {total} …")
 
     def _show_plan(self, view: PlanView) -> None:
         if self.session.state is None:
-            self.plan.setHtml(plan_html(view))
+            self._show_html(plan_html(view))
             self.form.setPlanned(view.values)
 
+    def _show_plain(self, text: str) -> None:
+        self.plan.setPlainText(text)
+        self.plan.setProperty("shown", text)
+
+    def _show_html(self, text: str) -> None:
+        """Show a plan; one that is shown already stays as it is scrolled."""
+        if self.plan.property("shown") != text:
+            self.plan.setHtml(text)
+            self.plan.setProperty("shown", text)
+
     def _refuse_plan(self, text: str) -> None:
-        self.plan.setPlainText("There is no plan: see the message above.")
+        self._show_plain("There is no plan: see the message above.")
         self.messages.tell(text, "error")
 
     def _say(self, event: Event) -> None:
