@@ -2,9 +2,9 @@
 
     python benchmarks/kill.py --kills 5
 
-Simulates its own data. A checkpoint is written every half second, so that most kills are followed by a start in the middle
-of an epoch. Prints when each kill came, how far the checkpoint on disk was, and whether `history.csv` and the final weights
-(network, moving average, optimizer) are identical.
+Simulates its own data. A checkpoint is written every half second, so that most kills are followed by a start in the
+middle of an epoch. Prints when each kill came, how far the checkpoint on disk was, and whether `history.csv` and the
+final weights (network, moving average, optimizer) are identical.
 """
 
 from __future__ import annotations

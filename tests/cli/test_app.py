@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,8 +17,8 @@ import pytest
 from beadseg import __version__
 from beadseg.cli import app
 from beadseg.cli.console import LogPace, reporter
-from beadseg.cli.stop import stop_on_signals
-from beadseg.errors import Cancelled, ExitCode, InputError, MachineError
+from beadseg.cli.stop import DEADLINE, MARGIN, stop_in_time, stop_on_signals
+from beadseg.errors import Cancelled, ConfigError, ExitCode, InputError, MachineError, OutOfTime
 from beadseg.events import Event, StopFlag, log, progress
 
 
@@ -108,9 +109,33 @@ def test_first_signal_asks_second_ends() -> None:
     with stop_on_signals(StopFlag()) as flag:
         signal.raise_signal(signal.SIGTERM)
         assert flag
+        signal.raise_signal(signal.SIGTERM)  # batch systems send it several times
         with pytest.raises(Cancelled, match="at once"):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_job_s_time_is_taken_from_its_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DEADLINE, raising=False)
+    flag = StopFlag()
+    assert stop_in_time(flag=flag) is flag
+    monkeypatch.setenv(DEADLINE, str(time.time() + 1000))
+    monkeypatch.setenv(MARGIN, "900")
+    assert not stop_in_time(flag=flag)
+    monkeypatch.setenv(MARGIN, "1100")
+    with pytest.raises(OutOfTime, match="The job's time is up"):
+        stop_in_time(flag=flag).check()
+    assert not stop_in_time(margin=10, flag=flag)
+    assert stop_in_time("00:15:00", 1000, flag)
+    monkeypatch.setenv(DEADLINE, "noon")
+    with pytest.raises(ConfigError, match=DEADLINE):
+        stop_in_time(flag=flag)
+
+
+@pytest.mark.parametrize("text", ["12h", "12:00", ""])
+def test_a_walltime_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"--walltime: .* Write it as HH:MM:SS"):
+        stop_in_time(text)
 
 
 def test_json_is_one_object_per_line() -> None:

@@ -2,75 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
 import stat
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from cluster_helpers import DIFFICULT, FAKE, SOURCE, Batch, FakePbs
 
-from beadseg.cluster import record
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
-
-FAKE = Path(__file__).with_name("fake_pbs.py")
-SOURCE = Path(__file__).parents[2] / "src"
-DIFFICULT = "a b'c\"d$e"
-"""Part of every path in these tests."""
-
-
-class Batch:
-    """A batch system as a test sees it."""
-
-    def call(self, command: str, *words: str) -> str:
-        return subprocess.run([command, *words], capture_output=True, text=True, check=True).stdout
-
-    def job(self, name: str) -> dict[str, Any]:
-        """Return what ``qstat`` says of a job."""
-        found: dict[str, Any] = json.loads(self.call("qstat", "-x", "-f", "-F", "json", name))["Jobs"][name]
-        return found
-
-    def is_over(self, name: str) -> bool:
-        return bool(self.job(name)["job_state"] == "F")
-
-    def wait_for(self, folder: Path, seconds: float = 540) -> None:
-        """Wait until all jobs that were sent for a folder are over."""
-        until = time.monotonic() + seconds
-        while not all(self.is_over(item.job) for item in record.sent(folder)):
-            assert time.monotonic() < until, [(item, self.job(item.job)) for item in record.sent(folder)]
-            time.sleep(0.2)
-
-
-class FakePbs(Batch):
-    """The fake batch system."""
-
-    def __init__(self, state: Path) -> None:
-        self.state = state
-
-    def wait(self) -> None:
-        """Wait until all jobs are over."""
-        until = time.monotonic() + 200
-        while not all(self.is_over(name) for name in self.ids()):
-            assert time.monotonic() < until, [self.output(name) for name in self.ids()]
-            time.sleep(0.05)
-
-    def ids(self) -> list[str]:
-        return sorted(path.name for path in self.state.iterdir() if (path / "job.json").exists())
-
-    def is_over(self, name: str) -> bool:
-        text = (self.state / name.split(".")[0].split("[")[0] / "job.json").read_text()
-        return '"job_state": "F"' in text
-
-    def output(self, name: str) -> str:
-        """Return what a job printed outside its own log."""
-        path = self.state / name.split(".")[0] / "output"
-        return path.read_text() if path.exists() else ""
 
 
 @pytest.fixture(params=[pytest.param("fake", marks=pytest.mark.slow), pytest.param("real", marks=pytest.mark.pbs)])

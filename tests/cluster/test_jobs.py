@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from cluster_helpers import FakePbs
 
 from beadseg import files
 from beadseg.cli.app import main
 from beadseg.cluster import record
-from conftest import FakePbs
 
 TINY = [
     "epochs=3", "epoch.steps=4", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3", "precision=fp32",

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from cluster_helpers import SOURCE, Batch
 
 from beadseg.config.site import SiteConfig
-from conftest import SOURCE, Batch
 
 HPC = Path(__file__).parents[2] / "hpc"
 PAGE = (HPC / "README.md").read_text(encoding="utf-8")

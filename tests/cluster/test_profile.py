@@ -5,11 +5,11 @@ import stat
 from pathlib import Path
 
 import pytest
+from cluster_helpers import FakePbs
 
 from beadseg.cli.app import main
 from beadseg.config.site import SiteConfig
 from beadseg.errors import ConfigError
-from conftest import FakePbs
 
 HPC = Path(__file__).parents[2] / "hpc"
 

@@ -8,12 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cluster_helpers import DIFFICULT, FakePbs
 
 from beadseg.cluster import record
 from beadseg.cluster.script import Array, JobScript, render
 from beadseg.cluster.submit import submit
 from beadseg.config.site import SiteConfig
-from conftest import DIFFICULT, FakePbs
 
 HPC = Path(__file__).parents[2] / "hpc"
 GOLDEN = Path(__file__).parent / "golden"

@@ -16,16 +16,16 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from cluster_helpers import SOURCE, Batch
 
 from beadseg import files
 from beadseg.cli.app import main
 from beadseg.cluster import record
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.training.lock import Owner
-from conftest import SOURCE, Batch
 
 FIELDS = [
-    "epochs=24", "epoch.steps=12", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3", "precision=fp32",
+    "epochs=20", "epoch.steps=12", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3", "precision=fp32",
 ]  # fmt: skip
 SETS = [word for setting in FIELDS for word in ("--set", setting)]
 TRAIN = [*SETS, "--checkpoint-minutes", "0.02"]
@@ -54,7 +54,8 @@ def undisturbed(beads: Path, tmp_path_factory: pytest.TempPathFactory) -> Undist
 
 def submit(beads: Path, profile: Path, run: Path, *more: str) -> str:
     """Send a training; return the job's id."""
-    words = ["submit", "train", str(beads), "--out", str(run), "--cluster", str(profile), *TRAIN, *more]
+    times = [] if "--walltime" in more else ["--walltime", "00:30:00"]
+    words = ["submit", "train", str(beads), "--out", str(run), "--cluster", str(profile), *TRAIN, *times, *more]
     assert main(words) == 0
     return record.sent(run)[-1].job
 

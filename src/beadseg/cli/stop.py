@@ -6,6 +6,7 @@ A second SIGTERM does nothing: batch systems and containers send it several time
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -89,12 +90,11 @@ def stop_in_time(walltime: str | None = None, margin: float | None = None, flag:
     """
     end = os.environ.get(DEADLINE)
     if walltime is not None:
-        from beadseg.config.site import as_walltime, walltime_seconds
+        from beadseg.config.site import walltime_seconds
 
-        text = as_walltime(walltime)
-        if text == walltime and text.count(":") != 2:
+        if not re.fullmatch(r"\d+:[0-5]\d:[0-5]\d", walltime):
             raise ConfigError(f"{walltime!r} is no time.", "--walltime", "Write it as HH:MM:SS, e.g. 12:00:00.")
-        end = str(time.time() + walltime_seconds(text))
+        end = str(time.time() + walltime_seconds(walltime))
     if not end:
         return flag
     try:

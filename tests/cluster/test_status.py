@@ -1,0 +1,99 @@
+"""What `status` makes of the server's answers."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from cluster_helpers import FakePbs
+
+from beadseg.cluster import pbs as commands
+from beadseg.cluster import record
+from beadseg.cluster.pbs import Job
+from beadseg.cluster.status import status
+from beadseg.errors import InputError, MachineError
+
+ANSWER = """{
+  "Jobs": {"7.server": {"job_state": "%s", %s "run_count": 1, "comment": "%s",
+    "Variable_List": {"PBS_O_WORKDIR": "/a\\b	c"}, "Resource_List": {"select": "1:ncpus=1", "walltime": "01:00:00"},
+    "resources_used": {"walltime": "00:10:00"}}}
+}"""
+
+
+def answering(tmp_path: Path, text: str, code: int = 0) -> None:
+    """Let qstat give this answer, as real servers give it."""
+    (tmp_path / "answer").write_text(text)
+    path = tmp_path / "bin" / "qstat"
+    path.write_text(f"#!/bin/sh\ncat '{tmp_path}/answer'\nexit {code}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "comment", "said"),
+    [
+        ("R", None, "Job run at …", "running, 00:10:00 of 01:00:00"),
+        ("Q", None, "Not Running: Insufficient amount of resource: ncpus", "queued (Not Running: Insufficient"),
+        ("Q", None, "Can Never Run: Insufficient amount of resource: ngpus", "queued, but can never run: Insufficient"),
+        ("H", None, "", "held"),
+        ("F", 0, "", "finished"),
+        ("F", 2, "", "failed: a wrong input, see its log"),
+        ("F", 6, "", "its time was up, all is kept"),
+        ("F", -29, "", "ended by PBS at its walltime"),
+        ("F", -3, "no such queue", "ended by PBS (status -3): no such queue"),
+        ("F", 271, "", "ended by qdel"),
+        ("F", 143, "", "ended by qdel"),
+        ("F", 137, "", "killed by signal 9; what was saved is kept"),
+        ("F", 265, "", "killed by signal 9; what was saved is kept"),
+        ("F", 77, "", "failed with exit code 77, see its log"),
+        ("F", None, "", "ended without ever running"),
+    ],
+)
+def test_every_state_is_told_in_words(
+    pbs: FakePbs, tmp_path: Path, state: str, code: int | None, comment: str, said: str
+):
+    record.append(tmp_path, "7.server", "train")
+    answering(tmp_path, ANSWER % (state, "" if code is None else f'"Exit_status": {code},', comment))
+    (found,) = status(tmp_path)
+    assert found.text.startswith(said)
+    assert found.stuck == ("never run" in said)
+    assert found.alive == (state in "RQH")
+
+
+def test_jobs_that_the_server_has_forgotten_are_over(pbs: FakePbs, tmp_path: Path):
+    record.append(tmp_path, "7.server", "train")
+    answering(tmp_path, "", commands.UNKNOWN_JOB)
+    (found,) = status(tmp_path)
+    assert found.text == "over; the batch system has forgotten it, see its log"
+    assert not found.alive
+    assert commands.has_ended("7.server")
+
+
+def test_what_is_no_answer_is_an_error_and_no_proof_of_an_end(pbs: FakePbs, tmp_path: Path):
+    answering(tmp_path, "not JSON")
+    with pytest.raises(MachineError, match="no JSON"):
+        commands.jobs(["7.server"])
+    assert not commands.has_ended("7.server")
+
+
+def test_a_job_is_read_as_qstat_shows_it():
+    values = {"job_state": "F", "Exit_status": 271, "run_count": 2, "Resource_List": {"walltime": "01:00:00"}}
+    assert Job.read("7.server", values) == Job("7.server", "F", 271, 2, walltime="01:00:00")
+
+
+def test_the_table_of_jobs_names_each_once_and_says_when_it_is_damaged(tmp_path: Path):
+    for part in (1, 2, 2):
+        record.append(tmp_path, f"{part}.server", "train", part)
+    assert [(item.job, item.part) for item in record.sent(tmp_path)] == [("1.server", 1), ("2.server", 2)]
+    with (tmp_path / "jobs" / "jobs.csv").open("a") as file:
+        file.write("3.server,train\n")
+    with pytest.raises(InputError, match="The table of jobs is damaged"):
+        record.sent(tmp_path)
+
+
+def test_the_logs_of_an_array_are_those_of_its_elements(tmp_path: Path):
+    record.append(tmp_path, "7[].server", "sweep")
+    for name in ("sweep-7[10].server", "sweep-7[2].server", "sweep-71[2].server", "train-7[2].server"):
+        (tmp_path / "jobs" / f"{name}.log").touch()
+    (item,) = record.sent(tmp_path)
+    assert [path.name for path in item.logs(tmp_path)] == ["sweep-7[2].server.log", "sweep-7[10].server.log"]
