@@ -4,8 +4,9 @@
 
 Predicts tiles of 512x512 px with 1,000, 100, 10 and 1 beads expected, at least as many of each as hold 1,000 beads
 together, by a run that was trained on simulated tiles (``benchmarks/intervals.py`` makes one), and analyses the counts
-as `beadseg-batch density` does. Prints counted and true beads of every dilution and the slope with its interval.
-Finished tiles in ``--out`` are not predicted again, so that a repeated command goes on.
+as `beadseg-batch density` does. Prints counted and true beads of every dilution and the slope with its interval. There
+is no debris, since where there is as much of it as there are beads a count says more of it than of dilution;
+``--debris 1`` shows how much. Finished tiles in ``--out`` are not predicted again: a repeated command goes on.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="a run that was trained on simulated tiles")
     parser.add_argument("--out", type=Path, default=Path("runs/dilution"))
-    parser.add_argument("--debris", type=float, default=TRAINING_SCENE.debris, help="specks and fibres per tile")
+    parser.add_argument("--debris", type=float, default=0.0, help="specks and fibres expected in a tile")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     use_threads(arguments.threads)
