@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/intervals"))
     parser.add_argument("--run", type=Path, help="a finished run instead of training one")
     parser.add_argument("--train-tiles", type=int, default=120)
-    parser.add_argument("--images", type=int, default=800, help="test images of every look")
+    parser.add_argument("--images", type=int, default=800, help="test images as calibrated")
+    parser.add_argument("--other-images", type=int, default=200, help="test images of another look")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the training")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
@@ -57,8 +58,9 @@ def main() -> None:
     known = segmenter.calibration
     print(f"Calibrated on {known.images} {known.source} images with {known.beads} beads: {known.misses} missed, "
           f"{known.false_finds} found where none is.")  # fmt: skip
-    tables = {look: _counts(segmenter, scene, arguments.images, arguments.out / f"{look.replace(' ', '-')}.csv")
-              for look, scene in LOOKS.items()}  # fmt: skip
+    many = (arguments.images, arguments.other_images)
+    tables = {look: _counts(segmenter, scene, images, arguments.out / f"{look.replace(' ', '-')}.csv")
+              for (look, scene), images in zip(LOOKS.items(), many, strict=True)}  # fmt: skip
     print(*_report(tables), sep="\n")
 
 
