@@ -2,8 +2,8 @@
 
     python benchmarks/intervals.py --out runs/intervals
 
-Trains a network on simulated tiles, whose validation tiles calibrate its counts, and predicts new tiles: 2.5 to 250
-beads expected in 256x256 px, as dense as 10 to 1,000 in 512x512. Prints per density, and over all, how many intervals
+Trains a network on simulated tiles, whose validation tiles calibrate its counts, and predicts new tiles, as dense as 10
+to 1,000 beads in 512x512 px. Prints per density, and over all, how many intervals
 contain the true number of beads, their mean width, and how many images are flagged because the count by separation and
 the count by area disagree. The same for tiles with a blur and noise that nothing was calibrated on. ``--run RUN`` takes
 a finished run. Tiles, run and counts in ``--out`` are used again, so that a repeated command goes on.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from counting_tiles import TEST_SCENE, TRAINING_SCENE
+from counting_tiles import BEADS, DILUTIONS, TEST_SCENE, TRAINING_SCENE
 
 from beadseg.cli.inputs import use_threads
 from beadseg.config import TrainConfig
@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 
     from beadseg.events import Event
 
-SIDE = 256
-BEADS = 250
-DILUTIONS = (1, 3, 10, 33, 100)
+SIDE = 512
+"""Height and width, px, that the expected beads are told for."""
 LOOKS = {"as calibrated": TRAINING_SCENE, "other blur and noise": TEST_SCENE}
 SEED = 10_000
 LEVEL_OVERALL, LEVEL_CLASS = 0.93, 0.90
@@ -44,6 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/intervals"))
     parser.add_argument("--run", type=Path, help="a finished run instead of training one")
     parser.add_argument("--train-tiles", type=int, default=120)
+    parser.add_argument("--side", type=int, default=256, help="height and width of the tiles, px")
     parser.add_argument("--images", type=int, default=800, help="test images as calibrated")
     parser.add_argument("--other-images", type=int, default=200, help="test images of another look")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the training")
@@ -51,7 +51,7 @@ def main() -> None:
     arguments = parser.parse_args()
     use_threads(arguments.threads)
     ensure_folder(arguments.out)
-    run = arguments.run or _train(arguments.out, arguments.train_tiles, arguments.set)
+    run = arguments.run or _train(arguments.out, arguments.side, arguments.train_tiles, arguments.set)
     segmenter = Segmenter.load(run)
     if segmenter.calibration is None:
         parser.error(f"{run} holds no calibration: train it again.")
@@ -59,31 +59,32 @@ def main() -> None:
     print(f"Calibrated on {known.images} {known.source} images with {known.beads} beads: {known.misses} missed, "
           f"{known.false_finds} found where none is.")  # fmt: skip
     many = (arguments.images, arguments.other_images)
-    tables = {look: _counts(segmenter, scene, images, arguments.out / f"{look.replace(' ', '-')}.csv")
+    tables = {look: _counts(segmenter, scene, arguments.side, images, arguments.out / f"{look.replace(' ', '-')}.csv")
               for (look, scene), images in zip(LOOKS.items(), many, strict=True)}  # fmt: skip
     print(*_report(tables), sep="\n")
 
 
-def _scene(scene: SceneConfig, beads: float) -> SceneConfig:
-    """Return a scene of a quarter of the area of `counting_tiles`, with its density of debris."""
-    return scene.replace(height=SIDE, width=SIDE, beads=beads, debris=scene.debris / 4)
+def _scene(scene: SceneConfig, side: int, beads: float) -> SceneConfig:
+    """Return a scene of another size, with beads and debris as dense as they are expected for `SIDE`."""
+    share = (side / SIDE) ** 2
+    return scene.replace(height=side, width=side, beads=beads * share, debris=scene.debris * share)
 
 
-def _train(out: Path, tiles: int, changes: list[str]) -> Path:
+def _train(out: Path, side: int, tiles: int, changes: list[str]) -> Path:
     data = out / "train"
     if not data.exists():
-        series = SeriesConfig(scene=_scene(TRAINING_SCENE, BEADS), tiles=tiles, dilutions=DILUTIONS, fields=6)
+        series = SeriesConfig(scene=_scene(TRAINING_SCENE, side, BEADS), tiles=tiles, dilutions=DILUTIONS, fields=6)
         write_dataset(data, series, on_event=_tell)
     config = TrainConfig.preset("dense").with_overrides(["network.heads=[foreground, centre]", *changes])
     return train(Dataset.open(data), config, out / "run", on_event=_tell).folder
 
 
-def _counts(segmenter: Segmenter, scene: SceneConfig, images: int, path: Path) -> pd.DataFrame:
+def _counts(segmenter: Segmenter, scene: SceneConfig, side: int, images: int, path: Path) -> pd.DataFrame:
     """Return one row per test image; those that an earlier call wrote are not predicted again."""
     rows = pd.read_csv(path).to_dict("records") if path.exists() else []
     for number in range(len(rows), images):
         expected = BEADS / DILUTIONS[number % len(DILUTIONS)]
-        made = simulate(_scene(scene, expected), SEED + number)
+        made = simulate(_scene(scene, side, expected), SEED + number)
         rows.append({"expected": round(expected, 1), "true": len(made.beads), **_counted(segmenter, made.image)})
         if number % 50 == 49 or number == images - 1:
             write_atomically(path, pd.DataFrame(rows).to_csv(index=False))
@@ -92,7 +93,7 @@ def _counts(segmenter: Segmenter, scene: SceneConfig, images: int, path: Path) -
 
 def _counted(segmenter: Segmenter, image: np.ndarray) -> dict[str, float]:
     prediction = segmenter.predict(image)
-    calibration, pixels = segmenter.calibration, SIDE * SIDE
+    calibration, pixels = segmenter.calibration, prediction.labels.size
     low, high = calibration.interval(prediction.count, pixels)
     second = calibration.second_count(prediction.integral, pixels)
     return {
@@ -109,7 +110,7 @@ def _report(tables: dict[str, pd.DataFrame]) -> list[str]:
              "| mean width, beads | mean width % | flagged % |", "|" + " --- |" * 10]  # fmt: skip
     verdicts = []
     for look, table in tables.items():
-        groups = [(f"{expected:g}", group) for expected, group in table.groupby("expected")]
+        groups = [(f"{expected:.0f}", group) for expected, group in table.groupby("expected")]
         for name, group in [*groups, ("all", table)]:
             lines.append(_row(look, name, group))
         if look == next(iter(tables)):
