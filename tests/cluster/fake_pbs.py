@@ -159,6 +159,7 @@ def run(words: list[str]) -> int:
             asked |= {request for request in ("delete", "rerun") if take(folder, request)}
             time.sleep(0.02)
         if "rerun" not in asked:
+            job["comment"] = "Job run at … and " + ("terminated by root@fake" if asked else "finished")
             return end(folder, job, max(codes, key=abs))
 
 

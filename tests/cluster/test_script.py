@@ -153,6 +153,16 @@ def test_a_signal_before_the_time_is_up_takes_the_next_job_back(pbs: FakePbs, tm
     assert starts(folder, pbs)[1:] == [None]
 
 
+def test_after_a_qdel_without_time_to_end_the_next_job_does_not_go_on(
+    pbs: FakePbs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FAKE_PBS_KILL_DELAY", "0.1")
+    folder, text, _ = send(pbs, tmp_path, 'kill -STOP $PPID; qdel "$PBS_JOBID"; sleep 60')
+    assert len(text.splitlines()) == 1
+    assert starts(folder, pbs) == [271, 130]
+    assert "ended by qdel, so this one does not go on" in record.sent(folder)[1].logs(folder)[0].read_text()
+
+
 def test_a_node_without_qsub_is_said(pbs: FakePbs, tmp_path: Path):
     (tmp_path / "bin" / "qsub").rename(tmp_path / "bin" / "qsub-of-the-login-node")
     folder = tmp_path / "run"

@@ -68,6 +68,7 @@ drop_successor() {
 
 child=
 on_term() {
+  trap '' TERM # PBS sends it several times, also to the qdel below, which must not die of it
   interrupted=yes
   say WARNING "A signal asks the job to end; what is done is being saved."
   # Before the time is up, a signal is qdel or a requeue: nobody wants the next job.
@@ -128,6 +129,11 @@ finish() { # code
 }
 
 say INFO "Job $job, part $part of at most $most_jobs, on $(hostname), in $folder."
+# Where PBS left the job before this one no time to take it back.
+if [ -n "${BEADSEG_AFTER:-}" ] && qstat -x -f "$BEADSEG_AFTER" 2>/dev/null | tr -d '\n\t' | grep -q 'and terminated by'; then
+  say WARNING "The job before this one was ended by qdel, so this one does not go on. Send the job again to go on."
+  exit 130
+fi
 trap on_term TERM
 [ -n "${PBS_ARRAY_INDEX:-}" ] || record "$job" "$part"
 send_successor
@@ -142,6 +148,6 @@ while :; do # a signal, which the program gets too, ends the waiting, not the pr
   interrupted=
   wait "$child"
   code=$?
-  [ -n "$interrupted" ] || break
+  [ -n "$interrupted" ] || [ "$code" -lt 0 ] || break
 done
 finish "$code"
