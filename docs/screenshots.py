@@ -166,9 +166,58 @@ def train(studio: Studio, work: Path) -> Iterator[str]:
     studio.wait(lambda: widget.session.status in ("unfinished", "finished"))
 
 
+def predict(studio: Studio, work: Path) -> Iterator[str]:
+    """Yield the names of the pictures of the Predict widget."""
+    widget = studio.widget
+    yield "predict-start"
+    studio.viewer.open_sample("beadseg", "dense")
+    studio.viewer.layers[1].visible = False
+    widget.run.choose(small_run(work))
+    widget.image.predict.click()
+    live = widget.image.live
+    studio.wait(lambda: live.shown.centres is not None and not live.busy)
+    widget.image.results.choose_bead(20)
+    yield "predict-table"
+    live.stop()
+
+
+def small_run(work: Path) -> Path:
+    """Train a small network on simulated tiles for a moment."""
+    from beadseg.config import TrainConfig
+    from beadseg.data.dataset import Dataset
+    from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
+    from beadseg.training import train as train_network
+
+    scene = SceneConfig(height=128, width=128, beads=50)
+    write_dataset(work / "beads", SeriesConfig(scene=scene, tiles=6, dilutions=(80,), fields=2))
+    small = ["epochs=2", "epoch.steps=60", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3",
+             "optimizer.lr=1e-2"]  # fmt: skip
+    config = TrainConfig.preset("dense").with_overrides(small)
+    return train_network(Dataset.open(work / "beads"), config, work / "run").folder
+
+
+def compare(studio: Studio, work: Path) -> Iterator[str]:
+    """Yield the name of the picture of the Compare widget: what the classical detector finds, beside the truth."""
+    import numpy as np
+
+    from beadseg.annotation.draft import ClassicalAnnotator, measure_look
+
+    image, truth = studio.viewer.open_sample("beadseg", "dense")
+    plane = np.moveaxis(image.data, -1, 0)
+    found = ClassicalAnnotator(measure_look([plane])).annotate(plane)
+    studio.viewer.add_labels(found, name="classical detector", visible=False)
+    truth.visible = False
+    studio.widget.run.click()
+    studio.wait(lambda: studio.widget.scores.value() is not None)
+    studio.widget.next.click()
+    yield "compare"
+
+
 WIDGETS: dict[str, tuple[str, Callable[[Studio, Path], Iterator[str]]]] = {
     "review": ("Review", review),
     "train": ("Train", train),
+    "predict": ("Predict", predict),
+    "compare": ("Compare", compare),
 }
 """By the word for ``--only``: name in the menu, and what is done before each picture."""
 

@@ -29,7 +29,7 @@ class Comparison:
     Attributes
     ----------
     picture : (Y, X) uint8
-        `HIT` and `FALSE_ALARM` on found beads, `MISS` on true ones, 0 elsewhere.
+        `HIT` and `FALSE_ALARM` on found beads, `MISS` over them on true ones, 0 elsewhere.
     beads : pandas.DataFrame
         One row per bead, misses first, then false alarms, then hits: ``kind``, ``id``, ``y``, ``x`` (px).
     score : ImageScore
@@ -56,10 +56,10 @@ def compare(found: NDArray[np.integer], true: NDArray[np.integer]) -> Comparison
     true_objects = visible_objects(true > 0, true_ids, None)
     found_beads, true_beads = bead_table(found_objects), bead_table(true_objects)
     hit, met = _matched(found_beads, true_beads, score.tolerance_px)
-    picture = _painted(true_objects, true_beads["id"][~met], MISS)
+    picture = _painted(found_objects, found_beads["id"][hit], HIT)
     wrong = _painted(found_objects, found_beads["id"][~hit], FALSE_ALARM)
-    right = _painted(found_objects, found_beads["id"][hit], HIT)
-    for part in (wrong, right):
+    missed = _painted(true_objects, true_beads["id"][~met], MISS)
+    for part in (wrong, missed):  # a miss is seen also where a neighbour was found over it
         picture[part > 0] = part[part > 0]
     rows = ((MISS, true_beads[~met]), (FALSE_ALARM, found_beads[~hit]), (HIT, found_beads[hit]))
     tables = [table[["id", "y", "x"]].assign(kind=KINDS[kind]) for kind, table in rows]

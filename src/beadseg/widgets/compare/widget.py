@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.errors import InputError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 COLOURS: dict[int | None, str] = {HIT: "#009e73", MISS: "#d55e00", FALSE_ALARM: "#56b4e9"}
 """Of Okabe and Ito: told apart with any colour vision."""
 LAYER = "Comparison"
+SIZE_PX = (340, 500)
+"""Width and height that the widget asks for."""
 EMPTY = (
     "Shows which beads of one layer are in another: choose the beads found (such as a prediction) and the true ones "
     "(ids, or a mask), then press Compare."
@@ -48,6 +51,10 @@ class CompareWidget(QWidget):
         self.background = Background("comparing", self)
         self._build()
         self._say_what_to_do()
+
+    def sizeHint(self) -> QSize:
+        """Leave the larger part of a small screen to the image."""
+        return QSize(*SIZE_PX)
 
     def _build(self) -> None:
         def offered(layer: Labels) -> bool:

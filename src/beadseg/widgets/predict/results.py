@@ -13,6 +13,8 @@ from beadseg.widgets.predict.bead_model import FrameModel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LEAST_WIDTH = 56
+"""Of a column, screen px."""
 PLANES_HEIGHT = 96
 """Of the table of planes, screen px."""
 
@@ -53,9 +55,14 @@ class ResultsView(QWidget):
 
     def show_beads(self, beads: pd.DataFrame) -> None:
         """Show the bead table of the plane."""
+        other = list(beads.columns) != list(self.beads.table.columns)
         self._selecting = True
         self.beads.set_table(beads)
         self._selecting = False
+        across = self.bead_view.horizontalHeader()
+        if other and across is not None:
+            for column in range(len(beads.columns)):
+                self.bead_view.setColumnWidth(column, max(LEAST_WIDTH, across.sectionSizeHint(column)))
 
     def show_planes(self, names: Sequence[str], counts: Sequence[int]) -> None:
         """Show the counts of all planes; nothing of a single image."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QFormLayout, QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from beadseg.errors import RunError
@@ -17,6 +18,9 @@ from beadseg.widgets.train.folder_line import FolderLine
 
 if TYPE_CHECKING:
     import napari
+
+SIZE_PX = (400, 700)
+"""Width and height that the widget asks for; it can be made narrower and wider."""
 
 
 class PredictWidget(QWidget):
@@ -54,6 +58,10 @@ class PredictWidget(QWidget):
         first = PluginSettings.read().run
         if first:
             self.run.choose(Path(first))
+
+    def sizeHint(self) -> QSize:
+        """Leave the larger part of a small screen to the image."""
+        return QSize(*SIZE_PX)
 
     def _run(self) -> Path:
         """Return the run folder; raises `RunError` where there is no model in it."""
