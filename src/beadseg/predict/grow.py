@@ -78,4 +78,5 @@ class _Field:
         """Return `pixels` without repetitions: each writes its place, and the last to write stays."""
         places = np.arange(len(pixels))
         self.stamp[pixels] = places
-        return pixels[self.stamp[pixels] == places]
+        once: NDArray[np.int64] = pixels[self.stamp[pixels] == places]
+        return once
