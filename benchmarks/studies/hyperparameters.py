@@ -16,18 +16,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import study_data
-import study_gradient
-import torch
 from study_cells import SEEDS, Cell, in_order
-from study_split import splits
-from study_train import run_cell
 
-from beadseg.data.dataset import Dataset
 from beadseg.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from beadseg.data.dataset import Dataset
 
     Task = Callable[[], Any]
 
@@ -44,6 +40,11 @@ def main() -> None:
     if arguments.what == "report":
         _report(arguments.out / "results", arguments.page, arguments.figures)
         return
+    import study_data
+    import torch
+
+    from beadseg.data.dataset import Dataset
+
     torch.set_num_threads(1)
     part, parts = (int(number) for number in arguments.share.split("/"))
     data = {"dense": arguments.out / "dense", "sparse": arguments.out / "sparse"}
@@ -76,6 +77,9 @@ def _report(results: Path, page: Path | None, figures: Path | None) -> None:
 
 def _tasks(datasets: dict[str, Dataset], runs: Path) -> dict[str, Task]:
     """Return everything to compute, by the name of its result, in the order of importance."""
+    import study_gradient
+    from study_split import splits
+
     tasks: dict[str, Task] = {"split": lambda: splits(datasets["dense"])}
     for seed in SEEDS:
         tasks[f"gradient-{seed}"] = lambda seed=seed: list(study_gradient.gradients(seed))
@@ -87,6 +91,8 @@ def _tasks(datasets: dict[str, Dataset], runs: Path) -> dict[str, Task]:
 
 
 def _training(cell: Cell, seed: int, dataset: Dataset, folder: Path) -> Task:
+    from study_train import run_cell
+
     return lambda: run_cell(cell, seed, dataset, folder)
 
 

@@ -5,6 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SEEDS = (0, 1, 2)
+FEW, MANY = 3, 109
+"""Objects per image of the two kinds of data, as the document has them."""
+COUNTS = (1, FEW, 10, 30, MANY)
+"""Objects per image at which gradients are measured."""
+SAME_AREA, SAME_SIZE = "same area", "same size"
+"""More objects that cover as much in all (as the document's two data sets do), or more objects of one size."""
+LOSSES = {
+    "Dice": ("loss.kind=dice",),
+    "focal": ("loss.kind=focal",),
+    "cross-entropy": ("loss.kind=focal", "loss.gamma=0"),
+    "Dice + cross-entropy": ("loss.kind=dice-ce",),
+}
+"""Losses whose gradients are measured."""
 
 SMALL_NETWORK = ("network.width=8", "network.depth=4", "precision=fp32", "split.kind=stratified", "train_scores=2")
 """What makes every training of the study small; the split is the same for all variants of a seed."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from study_cells import FEW, MANY
+
 from beadseg import files
 from beadseg.data.dataset import Dataset
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
@@ -13,8 +15,6 @@ if TYPE_CHECKING:
 
 SIDE = 192
 """Side of an image, px."""
-FEW, MANY = 3, 109
-"""Objects per image of the two kinds, as the document has them."""
 SMALL = 7.0
 """Diameter of the many objects, px; `MANY` of them cover 11.4 % of an image."""
 TILES = 36

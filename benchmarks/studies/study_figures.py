@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from study_data import FEW
-from study_gradient import COUNTS, LOSSES, SERIES
+from study_cells import COUNTS, FEW, LOSSES, SAME_AREA, SAME_SIZE
 from study_results import measured, trainings
 
 from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure, save, tidy
@@ -35,7 +34,7 @@ def draw(results: Path, folder: Path) -> None:
 def _gradients(results: Path, path: Path) -> None:
     figure = new_figure(8, 3.4)
     rows = measured(results, "gradient")
-    for axes, series in zip(figure.subplots(1, len(SERIES), sharey=True), SERIES, strict=True):
+    for axes, series in zip(figure.subplots(1, 2, sharey=True), (SAME_AREA, SAME_SIZE), strict=True):
         for colour, loss in zip(COLOURS, LOSSES, strict=True):
             own = [row for row in rows if row["series"] == series and row["loss"] == loss]
             norms = np.array([[row["start"] for row in own if row["objects"] == count] for count in COUNTS])

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from study_data import FEW, MANY, SMALL, same_area, scene
+from study_cells import COUNTS, FEW, LOSSES, MANY, SAME_AREA, SAME_SIZE
+from study_data import SMALL, same_area, scene
 
 from beadseg.config import TrainConfig
 from beadseg.data.simulate import simulate
@@ -19,21 +20,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-COUNTS = (1, FEW, 10, 30, MANY)
 BATCH = 6
 EARLY = 10
 """Steps of Adam at 1e-3 after which "early in training" is measured."""
 FACTOR = MANY / FEW
 """The document's ratio of objects: 36."""
-LOSSES = {
-    "Dice": ("loss.kind=dice",),
-    "focal": ("loss.kind=focal",),
-    "cross-entropy": ("loss.kind=focal", "loss.gamma=0"),
-    "Dice + cross-entropy": ("loss.kind=dice-ce",),
-}
-BOTH_ALIKE = "same area"
-SERIES = {BOTH_ALIKE: same_area, "same size": lambda objects: SMALL}
-"""More objects that cover as much in all (the document's two data sets do), or more objects of one size."""
+SERIES = {SAME_AREA: same_area, SAME_SIZE: lambda objects: SMALL}
+"""Diameter, px, by the number of objects."""
 
 
 def gradients(seed: int) -> Iterator[dict[str, Any]]:
@@ -45,7 +38,7 @@ def gradients(seed: int) -> Iterator[dict[str, Any]]:
                 network, loss = _network(seed, changes)
                 row = {"series": series, "objects": objects, "loss": loss_name, "seed": seed}
                 row |= {"area": float(target.mean()), "start": _norm(network, loss, image, target)}
-                if series == BOTH_ALIKE and objects in (FEW, MANY):
+                if series == SAME_AREA and objects in (FEW, MANY):
                     row["noise"] = _noise(network, loss, image, target)
                     _train(network, loss, image, target, torch.optim.Adam(network.parameters(), 1e-3))
                     row["early"] = _norm(network, loss, image, target)

@@ -6,8 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
-from study_data import FEW, MANY
-from study_gradient import COUNTS, LOSSES, SERIES
+from study_cells import COUNTS, FEW, LOSSES, MANY, SAME_AREA, SAME_SIZE
 from study_results import by_seed, measured, over_seeds, split_rows, trainings
 
 from beadseg.report.text_table import pipe_table
@@ -38,7 +37,7 @@ def _gradients(results: Path) -> str:
     """Return how the norm of the gradient changes from few to many objects, per series and loss."""
     rows = measured(results, "gradient")
     lines = []
-    for series in SERIES:
+    for series in (SAME_AREA, SAME_SIZE):
         for loss in LOSSES:
             few, many = (by_seed(rows, series=series, loss=loss, objects=objects) for objects in (FEW, MANY))
             pairs = [{"few": few[seed], "many": many[seed]} for seed in few]
