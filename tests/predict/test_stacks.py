@@ -123,7 +123,7 @@ def test_stopping_inside_a_stack_keeps_earlier_results(segmenter: Segmenter, tmp
     with pytest.raises(Cancelled):
         predict_folder(segmenter, [tmp_path / "s.tif"], tmp_path / "out", stop=SecondCheck())
     inside = {path for path in before if path.parent.name in (files.LABELS, files.MASKS, files.BEADS, files.OVERLAYS)}
-    assert len(inside) == 1 + 1 + 1 + 4
+    assert len(inside) == 1 + 1 + 2 + 4
     assert all(path.read_bytes() == before[path] for path in inside)
     assert not list((tmp_path / "out").rglob(f"{files.TEMPORARY_PREFIX}*"))
 

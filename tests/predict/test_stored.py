@@ -60,7 +60,7 @@ def test_another_choice_is_what_the_network_would_give(
     segmenter.options = segmenter.options.replace(objects=objects)
     predict_folder(segmenter, [stack], tmp_path / "direct", source="run")
     assert contents(tmp_path / "again") == contents(tmp_path / "direct")
-    assert len(contents(tmp_path / "again")) == 6
+    assert len(contents(tmp_path / "again")) == 7
     documents = [json.loads((tmp_path / name / files.PREDICTION).read_text()) for name in ("again", "direct")]
     assert documents[0] == documents[1]
     assert documents[0]["images"] == {"stack": str(stack)}

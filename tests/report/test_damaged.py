@@ -8,6 +8,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+import pandas as pd
 import pytest
 
 from beadseg import files
@@ -79,8 +80,8 @@ def prediction(folder: Path, image: str = "a", made_by: str = "{}") -> Path:
     """Write a prediction folder with one image."""
     for kind in (files.OVERLAYS, files.BEADS):
         (folder / kind).mkdir(parents=True)
-    row = (image, "", 1, 9.5, "", 0.1, 32, 32, "", "")
-    (folder / files.COUNTS).write_text(f"{','.join(COUNT_COLUMNS)}\n{','.join(map(str, row))}\n", encoding="utf-8")
+    row = {"image": image, "beads": 1, "beads_per_mpx": 9.5, "coverage": 0.1, "height": 32, "width": 32}
+    pd.DataFrame([row], columns=list(COUNT_COLUMNS)).to_csv(folder / files.COUNTS, index=False)
     (folder / files.PREDICTION).write_text(made_by, encoding="utf-8")
     return folder
 

@@ -53,7 +53,7 @@ def test_the_page_of_a_run(run: Run) -> None:
         assert title in page.text
     validation = sum(row["fold"] == "val" for row in samples(run))
     assert page.tags.count("img") == validation > 0
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 5  # loss, Jaccard, rate; F1, count error
     assert "false alarm" in page.text
     assert "must achieve" in page.text
     assert "2 of 2 (3 steps each)" in page.text
