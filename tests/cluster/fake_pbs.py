@@ -135,6 +135,8 @@ def run(words: list[str]) -> int:
         if take(folder, "delete"):
             return end(folder, job, None)
         time.sleep(0.02)
+    if take(folder, "delete"):  # heard in the moment in which the job before it ended
+        return end(folder, job, None)
     if "ngpus" in job["Resource_List"].get("select", ""):
         job["comment"] = "Can Never Run: Insufficient amount of resource: ngpus (R: 1 A: 0 T: 0)"
         job["job_state"] = "Q"
