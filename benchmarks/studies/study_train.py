@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from beadseg.config import TrainConfig
-from beadseg.model.losses import build_loss
 from beadseg.training.prepare import prepare
 from beadseg.training.samples import load_images
 from beadseg.training.scores import score
@@ -57,7 +56,7 @@ def run_cell(cell: Cell, seed: int, dataset: Dataset, folder: Path) -> dict[str,
 def _trainer(cell: Cell, seed: int, dataset: Dataset, folder: Path) -> Trainer:
     made = prepare(dataset, TrainConfig.preset(cell.preset).with_overrides([f"seed={seed}", *cell.settings]))
     folds = (made.split.train, made.split.val)
-    images = [load_images([dataset[name] for name in names], made.config.image) for names in folds]
+    images = [load_images([dataset[name] for name in names], made.config) for names in folds]
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(*images, made.config, folder, {}, torch.device("cpu"))
     if cell.momentum is not None:
@@ -80,4 +79,4 @@ def _with_batch_statistics(trainer: Trainer) -> float | None:
         module.train()
         module.momentum = 0.0
     config = trainer.config
-    return score(trainer.average, trainer.validation, build_loss(config.loss), config.predict, "fp32")["jaccard_images"]
+    return score(trainer.average, trainer.validation, trainer.loss, config.predict, "fp32")["jaccard_images"]
