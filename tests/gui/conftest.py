@@ -16,7 +16,7 @@ pytest.importorskip("qtpy")
 
 PATIENCE_S = 10.0
 """Longest wait for threads and processes to end after a test."""
-_THIRD_PARTY = ("TMonitor", "Dummy-", "asyncio_", "ThreadPoolExecutor-")
+_THIRD_PARTY = ("TMonitor", "Dummy-", "asyncio_", "ThreadPoolExecutor-", "zarr_io")
 """Names of threads that other libraries keep on purpose: tqdm's monitor, Qt's pool, zarr's and dask's pools."""
 
 

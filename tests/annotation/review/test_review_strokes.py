@@ -47,14 +47,15 @@ def test_torn_line_loses_that_stroke_only(root: Path) -> None:
     assert read_unsaved(path).strokes == 4
 
 
-def test_own_session_is_not_abandoned_and_dropped_is_gone(root: Path) -> None:
+def test_what_this_process_left_is_found_again_and_dropped_is_gone(root: Path) -> None:
     strokes = Strokes(root, "b", np.zeros((2, 48, 64), np.uint32), "ada")
-    assert abandoned(root, "ada") == {}
+    assert abandoned(root, "ada") == {"b": [strokes.path]}
     strokes.add(Patch((slice(1, 2), slice(0, 2), slice(0, 2)), np.ones((1, 2, 2), np.uint32)))
     assert read_unsaved(strokes.path).labels.sum() == 4
     strokes.drop()
     strokes.drop()
     assert not strokes.path.exists()
+    assert abandoned(root, "ada") == {}
 
 
 @pytest.mark.parametrize(

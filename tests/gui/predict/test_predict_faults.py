@@ -69,6 +69,11 @@ def test_a_run_that_cannot_predict_is_a_message(
     assert "unet" in widget.about.text()
 
 
+def predictions() -> list[psutil.Process]:
+    """Return the child processes that predict; the window's display is a child too."""
+    return [child for child in psutil.Process().children() if "beadseg" in child.cmdline()]
+
+
 def test_layers_that_are_no_images(open_widget: Any, qtbot: Any, run_folder: Path) -> None:
     viewer, widget = open_widget("Predict")
     viewer.add_labels(np.ones((32, 32), np.uint8))
@@ -84,15 +89,15 @@ def test_layers_that_are_no_images(open_widget: Any, qtbot: Any, run_folder: Pat
 def test_cancel_ends_the_process_and_leaves_nothing(
     open_widget: Any, qtbot: Any, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from beadseg.widgets.common import ProgressRow
+
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     viewer, widget = open_widget("Predict")
     viewer.add_image(np.zeros((3000, 3000), np.uint8), name="large")
     widget.run.choose(run_folder)
     click(qtbot, widget.image.predict)
-    qtbot.waitUntil(lambda: len(psutil.Process().children()) > 0, timeout=PATIENCE_MS)
-    from beadseg.widgets.common import ProgressRow
-
-    row = next(row for row in widget.image.findChildren(ProgressRow) if row.isVisible())
+    qtbot.waitUntil(lambda: len(predictions()) > 0, timeout=PATIENCE_MS)
+    row = next(row for row in widget.image.findChildren(ProgressRow) if not row.isHidden())
     with qtbot.waitSignal(widget.image.background.ended, timeout=PATIENCE_MS):
         click(qtbot, row.cancel)
     assert "cancelled" in widget.messages.text
@@ -106,9 +111,9 @@ def test_a_process_that_is_killed_is_a_message(open_widget: Any, qtbot: Any, run
     viewer.add_image(np.zeros((3000, 3000), np.uint8), name="large")
     widget.run.choose(run_folder)
     click(qtbot, widget.image.predict)
-    qtbot.waitUntil(lambda: len(psutil.Process().children()) > 0, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: len(predictions()) > 0, timeout=PATIENCE_MS)
     with qtbot.waitSignal(widget.image.background.ended, timeout=PATIENCE_MS):
-        for child in psutil.Process().children():
+        for child in predictions():
             child.kill()
     assert "ended by the system" in widget.messages.text
     assert widget.image.predict.isEnabled()

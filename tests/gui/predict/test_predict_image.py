@@ -255,7 +255,7 @@ def test_a_multiscale_ome_zarr_layer(open_widget: Any, qtbot: Any, run_folder: P
     from beadseg.data.ome_zarr_write import write_ome_zarr
 
     pixels = simulate(SceneConfig(height=600, width=640, beads=200, debris=0, channels="grey"), 3).image
-    write_ome_zarr(tmp_path / "tile.zarr", Image(pixels, "YX", 0.5), None)
+    write_ome_zarr(tmp_path / "tile.zarr", None, Image(pixels, "YX", 0.5))
     viewer, widget = open_widget("Predict")
     levels = [dask.array.from_zarr(str(tmp_path / "tile.zarr"), component=name) for name in ("0", "1")]
     layer = viewer.add_image(levels, multiscale=True, name="tile", scale=(0.5, 0.5), units=("um", "um"))

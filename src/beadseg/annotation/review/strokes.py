@@ -105,7 +105,7 @@ class Unsaved:
 
 
 def abandoned(root: Path, by: str) -> dict[str, list[Path]]:
-    """Return the files of `by` whose session has ended, by sample, oldest first; damaged ones are passed over."""
+    """Return the files of `by` that no other living process writes, by sample, oldest first, without damaged ones."""
     found: dict[str, list[Path]] = {}
     for path in sorted((root / files.REVIEW / files.UNSAVED).glob(f"*{SUFFIX}"), key=_age):
         try:
@@ -196,6 +196,10 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def _goes_on(header: dict[str, Any]) -> bool:
-    """Tell whether the session that wrote a file still runs on this computer; of another one it cannot be told."""
-    mine = header["process"] == os.getpid()
-    return bool(header["host"] == socket.gethostname() and (mine or psutil.pid_exists(header["process"])))
+    """Tell whether another process of this computer wrote a file and still runs; of other computers it cannot be told.
+
+    What this process wrote is left: it opens a dataset again after it has left it.
+    """
+    process = header["process"]
+    here = header["host"] == socket.gethostname()
+    return bool(here and process != os.getpid() and psutil.pid_exists(process))

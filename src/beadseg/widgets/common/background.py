@@ -114,7 +114,10 @@ class _Stopper:
         self._values = background.__dict__
 
     def __call__(self) -> None:
-        self._values["_stop"].set()
+        # Nothing is left to set where Python's collector of cycles came first.
+        stop = getattr(self, "_values", {}).get("_stop")
+        if stop is not None:
+            stop.set()
 
 
 def share(event: Event) -> tuple[str, int, int] | None:

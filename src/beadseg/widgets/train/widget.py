@@ -76,6 +76,7 @@ class TrainWidget(QWidget):
         self.log.setReadOnly(True)
         self.log.setMaximumBlockCount(MOST_LINES)
         self.tabs = QTabWidget()
+        self._shown_status = ""
         for widget, title in ((first, "Plan"), (self.form, "Settings"), (self.progress, "Progress"), (self.log, "Log")):
             self.tabs.addTab(widget, title)
         layout = QVBoxLayout(self)
@@ -226,6 +227,9 @@ class TrainWidget(QWidget):
             self.setup.show_config(shown)
             self.form.setValue(shown, self.setup.base())
         begun = state is not None or status in ("running", "stopping")
+        if status != self._shown_status and status in ("running", "elsewhere"):
+            self.tabs.setCurrentIndex(PROGRESS)  # found going on: what it does is wanted, not what was planned
+        self._shown_status = status
         self.form.setLocked(begun, "These are the settings of the run. Press New run to train with others.")
         self.setup.setEditable(not begun)
         if state is not None:
