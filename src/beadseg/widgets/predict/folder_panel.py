@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari.layers import Layer
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.errors import InputError
@@ -121,7 +122,7 @@ class FolderPanel(QWidget):
         if self._done is None:
             raise InputError("Nothing was predicted yet.", remedy="Press Predict folder first.")
         for layer in read_prediction(self._done):
-            self._viewer._add_layer_from_data(*layer)
+            self._viewer.add_layer(Layer.create(*layer))
 
 
 def _predicted(words: Sequence[str], on_event: OnEvent, stop: StopFlag) -> Event | None:
