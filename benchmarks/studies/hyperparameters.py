@@ -6,7 +6,7 @@
 ``run`` computes what is missing, most important first, one small result file each: interrupted and started again it
 goes on. ``--share 0/2`` and ``--share 1/2`` in two terminals divide the work. ``--data DATASET`` takes a folder of real
 tiles in place of the simulated dense ones (give it an ``--out`` of its own). ``report`` prints the tables, puts
-them into the page and draws the figures. One thread; about 20 minutes of one core in all.
+them into the page and draws the figures. One thread; an hour of one core or more in all.
 """
 
 from __future__ import annotations
