@@ -49,7 +49,7 @@ def test_the_laboratorys_script_asks_for_what_their_own_jobs_ask():
     program = next(line for line in lines if line.startswith("program=("))
     words = shlex.split(program.removeprefix("program=(").removesuffix(")"))
     assert words == [
-        "singularity", "exec", "--nv", "--bind", "/work/beads", "/work/beads/beadseg.sif", "beadseg-batch", "train",
+        "singularity", "exec", "--nv", "--bind", "/project/beads", "/project/beads/beadseg.sif", "beadseg-batch", "train",
         f"/data/{DIFFICULT}/beads", "--out", "runs/first",
     ]  # fmt: skip
     assert not any("CUDA_VISIBLE_DEVICES" in line for line in lines)

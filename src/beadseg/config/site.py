@@ -89,7 +89,7 @@ class SiteConfig(Config):
     modules: tuple[Word, ...] = ()
     """Environment modules to load."""
     setup: tuple[Line, ...] = ()
-    """Shell lines that are run before, e.g. ``source /work/venv/bin/activate``."""
+    """Shell lines that are run before, e.g. ``source /project/venv/bin/activate``."""
     command: tuple[Line, ...] = ("beadseg-batch",)
     """The program and its first words, inside the container where there is one."""
     container: ContainerConfig | None = None

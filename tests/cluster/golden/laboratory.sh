@@ -22,7 +22,7 @@ margin=300
 dataset=''
 scratch="$TMPDIR"
 modules=(singularity)
-program=(singularity exec --nv --bind /work/beads /work/beads/beadseg.sif beadseg-batch train '/data/a b'"'"'c"d$e/beads' --out runs/first)
+program=(singularity exec --nv --bind /project/beads /project/beads/beadseg.sif beadseg-batch train '/data/a b'"'"'c"d$e/beads' --out runs/first)
 prepare() {
   :
   export MKL_NUM_THREADS=36
