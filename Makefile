@@ -17,6 +17,8 @@ GUI_PACKAGES := xvfb libgl1-mesa-dri libgl1 libegl1 libopengl0 libxkbcommon-x11-
   libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-xinerama0 libxcb-shape0 libdbus-1-3 \
   libfontconfig1 libglib2.0-0
 
+GUI_TESTS := $(wildcard tests/gui/test_*.py tests/gui/*/test_*.py)
+
 # apt_install PACKAGES…: installs them when that is allowed, otherwise says how and fails.
 define APT_INSTALL
 apt_install() {
@@ -102,16 +104,22 @@ demo: setup ## Simulate, train, predict, count and evaluate; results in demo/.
 	@$(BIN)/beadseg-batch demo --out demo
 
 test: setup-test gui-packages ## Run all default tests, those in a real napari window included.
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --ignore tests/gui
+	# Qt and OpenGL may crash after some 25 viewers in one process: one process a file.
+	for file in $(GUI_TESTS); do
+	  $(BIN)/python -m pytest "$$file"
+	done
 
 test-pyside: setup-pyside gui-packages ## Run the tests in a napari window with PySide6 in place of PyQt6.
-	@# PySide6 6.12 aborts after about 33 viewers in one process: one process a file.
-	for file in tests/gui/test_*.py; do
+	@for file in $(GUI_TESTS); do
 	  QT_API=pyside6 $(BIN)/python -m pytest -q -o qt_api=pyside6 "$$file"
 	done
 
 slow: setup-test gui-packages ## Run the slow tests too.
-	@$(BIN)/python -m pytest -m "not gpu and not pbs"
+	@$(BIN)/python -m pytest --ignore tests/gui -m "not gpu and not pbs"
+	for file in $(GUI_TESTS); do
+	  $(BIN)/python -m pytest "$$file"
+	done
 
 lint: setup-dev ## Check style and types.
 	@$(BIN)/ruff check .
