@@ -169,13 +169,14 @@ def _take_over(
     stale: float,
 ) -> None:
     """Remove the lock of a dead owner; raise `RunError` for a living one; wait while it is not known."""
-    owner, first = _read(path), _beat(path)
+    beat = first = _beat(path)
+    owner = _read(path)
     name = str(owner) if owner else "an unknown process"
     reason = _why_dead(owner, has_ended)
     asked = False
     while not reason:
         beat = _beat(path)
-        if beat is None:  # released meanwhile
+        if beat is None or (owner is None and beat != first):  # released meanwhile, or another's by now
             return
         age = _server_time(path) - beat
         if owner is not None and (owner.lives_here or beat != first):
@@ -190,7 +191,7 @@ def _take_over(
         if stop is not None:
             stop.check()
         time.sleep(min(heartbeat, 2.0) / 2)
-    if _remove(path, owner):
+    if _remove(path, owner, beat, stale):
         on_event(log(f"The lock of {name} was left behind ({reason}); it is taken over.", "warning"))
 
 
@@ -224,20 +225,30 @@ def _server_time(path: Path) -> float:
         probe.unlink(missing_ok=True)
 
 
-def _remove(path: Path, owner: Owner | None) -> bool:
-    """Remove the lock of `owner`; put back what another process has made there meanwhile."""
-    aside = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+def _remove(path: Path, owner: Owner | None, beat: float | None, stale: float) -> bool:
+    """Remove the lock of `owner` if it still is as it was seen; of several processes that try, one does.
+
+    Who removes a lock first makes a file named after it, exclusively. So nobody takes away, even for a moment, what
+    another process has made in its place meanwhile.
+    """
+    claim = path.with_name(f".{path.name}-{owner.token if owner else 'unknown'}.removing")
     try:
-        path.rename(aside)
-    except FileNotFoundError:
+        claim.touch(exist_ok=False)
+    except FileExistsError:
+        claimed = _beat(claim)
+        if claimed is not None and _server_time(path) - claimed >= stale:  # its maker died at it
+            claim.unlink(missing_ok=True)
+        time.sleep(0.05)
         return False
-    if _read(aside) == owner:
-        aside.unlink(missing_ok=True)
+    except OSError as error:
+        raise files.machine_error(error, path) from error
+    try:
+        if _read(path) != owner or _beat(path) != beat:
+            return False
+        path.unlink(missing_ok=True)
         return True
-    with suppress(OSError):
-        path.hardlink_to(aside)
-    aside.unlink(missing_ok=True)
-    return False
+    finally:
+        claim.unlink(missing_ok=True)
 
 
 def _show_life(
