@@ -153,6 +153,23 @@ def test_a_signal_before_the_time_is_up_takes_the_next_job_back(pbs: FakePbs, tm
     assert starts(folder, pbs)[1:] == [None]
 
 
+@pytest.mark.parametrize(("signals", "code"), [(1, 6), (5, 6), (1, 130)])
+def test_a_program_that_ends_in_the_moment_of_a_signal_is_heard(
+    pbs: FakePbs, tmp_path: Path, signals: int, code: int
+):
+    folder, _, status = send(pbs, tmp_path, "kill -TERM $PPID; " * signals + f"exit {code}")
+    assert status == code
+    assert starts(folder, pbs) == ([6] * 3 if code == 6 else [130, None])
+
+
+def test_a_signal_in_the_set_up_begins_nothing(pbs: FakePbs, tmp_path: Path):
+    folder, text, status = send(pbs, tmp_path, "echo begun", setup=["kill -TERM $$", "false"])
+    assert status == 143
+    assert "begun" not in text
+    assert "WARNING Stopped by a signal, as qdel sends it; everything is kept" in text.splitlines()[-1]
+    assert starts(folder, pbs) == [143, None]
+
+
 def test_after_a_qdel_without_time_to_end_the_next_job_does_not_go_on(
     pbs: FakePbs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -107,6 +107,8 @@ def _end(job: Job) -> str:
     code = job.exit_status
     if code is None:
         return "ended without ever running" + (f" ({job.comment})" if job.comment else "")
+    if "and terminated by" in job.comment:  # status 0 where PBS does not look after the job's processes, as root's
+        return "ended by qdel"
     if code == WALLTIME:
         return "ended by PBS at its walltime; what was saved is kept"
     if code < 0:

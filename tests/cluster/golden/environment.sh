@@ -63,16 +63,6 @@ drop_successor() {
   successor=
 }
 
-child=
-on_term() {
-  trap '' TERM # PBS sends it several times, also to the qdel below, which must not die of it
-  interrupted=yes
-  say WARNING "A signal asks the job to end; what is done is being saved."
-  # Before the time is up, a signal is qdel or a requeue: nobody wants the next job.
-  if [ "$(date +%s)" -lt $((began + walltime - margin)) ]; then drop_successor; fi
-  [ -n "$child" ] && kill -TERM "$child" 2>/dev/null
-}
-
 use_modules() {
   [ "${#modules[@]}" -gt 0 ] || return 0
   local start
@@ -105,6 +95,7 @@ make_scratch() {
 }
 
 finish() { # code
+  trap '' TERM # PBS sends it several times, also to the qdel below, which must not die of it
   case $1 in
     0 | 3 | 5) drop_successor ;;
     6) [ -n "$successor" ] || say WARNING "This was the last of $most_jobs jobs: send the job again to go on." ;;
@@ -125,26 +116,29 @@ finish() { # code
   exit "$1"
 }
 
+fail() { # why
+  [ -z "$interrupted" ] || finish 143
+  say ERROR "$1"
+  finish 4
+}
+
 say INFO "Job $job, part $part of at most $most_jobs, on $(hostname), in $folder."
 # Where PBS left the job before this one no time to take it back.
 if [ -n "${BEADSEG_AFTER:-}" ] && qstat -x -f "$BEADSEG_AFTER" 2>/dev/null | tr -d '\n\t' | grep -q 'and terminated by'; then
   say WARNING "The job before this one was ended by qdel, so this one does not go on. Send the job again to go on."
   exit 130
 fi
-trap on_term TERM
+# PBS sends the signal to the program too, and the script waits for its end, whose code says what comes next.
+interrupted=
+trap 'interrupted=yes' TERM
 [ -n "${PBS_ARRAY_INDEX:-}" ] || record "$job" "$part"
 send_successor
 export PYTHONUTF8=1 PYTHONUNBUFFERED=1 MPLBACKEND=Agg
 export BEADSEG_DEADLINE=$((began + walltime)) BEADSEG_MARGIN=$margin
-make_scratch || { say ERROR "No temporary folder can be made on this node."; finish 4; }
-use_modules && prepare && cd -- "$directory" || { say ERROR "The job could not be prepared."; finish 4; }
+make_scratch || fail "No temporary folder can be made on this node."
+use_modules && prepare && cd -- "$directory" || fail "The job could not be prepared."
+[ -z "$interrupted" ] || finish 143
 
-"${program[@]}" &
-child=$!
-while :; do # a signal, which the program gets too, ends the waiting, not the program
-  interrupted=
-  wait "$child"
-  code=$?
-  [ -n "$interrupted" ] || [ "$code" -lt 0 ] || break
-done
-finish "$code"
+# In the foreground: the status of one behind `wait` is lost where it ends in the moment of a signal.
+"${program[@]}"
+finish $?
