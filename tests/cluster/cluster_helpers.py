@@ -30,12 +30,12 @@ class Batch:
     def is_over(self, name: str) -> bool:
         return bool(self.job(name)["job_state"] == "F")
 
-    def wait_for(self, folder: Path, seconds: float = 540) -> None:
+    def wait_for(self, folder: Path, seconds: float = 1000) -> None:
         """Wait until all jobs that were sent for a folder are over."""
         until = time.monotonic() + seconds
         while not all(self.is_over(item.job) for item in record.sent(folder)):
             assert time.monotonic() < until, [(item, self.job(item.job)) for item in record.sent(folder)]
-            time.sleep(0.2)
+            time.sleep(1)
 
 
 class FakePbs(Batch):

@@ -49,8 +49,8 @@ def test_the_laboratorys_script_asks_for_what_their_own_jobs_ask():
     program = next(line for line in lines if line.startswith("program=("))
     words = shlex.split(program.removeprefix("program=(").removesuffix(")"))
     assert words == [
-        "singularity", "exec", "--nv", "--bind", "/project/beads", "/project/beads/beadseg.sif", "beadseg-batch", "train",
-        f"/data/{DIFFICULT}/beads", "--out", "runs/first",
+        "singularity", "exec", "--nv", "--bind", "/project/beads", "/project/beads/beadseg.sif", "beadseg-batch",
+        "train", f"/data/{DIFFICULT}/beads", "--out", "runs/first",
     ]  # fmt: skip
     assert not any("CUDA_VISIBLE_DEVICES" in line for line in lines)
 
@@ -154,9 +154,7 @@ def test_a_signal_before_the_time_is_up_takes_the_next_job_back(pbs: FakePbs, tm
 
 
 @pytest.mark.parametrize(("signals", "code"), [(1, 6), (5, 6), (1, 130)])
-def test_a_program_that_ends_in_the_moment_of_a_signal_is_heard(
-    pbs: FakePbs, tmp_path: Path, signals: int, code: int
-):
+def test_a_program_that_ends_in_the_moment_of_a_signal_is_heard(pbs: FakePbs, tmp_path: Path, signals: int, code: int):
     folder, _, status = send(pbs, tmp_path, "kill -TERM $PPID; " * signals + f"exit {code}")
     assert status == code
     assert starts(folder, pbs) == ([6] * 3 if code == 6 else [130, None])

@@ -25,7 +25,7 @@ from beadseg.model.checkpoint import load_checkpoint
 from beadseg.training.lock import Owner
 
 FIELDS = [
-    "epochs=20", "epoch.steps=12", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3", "precision=fp32",
+    "epochs=20", "epoch.steps=6", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3", "precision=fp32",
 ]  # fmt: skip
 SETS = [word for setting in FIELDS for word in ("--set", setting)]
 TRAIN = [*SETS, "--checkpoint-minutes", "0.02"]
@@ -62,11 +62,11 @@ def submit(beads: Path, profile: Path, run: Path, *more: str) -> str:
 
 def wait_until_training(batch: Batch, run: Path, job: str) -> int:
     """Wait until a job has trained an epoch and goes on; return the number of the process."""
-    until = time.monotonic() + 200
+    until = time.monotonic() + 600
     while not (run / files.HISTORY).exists() or not (run / files.LOCK).exists():
         assert time.monotonic() < until, log(run, 0)
         assert not batch.is_over(job), log(run, 0)
-        time.sleep(0.05)
+        time.sleep(0.5)
     return Owner.model_validate_json((run / files.LOCK).read_text()).pid
 
 
@@ -93,8 +93,9 @@ def test_a_training_longer_than_its_walltime_goes_on_in_further_jobs(
            "--jobs", "20")  # fmt: skip
     batch.wait_for(run)
     parts = [item for item in record.sent(run) if batch.job(item.job).get("Exit_status") is not None]
+    ends = [batch.job(item.job)["Exit_status"] for item in parts]
     assert len(parts) >= 3
-    assert [batch.job(item.job)["Exit_status"] for item in parts] == [6] * (len(parts) - 1) + [0]
+    assert (set(ends[:-1]), ends[-1]) == ({6}, 0)
     assert "The job's time was up; everything is kept" in log(run, 0).splitlines()[-1]
     assert f"Finished. Results: {run}" in log(run, len(parts) - 1).splitlines()[-1]
     assert_same(undisturbed.run, run)
@@ -142,16 +143,16 @@ def test_killed_without_a_word_the_next_job_goes_on(
     run = place / "run"
     job = submit(beads, profile, run)
     os.kill(wait_until_training(batch, run, job), signal.SIGKILL)
-    until = time.monotonic() + 200
+    until = time.monotonic() + 600
     while not batch.is_over(job):
         assert time.monotonic() < until
-        time.sleep(0.1)
+        time.sleep(0.5)
     second = record.sent(run)[1].job
     assert f"Killed by signal 9; what was saved is in {run}. Job {second} goes on." in log(run, 0)
     while "Continuing after epoch" not in log(run, 1):
         assert time.monotonic() < until, log(run, 1)
         assert not batch.is_over(second), log(run, 1)
-        time.sleep(0.1)
+        time.sleep(0.5)
     program = psutil.Process(Owner.model_validate_json((run / files.LOCK).read_text()).pid)
     script = program.parent()
     assert script is not None
