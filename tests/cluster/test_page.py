@@ -1,4 +1,4 @@
-"""The page for newcomers, followed word by word: on the fake batch system (slow), and on a real server (``-m pbs``)."""
+"""The page for newcomers, followed word by word on the fake batch system; on a real one jobs have their user's home."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cluster_helpers import SOURCE, Batch
+from cluster_helpers import SOURCE, FakePbs
 
 from beadseg.config.site import SiteConfig
 
@@ -23,8 +23,9 @@ def steps() -> list[str]:
     return blocks[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_page_leads_to_counts(batch: Batch, place: Path, tmp_path: Path):
+def test_the_page_leads_to_counts(pbs: FakePbs, place: Path):
     (place / "beadseg-source").symlink_to(HPC.parent)
     program = place / "beadseg" / "bin" / "beadseg-batch"
     program.parent.mkdir(parents=True)
