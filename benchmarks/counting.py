@@ -2,11 +2,12 @@
 
     python benchmarks/counting.py --out runs/counting --stardist-python STARDIST/bin/python
 
-Trains beadseg on tiles of one look and finds the beads of tiles of another (`counting_tiles.py`: contrast, blur, noise,
-light, colours, enlargement and compression differ, and the seed). Prints per density and over all: F1 of centres within
-half a bead diameter, count bias and median absolute count error. Beside it on the same test tiles: connected components
-and a distance-transform watershed on the same foreground, `blob_log` of scikit-image and `locate` of trackpy, all tuned
-on the training tiles, and StarDist trained on the same tiles for the same CPU minutes.
+Trains beadseg on tiles of three looks and finds the beads of tiles of a fourth (`counting_tiles.py`: contrast, blur,
+noise, light, colours, enlargement and compression differ, and the seed; ``--looks 1`` trains on the first alone).
+Prints per density and over all: F1 of centres within half a bead diameter, count bias and median absolute count error.
+Beside it on the same test tiles: connected components and a distance-transform watershed on the same foreground,
+`blob_log` of scikit-image and `locate` of trackpy, all tuned on the training tiles, and StarDist trained on the same
+tiles for the same CPU minutes.
 
 StarDist needs an environment of its own (``pip install stardist tensorflow``), named by ``--stardist-python``; trackpy
 is used where it is installed. ``--run RUN`` takes a finished run instead of training; ``--set`` changes the training,
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from counting_scores import mean_f1, score_tile, score_tiles, summaries, table, verdicts
-from counting_tiles import DIAMETER, TEST_SCENE, TEST_SEED, TRAINING_SCENE, TRAINING_SEED, make, read
+from counting_tiles import DIAMETER, TEST_SCENE, TEST_SEED, TRAINING_LOOKS, TRAINING_SEED, make, read
 from peers import classical
 
 from beadseg import files
@@ -57,8 +58,9 @@ def main() -> None:
     arguments = _arguments()
     threads = use_threads(arguments.threads)
     out: Path = arguments.out
-    training = make(out / "train", TRAINING_SCENE, arguments.train_tiles, arguments.fields, TRAINING_SEED)
-    test = read(make(out / "test", TEST_SCENE, arguments.test_tiles, arguments.fields, TEST_SEED))
+    looks = TRAINING_LOOKS[: arguments.looks]
+    training = make(out / "train", looks, arguments.train_tiles, arguments.train_fields, TRAINING_SEED)
+    test = read(make(out / "test", (TEST_SCENE,), arguments.test_tiles, arguments.test_fields, TEST_SEED))
     run, minutes = _run(arguments, training, threads)
     results: dict[str, list[TileScore]] = {}
     seconds: dict[str, float] = {}
@@ -88,7 +90,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the training")
     parser.add_argument("--train-tiles", type=int, default=60)
     parser.add_argument("--test-tiles", type=int, default=60)
-    parser.add_argument("--fields", type=int, default=4, help="fields of view of every density")
+    parser.add_argument("--looks", type=int, choices=(1, 2, 3), default=3, help="looks among the training tiles")
+    parser.add_argument("--train-fields", type=int, default=2, help="fields of view of every look and density")
+    parser.add_argument("--test-fields", type=int, default=4, help="fields of view of every density")
     parser.add_argument("--only", type=lambda text: tuple(text.split(",")), default=METHODS, metavar=",".join(METHODS))
     parser.add_argument("--stardist-python", type=Path, help="Python of an environment with StarDist")
     parser.add_argument("--threads", type=int, help="CPU threads; all that there are when not given")

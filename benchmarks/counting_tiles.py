@@ -1,4 +1,4 @@
-"""The tiles of the counting benchmark: one look for training, another for the test, the same densities in both."""
+"""The tiles of the counting benchmark: some looks for training, another for the test, the same densities in all."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import pandas as pd
 
 from beadseg import files
 from beadseg.data.dataset import Dataset
-from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
+from beadseg.data.simulate import SceneConfig, SeriesConfig, plan
+from beadseg.data.simulate.write import write_tiles
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,6 +30,41 @@ DILUTIONS = (1, 3, 10, 33, 100)
 """The classes: 1000, 333, 100, 30 and 10 beads expected in a tile of 512x512 px."""
 TRAINING_SCENE = SceneConfig(beads=BEADS, diameter_px=DIAMETER)
 """The simulator's own look: beads may overlap by up to 30 % of their diameter."""
+TRAINING_LOOKS = (
+    TRAINING_SCENE,
+    TRAINING_SCENE.replace(
+        contrast=0.65,
+        channel_contrast=(0.9, 1.0, 0.6),
+        halo=0.06,
+        defocus_px=1.35,
+        background_min=60.0,
+        background_max=110.0,
+        debris=3.0,
+        read_noise=1.5,
+        shot_noise=4.0,
+        upscaling=2.3,
+        jpeg_quality=95,
+    ),
+    TRAINING_SCENE.replace(
+        contrast=0.4,
+        contrast_spread=0.2,
+        channel_contrast=(0.6, 1.0, 0.6),
+        halo=0.16,
+        defocus_px=1.9,
+        diameter_spread=0.1,
+        background_min=140.0,
+        background_max=210.0,
+        background_tint=(1.0, 0.95, 0.88),
+        gradient=0.45,
+        vignetting=0.3,
+        debris=4.0,
+        read_noise=4.0,
+        shot_noise=8.0,
+        upscaling=1.4,
+        jpeg_quality=70,
+    ),
+)
+"""What a laboratory has that has photographed for a while: also sharper and blurred sessions, clean and noisy ones."""
 TEST_SCENE = TRAINING_SCENE.replace(
     contrast=0.45,
     contrast_spread=0.18,
@@ -50,7 +87,8 @@ TEST_SCENE = TRAINING_SCENE.replace(
     upscaling=1.7,
     jpeg_quality=80,
 )
-"""Lower contrast, more blur and noise, other light, colours, enlargement and compression, more beads in contact."""
+"""Against the first: lower contrast, more blur and noise, other light, colours, enlargement and compression, more beads
+in contact. None of the training's looks, though most of it lies between them."""
 TRAINING_SEED, TEST_SEED = 0, 2000
 
 
@@ -76,19 +114,24 @@ class Tile:
     centres: NDArray[np.float64]
 
 
-def make(folder: Path, scene: SceneConfig, tiles: int, fields: int, seed: int) -> Path:
+def make(folder: Path, scenes: Sequence[SceneConfig], tiles: int, fields: int, seed: int) -> Path:
     """Simulate the tiles as a dataset folder, unless they are there from an earlier call; return the folder.
+
+    Every scene gets its share of the tiles, `fields` fields of view of every density, and the next seed.
 
     Raises
     ------
     SystemExit
-        The folder holds tiles of another scene, number or seed.
+        The folder holds tiles of other scenes, another number or seed.
     """
-    series = SeriesConfig(scene=scene, tiles=tiles, dilutions=DILUTIONS, fields=fields, seed=seed)
-    recipe = folder / files.SCENES
-    if not recipe.exists():
-        write_dataset(folder, series, on_event=_tell)
-    elif json.loads(recipe.read_text(encoding="utf-8"))["series"] != series.model_dump(mode="json"):
+    series = [
+        SeriesConfig(scene=scene, tiles=tiles // len(scenes), dilutions=DILUTIONS, fields=fields, seed=seed + number)
+        for number, scene in enumerate(scenes)
+    ]
+    recipe = {"series": [one.model_dump(mode="json") for one in series]}
+    if not (folder / files.SCENES).exists():
+        write_tiles(folder, [tile for one in series for tile in plan(one)], recipe, on_event=_tell)
+    elif json.loads((folder / files.SCENES).read_text(encoding="utf-8"))["series"] != recipe["series"]:
         raise SystemExit(f"{folder} holds tiles of other settings: give another --out.")
     return folder
 
