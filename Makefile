@@ -18,6 +18,11 @@ GUI_PACKAGES := xvfb libgl1-mesa-dri libgl1 libegl1 libopengl0 libxkbcommon-x11-
   libfontconfig1 libglib2.0-0
 
 GUI_TESTS := $(wildcard tests/gui/test_*.py tests/gui/*/test_*.py)
+# One process a core, each with one thread; a file's tests stay together, since they share what is costly to make.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope --ignore tests/gui
+# Qt and OpenGL may crash after some 25 viewers in one process: one process a file, two at a time.
+IN_WINDOWS := printf '%s\n' $(GUI_TESTS) | xargs -P 2 -I FILE bash -c \
+  'said=$$($(BIN)/python -m pytest "$$@" 2>&1) && code=0 || code=$$?; echo "$$said"; exit $$code' pytest FILE
 
 # apt_install PACKAGES…: installs them when that is allowed, otherwise says how and fails.
 define APT_INSTALL
@@ -104,22 +109,16 @@ demo: setup ## Simulate, train, predict, count and evaluate; results in demo/.
 	@$(BIN)/beadseg-batch demo --out demo
 
 test: setup-test gui-packages ## Run all default tests, those in a real napari window included.
-	@$(BIN)/python -m pytest --ignore tests/gui
-	# Qt and OpenGL may crash after some 25 viewers in one process: one process a file.
-	for file in $(GUI_TESTS); do
-	  $(BIN)/python -m pytest "$$file"
-	done
+	@$(PYTEST)
+	$(IN_WINDOWS)
 
 test-pyside: setup-pyside gui-packages ## Run the tests in a napari window with PySide6 in place of PyQt6.
-	@for file in $(GUI_TESTS); do
-	  QT_API=pyside6 $(BIN)/python -m pytest -q -o qt_api=pyside6 "$$file"
-	done
+	@export QT_API=pyside6
+	$(IN_WINDOWS) -o qt_api=pyside6
 
 slow: setup-test gui-packages ## Run the slow tests too.
-	@$(BIN)/python -m pytest --ignore tests/gui -m "not gpu and not pbs"
-	for file in $(GUI_TESTS); do
-	  $(BIN)/python -m pytest "$$file"
-	done
+	@$(PYTEST) -m "not gpu and not pbs"
+	$(IN_WINDOWS)
 
 lint: setup-dev ## Check style and types.
 	@$(BIN)/ruff check .

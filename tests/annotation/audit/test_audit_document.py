@@ -116,8 +116,9 @@ def test_damaged_store_is_measured_again(folder: Folder, tmp_path: Path) -> None
 
 
 def test_threads_give_the_same_audit(folder: Folder) -> None:
+    before = threading.active_count()
     assert folder.audit(workers=3) == folder.audit()
-    assert threading.active_count() < 4
+    assert threading.active_count() <= before
 
 
 @pytest.mark.slow
