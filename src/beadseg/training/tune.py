@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from beadseg.model.networks import Network
     from beadseg.training.samples import TrainingImage
 
-THRESHOLDS = (0.1, 0.2, 0.3, 0.4)
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4)
 """Seed thresholds tried, for networks with a centre map."""
 DISTANCES = (0.3, 0.4)
 """Distances of seeds tried, share of a bead diameter."""
