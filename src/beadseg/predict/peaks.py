@@ -34,13 +34,17 @@ def peaks(
     at = _maxima(height, pixels)
     at = at[np.argsort(-height.reshape(-1)[at], kind="stable")]
     points = np.stack(np.divmod(at, height.shape[1]), axis=1)
+    # A step on the line is a pixel at most, so that it falls from every peak: without a valley only distance counts.
+    reach = reach if valley > 0 else 0.0
     pairs = cKDTree(points).query_pairs(max(distance, reach), output_type="ndarray") if len(points) > 1 else None
     if pairs is None or not len(pairs):
         return np.sort(at)
     apart = np.hypot(*(points[pairs[:, 0]] - points[pairs[:, 1]]).T)
-    ridge = _lowest_between(height, points[pairs[:, 0]], points[pairs[:, 1]], math.ceil(reach))
-    lower = height.reshape(-1)[at[pairs[:, 1]]]
-    rivals = pairs[(apart < distance) | (ridge > (1.0 - valley) * lower)]
+    rivals = pairs[apart < distance]
+    if reach:
+        ridge = _lowest_between(height, points[pairs[:, 0]], points[pairs[:, 1]], math.ceil(reach))
+        lower = height.reshape(-1)[at[pairs[:, 1]]]
+        rivals = pairs[(apart < distance) | (ridge > (1.0 - valley) * lower)]
     alive = np.ones(len(at), bool)
     for better, worse in rivals[np.argsort(rivals[:, 0], kind="stable")].tolist():
         if alive[better]:
