@@ -45,11 +45,20 @@ def peaks(
         ridge = _lowest_between(height, points[pairs[:, 0]], points[pairs[:, 1]], math.ceil(reach))
         lower = height.reshape(-1)[at[pairs[:, 1]]]
         rivals = pairs[(apart < distance) | (ridge > (1.0 - valley) * lower)]
-    alive = np.ones(len(at), bool)
-    for better, worse in rivals[np.argsort(rivals[:, 0], kind="stable")].tolist():
-        if alive[better]:
-            alive[worse] = False
-    return np.sort(at[alive])
+    return np.sort(at[~_beaten(rivals, len(at))])
+
+
+def _beaten(rivals: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    """Return which of `count` peaks have a rival that stays: a better one, the first of its row in `rivals` (N, 2)."""
+    beaten = np.zeros(count, bool)
+    while len(rivals):
+        better, worse = rivals.T
+        contested = np.zeros(count, bool)
+        contested[worse] = True
+        wins = ~contested[better]
+        beaten[worse[wins]] = True
+        rivals = rivals[~(wins | beaten[better] | beaten[worse])]
+    return beaten
 
 
 def _maxima(height: NDArray[np.float32], pixels: NDArray[np.int64]) -> NDArray[np.int64]:
