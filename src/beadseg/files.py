@@ -120,6 +120,19 @@ FAILURES = "failures.csv"
 """One row per image that failed: path and reason. Absent when none failed."""
 PREDICTION = "prediction.json"
 """What made the prediction: run, weights, configuration, versions."""
+SHARE = "share"
+"""``predict --share``: folder of what several processes know of their common work: `SHARE_LIST`, `CLAIMS`, `PARTS`,
+`STAGES`, `MERGED`."""
+SHARE_LIST = "list.json"
+"""The frozen list of images, and what they are predicted with."""
+CLAIMS = "claims"
+"""Folder of one file per image that a process works on: which process. Its time is the last sign of life."""
+PARTS = "parts"
+"""Folder of one JSON file per image that is done: its rows of counts, or why it failed."""
+STAGES = "stages"
+"""Folder of results that are not complete yet."""
+MERGED = "merged.json"
+"""There when all parts have been merged into the folder's tables."""
 
 # --- An evaluation folder ---------------------------------------------------------------------------------------------
 

@@ -92,6 +92,28 @@ def test_a_moved_run_is_the_same_run(beads: Path, run: Path, tmp_path: Path, cap
     assert "another run" in capsys.readouterr().err
 
 
+def test_a_shared_batch_is_begun_joined_and_left(
+    beads: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "shared"
+    words = ["predict", str(run), "--out", str(out), "--quiet"]
+    assert main([*words, "--share"]) == ExitCode.INPUT
+    assert "No batch was begun here. Name images or folders." in capsys.readouterr().err
+    assert main([*words, str(beads / files.IMAGES), "--share", "--set", "objects.treshold=1"]) == ExitCode.INPUT
+    assert not (out / files.SHARE).exists()
+    changed = ["--set", "objects.threshold=0.45"]
+    code = main([*words, str(beads / files.IMAGES), "--share", *changed])
+    told = capsys.readouterr().out
+    assert f"0 failed. Results: {out}. Report: {out / files.REPORT_PAGE}" in told
+    assert json.loads((out / files.PREDICTION).read_text())["options"]["objects"]["threshold"] == 0.45
+    assert main([*words, "--share"]) == code
+    assert "0 failed" in capsys.readouterr().out
+    assert main([*words, "--share", *changed]) == ExitCode.INPUT
+    assert "The batch that is joined says how its images are predicted." in capsys.readouterr().err
+    assert main([*words, str(beads / files.IMAGES), *changed]) == code
+    assert not (out / files.SHARE).exists()
+
+
 def test_a_repeated_train_says_in_one_line_that_it_is_finished(beads: Path, run: Path, capsys):
     assert main(["train", str(beads), "--out", str(run), *SETTINGS]) == ExitCode.OK
     out = capsys.readouterr().out

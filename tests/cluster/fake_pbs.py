@@ -162,7 +162,7 @@ def run(words: list[str]) -> int:
             time.sleep(0.02)
         if "rerun" not in asked:
             job["comment"] = "Job run at … and " + ("terminated by root@fake" if asked else "finished")
-            return end(folder, job, max(codes, key=abs))
+            return end(folder, job, int(any(codes)) if job["array"] else codes[0])
 
 
 def element(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_what_can_be_seen_to_be_wrong_is_said_before_anything_is_sent(
         "No such file or folder": ["submit", "train", str(place / "none"), "--out", str(run)],
         "No such option: --epoch": ["submit", "train", str(beads), "--out", str(run), "--epoch", "3"],
         "valid integer": ["submit", "train", str(beads), "--out", str(run), "--set", "epochs=x"],
-        "Missing argument 'IMAGES...'": ["submit", "predict", str(beads), "--out", str(run)],
+        "No images were given.": ["submit", "predict", str(beads), "--out", str(run)],
         "more than half of the walltime": ["submit", "train", str(beads), "--out", str(run), "--walltime", "00:00:09"],
         "There is no field 'qeue'": ["submit", "train", str(beads), "--out", str(run), "--site", "qeue=long"],
         "line break": ["submit", "train", str(beads), "--out", str(place / "a\nb")],
@@ -82,6 +83,30 @@ def test_a_dry_run_shows_the_script_and_sends_nothing(
     assert capsys.readouterr().out.startswith("#!/bin/bash\n#PBS -N train-run\n")
     assert not (place / "run").exists()
     assert pbs.ids() == []
+
+
+def test_a_prediction_in_many_jobs_is_an_array_and_a_job_that_merges(
+    pbs: FakePbs, beads: Path, profile: Path, place: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Any folder will do for a run here, since nothing is sent."""
+    images, out = beads / files.IMAGES, place / "counts"
+    words = ["submit", "predict", str(beads), str(images), "--out", str(out), "--cluster", str(profile), "--dry-run"]
+    more = ["--set", "objects.threshold=0.4", "--no-report", "--threads", "2"]
+    assert main([*words, *more, "--elements", "20", "--running", "2"]) == 0
+    array, merge = capsys.readouterr().out.split("#!/bin/bash\n")[1:]
+    assert "#PBS -J 0-7%2\n" in array
+    assert "#PBS -J" not in merge
+    for script in (array, merge):
+        (program,) = [line for line in script.splitlines() if line.startswith("program=")]
+        sent = shlex.split(program.removeprefix("program=(").removesuffix(")"))
+        assert sent[3:] == ["predict", str(beads), "--out", str(out), "--share", "--no-report", "--threads", "2"]
+    assert "kind=predict\n" in array
+    assert "kind=merge\n" in merge
+    assert not out.exists()
+    for wrong in (["--running", "2"], ["--elements", "0"]):
+        assert main([*words, *wrong]) == 2
+    assert submit_train(beads, profile, place / "run", "--elements", "2") == 2
+    assert "--elements, --running: Are for a prediction as an array." in capsys.readouterr().err
 
 
 def test_a_refusal_of_the_server_is_one_clear_error(

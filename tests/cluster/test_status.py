@@ -64,6 +64,16 @@ def test_every_state_is_told_in_words(
     assert found.alive == (state in "RQH")
 
 
+@pytest.mark.parametrize(
+    ("code", "said"), [(0, "finished"), (1, "over; not every element finished well"), (2, "ended by an error of PBS")]
+)
+def test_an_array_ends_in_words_of_its_own(pbs: FakePbs, tmp_path: Path, code: int, said: str):
+    record.append(tmp_path, "7[].server", "predict")
+    answering(tmp_path, (ANSWER % ("F", f'"Exit_status": {code},', "")).replace("7.server", "7[].server"))
+    (found,) = status(tmp_path)
+    assert found.text.startswith(said)
+
+
 def test_jobs_that_the_server_has_forgotten_are_over(pbs: FakePbs, tmp_path: Path):
     record.append(tmp_path, "7.server", "train")
     answering(tmp_path, "", commands.UNKNOWN_JOB)

@@ -22,7 +22,7 @@ from beadseg import files
 from beadseg.cli.app import main
 from beadseg.cluster import record
 from beadseg.model.checkpoint import load_checkpoint
-from beadseg.training.lock import Owner
+from beadseg.training.claim import Owner
 
 FIELDS = [
     "epochs=20", "epoch.steps=6", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3", "precision=fp32",

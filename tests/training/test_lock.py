@@ -13,7 +13,8 @@ import pytest
 from beadseg import files
 from beadseg.errors import Cancelled, RunError
 from beadseg.events import Event, StopFlag
-from beadseg.training.lock import Owner, locked
+from beadseg.training.claim import Owner
+from beadseg.training.lock import locked
 
 ELSEWHERE = {"token": "t", "host": "node7", "place": "node7 another boot", "pid": 12, "started": 1.0}
 

@@ -4,22 +4,46 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from beadseg import files
 from beadseg.cli import options
 from beadseg.cli.console import reporter
 from beadseg.cli.stop import stop_in_time
 from beadseg.cli.train import Device
 from beadseg.errors import ExitCode
 
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files or folders.", show_default=False)]
+if TYPE_CHECKING:
+    from beadseg.events import OnEvent
+    from beadseg.predict.tables import BatchResult
+
+Images = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="IMAGES...", help="Image files or folders. With --share: may be left out to join a batch.",
+        show_default=False,
+    ),
+]  # fmt: skip
 Overlays = Annotated[bool, typer.Option("--overlays/--no-overlays", help="Draw the outlines over each image.")]
 Maps = Annotated[
     bool, typer.Option("--maps", help="Keep what the network says of every pixel, to choose beads again without it.")
 ]
 Page = Annotated[bool, typer.Option("--report/--no-report", help="Write the page report.html.")]
+ShareOption = Annotated[
+    bool, typer.Option("--share", help="Share the images with other processes that predict into the same --out folder.")
+]
+DaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dask", metavar="local[:N]|pbs[:N]|ADDRESS",
+        help="Predict by the workers of a dask cluster: N on this machine, N jobs, or those of a scheduler.",
+    ),
+]  # fmt: skip
+Profile = Annotated[
+    Path | None, typer.Option("--cluster", metavar="PROFILE", help="With --dask pbs: the cluster's profile; see hpc/.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -30,12 +54,16 @@ SetOption = Annotated[
 
 def predict(
     run: options.RunFolder,
-    images: Images,
+    images: Images = None,
+    *,
     out: options.Out,
     overlays: Overlays = True,
     maps: Maps = False,
     report: Page = True,
     set_: SetOption = None,
+    share: ShareOption = False,
+    dask: DaskOption = None,
+    cluster: Profile = None,
     device: Device = "auto",
     threads: options.Threads = None,
     walltime: options.WalltimeOption = None,
@@ -43,9 +71,14 @@ def predict(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Segment and count the beads of images; writes masks, labels, overlays, bead tables, counts, and report.html."""
+    """Segment and count the beads of images; writes masks, labels, overlays, bead tables, counts, and report.html.
+
+    With --share any number of such commands, on any machines that see the same folders, predict one batch together.
+    """
     from beadseg.cli.inputs import use_threads
-    from beadseg.events import Event
+    from beadseg.cli.jobs import has_ended
+    from beadseg.cli.sharing import shared_batch, work_over_dask
+    from beadseg.cluster.share import close, predict_shared
     from beadseg.predict.batch import find_images, predict_folder
     from beadseg.predict.segmenter import Segmenter
 
@@ -56,26 +89,44 @@ def predict(
     with reporter(json, quiet) as on_event:
         stop = stop_in_time(walltime, margin)
         use_threads(threads)
-        paths = find_images(images)
+        share = share or dask is not None
+        if share:
+            batch = shared_batch(run, images or [], out, set_ or [], overlays, maps, stop)
+        else:
+            paths = find_images(images or [])
         segmenter = Segmenter.load(run, device=device)
-        if set_:
-            segmenter.options = segmenter.options.with_overrides(set_)
-        source = str(run.resolve())
-        result = predict_folder(segmenter, paths, out, overlays=overlays, maps=maps, source=source,
-                                model_sha256=segmenter.model_sha256, on_event=on_event, stop=stop)  # fmt: skip
-        page = report_or_warn(partial(write_prediction_page, out, on_event, stop), out, on_event) if report else ""
-        beads, planes = int(result.counts["beads"].sum()), len(result.counts)
-        failed, flagged = len(result.failures), len(result.flagged)
-        lines = [
-            f"{beads} beads in {planes} images. {flagged} implausible, {failed} failed. Results: {out}. {page}".strip()
-        ]
-        lines += [
-            f"implausible: {f'{row.image} {row.plane}'.strip()}: {row.flags}" for row in result.flagged.itertuples()
-        ]
-        lines += [f"failed: {row.error}" for row in result.failures.itertuples()]
-        data = {"beads": beads, "images": planes, "flagged": flagged, "failed": failed, "out": str(out)}
-        on_event(Event("result", "\n".join(lines), "warning" if failed or flagged else "info", data))
-    if failed:
+        changes = [*batch.changes] if share else set_ or []
+        if changes:
+            segmenter.options = segmenter.options.with_overrides(changes)
+        if dask is not None:
+            work_over_dask(dask, cluster, batch, device, threads, on_event, stop)
+        if share:
+            result, first = predict_shared(segmenter, batch, has_ended=has_ended, on_event=on_event, stop=stop)
+        else:
+            close(out)
+            result = predict_folder(segmenter, paths, out, overlays=overlays, maps=maps, source=str(run.resolve()),
+                                    model_sha256=segmenter.model_sha256, on_event=on_event, stop=stop)  # fmt: skip
+            first = True
+        page = ""
+        if report and (first or not (out / files.REPORT_PAGE).exists()):
+            page = report_or_warn(partial(write_prediction_page, out, on_event, stop), out, on_event)
+        _tell(result, out, page, on_event)
+    if len(result.failures):
         raise typer.Exit(ExitCode.SOME_FAILED)
-    if flagged:
+    if len(result.flagged):
         raise typer.Exit(ExitCode.FLAGGED)
+
+
+def _tell(result: BatchResult, out: Path, page: str, on_event: OnEvent) -> None:
+    """Report what became of a batch."""
+    from beadseg.events import Event
+
+    beads, planes = int(result.counts["beads"].sum()), len(result.counts)
+    failed, flagged = len(result.failures), len(result.flagged)
+    lines = [
+        f"{beads} beads in {planes} images. {flagged} implausible, {failed} failed. Results: {out}. {page}".strip()
+    ]
+    lines += [f"implausible: {f'{row.image} {row.plane}'.strip()}: {row.flags}" for row in result.flagged.itertuples()]
+    lines += [f"failed: {row.error}" for row in result.failures.itertuples()]
+    data = {"beads": beads, "images": planes, "flagged": flagged, "failed": failed, "out": str(out)}
+    on_event(Event("result", "\n".join(lines), "warning" if failed or flagged else "info", data))

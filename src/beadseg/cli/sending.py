@@ -33,6 +33,8 @@ def checked(kind: str, words: list[str]) -> int | None:
     What costs nothing is looked at: options, paths, and the configuration of a training.
     """
     values = parsed(kind, words)
+    if kind == "predict" and not values["images"]:
+        raise InputError("No images were given.", "submit predict", "Name image files or folders; nothing was sent.")
     for path in [values["dataset"]] if kind == "train" else [values["run"], *values["images"]]:
         if not path.exists():
             raise InputError("No such file or folder.", path, "Check the path; nothing was sent.")
@@ -70,7 +72,7 @@ def parsed(kind: str, words: list[str]) -> dict[str, Any]:
         raise ConfigError(message(), f"submit {kind}", remedy) from None
     values: dict[str, Any] = {}
     for name, value in context.params.items():
-        values[name] = [Path(item) for item in value] if name == "images" and kind == "predict" else value
+        values[name] = [Path(item) for item in value or ()] if name == "images" and kind == "predict" else value
     return {name: Path(value) if name in ("dataset", "run", "config", "split_file") and value else value
             for name, value in values.items()}  # fmt: skip
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def status(folder: JobsFolder, json: options.Json = False) -> None:
-    """Say what became of the jobs that were sent for a folder, and how far its training is."""
+    """Say what became of the jobs that were sent for a folder, and how far its training or shared prediction is."""
     from beadseg.cluster.status import status as look
 
     with reporter(json) as on_event:
@@ -45,6 +45,8 @@ def _progress(folder: Path) -> Event:
     from beadseg.events import Event
     from beadseg.training.history import read_history
 
+    if (folder / files.SHARE / files.SHARE_LIST).exists():
+        return _progress_of_share(folder)
     if not (folder / files.CONFIG).exists():
         return Event("progress-of-run", "", data={"epoch": None})
     epochs = TrainConfig.from_file(folder / files.CONFIG).epochs
@@ -52,3 +54,15 @@ def _progress(folder: Path) -> Event:
     finished = (folder / files.CRITERIA).exists()
     text = f"Training: {done} of {epochs} epochs" + (", finished." if finished else ".")
     return Event("result", text, data={"epoch": done, "epochs": epochs, "finished": finished})
+
+
+def _progress_of_share(folder: Path) -> Event:
+    """Return how far a batch of images is that several processes share."""
+    from beadseg.cluster.share import Share
+    from beadseg.events import Event
+
+    share = Share.read(folder)
+    parts = [part for part in map(share.part, share.items) if part is not None]
+    failed = sum(part.error is not None for part in parts)
+    data = {"images": len(share.items), "done": len(parts), "failed": failed}
+    return Event("result", f"Images: {len(parts)} of {len(share.items)} done, {failed} of them failed.", data=data)

@@ -9,11 +9,12 @@ import typer
 
 from beadseg.cli import options
 from beadseg.cli.console import reporter
+from beadseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from beadseg.cluster.script import JobScript
     from beadseg.config.site import SiteConfig
-    from beadseg.events import Event
+    from beadseg.events import Event, OnEvent
 
 Kind = Annotated[Literal["train", "predict"], typer.Argument(metavar="train|predict", show_default=False)]
 Words = Annotated[
@@ -30,6 +31,13 @@ Walltime = Annotated[
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Train: most jobs one after the other, instead of the profile's.")
 ]
+Elements = Annotated[
+    int | None,
+    typer.Option("--elements", min=1, metavar="N", help="Predict: so many jobs of an array share the images."),
+]
+Running = Annotated[
+    int | None, typer.Option("--running", min=1, metavar="N", help="Most of them at a time. Default: no limit.")
+]
 SetSite = Annotated[
     list[str] | None,
     typer.Option("--site", metavar="FIELD=VALUE", help="Change a field of the profile, e.g. queue=long. Repeatable."),
@@ -45,41 +53,79 @@ def submit(
     walltime: Walltime = None,
     margin: options.Margin = None,
     jobs: Jobs = None,
+    elements: Elements = None,
+    running: Running = None,
     site: SetSite = None,
     dry_run: DryRun = False,
     json: options.Json = False,
 ) -> None:
-    """Send a training or a prediction as a PBS job: the same arguments as on one machine, and the cluster's profile.
+    """Send a command to a PBS cluster: the same arguments as on one machine, and the cluster's profile.
 
-    The job's script, log and id go to jobs/ in the --out folder. A training goes on in further jobs until it is
-    finished.
+    Scripts, logs and ids of the jobs go to jobs/ in the --out folder. A training goes on in further jobs until it is
+    finished. With --elements a prediction is an array of jobs that share the images, and a job that merges.
     """
-    from beadseg.cli.sending import checked, present_umask, profile
-    from beadseg.cluster.script import JobScript, render
-    from beadseg.cluster.submit import check
-    from beadseg.cluster.submit import submit as send
-    from beadseg.events import Event
+    from beadseg.cli.sending import profile
+    from beadseg.cluster.submit import check, send
 
     with reporter(json) as on_event:
         settings = profile(cluster, site, walltime, margin)
         given = [*(words or []), "--out", str(out)]
-        dataset = checked(kind, given)
-        chain = (jobs or settings.jobs) if kind == "train" else 1
-        job = JobScript(kind, (kind, *given), out.absolute(), Path.cwd(), chain, dataset=dataset, umask=present_umask())
-        if dry_run:
+        many = (elements, running)
+        wanted = _jobs(kind, given, out, settings, jobs, many, write=False)
+        for job in wanted:
             check(job, settings)
-            if json:
-                on_event(Event("result", data={"script": render(job, settings)}))
-            else:
-                typer.echo(render(job, settings), nl=False)
+        if dry_run:
+            _show(wanted, settings, json, on_event)
             return
-        name = send(job, settings)
-        on_event(_told(name, job, settings))
+        if elements is not None:
+            wanted = _jobs(kind, given, out, settings, jobs, many, write=True)
+        names = send(wanted, settings)
+        on_event(_told(names, wanted, settings))
 
 
-def _told(name: str, job: JobScript, site: SiteConfig) -> Event:
+def _jobs(
+    kind: str,
+    given: list[str],
+    out: Path,
+    site: SiteConfig,
+    times: int | None,
+    many: tuple[int | None, int | None],
+    *,
+    write: bool,
+) -> list[JobScript]:
+    """Return the jobs to be sent in the order in which they run; `write` freezes the list of images of a prediction."""
+    from beadseg.cli.sending import checked, present_umask
+    from beadseg.cli.sending_share import jobs_of_share
+    from beadseg.cluster.script import JobScript
+
+    elements, running = many
+    if kind == "predict" and elements is not None:
+        return jobs_of_share(given, out, elements, running, freeze=write)
+    if elements is not None or running is not None:
+        raise ConfigError("Are for a prediction as an array.", "--elements, --running", "See: submit --help")
+    dataset = checked(kind, given)
+    chain = (times or site.jobs) if kind == "train" else 1
+    return [JobScript(kind, (kind, *given), out.absolute(), Path.cwd(), chain, dataset=dataset, umask=present_umask())]
+
+
+def _show(wanted: list[JobScript], site: SiteConfig, json: bool, on_event: OnEvent) -> None:
+    """Show the script of every job, of jobs with the same script once."""
+    from beadseg.cluster.script import render
     from beadseg.events import Event
 
+    for script in dict.fromkeys(render(job, site) for job in wanted):
+        if json:
+            on_event(Event("result", data={"script": script}))
+        else:
+            typer.echo(script, nl=False)
+
+
+def _told(names: list[str], wanted: list[JobScript], site: SiteConfig) -> Event:
+    from beadseg.events import Event
+
+    job = wanted[0]
     more = f", continued in at most {job.jobs - 1} more" if job.jobs > 1 else ""
-    text = f"Sent job {name} of {site.walltime}{more}. See: beadseg-batch status {job.folder}"
-    return Event("result", text, data={"job": name, "folder": str(job.folder), "script": str(job.path)})
+    more += f", and {len(names) - 1} that follow it" if len(names) > 1 else ""
+    text = f"Sent job {names[0]} of {site.walltime}{more}. See: beadseg-batch status {job.folder}"
+    data = {"job": names[0], "jobs": names, "folder": str(job.folder), "script": str(job.path)}
+    return Event("result", text, data=data)

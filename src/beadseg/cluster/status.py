@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 WALLTIME = -29
 """Exit status of a job that PBS ended because its walltime was over."""
 
+_ARRAY_ENDS = {
+    0: "finished",
+    1: "over; not every element finished well, see the logs",
+    2: "ended by an error of PBS, see the logs",
+}
+"""PBS' exit statuses of a job array."""
 _ENDS = {
     ExitCode.OK: "finished",
     ExitCode.BUG: "failed: a bug, see its log",
@@ -109,6 +115,8 @@ def _end(job: Job) -> str:
         return "ended without ever running" + (f" ({job.comment})" if job.comment else "")
     if "and terminated by" in job.comment:  # status 0 where PBS does not look after the job's processes, as root's
         return "ended by qdel"
+    if "[]" in job.id and code in _ARRAY_ENDS:
+        return _ARRAY_ENDS[code]
     if code == WALLTIME:
         return "ended by PBS at its walltime; what was saved is kept"
     if code < 0:

@@ -8,14 +8,17 @@ from beadseg import files
 from beadseg.cluster import pbs, record
 from beadseg.cluster.script import JobScript, render
 from beadseg.config.site import walltime_seconds
-from beadseg.errors import ConfigError, InputError
+from beadseg.errors import BeadsegError, ConfigError, InputError
 from beadseg.files import ensure_folder, write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from beadseg.config.site import SiteConfig
 
 
-def submit(job: JobScript, site: SiteConfig, after: str | None = None) -> str:
+def submit(job: JobScript, site: SiteConfig, after: str | None = None, part: int = 1) -> str:
     """Send a job; return its id.
 
     Parameters
@@ -26,6 +29,8 @@ def submit(job: JobScript, site: SiteConfig, after: str | None = None) -> str:
         Where.
     after : str, optional
         Id of a job that must have ended before, however it ended.
+    part : int
+        Which job of several that follow each other, from 1.
 
     Raises
     ------
@@ -36,12 +41,30 @@ def submit(job: JobScript, site: SiteConfig, after: str | None = None) -> str:
     """
     check(job, site)
     if after is None:
-        _refuse_second(job)
+        refuse_second(job.folder)
     ensure_folder(job.path.parent)
     write_atomically(job.path, render(job, site))
     name = pbs.submit(job.path, after)
-    record.append(job.folder, name, job.kind)
+    record.append(job.folder, name, job.kind, part)
     return name
+
+
+def send(jobs: Sequence[JobScript], site: SiteConfig) -> list[str]:
+    """Send jobs so that each begins when the one before it has ended; return their ids. All are sent, or none.
+
+    Raises
+    ------
+    InputError, MachineError
+        As of `submit`; what was sent before is taken back.
+    """
+    sent: list[str] = []
+    try:
+        for part, job in enumerate(jobs, start=1):
+            sent.append(submit(job, site, sent[-1] if sent else None, part))
+    except BeadsegError:
+        pbs.delete(list(reversed(sent)))
+        raise
+    return sent
 
 
 def check(job: JobScript, site: SiteConfig) -> None:
@@ -56,12 +79,12 @@ def check(job: JobScript, site: SiteConfig) -> None:
         )  # fmt: skip
 
 
-def _refuse_second(job: JobScript) -> None:
-    """Raise `InputError` where a job of the same kind for the folder is not over."""
-    if not (job.folder / files.JOBS / files.JOBS_TABLE).exists():
+def refuse_second(folder: Path) -> None:
+    """Raise `InputError` where a job that was sent for the folder is not over."""
+    if not (folder / files.JOBS / files.JOBS_TABLE).exists():
         return
-    ids = [item.job for item in record.sent(job.folder) if item.kind == job.kind]
-    alive = [name for name, found in pbs.jobs(ids).items() if not found.over]
+    found = pbs.jobs([item.job for item in record.sent(folder)])
+    alive = [name for name, job in found.items() if not job.over]
     if alive:
-        raise InputError(f"Job {alive[0]} for this folder is not over.", job.folder,
+        raise InputError(f"Job {alive[0]} for this folder is not over.", folder,
                          "Wait for it, or end it: beadseg-batch cancel FOLDER")  # fmt: skip

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from beadseg import files
 from beadseg.data.dataset import natural_key, stem_of
@@ -16,36 +13,13 @@ from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, ZARR_SUFFIX, is_zarr, 
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.files import ensure_folder, printable, write_atomically
-from beadseg.predict.counts import COUNT_COLUMNS
 from beadseg.predict.results import predict_file
+from beadseg.predict.tables import BatchResult, earlier_tables, write_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from beadseg.predict.predictor import Predictor
-
-FAILURE_COLUMNS = ("image", "error")
-
-
-@dataclass(frozen=True)
-class BatchResult:
-    """What became of a batch.
-
-    Attributes
-    ----------
-    counts : pandas.DataFrame
-        One row per plane, as in ``counts.csv``.
-    failures : pandas.DataFrame
-        One row per image that failed, as in ``failures.csv``.
-    """
-
-    counts: pd.DataFrame
-    failures: pd.DataFrame
-
-    @property
-    def flagged(self) -> pd.DataFrame:
-        """Rows of `counts` with an implausible result."""
-        return self.counts[self.counts["flags"] != ""]
 
 
 def predict_folder(
@@ -92,15 +66,13 @@ def predict_folder(
         The folder cannot be written to.
     """
     folder = ensure_folder(Path(out))
-    _refuse_foreign(folder, source, model_sha256)
+    refuse_foreign(folder, source, model_sha256)
     names = unique_names(images)
-    earlier = _earlier(folder, names)
-    about = {"schema_version": 1, "run": source, "model_sha256": model_sha256, **predictor.describe()}
-    about["images"] = _sources(folder) | {name: printable(path.resolve()) for path, name in names.items()}
-    write_atomically(folder / files.PREDICTION, json.dumps(about, indent=2))
+    earlier = earlier_tables(folder, names)
+    write_about(predictor, names, folder, source, model_sha256)
     counts: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    result = _write_tables(folder, counts, failures, earlier)
+    result = write_tables(folder, counts, failures, earlier)
     for path in track(images, "images", len(images), on_event, stop):
         try:
             rows = predict_file(predictor, path, names[path], folder, overlays=overlays, maps=maps,
@@ -108,17 +80,31 @@ def predict_folder(
         except (Cancelled, MachineError):
             raise
         except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
-            reason = _reason(error, path)
+            reason = reason_of(error, path)
             failures.append({"image": printable(path), "error": reason})
             on_event(Event("failure", f"Failed: {reason}", "error", {"image": str(path)}))
         else:
             counts += rows
-            on_event(_told(names[path], rows))
-        result = _write_tables(folder, counts, failures, earlier)
+            on_event(told(names[path], rows))
+        result = write_tables(folder, counts, failures, earlier)
     return result
 
 
-def _reason(error: Exception, path: Path) -> str:
+def write_about(predictor: Predictor, names: dict[Path, str], folder: Path, source: str, model_sha256: str) -> None:
+    """Write ``prediction.json``: what predicts, and where all images in the folder were read from."""
+    about = {"schema_version": 1, "run": source, "model_sha256": model_sha256, **predictor.describe()}
+    about["images"] = _sources(folder) | {name: printable(path.resolve()) for path, name in names.items()}
+    write_atomically(folder / files.PREDICTION, json.dumps(about, indent=2))
+
+
+def _sources(folder: Path) -> dict[str, str]:
+    """Return where the images that were predicted into the folder before came from, by name."""
+    path = folder / files.PREDICTION
+    document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return inner(document, "images")
+
+
+def reason_of(error: Exception, path: Path) -> str:
     """Return in one line what is wrong with an image."""
     if isinstance(error, BeadsegError):
         return str(error)
@@ -132,7 +118,7 @@ def _reason(error: Exception, path: Path) -> str:
     return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _refuse_foreign(folder: Path, source: str, model_sha256: str) -> None:
+def refuse_foreign(folder: Path, source: str, model_sha256: str) -> None:
     """Raise `InputError` where results would mix with another run's, or replace what no prediction wrote."""
     if (folder / files.PREDICTION).exists():
         try:
@@ -195,7 +181,8 @@ def unique_names(images: Sequence[Path]) -> dict[Path, str]:
     return names
 
 
-def _told(name: str, rows: list[dict[str, Any]]) -> Event:
+def told(name: str, rows: list[dict[str, Any]]) -> Event:
+    """Return the event that says what was found in an image."""
     beads = sum(row["beads"] for row in rows)
     flagged = sorted({row["flags"] for row in rows if row["flags"]})
     text = f"{name}: {beads} beads" + (f" in {len(rows)} planes" if len(rows) > 1 else "")
@@ -204,52 +191,3 @@ def _told(name: str, rows: list[dict[str, Any]]) -> Event:
             "count", f"{text}. IMPLAUSIBLE: {flagged[0]}", "warning", {"image": name, "beads": beads, "flags": flagged}
         )
     return Event("count", text, data={"image": name, "beads": beads, "flags": []})
-
-
-def _earlier(folder: Path, names: dict[Path, str]) -> BatchResult:
-    """Return what the folder's tables say of other images than those to be predicted now."""
-    tables = {}
-    for file, columns in ((files.COUNTS, COUNT_COLUMNS), (files.FAILURES, FAILURE_COLUMNS)):
-        path = folder / file
-        tables[file] = _table(path, columns) if path.exists() else pd.DataFrame(columns=list(columns))
-    counts, failures = tables[files.COUNTS], tables[files.FAILURES]
-    return BatchResult(
-        counts[~counts["image"].isin(list(names.values()))],
-        failures[~failures["image"].isin([printable(p) for p in names])],
-    )
-
-
-def _sources(folder: Path) -> dict[str, str]:
-    """Return where the images that were predicted into the folder before came from, by name."""
-    path = folder / files.PREDICTION
-    document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return inner(document, "images")
-
-
-def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read one of the folder's own tables as text."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        detail = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"Cannot be read ({detail}).", path, "Move it away, or give a new --out folder.") from None
-    if not set(columns) <= set(table.columns):
-        raise InputError("Is no table of predictions.", path, "Move it away, or give a new --out folder.")
-    return table
-
-
-def _write_tables(
-    folder: Path, counts_now: list[dict[str, Any]], failures_now: list[dict[str, str]], earlier: BatchResult
-) -> BatchResult:
-    """Write the tables of what is done so far, so that whoever ends the batch by force loses one image at most."""
-    result = BatchResult(
-        pd.DataFrame(counts_now, columns=list(COUNT_COLUMNS)), pd.DataFrame(failures_now, columns=list(FAILURE_COLUMNS))
-    )
-    counts = pd.concat([earlier.counts, result.counts.astype(object)], ignore_index=True)
-    write_atomically(folder / files.COUNTS, counts.to_csv(index=False, lineterminator="\n"))
-    failures = pd.concat([earlier.failures, result.failures], ignore_index=True)
-    if len(failures):
-        write_atomically(folder / files.FAILURES, failures.to_csv(index=False, lineterminator="\n"))
-    else:
-        (folder / files.FAILURES).unlink(missing_ok=True)
-    return result

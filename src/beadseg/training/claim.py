@@ -1,0 +1,211 @@
+"""Files that one process alone makes, among many on many machines, and that a dead owner does not keep.
+
+Such a file appears by a hard link, which is atomic on every file system that has links (also NFS), and is made
+exclusively where there are none. Its owner shows that it lives by setting the file's time now and then. Ages are
+differences of times that the file server gave, so that clocks of different machines are never compared.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+from pydantic import ValidationError
+
+from beadseg import files
+from beadseg.config.base import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HEARTBEAT = 15.0
+"""The owner sets the file's time this often, s."""
+STALE = 180.0
+"""A file whose time is older than this has no living owner, s."""
+
+
+class Owner(Config):
+    """Who holds such a file."""
+
+    token: str
+    """Names this file among all that ever were."""
+    host: str
+    """Name of the machine."""
+    place: str
+    """The machine's boot and process space: process numbers mean something only within one."""
+    pid: int
+    """Process number."""
+    started: float
+    """When the process began, s since 1970: numbers are given again."""
+    job: str = ""
+    """Id of its PBS job."""
+
+    @classmethod
+    def this_process(cls) -> Owner:
+        """Return what this process would write."""
+        pid = os.getpid()
+        started = psutil.Process(pid).create_time()
+        job = os.environ.get("PBS_JOBID", "")
+        return cls(token=secrets.token_hex(8), host=platform.node(), place=_place(), pid=pid, started=started, job=job)
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}" + (f" (job {self.job})" if self.job else "")
+
+    @property
+    def lives_here(self) -> bool | None:
+        """Whether the process runs on this machine; None where that cannot be seen from here."""
+        if self.place != _place():
+            return None
+        try:
+            return bool(abs(psutil.Process(self.pid).create_time() - self.started) < 1)
+        except psutil.Error:
+            return False
+
+
+def _place() -> str:
+    """Return what a process number is unique in: this boot of this machine, and its process namespace."""
+    parts = [platform.node()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+    with suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(parts)
+
+
+def create(path: Path, owner: Owner) -> bool:
+    """Create the file whole, exclusively; return False when there is one."""
+    candidate = path.with_name(f".{path.name}-{owner.token}")
+    text = owner.model_dump_json(indent=1)
+    try:
+        candidate.write_text(text, encoding="utf-8")
+        try:
+            path.hardlink_to(candidate)
+        except FileExistsError:
+            # A network file system may have made the link although its answer got lost.
+            return candidate.stat().st_nlink == 2
+        except OSError:
+            return _create_without_links(path, text)
+        return True
+    except OSError as error:
+        raise files.machine_error(error, path) from error
+    finally:
+        candidate.unlink(missing_ok=True)
+
+
+def _create_without_links(path: Path, text: str) -> bool:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def read(path: Path) -> Owner | None:
+    """Return the owner of a file; None when there is no file, or none that can be read."""
+    try:
+        return Owner.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError):
+        return None
+
+
+def why_dead(owner: Owner | None, has_ended: Callable[[str], bool]) -> str:
+    """Return why an owner is certainly dead, or ``""``."""
+    if owner is None:
+        return ""
+    if owner.lives_here is False:
+        return "that process is gone"
+    if owner.lives_here is None and owner.job and has_ended(owner.job):
+        return "that job has ended"
+    return ""
+
+
+def last_beat(path: Path) -> float | None:
+    """Return when the owner last showed that it lives, by the file server's clock; None when there is no file."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def server_time(path: Path) -> float:
+    """Return the present time as the file system gives it to a new file."""
+    probe = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError as error:
+        raise files.machine_error(error, path) from error
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def remove(path: Path, owner: Owner | None, beat: float | None, stale: float) -> bool:
+    """Remove the file of `owner` if it still is as it was seen; of several processes that try, one does.
+
+    Who removes a file first makes a file named after it, exclusively. So nobody takes away, even for a moment, what
+    another process has made in its place meanwhile.
+    """
+    claim = path.with_name(f".{path.name}-{owner.token if owner else 'unknown'}.removing")
+    try:
+        claim.touch(exist_ok=False)
+    except FileExistsError:
+        claimed = last_beat(claim)
+        if claimed is not None and server_time(path) - claimed >= stale:  # its maker died at it
+            claim.unlink(missing_ok=True)
+        time.sleep(0.05)
+        return False
+    except OSError as error:
+        raise files.machine_error(error, path) from error
+    try:
+        if read(path) != owner or last_beat(path) != beat:
+            return False
+        path.unlink(missing_ok=True)
+        return True
+    finally:
+        claim.unlink(missing_ok=True)
+
+
+def remove_dead(path: Path, has_ended: Callable[[str], bool], stale: float = STALE) -> str:
+    """Remove the file of an owner that is dead, and return why it is; ``""`` when it may live, or another was first."""
+    beat, owner = last_beat(path), read(path)
+    if beat is None:
+        return ""
+    reason = why_dead(owner, has_ended)
+    if not reason and not (owner and owner.lives_here):
+        age = server_time(path) - beat
+        reason = f"it gave no sign of life for {age:.0f} s" if age >= stale else ""
+    return reason if reason and remove(path, owner, beat, stale) else ""
+
+
+@contextmanager
+def kept_alive(path: Path, owner: Owner, seconds: float, lost: Callable[[Owner], None]) -> Iterator[None]:
+    """Set the file's time while the work goes on, and remove the file at the end; `lost` hears whose it has become."""
+    ended = threading.Event()
+    thread = threading.Thread(target=_show_life, args=(path, owner, ended, seconds, lost), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        if read(path) == owner:
+            path.unlink(missing_ok=True)
+
+
+def _show_life(path: Path, owner: Owner, ended: threading.Event, seconds: float, lost: Callable[[Owner], None]) -> None:
+    while not ended.wait(seconds):
+        present = read(path)
+        if present == owner:
+            with suppress(OSError):
+                os.utime(path)
+        elif present is not None:
+            lost(present)
+            return
