@@ -45,6 +45,9 @@ def test_the_page_leads_to_counts(pbs: FakePbs, place: Path):
     assert f"Finished. Results: {place}/try/run" in printed
     assert (place / "try" / "counts" / "counts.csv").read_text().count("\n") == 9
     assert f"Results: {place}/try/counts" in printed
+    assert "Images: 8 of 8 done, 0 of them failed." in printed
+    alone, shared = (place / "try" / name / "counts.csv" for name in ("counts", "shared"))
+    assert shared.read_bytes() == alone.read_bytes()
 
 
 def test_every_file_is_named_and_every_profile_is_valid():

@@ -69,6 +69,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def submit(run: Path, images: Path, out: Path, profile: Path, *more: str) -> int:
     return main(["submit", "predict", str(run), str(images), "--out", str(out), "--cluster", str(profile), *OPTIONS,
+                 "--walltime", "00:30:00",
                  "--elements", str(ELEMENTS), *more])  # fmt: skip
 
 
@@ -87,6 +88,7 @@ def kill_one_at_work(out: Path, killed: list[Owner], seconds: float = 400) -> No
                     killed.append(owner)
                     return
                 os.kill(owner.pid, signal.SIGCONT)
+        time.sleep(0.002)
     raise AssertionError("no element began to predict")
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from beadseg.events import OnEvent
     from beadseg.predict.tables import BatchResult
 
-Images = Annotated[
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files or folders.", show_default=False)]
+ImagesOrNone = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="IMAGES...", help="Image files or folders. With --share: may be left out to join a batch.",
@@ -54,7 +55,7 @@ SetOption = Annotated[
 
 def predict(
     run: options.RunFolder,
-    images: Images = None,
+    images: ImagesOrNone = None,
     *,
     out: options.Out,
     overlays: Overlays = True,

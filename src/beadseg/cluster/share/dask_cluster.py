@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from distributed import Client
-
     from beadseg.config.site import SiteConfig
 
 INSTALL = "Install it: pip install 'beadseg[cluster]'"
@@ -27,8 +25,8 @@ SECONDS = 30
 @contextmanager
 def dask_client(
     text: str, workers: int, site: SiteConfig | None = None, folder: Path | None = None
-) -> Iterator[Client]:
-    """Yield a client of a dask cluster; what was started for it is ended afterwards.
+) -> Iterator[tuple[Any, int]]:
+    """Yield the `distributed.Client` of a dask cluster, and how many workers were asked for; both end afterwards.
 
     Parameters
     ----------
@@ -79,7 +77,7 @@ def _pbs_cluster(site: SiteConfig | None, folder: Path | None) -> Any:
     if site is None:
         raise ConfigError("Needs the cluster's profile.", "--dask pbs", "Add --cluster PROFILE; see hpc/.")
     try:
-        from dask_jobqueue import PBSCluster
+        from dask_jobqueue.pbs import PBSCluster
     except ImportError:
         raise ConfigError("dask-jobqueue is not installed.", "--dask pbs", INSTALL) from None
     return PBSCluster(**pbs_options(site, folder))

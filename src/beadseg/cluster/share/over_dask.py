@@ -15,8 +15,6 @@ from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
 from beadseg.training.claim import HEARTBEAT
 
 if TYPE_CHECKING:
-    from distributed import Client
-
     from beadseg.cluster.share.listing import Item
     from beadseg.predict.segmenter import Segmenter
 
@@ -25,7 +23,7 @@ POLL = 0.5
 
 
 def predict_over_dask(
-    client: Client,
+    client: Any,
     share: Share,
     *,
     device: str = "auto",
