@@ -17,9 +17,9 @@ from beadseg.cluster.record import COLUMNS as JOB_COLUMNS
 from beadseg.data.simulate import TRUTH_COLUMNS
 from beadseg.measure.beads import MICROMETRE_COLUMNS
 from beadseg.measure.concentration.document import GroupDensity, density_table
-from beadseg.predict.batch import FAILURE_COLUMNS
 from beadseg.predict.bead_list import BEAD_COLUMNS
 from beadseg.predict.counts import COUNT_COLUMNS
+from beadseg.predict.tables import FAILURE_COLUMNS
 from beadseg.training.crossval import COLUMNS as CROSSVAL_COLUMNS
 from beadseg.training.history import COLUMNS as HISTORY_COLUMNS
 from beadseg.training.run import SAMPLE_COLUMNS
