@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 STOP_FILE = "BEADSEG_STOP_FILE"
 """Environment variable with the path of a file: when it is made, a command stops as at Ctrl-C."""
 
+LAUNCHED = "BEADSEG_LAUNCHED"
+"""Environment variable of the processes of ``train --processes``: their standard input ends with who started them."""
+
 Level = Literal["debug", "info", "warning", "error"]
 T = TypeVar("T")
 

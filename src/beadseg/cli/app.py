@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore")
     try:
         with stop_on_signals():
-            build_app(given)(args=given, prog_name=PROGRAM)
+            build_app(given)(args=given, prog_name=PROGRAM, obj=given)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.OK
     except Exception as error:

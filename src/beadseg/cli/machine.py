@@ -14,9 +14,13 @@ CGROUP = Path("/sys/fs/cgroup")
 def granted_cores(environment: Mapping[str, str] | None = None) -> int:
     """Return how many CPU cores this process may use: the smallest of what is set.
 
-    Looked at are the processes' affinity, the container's quota, ``NCPUS`` (PBS) and ``OMP_NUM_THREADS``.
+    Looked at are the processes' affinity, the container's quota, ``NCPUS`` (PBS) and ``OMP_NUM_THREADS``. Several
+    processes that train together share all of these but the last, which is each one's own.
     """
-    return min(core_limits(environment).values())
+    variables = os.environ if environment is None else environment
+    limits = core_limits(variables)
+    sharing = int(variables.get("LOCAL_WORLD_SIZE") or 1)
+    return min(count if name == "OMP_NUM_THREADS" else max(1, count // sharing) for name, count in limits.items())
 
 
 def core_limits(environment: Mapping[str, str] | None = None) -> dict[str, int]:

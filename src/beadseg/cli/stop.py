@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from beadseg.errors import Cancelled, ConfigError
-from beadseg.events import STOP_FILE, Deadline, StopFlag
+from beadseg.events import LAUNCHED, STOP_FILE, Deadline, StopFlag
 
 STOP = StopFlag()
 """Set by the first signal that asks to stop; every command hands it to the work it starts."""
@@ -49,6 +49,7 @@ def stop_on_signals(flag: StopFlag = STOP) -> Iterator[StopFlag]:
         flag.set()
 
     _watch_file(flag)
+    _watch_launcher(flag)
     before = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
         yield flag
@@ -69,6 +70,19 @@ def _watch_file(flag: StopFlag) -> None:
         flag.set()
 
     threading.Thread(target=watch, name="beadseg-stop-file", daemon=True).start()
+
+
+def _watch_launcher(flag: StopFlag) -> None:
+    """Set `flag` when the process ends that started this one as one of several: nobody else would end it."""
+    if not os.environ.get(LAUNCHED):
+        return
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        flag.set()
+
+    threading.Thread(target=watch, name="beadseg-launcher", daemon=True).start()
 
 
 def stop_in_time(walltime: str | None = None, margin: float | None = None, flag: StopFlag = STOP) -> StopFlag:

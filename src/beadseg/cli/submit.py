@@ -70,6 +70,8 @@ def submit(
     with reporter(json) as on_event:
         settings = profile(cluster, site, walltime, margin)
         given = [*(words or []), "--out", str(out)]
+        if kind == "train" and settings.processes is not None and "--processes" not in given:
+            given += ["--processes", str(settings.processes)]
         many = (elements, running)
         wanted = _jobs(kind, given, out, settings, jobs, many, write=False)
         for job in wanted:

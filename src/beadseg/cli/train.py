@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +12,7 @@ import typer
 
 from beadseg.cli import options
 from beadseg.cli.console import reporter
+from beadseg.cli.launch import is_one_of_several, launch
 from beadseg.cli.stop import STOP, stop_in_time
 
 if TYPE_CHECKING:
@@ -38,9 +41,14 @@ CheckpointMinutes = Annotated[
     typer.Option("--checkpoint-minutes", min=0, help="Most that a sudden end (SIGKILL, power cut) may cost, minutes."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+Processes = Annotated[
+    int | None,
+    typer.Option("--processes", min=1, help="Train with so many processes on this machine, as a rule one per GPU."),
+]
 
 
 def train(
+    context: typer.Context,
     dataset: options.DatasetFolder,
     out: options.Out,
     preset: Preset = "dense",
@@ -61,6 +69,7 @@ def train(
     refit: Refit = False,
     plan: Plan = False,
     device: Device = "auto",
+    processes: Processes = None,
     threads: options.Threads = None,
     checkpoint_minutes: CheckpointMinutes = 10.0,
     walltime: options.WalltimeOption = None,
@@ -71,8 +80,12 @@ def train(
     """Train one network, or all three, on a dataset folder. The same command continues an interrupted run."""
     from beadseg.cli.inputs import open_dataset, train_config, use_threads
     from beadseg.config import NETWORK_KINDS
+    from beadseg.events import ignore as unheard
 
-    with reporter(json, quiet) as on_event:
+    if processes is not None and not plan and not is_one_of_several():
+        raise typer.Exit(launch(context.find_root().obj, processes))
+    with reporter(json, quiet) as on_event, _together(device, plan) as first:
+        on_event = on_event if first else unheard
         stop = stop_in_time(walltime, margin)
         data = open_dataset(
             dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
@@ -84,7 +97,19 @@ def train(
             _show_plans(data, configs, on_event)
             return
         use_threads(threads)
-        _train(data, configs, out, model == "all", refit, device, checkpoint_minutes, on_event, stop)
+        _train(data, configs, out, model == "all", refit, device, checkpoint_minutes, on_event, stop, first)
+
+
+@contextmanager
+def _together(device: str, plan: bool) -> Iterator[bool]:
+    """Meet the other processes of a training, if any; yield whether this one tells what happens."""
+    if plan or not is_one_of_several():
+        yield True
+        return
+    from beadseg.training.processes import joined
+
+    with joined(device) as team:
+        yield team.first
 
 
 def _show_plans(data: Dataset, configs: list[TrainConfig], on_event: OnEvent) -> None:
@@ -107,8 +132,9 @@ def _train(
     checkpoint_minutes: float,
     on_event: OnEvent,
     stop: StopFlag,
+    first: bool,
 ) -> None:
-    """Train one network after the other, each in a folder of its own when there are several."""
+    """Train one network after the other, several each in a folder of its own; the first process tells of it."""
     from beadseg.cli.jobs import has_ended
     from beadseg.events import Event
     from beadseg.report.pages import report_or_warn
@@ -124,6 +150,8 @@ def _train(
             data, settings, folder, refit=refit, device=device, on_event=on_event, stop=stop,
             checkpoint_minutes=checkpoint_minutes, has_ended=has_ended,
         )  # fmt: skip
+        if not first:
+            continue
         page = report_or_warn(partial(write_run_page, run, on_event, STOP), run.folder, on_event)
         runs.append((run.config.network.kind, run))
         best = run.best
@@ -135,6 +163,6 @@ def _train(
             scores += f"{run.history[-1][metric]:.4f} at the end. "
         text = f"{run.config.network.kind}: {scores}Run folder: {run.folder}. {page}".strip()
         on_event(Event("result", text, data={"run": str(run.folder), "best": best, "final": run.history[-1]}))
-    if several:
+    if several and first:
         path = training_summary(out, runs)
         on_event(Event("result", f"{path}:\n{path.read_text(encoding='utf-8')}", data={"summary": str(path)}))

@@ -111,10 +111,10 @@ class TrainConfig(Config):
     epochs: Annotated[int, Field(ge=1)] = 20
     """Most epochs."""
     batch: Annotated[int, Field(ge=1)] | None = None
-    """Patches per optimizer step. None: planned."""
+    """Patches per optimizer step, of all processes together. None: planned."""
     accumulate: Annotated[int, Field(ge=1)] = 1
-    """Parts a batch is computed in, one after the other; doubled by itself when memory runs out. The loss and the batch
-    norm then see a part at a time, so the result is near, not equal."""
+    """Parts a batch is computed in, one after the other; doubled by itself when memory runs out (not where several
+    processes train). The loss and the batch norm then see a part at a time, so the result is near, not equal."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """The optimizer."""
     schedule: ScheduleConfig = ScheduleConfig()

@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -20,7 +21,6 @@ from beadseg.data.documents import read_entries
 from beadseg.errors import InputError, RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder, write_atomically
-from beadseg.model.device import choose_device
 from beadseg.training.calibrate import calibrate_model
 from beadseg.training.criteria import Criterion, Verdict, criteria
 from beadseg.training.fitted import fit_objects, give_objects
@@ -28,6 +28,7 @@ from beadseg.training.history import Row, gain, read_history, write_rows
 from beadseg.training.lock import locked
 from beadseg.training.plan import Planned
 from beadseg.training.prepare import prepare
+from beadseg.training.processes import Team, joined, own_device
 from beadseg.training.samples import load_images
 from beadseg.training.trainer import CHECKPOINT_SECONDS, Trainer
 from beadseg.training.watch import Diagnosis, Watch, few_steps
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from beadseg.data.dataset import Dataset, Sample
     from beadseg.data.split import Split
+    from beadseg.training.prepare import Prepared
 
 SAMPLE_COLUMNS = ("sample", "fold", "field", "objects", "image", "image_sha256", "mask", "mask_sha256", "ignore_sha256")
 
@@ -107,6 +109,10 @@ def train(
 ) -> Run:
     """Train a network in the folder `out`, or continue there; the same call does both.
 
+    Called in each of several processes that `torchrun` started, they train it together: the first one writes the
+    folder and tells what happens. The network is that of one process up to the rounding of float32, and the folder can
+    be continued by any number of them.
+
     Parameters
     ----------
     dataset : Dataset
@@ -145,10 +151,13 @@ def train(
         `stop` was set; every step is kept.
     """
     folder = ensure_folder(Path(out))
-    on_event = _logged(folder / files.LOG, on_event)
     stop = StopFlag() if stop is None else stop
-    with locked(folder, on_event, stop, has_ended):
-        return _train(dataset, config, folder, split, refit, device, on_event, stop, checkpoint_minutes * 60)
+    with joined(device) as team:
+        on_event = _logged(folder / files.LOG, on_event) if team.first else ignore
+        with locked(folder, on_event, stop, has_ended) if team.first else nullcontext():
+            run = _train(dataset, config, folder, split, refit, device, on_event, stop, checkpoint_minutes * 60, team)
+            team.wait()
+    return run
 
 
 def _train(
@@ -161,41 +170,54 @@ def _train(
     on_event: OnEvent,
     stop: StopFlag,
     checkpoint_seconds: float,
+    team: Team,
 ) -> Run:
-    """Train in a folder that no other process works in."""
-    where = choose_device(device)
+    """Train in a folder that no other training works in."""
+    where = own_device(device, team)
     prepared = prepare(dataset, config, split, on_event, stop)
-    config, split, found, reasons = prepared.config, prepared.split, prepared.fingerprint, prepared.planned
-    begun = _freeze(folder, dataset, config, split, prepared.objects)
-    document = {"schema_version": 1, "fingerprint": found.model_dump(), "planned": [p.model_dump() for p in reasons]}
-    write_atomically(folder / files.PLAN, json.dumps(document, indent=2))
-    if not (folder / files.ENVIRONMENT).exists():
-        write_atomically(folder / files.ENVIRONMENT, json.dumps(environment(where), indent=2))
-    done = begun and _is_finished(folder, refit=refit, tuned=config.tune)
-    if done:
-        on_event(log(f"The run in {folder} is already finished; nothing is trained again."))
-    else:
-        if begun:
-            on_event(log(f"Continuing the run in {folder}."))
-        _introduce(reasons, split, where, on_event)
-    description = {"fingerprint": found.model_dump()}
+    config, split = prepared.config, prepared.split
+    team.check_same((config, split), "configuration and samples")
+    done = team.told(_begin(folder, dataset, prepared, refit, where, on_event) if team.first else False)
+    description = {"fingerprint": prepared.fingerprint.model_dump()}
     images = {
-        name: load_images([dataset[n] for n in names], config, on_event, stop)
+        name: load_images([dataset[n] for n in names], config, on_event, stop, sharing=team.local_size)
         for name, names in (("train", split.train), ("val", split.val))
     }
     heard = _not_again(on_event) if done else on_event
     trainer = Trainer(
-        images["train"], images["val"], config, folder, description, where, heard, stop, checkpoint_seconds
+        images["train"], images["val"], config, folder, description, where, heard, stop, checkpoint_seconds, team
     )
     try:
         trainer.run()
-        fit_objects(trainer, folder, heard, stop)
+        if team.first:
+            fit_objects(trainer, folder, heard, stop)
     finally:
-        _judge(folder, trainer, heard)
-    calibrate_model(folder / files.BEST, images["val"], images["train"], device, heard, stop)
+        if team.first:
+            _judge(folder, trainer, heard)
+    if team.first:
+        calibrate_model(folder / files.BEST, images["val"], images["train"], str(where), heard, stop)
     if refit:
         _refit(trainer, folder, heard, stop)
     return Run(folder)
+
+
+def _begin(
+    folder: Path, dataset: Dataset, prepared: Prepared, refit: bool, device: torch.device, on_event: OnEvent
+) -> bool:
+    """Write what the run stands on, or compare it in one that was begun; return whether the run is finished."""
+    begun = _freeze(folder, dataset, prepared.config, prepared.split, prepared.objects)
+    found, reasons = prepared.fingerprint, prepared.planned
+    document = {"schema_version": 1, "fingerprint": found.model_dump(), "planned": [p.model_dump() for p in reasons]}
+    write_atomically(folder / files.PLAN, json.dumps(document, indent=2))
+    if not (folder / files.ENVIRONMENT).exists():
+        write_atomically(folder / files.ENVIRONMENT, json.dumps(environment(device), indent=2))
+    if begun and _is_finished(folder, refit=refit, tuned=prepared.config.tune):
+        on_event(log(f"The run in {folder} is already finished; nothing is trained again."))
+        return True
+    if begun:
+        on_event(log(f"Continuing the run in {folder}."))
+    _introduce(reasons, prepared.split, device, on_event)
+    return False
 
 
 def _introduce(reasons: Sequence[Planned], split: Split, device: torch.device, on_event: OnEvent) -> None:
@@ -233,10 +255,12 @@ def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | Non
     everything = [*first.sampler.images, *first.validation]
     on_event(log(f"Refitting on all {len(everything)} images for {config.epochs} epochs."))
     inner = ensure_folder(folder / files.REFIT)
-    seconds = first.checkpoint_seconds
-    Trainer(everything, [], config, inner, first.description, first.device, on_event, stop, seconds).run()
+    seconds, team = first.checkpoint_seconds, first.team
+    Trainer(everything, [], config, inner, first.description, first.device, on_event, stop, seconds, team).run()
+    if not team.first:
+        return
     give_objects(folder / files.BEST, inner / files.BEST)
-    calibrate_model(inner / files.BEST, [], everything, first.device.type, on_event, stop)
+    calibrate_model(inner / files.BEST, [], everything, str(first.device), on_event, stop)
     write_atomically(folder / files.FINAL, (inner / files.BEST).read_bytes())
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch of patches.
+    """One batch of patches, or one process' share of it.
 
     Attributes
     ----------
@@ -33,11 +33,48 @@ class Batch:
         One map per head: 1 on beads, then the centre map where there is one.
     counted : (N, 1, Y, X) float32
         0 where the loss must not look.
+    places : (N,) int64
+        Where in the whole batch these patches stand.
+    size : int
+        Patches of the whole batch.
     """
 
     image: Tensor
     target: Tensor
     counted: Tensor
+    places: Tensor
+    size: int
+
+    def parts(self, count: int) -> list[Batch]:
+        """Return the batch in `count` nearly equal parts of the whole one, each with what is here of it."""
+        if count == 1:
+            return [self]
+        parts = []
+        for places in torch.arange(self.size).chunk(count):
+            first = int(places[0])
+            here = (self.places >= first) & (self.places < first + len(places))
+            image, target, counted = self.image[here], self.target[here], self.counted[here]
+            parts.append(Batch(image, target, counted, self.places[here] - first, len(places)))
+        return parts
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """A patch that is not augmented yet.
+
+    Attributes
+    ----------
+    pixels : (C + K + 1, Y, X) float32
+        Image, targets and counted, one over the other.
+    channels : int
+        C.
+    seed : int
+        Of its augmentation.
+    """
+
+    pixels: NDArray[np.float32]
+    channels: int
+    seed: int
 
 
 class Sampler:
@@ -45,10 +82,14 @@ class Sampler:
 
     Patch epochs draw an image, then a place in it; with ``balance=fields`` first a field of view, so that all fields
     weigh the same however many tiles each has. Image epochs take every image once, in random order.
+
+    Of several processes each makes its share of a batch: patch number ``rank``, ``rank + size`` … of those that one
+    process would make.
     """
 
-    def __init__(self, images: Sequence[TrainingImage], config: TrainConfig) -> None:
+    def __init__(self, images: Sequence[TrainingImage], config: TrainConfig, rank: int = 0, size: int = 1) -> None:
         self.images = images
+        self.rank, self.size = rank, size
         self.seed = config.seed
         self.batch = config.batch or 8
         self.epoch = config.epoch
@@ -66,40 +107,43 @@ class Sampler:
         return math.ceil(len(self.images) / self.batch)
 
     def draw(self, epoch: int, step: int) -> Batch:
-        """Return the batch of `step` (from 0) of `epoch` (from 1)."""
+        """Return the batch of `step` (from 0) of `epoch` (from 1), or this process' share of it."""
         rng = np.random.default_rng([self.seed, epoch, step])
+        stacks: list[Stack] = []
         if isinstance(self.epoch, ImageEpochConfig):
             order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
             chosen = order[step * self.batch : (step + 1) * self.batch]
-            epoch_config = self.epoch
-            patches = [self._whole(self.images[i], epoch_config, rng) for i in chosen]
+            stacks = [self._whole(self.images[i], self.epoch, rng) for i in chosen]
         else:
-            patches = [self._patch(self.epoch, rng) for _ in range(self.batch)]
-        image, target, counted = (torch.stack(parts) for parts in zip(*patches, strict=True))
-        return Batch(image, target, counted)
+            stacks = [self._patch(self.epoch, rng) for _ in range(self.batch)]
+        own = stacks[self.rank :: self.size]
+        # An empty share has the shape of a patch, too.
+        patches = [self._augmented(stack) for stack in own or stacks[:1]]
+        image, target, counted = (torch.stack(parts)[: len(own)] for parts in zip(*patches, strict=True))
+        return Batch(image, target, counted, torch.arange(self.rank, len(stacks), self.size), len(stacks))
 
-    def _patch(self, epoch: PatchEpochConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _patch(self, epoch: PatchEpochConfig, rng: np.random.Generator) -> Stack:
         members = self._by_field[rng.integers(len(self._by_field))]
         image = self.images[members[rng.integers(len(members))]]
         size = epoch.size or 128
         centre = None
         if rng.random() < epoch.on_bead and len(image.spots):
             centre = divmod(int(image.spots[rng.integers(len(image.spots))]), image.foreground.shape[1])
-        return self._augmented(crop(image, size, rng, centre), len(image.image), rng)
+        return self._stack(crop(image, size, rng, centre), image, rng)
 
-    def _whole(
-        self, image: TrainingImage, epoch: ImageEpochConfig, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        channels = len(image.image)
+    def _whole(self, image: TrainingImage, epoch: ImageEpochConfig, rng: np.random.Generator) -> Stack:
         stack = crop(image, epoch.size, rng, None) if epoch.fit == "crop" else resized(image, epoch.size)
-        return self._augmented(stack, channels, rng)
+        return self._stack(stack, image, rng)
 
-    def _augmented(
-        self, stack: NDArray[np.float32], channels: int, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _stack(self, pixels: NDArray[np.float32], image: TrainingImage, rng: np.random.Generator) -> Stack:
+        return Stack(pixels, len(image.image), int(rng.integers(2**31)))
+
+    def _augmented(self, stack: Stack) -> tuple[Tensor, Tensor, Tensor]:
         """Return image, targets and counted of a stack of all three, changed together."""
-        seed = int(rng.integers(2**31))
-        image, target = self.augment(torch.from_numpy(stack[:channels]), torch.from_numpy(stack[channels:]), seed)
+        pixels, channels = stack.pixels, stack.channels
+        image, target = self.augment(
+            torch.from_numpy(pixels[:channels]), torch.from_numpy(pixels[channels:]), stack.seed
+        )
         return image, target[:-1], target[-1:]
 
 

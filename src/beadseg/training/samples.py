@@ -73,9 +73,15 @@ class TrainingImage:
 
 
 def load_images(
-    samples: Sequence[Sample], config: TrainConfig, on_event: OnEvent = ignore, stop: StopFlag | None = None
+    samples: Sequence[Sample],
+    config: TrainConfig,
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+    sharing: int = 1,
 ) -> list[TrainingImage]:
     """Read and prepare every plane of `samples` for a network with the heads of `config`, which must be complete.
+
+    The memory is divided among `sharing` processes of this machine that all do so.
 
     Raises
     ------
@@ -85,14 +91,14 @@ def load_images(
         They do not fit into memory.
     """
     loaded: list[TrainingImage] = []
-    room = MEMORY_SHARE * psutil.virtual_memory().available
+    room = MEMORY_SHARE * psutil.virtual_memory().available / sharing
     for sample in track(samples, "reading images", len(samples), on_event, stop):
         for image in _planes(sample, config):
             loaded.append(image)
             room -= image.nbytes
         if room < 0:
             raise MachineError(
-                f"{len(loaded)} of {len(samples)} samples fill {MEMORY_SHARE:.0%} of the free memory.",
+                f"{len(loaded)} of {len(samples)} samples fill {MEMORY_SHARE / sharing:.0%} of the free memory.",
                 "training images",
                 "Train on fewer or smaller images, or ask for more memory.",
             )

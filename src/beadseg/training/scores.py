@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from beadseg.errors import Cancelled
 from beadseg.measure.counting import Counted, count_scores, density_scores
 from beadseg.measure.metrics import aggregate
 from beadseg.measure.overlap import Overlap, count_overlap
@@ -16,6 +18,7 @@ from beadseg.measure.score import visible_objects
 from beadseg.predict.inference import probabilities
 from beadseg.predict.prediction import Maps
 from beadseg.predict.separation import needed_diameter
+from beadseg.training.processes import Team
 from beadseg.training.targets import centres
 
 if TYPE_CHECKING:
@@ -31,6 +34,15 @@ if TYPE_CHECKING:
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
+@dataclass(frozen=True)
+class ImageScore:
+    """What is scored of one image: shared pixels, loss, and beads."""
+
+    overlap: Overlap
+    loss: float
+    counted: Counted
+
+
 def score(
     network: Network,
     images: Sequence[TrainingImage],
@@ -38,26 +50,44 @@ def score(
     config: PredictConfig,
     precision: Precision,
     stop: StopFlag | None = None,
+    team: Team | None = None,
 ) -> dict[str, float]:
-    """Return the scores of `network` (in evaluation mode) on whole images.
+    """Return the scores of `network` (in evaluation mode) on whole images; each process of `team` looks at its share.
 
     Returns
     -------
     dict
         ``loss`` (mean over images); ``jaccard_`` and ``dice_`` with ``images``, ``fields`` and ``pooled``, at the hard
         threshold; `COUNT_METRICS` of the separated beads, and the same by density (`density_scores`).
+
+    Raises
+    ------
+    Cancelled
+        `stop` was set, here or in another process.
     """
-    overlaps: list[Overlap] = []
-    losses: list[float] = []
-    counts: list[Counted] = []
-    for image in images:
-        maps = probabilities(network, image.image, config.tiling, precision, stop=stop)
-        losses.append(_loss(loss, maps, image))
-        predicted = maps[0] >= config.objects.threshold
-        overlaps.append(count_overlap(predicted, image.foreground > 0, image.counted == 0))
-        counts.append(counted(Maps.of_heads(maps).separated(config.objects), config.objects, image))
-    pixels = aggregate(overlaps, [image.field for image in images])
-    return {"loss": float(np.mean(losses)), **pixels, **count_scores(counts), **density_scores(counts)}
+    team = Team() if team is None else team
+    own: list[ImageScore] = []
+    cancelled = None
+    try:
+        for image in team.share(images):
+            maps = probabilities(network, image.image, config.tiling, precision, stop=stop)
+            own.append(_scored(maps, image, loss, config))
+    except Cancelled as error:
+        cancelled = error
+    team.check(cancelled)
+    found = team.shared(own)
+    counts = [item.counted for item in found]
+    pixels = aggregate([item.overlap for item in found], [image.field for image in images])
+    mean = float(np.mean([item.loss for item in found]))
+    return {"loss": mean, **pixels, **count_scores(counts), **density_scores(counts)}
+
+
+def _scored(maps: NDArray[np.float32], image: TrainingImage, loss: Loss, config: PredictConfig) -> ImageScore:
+    """Return the scores of the maps (K, Y, X) of one image."""
+    predicted = maps[0] >= config.objects.threshold
+    overlap = count_overlap(predicted, image.foreground > 0, image.counted == 0)
+    beads = counted(Maps.of_heads(maps).separated(config.objects), config.objects, image)
+    return ImageScore(overlap, _loss(loss, maps, image), beads)
 
 
 def counted(separation: Separation, objects: ObjectConfig, image: TrainingImage) -> Counted:

@@ -32,6 +32,8 @@ from beadseg.model.device import agrees_with_fp32, arithmetic, choose_precision
 from beadseg.model.losses import build_heads_loss
 from beadseg.model.networks import Network, build_network
 from beadseg.training.history import COLUMNS, DENSITY_SCORES, SCORES, Row, gain, score_name, write_rows
+from beadseg.training.parallel import Replica, digest, sync_norms
+from beadseg.training.processes import Team
 from beadseg.training.sampler import Batch, Sampler, crop
 from beadseg.training.scores import score, spread
 from beadseg.training.watch import Diagnosis, Watch, few_steps
@@ -39,6 +41,8 @@ from beadseg.training.watch import Diagnosis, Watch, few_steps
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from torch import Tensor
 
     from beadseg.training.samples import TrainingImage
 
@@ -65,6 +69,14 @@ class Trainer:
         Where to compute.
     checkpoint_seconds : float
         Longest time between two checkpoints, s: what a sudden end can cost at most.
+    team : Team, optional
+        The processes that train together. The first one writes; every random choice, and what is decided, is the same
+        in all. Their batch is the configured one, of which each computes its share.
+
+    Raises
+    ------
+    ConfigError
+        The configuration does not fit the network, or the batch the processes.
     """
 
     def __init__(
@@ -78,10 +90,13 @@ class Trainer:
         on_event: OnEvent = ignore,
         stop: StopFlag | None = None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        team: Team | None = None,
     ) -> None:
+        self.team = Team() if team is None else team
         self.config, self.folder, self.description = config, folder, description
         self.device, self.on_event, self.stop = device, on_event, StopFlag() if stop is None else stop
-        self.sampler = Sampler(training, config)
+        self.sampler = Sampler(training, config, self.team.rank, self.team.size)
+        _check_batch(self.sampler.batch, self.team)
         self.validation = list(validation)
         scored = len(self.validation) if config.train_scores is None else config.train_scores
         self.scored_training = spread(training, scored) if scored else []
@@ -93,11 +108,13 @@ class Trainer:
         torch.manual_seed(config.seed)
         network = build_network(config.network, training[0].image.shape[0])
         _check_size(config, network.size_multiple)
+        sync_norms(network, self.team, device)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average: Network = copy.deepcopy(self.network) if config.ema else self.network
-        if self.precision != "fp32" and not self._precision_works(training[0]):
+        if self.team.any(self.precision != "fp32" and not self._precision_works(training[0])):
             self.on_event(log(f"{self.precision} disagrees with fp32 on this machine: fp32 is used.", "warning"))
             self.precision = "fp32"
+        self.replica = Replica(self.network, self.team, device)
         self.optimizer = _optimizer(self.network, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.accumulate = config.accumulate
@@ -146,6 +163,10 @@ class Trainer:
                 raise
         if self.stopped_early and self.best is not None:
             self.on_event(log(f"Stopped early: no better score for {self.config.stop.patience} epochs."))
+        if self.team.several:
+            weights = digest(self.network)
+            self.team.check_same(weights, "weights after training")
+            self.on_event(log(f"The weights of all {self.team.size} processes are equal (SHA-256 {weights})."))
 
     def _run_epoch(self) -> None:
         """Train and score one epoch, or what is left of it, and record it."""
@@ -155,7 +176,7 @@ class Trainer:
         self.epoch += 1
         step = self.epoch * self.sampler.steps
         row = {"epoch": self.epoch, "step": step, "lr": self._lr(step - 1), "train_loss": float(np.mean(self.losses))}
-        self.rows.append({**row, **scores})
+        self.rows.append(self.team.told({**row, **scores}))
         seconds = {
             "train_seconds": round(self.seconds, 3),
             "validation_seconds": round(time.perf_counter() - began, 3),
@@ -167,13 +188,13 @@ class Trainer:
     def _train_epoch(self, epoch: int) -> None:
         """Do the epoch's steps that are not done yet; keep the loss of each."""
         for step, batch in self._batches(epoch, len(self.losses)):
-            if self.stop:
-                raise self.stop.ended(f" in epoch {epoch}, step {step + 1} of {self.sampler.steps}", self.folder)
+            where = f" in epoch {epoch}, step {step + 1} of {self.sampler.steps}"
+            self.team.check(self.stop.ended(where, self.folder) if self.stop else None)
             began = time.perf_counter()
             at = (epoch - 1) * self.sampler.steps + step
             for group in self.optimizer.param_groups:
                 group["lr"] = self._lr(at)
-            torch.manual_seed(_mix(self.config.seed, epoch, step))
+            torch.manual_seed(_mix(self.config.seed, epoch, step, *([self.team.rank] if self.team.rank else [])))
             self.losses.append(self._step(batch))
             self._move_average(at)
             self.seconds += time.perf_counter() - began
@@ -201,7 +222,7 @@ class Trainer:
                 loss = self._backward(batch)
                 break
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                self._use_smaller_parts(error, len(batch.image))
+                self._use_smaller_parts(error, batch.size)
         if self.config.optimizer.clip is not None:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip)
@@ -212,22 +233,30 @@ class Trainer:
     def _backward(self, batch: Batch) -> float:
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        parts = min(self.accumulate, len(batch.image))
-        for image, target, counted in zip(
-            *(t.chunk(parts) for t in (batch.image, batch.target, batch.counted)), strict=True
-        ):
-            share = len(image) / len(batch.image)
-            with arithmetic(self.precision, self.device):
-                logits = self.network(image.to(self.device, memory_format=torch.channels_last))
-            loss = self.loss(logits.float(), target.to(self.device), counted.to(self.device)) * share
-            self.scaler.scale(loss).backward()
+        parts = batch.parts(min(self.accumulate, batch.size))
+        for part in parts:
+            share = part.size / batch.size
+            with self.replica.collecting(last=part is parts[-1]):
+                loss = self._loss(part) * share
+                self.replica.backward(self.scaler.scale(loss))
             total += float(loss.detach())
         return total
+
+    def _loss(self, part: Batch) -> Tensor:
+        """Return the loss of a part of the batch, whichever processes have its patches."""
+        with arithmetic(self.precision, self.device):
+            logits = self.replica(part.image.to(self.device, memory_format=torch.channels_last))
+        own = (logits.float(), part.target.to(self.device), part.counted.to(self.device))
+        loss: Tensor = self.loss(*self.replica.whole(own, part.places, part.size))
+        return loss
 
     def _use_smaller_parts(self, error: Exception, batch: int) -> None:
         """Double the accumulation after running out of memory; raise again what is something else."""
         if not is_out_of_memory(error):
             raise error
+        if self.team.several:  # the others wait for what this process would send them
+            raise MachineError(f"Out of memory with {batch} patches in {self.accumulate * self.team.size} parts.",
+                               str(self.device), f"Set accumulate={2 * self.accumulate}.") from None  # fmt: skip
         if self.accumulate >= batch:
             raise MachineError("Out of memory with one patch at a time.", str(self.device),
                                "Use a smaller patch (epoch.size) or network (network.width).") from None  # fmt: skip
@@ -266,7 +295,8 @@ class Trainer:
         scores: Row = {}
         for name, images in (("val", self.validation), ("train", self.scored_training)):
             if images:
-                found = score(self.average, images, self.loss, self.config.predict, self.precision, self.stop)
+                settings = (self.config.predict, self.precision, self.stop, self.team)
+                found = score(self.average, images, self.loss, *settings)
                 kept = (*SCORES, *DENSITY_SCORES) if name == "val" else SCORES
                 scores.update({f"{name}_{key}": found[key] for key in kept if key in found})
                 scores[f"{name}_loss" if name == "val" else "train_eval_loss"] = found["loss"]
@@ -297,6 +327,8 @@ class Trainer:
 
     def _save_model(self, path: Path) -> None:
         """Write the averaged weights with all that prediction needs."""
+        if not self.team.first:
+            return
         meta = {"kind": "model", "epoch": self.epoch, "scores": self.rows[-1], "in_channels": self._in_channels}
         save_checkpoint(path, self.average.state_dict(), {**meta, "config": self._config, **self.description})
 
@@ -307,6 +339,8 @@ class Trainer:
 
     def _save_last(self) -> None:
         """Write all that resuming needs, in the middle of an epoch with the losses of its steps so far."""
+        if not self.team.first:
+            return
         tensors = with_prefix("network", self.network.state_dict())
         tensors |= with_prefix("average", self.average.state_dict())
         tensors |= with_prefix("optimizer", optimizer_tensors(self.optimizer))
@@ -327,11 +361,16 @@ class Trainer:
         self.saved = time.monotonic()
 
     def _resume(self) -> None:
-        """Take up the folder's last checkpoint, if there is one."""
-        files.remove_unfinished(self.folder)
+        """Take up the folder's last checkpoint, if there is one, in every process."""
+        if self.team.first:
+            files.remove_unfinished(self.folder)
         path = self.folder / files.LAST
-        if not path.exists():
-            return
+        if path.exists():
+            self._load(path)
+        self.team.check_same((self.epoch, len(self.losses), digest(self.network)), f"checkpoint {path}")
+
+    def _load(self, path: Path) -> None:
+        """Take up a checkpoint."""
         tensors, meta = load_checkpoint(path)
         if TrainConfig.parse(meta["config"], path) != self.config:
             raise RunError("This run was begun with another configuration.", self.folder, "Give a new --out folder.")
@@ -343,7 +382,8 @@ class Trainer:
         self.epoch, self.rows, self.times = meta["epoch"], meta["rows"], meta["times"]
         self.losses, self.seconds = meta.get("losses", []), meta.get("seconds", 0.0)
         self.accumulate = meta["accumulate"]
-        changed = [f"{name} {then} then, {self._machine[name]} now" for name, then in meta["machine"].items()
+        before = {"processes": 1, **meta["machine"]}
+        changed = [f"{name} {then} then, {self._machine[name]} now" for name, then in before.items()
                    if self._machine[name] != then]  # fmt: skip
         if changed:
             self.on_event(log(f"Not continued exactly: {', '.join(changed)}.", "warning"))
@@ -353,6 +393,8 @@ class Trainer:
         self.on_event(log(f"Continuing after epoch {self.epoch} of {self.config.epochs}{within}."))
 
     def _write_history(self) -> None:
+        if not self.team.first:
+            return
         write_rows(self.folder / files.HISTORY, self.rows, COLUMNS)
         write_rows(self.folder / files.TIMES, self.times, TIME_COLUMNS)
 
@@ -371,7 +413,12 @@ class Trainer:
     @property
     def _machine(self) -> dict[str, Any]:
         """What the exact result depends on beside configuration and data."""
-        return {"device": self.device.type, "threads": torch.get_num_threads(), "precision": self.precision}
+        return {
+            "device": self.device.type,
+            "threads": torch.get_num_threads(),
+            "precision": self.precision,
+            "processes": self.team.size,
+        }
 
     @property
     def _in_channels(self) -> int:
@@ -405,6 +452,13 @@ def _check_size(config: TrainConfig, multiple: int) -> None:
         raise ConfigError(
             f"Patches of {size} px do not fit the network.", "epoch.size", f"Use a multiple of {multiple}."
         )
+
+
+def _check_batch(batch: int, team: Team) -> None:
+    """Raise `ConfigError` for a batch of which not every process gets something."""
+    if batch < team.size:
+        text = f"A batch of {batch} cannot be shared by {team.size} processes."
+        raise ConfigError(text, "batch", f"Set it to {team.size} or more, it is that of all together, or start fewer.")
 
 
 def _optimizer(network: Network, config: TrainConfig) -> torch.optim.Optimizer:

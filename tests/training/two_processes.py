@@ -1,0 +1,76 @@
+"""What each of two processes does in the tests: `python two_processes.py DATASET OUT CONFIG`.
+
+Which one it is stands in the environment, as `torchrun` sets it. Writes to OUT what the test looks at: gradients
+beside those of one process, and a run that both trained.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from beadseg.config import TrainConfig
+from beadseg.config.loss import DiceCELossConfig
+from beadseg.data.dataset import Dataset
+from beadseg.training import train
+from beadseg.training.processes import Team, joined
+from beadseg.training.sampler import Batch
+from beadseg.training.samples import TrainingImage, load_images
+from beadseg.training.trainer import Trainer
+
+CASES = {
+    "equal shares": ["batch=4"],
+    "unequal shares": ["batch=3"],
+    "parts": ["batch=4", "accumulate=2"],
+    "empty share": ["batch=4", "accumulate=4"],
+    "image epochs, the last batch of one": ["batch=3", "epoch.kind=images", "epoch.size=64"],
+    "instance norm": ["batch=4", "network.norm=instance"],
+}
+"""By name what a configuration changes."""
+
+
+def gradients(images: list[TrainingImage], config: TrainConfig, out: Path, team: Team) -> dict[str, torch.Tensor]:
+    """Return loss, gradients and running statistics after the last batch of an epoch."""
+    trainer = Trainer(images, [], config, out, {}, torch.device("cpu"), team=team)
+    trainer.network.train()
+    loss = trainer._backward(with_ignored(trainer.sampler.draw(1, trainer.sampler.steps - 1)))
+    found = {name: value.grad.clone() for name, value in trainer.network.named_parameters() if value.grad is not None}
+    found |= {name: value.float() for name, value in trainer.network.named_buffers()}
+    return {**found, "loss": torch.tensor(loss)}
+
+
+def with_ignored(batch: Batch) -> Batch:
+    """Return the batch with pixels that do not count, more of them in later patches."""
+    counted = batch.counted.clone()
+    for patch, place in zip(counted, batch.places, strict=True):
+        patch[..., : 10 * int(place)] = 0
+    return replace(batch, counted=counted)
+
+
+def compare(images: list[TrainingImage], config: TrainConfig, out: Path, team: Team) -> None:
+    """Write what one process computes, and what both do together."""
+    loss = DiceCELossConfig(batch=True)
+    for name, changes in CASES.items():
+        settings = config.replace(loss=loss).with_overrides(changes)
+        together = gradients(images, settings, out, team)
+        if team.first:
+            save_file(together, out / f"{name}-two.safetensors")
+            save_file(gradients(images, settings, out, Team()), out / f"{name}-one.safetensors")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    folder, out, config = Path(sys.argv[1]), Path(sys.argv[2]), TrainConfig.from_file(Path(sys.argv[3]))
+    dataset = Dataset.open(folder)
+    with joined("cpu") as team:
+        run = train(dataset, config, out / "run")
+        print(f"process {team.rank}: {len(run.history)} epochs")
+        compare(load_images(list(dataset)[:4], run.config), run.config, out, team)
+
+
+if __name__ == "__main__":
+    main()
