@@ -80,7 +80,11 @@ def test_a_dry_run_shows_the_script_and_sends_nothing(
     pbs: FakePbs, beads: Path, profile: Path, place: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert submit_train(beads, profile, place / "run", "--dry-run") == 0
-    assert capsys.readouterr().out.startswith("#!/bin/bash\n#PBS -N train-run\n")
+    text = capsys.readouterr().out
+    assert text.startswith("#!/bin/bash\n#PBS -N train-run\n")
+    assert "--processes" not in text
+    assert submit_train(beads, profile, place / "run", "--site", "processes=2", "--dry-run") == 0
+    assert "--processes 2)" in capsys.readouterr().out
     assert not (place / "run").exists()
     assert pbs.ids() == []
 

@@ -66,7 +66,7 @@ def test_what_the_server_would_refuse_or_never_run_is_found(
 ):
     path = tmp_path / "site.yaml"
     path.write_text(
-        "queue: gpu\nselect: 1:ncpus=36:ngpus=1\nwalltime: 50:00:00\nscratch: /nowhere\n"
+        "queue: gpu\nselect: 1:ncpus=36:ngpus=1\nwalltime: 50:00:00\nscratch: /nowhere\nprocesses: 2\n"
         "command: [beadseg-nowhere]\ncontainer: {image: /nowhere/beadseg.sif, binds: [/nowhere]}\n"
     )
     code, checks = examined(path, capsys)
@@ -74,7 +74,8 @@ def test_what_the_server_would_refuse_or_never_run_is_found(
     assert checks["queue"]["found"] == "there is no queue 'gpu'"
     assert checks["queue"]["remedy"] == "Set queue to one of: workq, closed."
     assert "no node has ncpus=36: the most that one has is 2" in checks["select"]["found"]
-    assert checks["container"]["status"] == "problem"
+    assert checks["processes"]["found"] == "2 on each node, which gets 1 GPUs"
+    assert [checks[name]["status"] for name in ("container", "processes")] == ["problem"] * 2
     assert [checks[name]["status"] for name in ("binds", "program", "scratch")] == ["warn"] * 3
 
 

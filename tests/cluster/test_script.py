@@ -207,6 +207,39 @@ def test_a_program_finds_its_environment(pbs: FakePbs, tmp_path: Path, monkeypat
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+def test_a_training_on_several_nodes_runs_on_each(pbs: FakePbs, tmp_path: Path):
+    nodes = tmp_path / "nodes"
+    nodes.write_text("gpu1\ngpu2\ngpu1\ngpu3\n")
+    remote = tmp_path / "bin" / "pbs_tmrsh"
+    remote.write_text('#!/bin/bash\nhost=$1; shift; env -u PBS_JOBID "$@"')
+    remote.chmod(0o755)
+    program = tmp_path / "program.sh"
+    program.write_text(
+        'echo "$BEADSEG_NODE of $BEADSEG_NODES at $BEADSEG_MASTER, set up: $SET_UP, in $PWD"\n'
+        "[ $BEADSEG_NODE != 2 ] || exit 4\n"
+        '[ $BEADSEG_NODE != 0 ] || until grep -q "ended with exit code" "$LOG"; do sleep 0.05; done'
+    )
+    folder = tmp_path / DIFFICULT / "run"
+    variables = {"PBS_NODEFILE": str(nodes), "LOG": f"{folder}/jobs/train-1.fake.log"}
+    site = SiteConfig.parse({
+        "command": ["bash", str(program)], "scratch": str(tmp_path), "margin": 1, "setup": ["export SET_UP=yes"],
+        "environment": variables,
+    })  # fmt: skip
+    submit(JobScript("train", ("train", "--processes", "2"), folder, tmp_path, jobs=3), site)
+    pbs.wait()
+    first = record.sent(folder)[0]
+    logs = [folder / "jobs" / f"train-{first.job}{node}.log" for node in ("", ".node1", ".node2")]
+    texts = [path.read_text() for path in logs]
+    said = [line for text in texts for line in text.splitlines() if "set up" in line]
+    address = said[0].split(" at ")[1].split(",")[0]
+    assert address.startswith("gpu1:")
+    assert said == [f"{node} of 3 at {address}, set up: yes, in {tmp_path}" for node in range(3)]
+    assert "Training on gpu1 gpu2 gpu3;" in texts[0]
+    assert "WARNING Node gpu3 ended with exit code 4." in texts[0]
+    assert starts(folder, pbs) == [0, None]
+    assert pbs.output("1") == ""
+
+
 def test_a_missing_home_is_replaced_by_an_empty_one(pbs: FakePbs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", str(tmp_path / "no home"))
     _, text, code = send(pbs, tmp_path, 'touch "$HOME/file" && ls "$HOME" && echo "$HOME"')

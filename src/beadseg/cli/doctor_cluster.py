@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -41,6 +42,8 @@ def examine_cluster(path: Path) -> Iterator[Check]:
     yield _queue(name, queues)
     yield _walltime(site, queues.get(name, {}))
     yield _select(site, nodes)
+    if site.processes is not None:
+        yield _processes(site, site.processes)
     yield from _container(site)
     yield _program(site)
     yield _scratch(site)
@@ -90,6 +93,16 @@ def _select(site: SiteConfig, nodes: dict[str, dict[str, Any]]) -> Check:
         remedy = "Ask for what a node has; PBS would keep the job waiting for ever."
         return Check("select", "problem", f"{site.select}: {reason}", remedy)
     return Check("select", "ok", f"{site.select} fits a node ({len(nodes)} nodes)")
+
+
+def _processes(site: SiteConfig, count: int) -> Check:
+    gpus = [int(number) for number in re.findall(r"\bngpus=(\d+)", site.select)]
+    if not gpus:
+        return Check("processes", "warn", f"{count} on each node, and no GPU", "Ask for GPUs in select, as ngpus.")
+    if min(gpus) < count:
+        remedy = f"Ask for ngpus={count} in select, or set processes to {min(gpus)}."
+        return Check("processes", "problem", f"{count} on each node, which gets {min(gpus)} GPUs", remedy)
+    return Check("processes", "ok", f"{count} on each node")
 
 
 def _container(site: SiteConfig) -> Iterator[Check]:

@@ -106,6 +106,7 @@ def _settings(job: JobScript, site: SiteConfig) -> list[str]:
         "walltime": str(walltime_seconds(site.walltime)),
         "mask": f"{job.umask:04o}",
         "margin": str(round(site.margin)),
+        "several": "yes" if "--processes" in job.words else "",
         "dataset": "" if job.dataset is None or not site.stage else str(len(_program(site)) + job.dataset),
     }
     return [

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+MEETING = timedelta(minutes=10)
+"""How long a process waits for the others to start."""
 TIMEOUT = timedelta(hours=2)
 """How long a process waits for another one that is alive; one that has ended is noticed at once."""
 
@@ -187,7 +189,9 @@ def _meet(device: torch.device, team: Team) -> None:
     if cuda:
         torch.cuda.set_device(device)
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", init_method="env://", timeout=TIMEOUT)
+        store, rank, size = next(dist.rendezvous("env://", timeout=MEETING))
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     except (RuntimeError, ValueError, OSError) as error:
         address = f"{os.environ.get('MASTER_ADDR', '')}:{os.environ.get('MASTER_PORT', '')}"
         text = f"The processes cannot meet at {address} ({str(error).splitlines()[0].rstrip('.')})."

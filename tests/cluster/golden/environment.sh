@@ -16,6 +16,7 @@ most_jobs=10
 walltime=14400
 mask=0022
 margin=120
+several=''
 dataset=''
 scratch="${TMPDIR:-/tmp}"
 modules=()
@@ -29,11 +30,16 @@ prepare() {
 began=$(date +%s)
 umask "$mask"
 job=${PBS_JOBID:-no-job}
+node=
+if [ $# -eq 4 ]; then # one of the other nodes, see start_other_nodes
+  node=.node$1 job=$4
+  export BEADSEG_NODE=$1 BEADSEG_NODES=$2 BEADSEG_MASTER=$3
+fi
 part=${BEADSEG_PART:-1}
 script=$folder/jobs/$kind.sh
 table=$folder/jobs/jobs.csv
 mkdir -p -- "$folder/jobs" || exit 4
-exec >>"$folder/jobs/$kind-$job.log" 2>&1 </dev/null
+exec >>"$folder/jobs/$kind-$job$node.log" 2>&1 </dev/null
 
 say() { printf '%s %s %s\n' "$(date '+%Y-%m-%d %H:%M:%S')" "$1" "$2"; }
 
@@ -94,6 +100,21 @@ make_scratch() {
   fi
 }
 
+# A training on several nodes: each of the others runs this script, too, and finds the first one by its address.
+start_other_nodes() {
+  local host number=0 hosts=()
+  [ -n "$several" ] && [ -z "$node" ] && [ -r "${PBS_NODEFILE:-}" ] || return 0
+  while read -r host; do hosts+=("$host"); done < <(awk '!seen[$0]++' "$PBS_NODEFILE")
+  [ "${#hosts[@]}" -gt 1 ] || return 0
+  export BEADSEG_NODE=0 BEADSEG_NODES=${#hosts[@]} BEADSEG_MASTER=${hosts[0]}:$((20000 + RANDOM % 20000))
+  say INFO "Training on ${hosts[*]}; the other nodes write their own logs beside this one."
+  for host in "${hosts[@]:1}"; do
+    number=$((number + 1))
+    { pbs_tmrsh "$host" /bin/bash "$script" "$number" "${#hosts[@]}" "$BEADSEG_MASTER" "$job" ||
+      say WARNING "Node $host ended with exit code $?."; } &
+  done
+}
+
 finish() { # code
   trap '' TERM # PBS sends it several times, also to the qdel below, which must not die of it
   case $1 in
@@ -131,13 +152,16 @@ fi
 # PBS sends the signal to the program too, and the script waits for its end, whose code says what comes next.
 interrupted=
 trap 'interrupted=yes' TERM
-[ -n "${PBS_ARRAY_INDEX:-}" ] || record "$job" "$part"
-send_successor
+if [ -z "$node" ]; then
+  [ -n "${PBS_ARRAY_INDEX:-}" ] || record "$job" "$part"
+  send_successor
+fi
 export PYTHONUTF8=1 PYTHONUNBUFFERED=1 MPLBACKEND=Agg
 export BEADSEG_DEADLINE=$((began + walltime)) BEADSEG_MARGIN=$margin
 make_scratch || fail "No temporary folder can be made on this node."
 use_modules && prepare && cd -- "$directory" || fail "The job could not be prepared."
 [ -z "$interrupted" ] || finish 143
+start_other_nodes
 
 # In the foreground: the status of one behind `wait` is lost where it ends in the moment of a signal.
 "${program[@]}"
