@@ -70,6 +70,11 @@ def is_one_of_several() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def is_first() -> bool:
+    """Whether this process is the only one, or the one of several that tells what happens and writes reports."""
+    return not is_one_of_several() or os.environ["RANK"] == "0"
+
+
 def launch(words: Sequence[str], count: int, stop: StopFlag = STOP) -> int:
     """Run ``beadseg-batch`` with the same `words` in `count` processes; return the exit code of them all.
 

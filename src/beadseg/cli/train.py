@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ import typer
 
 from beadseg.cli import options
 from beadseg.cli.console import reporter
-from beadseg.cli.launch import is_one_of_several, launch
+from beadseg.cli.launch import is_first, is_one_of_several, launch
 from beadseg.cli.stop import STOP, stop_in_time
 
 if TYPE_CHECKING:
@@ -83,9 +82,10 @@ def train(
     from beadseg.events import ignore as unheard
 
     if processes is not None and not plan and not is_one_of_several():
-        raise typer.Exit(launch(context.find_root().obj, processes))
-    with reporter(json, quiet) as on_event, _together(device, plan) as first:
-        on_event = on_event if first else unheard
+        with reporter(json) if json else nullcontext():
+            raise typer.Exit(launch(context.find_root().obj, processes))
+    with reporter(json, quiet) if json or is_first() else nullcontext(unheard) as on_event, _together(device, plan):
+        on_event = on_event if is_first() else unheard
         stop = stop_in_time(walltime, margin)
         data = open_dataset(
             dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
@@ -97,19 +97,16 @@ def train(
             _show_plans(data, configs, on_event)
             return
         use_threads(threads)
-        _train(data, configs, out, model == "all", refit, device, checkpoint_minutes, on_event, stop, first)
+        _train(data, configs, out, model == "all", refit, device, checkpoint_minutes, on_event, stop)
 
 
-@contextmanager
-def _together(device: str, plan: bool) -> Iterator[bool]:
-    """Meet the other processes of a training, if any; yield whether this one tells what happens."""
+def _together(device: str, plan: bool) -> AbstractContextManager[object]:
+    """Return the context of a training: with the other processes, if there are any."""
     if plan or not is_one_of_several():
-        yield True
-        return
+        return nullcontext()
     from beadseg.training.processes import joined
 
-    with joined(device) as team:
-        yield team.first
+    return joined(device)
 
 
 def _show_plans(data: Dataset, configs: list[TrainConfig], on_event: OnEvent) -> None:
@@ -132,7 +129,6 @@ def _train(
     checkpoint_minutes: float,
     on_event: OnEvent,
     stop: StopFlag,
-    first: bool,
 ) -> None:
     """Train one network after the other, several each in a folder of its own; the first process tells of it."""
     from beadseg.cli.jobs import has_ended
@@ -150,7 +146,7 @@ def _train(
             data, settings, folder, refit=refit, device=device, on_event=on_event, stop=stop,
             checkpoint_minutes=checkpoint_minutes, has_ended=has_ended,
         )  # fmt: skip
-        if not first:
+        if not is_first():
             continue
         page = report_or_warn(partial(write_run_page, run, on_event, STOP), run.folder, on_event)
         runs.append((run.config.network.kind, run))
@@ -163,6 +159,6 @@ def _train(
             scores += f"{run.history[-1][metric]:.4f} at the end. "
         text = f"{run.config.network.kind}: {scores}Run folder: {run.folder}. {page}".strip()
         on_event(Event("result", text, data={"run": str(run.folder), "best": best, "final": run.history[-1]}))
-    if several and first:
+    if several and is_first():
         path = training_summary(out, runs)
         on_event(Event("result", f"{path}:\n{path.read_text(encoding='utf-8')}", data={"summary": str(path)}))

@@ -87,3 +87,11 @@ def agrees_with_fp32(network: nn.Module, x: Tensor, precision: Precision, tolera
         with arithmetic(precision, x.device):
             fast = network(x).float().sigmoid()
     return bool((fast - reference).abs().mean() <= tolerance) and bool(torch.isfinite(fast).all())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception of torch means that memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text

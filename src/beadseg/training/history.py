@@ -84,3 +84,15 @@ def score_name(metric: str) -> str:
 def gain(metric: str, value: float) -> float:
     """Return a score's value as a number of which more is better: of errors, their size is counted down."""
     return -abs(value) if metric in ("count_bias", "count_mae") else value
+
+
+def describe(row: Row, epochs: int, key: str, best: bool) -> str:
+    """Return an epoch's row as one line for a person."""
+    line = f"Epoch {row['epoch']:3d}/{epochs}  loss {row['train_loss']:.4f}"
+    if key in row:
+        line += f"  validation loss {row['val_loss']:.4f}  {score_name(key.removeprefix('val_'))} {row[key]:.4f}"
+        train = row.get(key.replace("val_", "train_"))
+        line += f" (training {train:.4f})" if train is not None else ""
+        line += f"  F1 {row['val_f1']:.4f}, count {row['val_count_bias']:+.1f} per image" if "val_f1" in row else ""
+        line += "  best so far" if best else ""
+    return line

@@ -28,10 +28,10 @@ from beadseg.model.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from beadseg.model.device import agrees_with_fp32, arithmetic, choose_precision
+from beadseg.model.device import agrees_with_fp32, arithmetic, choose_precision, is_out_of_memory
 from beadseg.model.losses import build_heads_loss
 from beadseg.model.networks import Network, build_network
-from beadseg.training.history import COLUMNS, DENSITY_SCORES, SCORES, Row, gain, score_name, write_rows
+from beadseg.training.history import COLUMNS, DENSITY_SCORES, SCORES, Row, describe, gain, write_rows
 from beadseg.training.parallel import Replica, digest, sync_norms
 from beadseg.training.processes import Team
 from beadseg.training.sampler import Batch, Sampler, crop
@@ -423,26 +423,6 @@ class Trainer:
     @property
     def _in_channels(self) -> int:
         return int(self.sampler.images[0].image.shape[0])
-
-
-def describe(row: Row, epochs: int, key: str, best: bool) -> str:
-    """Return an epoch's row as one line for a person."""
-    line = f"Epoch {row['epoch']:3d}/{epochs}  loss {row['train_loss']:.4f}"
-    if key in row:
-        line += f"  validation loss {row['val_loss']:.4f}  {score_name(key.removeprefix('val_'))} {row[key]:.4f}"
-        train = row.get(key.replace("val_", "train_"))
-        line += f" (training {train:.4f})" if train is not None else ""
-        line += f"  F1 {row['val_f1']:.4f}, count {row['val_count_bias']:+.1f} per image" if "val_f1" in row else ""
-        line += "  best so far" if best else ""
-    return line
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception of torch means that memory ran out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
 
 
 def _check_size(config: TrainConfig, multiple: int) -> None:
