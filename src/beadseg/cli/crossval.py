@@ -9,6 +9,7 @@ import typer
 
 from beadseg.cli import options
 from beadseg.cli.console import reporter
+from beadseg.cli.launch import is_one_of_several
 from beadseg.cli.stop import STOP
 from beadseg.cli.train import ConfigFile, Device, Epochs, Preset
 
@@ -54,6 +55,8 @@ def crossval(
     with reporter(json, quiet) as on_event:
         if (leave_out is None) == (folds is None) or leave_out not in (None, "field"):
             raise InputError("Say how to divide the data.", "crossval", "Give --leave-out field, or --folds N.")
+        if is_one_of_several():
+            raise InputError("Runs in one process only.", "crossval", "Start it without torchrun.")
         use_threads(threads)
         data = open_dataset(
             dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from beadseg.errors import BeadsegError, ConfigError, MachineError
 from beadseg.model.device import choose_device
@@ -189,7 +190,7 @@ def _meet(device: torch.device, team: Team) -> None:
     if cuda:
         torch.cuda.set_device(device)
     try:
-        store, rank, size = next(dist.rendezvous("env://", timeout=MEETING))
+        store, rank, size = next(rendezvous("env://", timeout=MEETING))
         backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     except (RuntimeError, ValueError, OSError) as error:
