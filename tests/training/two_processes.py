@@ -40,7 +40,7 @@ def gradients(images: list[TrainingImage], config: TrainConfig, out: Path, team:
     loss = trainer._backward(with_ignored(trainer.sampler.draw(1, trainer.sampler.steps - 1)))
     found = {name: value.grad.clone() for name, value in trainer.network.named_parameters() if value.grad is not None}
     found |= {name: value.float() for name, value in trainer.network.named_buffers()}
-    return {**found, "loss": torch.tensor(loss)}
+    return {**{name: value.contiguous() for name, value in found.items()}, "loss": torch.tensor(loss)}
 
 
 def with_ignored(batch: Batch) -> Batch:

@@ -112,6 +112,7 @@ def _start(words: Sequence[str], place: Place, number: int, count: int) -> subpr
         "MASTER_PORT": str(place.port),
         LAUNCHED: "1",
     }
+    environment.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack traces of whoever loses contact to another
     if place.nodes == 1 and platform.system() == "Linux":
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the machine's own name may lead nowhere
     return subprocess.Popen([sys.executable, "-m", "beadseg", *words], env=environment, stdin=subprocess.PIPE)

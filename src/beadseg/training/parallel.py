@@ -42,7 +42,7 @@ class Replica:
         self.network = network
         if team.several:
             ids = [device] if device.type == "cuda" else None
-            self.network = DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
+            self.network = DistributedDataParallel(network, device_ids=ids)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the network's output."""
