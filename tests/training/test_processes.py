@@ -93,9 +93,9 @@ def test_two_processes_compute_the_gradient_of_one(name: str, together: tuple[Pa
     one, two = (load_file(together[0] / f"{name}-{count}.safetensors") for count in ("one", "two"))
     assert one.keys() == two.keys()
     assert one["loss"] > 0
-    scale = max(float(value.abs().max()) for key, value in one.items() if key.startswith("body"))
+    largest = max(float(value.abs().max()) for key, value in one.items() if key.endswith(("weight", "bias")))
     for key, value in one.items():
-        torch.testing.assert_close(two[key], value, rtol=1e-3, atol=1e-5 * scale)
+        torch.testing.assert_close(two[key], value, rtol=1e-3, atol=2e-4 * largest)
 
 
 def test_two_processes_have_the_validation_curve_of_one(alone: Run, together: tuple[Path, list[str]]):
