@@ -185,6 +185,35 @@ def test_an_image_that_kills_who_predicts_it_is_given_up(segmenter: Segmenter, i
     assert len(result.counts) == 5
 
 
+class OftenOutOfMemory:
+    """A model whose machine has no memory for it, so many times."""
+
+    def __init__(self, segmenter: Segmenter, times: int) -> None:
+        self._segmenter, self._times = segmenter, times
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._segmenter, name)
+
+    def predict_planes(self, *arguments: object) -> object:
+        self._times -= 1
+        if self._times >= 0:
+            raise MemoryError
+        return self._segmenter.predict_planes(*arguments)
+
+
+@pytest.mark.parametrize(("times", "failures"), [(1, 1), (10, 6)])
+def test_where_the_machine_fails_an_image_is_tried_once_more(
+    segmenter: Segmenter, images: Path, tmp_path: Path, times: int, failures: int
+):
+    events: list[Event] = []
+    poor = OftenOutOfMemory(segmenter, times)
+    result, _ = work(poor, begin(wanted(images, tmp_path / "out"), never), on_event=events.append)
+    assert "Does not fit into memory" in messages(events)
+    assert sum("It is tried once more" in event.message for event in events) == min(times, 5)
+    assert len(result.failures) == failures
+    assert sum(event.kind == "failure" for event in events) == failures
+
+
 def test_what_is_done_is_not_done_again(segmenter: Segmenter, images: Path, tmp_path: Path):
     share = begin(wanted(images, tmp_path / "out"), never)
     work(segmenter, share)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from beadseg import files
 from beadseg.cluster.share.dead import failed
 from beadseg.cluster.share.parts import Part, signature_of, write_part
-from beadseg.errors import Cancelled, MachineError
+from beadseg.errors import BeadsegError, Cancelled, MachineError
 from beadseg.events import OnEvent, StopFlag, log
 from beadseg.files import ensure_folder
 from beadseg.predict.batch import reason_of, told
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from beadseg.cluster.share.listing import Item, Share
-    from beadseg.errors import BeadsegError
     from beadseg.predict.predictor import Predictor
 
 
@@ -70,10 +69,11 @@ def attempt(
 
 
 def predict_item(predictor: Predictor, share: Share, item: Item, claim: Claim, on_event: OnEvent) -> bool:
-    """Predict an image into the folder and write its part; return False when another process took it over meanwhile.
+    """Predict an image into the folder and write its part; return False when another process took it over.
 
     The results are made in a folder of their own and moved when they are complete. Two processes that do so with one
-    image at once do no harm: each file is whole at any time, and what they write is the same.
+    image at once do no harm: each file is whole at any time, and what they write is the same. Where not the image is
+    wrong but something else, as the memory of this machine, it is left for a second try, and False returned as well.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def predict_item(predictor: Predictor, share: Share, item: Item, claim: Claim, o
     """
     stage = share.folder / files.SHARE / files.STAGES / f"{item.index:06d}-{claim.owner.token}"
     signature = signature_of(item.path)
-    rows, error = [], None
+    rows, error, unexpected = [], None, False
     try:
         try:
             rows = predict_file(predictor, item.path, item.name, ensure_folder(stage), overlays=share.overlays,
@@ -93,8 +93,12 @@ def predict_item(predictor: Predictor, share: Share, item: Item, claim: Claim, o
             return _lost(item, claim, on_event, end)
         except Exception as problem:  # one bad image never stops the rest, whatever is wrong with it
             error = reason_of(problem, item.path)
+            unexpected = not isinstance(problem, BeadsegError)
         if not claim.mine:
             return _lost(item, claim, on_event)
+        if unexpected and _first_time(claim):
+            on_event(log(f"{error} It is tried once more, maybe elsewhere.", "warning"))
+            return False
         results = [] if error else _publish(stage, share.folder)
         write_part(share.folder, item.index, Part(rows, error, signature, results))
     finally:
@@ -109,6 +113,15 @@ def _lost(item: Item, claim: Claim, on_event: OnEvent, end: BeadsegError | None 
         raise end
     on_event(log(f"{item.name}: another process took it over meanwhile; what was begun here is dropped.", "warning"))
     return False
+
+
+def _first_time(claim: Claim) -> bool:
+    """Note that an image failed for another reason than itself; return whether that is new."""
+    mark = claim.path.with_suffix(".tried")
+    if mark.exists():
+        return False
+    mark.touch()
+    return True
 
 
 def _publish(stage: Path, folder: Path) -> list[str]:

@@ -119,10 +119,19 @@ class Share:
         write_atomically(ensure_folder(inside) / files.SHARE_LIST, json.dumps(document, indent=1))
 
 
-def begin(wanted: Share, has_ended: Callable[[str], bool], stop: StopFlag | None = None) -> Share:
+def begin(wanted: Share, has_ended: Callable[[str], bool] = lambda job: False, stop: StopFlag | None = None) -> Share:
     """Freeze a list of images in its prediction folder, or join the same one that is there.
 
     Images of it that are done stay done; when all are, those that failed are tried again.
+
+    Parameters
+    ----------
+    wanted : Share
+        See `Share.of`.
+    has_ended : callable
+        Tells whether the PBS job of this id has certainly ended.
+    stop : StopFlag, optional
+        Ends the waiting while another process begins or merges.
 
     Raises
     ------
@@ -193,6 +202,6 @@ def _forget_failures(share: Share) -> None:
     for item in share.items:
         part = share.part(item)
         if part is not None and part.error is not None:
-            for mark in share.deaths(item):
+            for mark in (*share.deaths(item), share.claim_path(item).with_suffix(".tried")):
                 mark.unlink(missing_ok=True)
             part_path(share.folder, item.index).unlink(missing_ok=True)
