@@ -121,6 +121,17 @@ def test_a_refusal_of_the_server_is_one_clear_error(
     assert "The batch system refuses the job: qsub: Unknown queue." in capsys.readouterr().err
 
 
+def test_where_an_array_is_refused_no_list_of_images_is_left(
+    pbs: FakePbs, beads: Path, profile: Path, place: Path, capsys: pytest.CaptureFixture[str]
+):
+    (place / files.BEST).write_bytes(b"a model is not loaded where it is sent from")
+    (pbs.state / "refuse").write_text("qsub: Unknown queue")
+    words = ["submit", "predict", str(place), str(beads / files.IMAGES), "--out", str(place / "counts")]
+    assert main([*words, "--cluster", str(profile), "--elements", "2"]) == 2
+    assert "The batch system refuses the job: qsub: Unknown queue." in capsys.readouterr().err
+    assert not (place / "counts" / files.SHARE).exists()
+
+
 def test_without_a_batch_system_it_says_so(
     beads: Path, profile: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

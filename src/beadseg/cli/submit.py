@@ -9,7 +9,7 @@ import typer
 
 from beadseg.cli import options
 from beadseg.cli.console import reporter
-from beadseg.errors import ConfigError
+from beadseg.errors import BeadsegError, ConfigError
 
 if TYPE_CHECKING:
     from beadseg.cluster.script import JobScript
@@ -81,7 +81,12 @@ def submit(
             return
         if elements is not None:
             wanted = _jobs(kind, given, out, settings, jobs, many, write=True)
-        names = send(wanted, settings)
+        try:
+            names = send(wanted, settings)
+        except BeadsegError:
+            if elements is not None:
+                _withdraw(out)
+            raise
         on_event(_told(names, wanted, settings))
 
 
@@ -108,6 +113,12 @@ def _jobs(
     dataset = checked(kind, given)
     chain = (times or site.jobs) if kind == "train" else 1
     return [JobScript(kind, (kind, *given), out.absolute(), Path.cwd(), chain, dataset=dataset, umask=present_umask())]
+
+
+def _withdraw(out: Path) -> None:
+    from beadseg.cluster.share import withdraw
+
+    withdraw(out.absolute())
 
 
 def _show(wanted: list[JobScript], site: SiteConfig, json: bool, on_event: OnEvent) -> None:

@@ -5,7 +5,7 @@ worked on, and one part per image that is done. Whoever finds all parts there me
 process would have written.
 """
 
-from beadseg.cluster.share.listing import Item, Share, begin, close, join
+from beadseg.cluster.share.listing import Item, Share, begin, close, join, withdraw
 from beadseg.cluster.share.work import Patience, predict_shared
 
-__all__ = ["Item", "Patience", "Share", "begin", "close", "join", "predict_shared"]
+__all__ = ["Item", "Patience", "Share", "begin", "close", "join", "predict_shared", "withdraw"]

@@ -197,6 +197,13 @@ def close(folder: Path) -> None:
     shutil.rmtree(folder / files.SHARE, ignore_errors=True)
 
 
+def withdraw(folder: Path) -> None:
+    """Remove a list that nobody has worked on, since the jobs that were to do so could not be sent."""
+    inside = folder / files.SHARE
+    if not any((inside / name).exists() for name in (files.PARTS, files.CLAIMS)):
+        shutil.rmtree(inside, ignore_errors=True)
+
+
 def _forget_failures(share: Share) -> None:
     """Let images that failed be tried again."""
     for item in share.items:
