@@ -100,7 +100,7 @@ def predict(
         if changes:
             segmenter.options = segmenter.options.with_overrides(changes)
         if dask is not None:
-            work_over_dask(dask, cluster, batch, device, threads, on_event, stop)
+            work_over_dask(dask, cluster, segmenter, batch, device, threads, on_event, stop)
         if share:
             result, first = predict_shared(segmenter, batch, has_ended=has_ended, on_event=on_event, stop=stop)
         else:

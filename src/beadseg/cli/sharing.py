@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from beadseg.cluster.share import Share
     from beadseg.config.site import SiteConfig
     from beadseg.events import OnEvent, StopFlag
+    from beadseg.predict.segmenter import Segmenter
 
 
 def shared_batch(
@@ -49,6 +50,7 @@ def shared_batch(
 def work_over_dask(
     text: str,
     profile: Path | None,
+    segmenter: Segmenter,
     batch: Share,
     device: str,
     threads: int | None,
@@ -66,7 +68,7 @@ def work_over_dask(
     with dask_client(text, cores, site, batch.folder) as (client, workers):
         if threads is None:
             threads = _threads_of_worker(text, cores, workers, site)
-        predict_over_dask(client, batch, device=device, threads=threads, on_event=on_event, stop=stop)
+        predict_over_dask(client, segmenter, batch, device=device, threads=threads, on_event=on_event, stop=stop)
 
 
 def _threads_of_worker(text: str, cores: int, workers: int, site: SiteConfig | None) -> int | None:

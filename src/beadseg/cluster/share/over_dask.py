@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from beadseg.cluster.share.dead import give_up, take_from_dead
 from beadseg.cluster.share.image import attempt
 from beadseg.cluster.share.listing import Share
+from beadseg.cluster.share.work import say_what_predicts
 from beadseg.errors import BeadsegError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
 from beadseg.training.claim import HEARTBEAT
 
 if TYPE_CHECKING:
     from beadseg.cluster.share.listing import Item
+    from beadseg.predict.predictor import Predictor
     from beadseg.predict.segmenter import Segmenter
 
 POLL = 0.5
@@ -24,6 +26,7 @@ POLL = 0.5
 
 def predict_over_dask(
     client: Any,
+    predictor: Predictor,
     share: Share,
     *,
     device: str = "auto",
@@ -39,6 +42,8 @@ def predict_over_dask(
     ----------
     client : distributed.Client
         Its workers see the same folders, and have beadseg.
+    predictor : Segmenter
+        The model of the batch, with its options; workers load their own.
     share : Share
         The batch; see `begin`.
     device, threads
@@ -51,10 +56,11 @@ def predict_over_dask(
     Cancelled
         `stop` was set.
     BeadsegError
-        A worker cannot predict at all.
+        A worker cannot predict at all, or the folder holds predictions of another run.
     """
     from distributed import wait
 
+    say_what_predicts(predictor, share)
     left = share.left()
     once = secrets.token_hex(4)  # so that dask does not answer with what it remembers
     waiting = {

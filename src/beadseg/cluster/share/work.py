@@ -87,15 +87,20 @@ def predict_shared(
     MachineError
         The folder cannot be written to.
     """
-    refuse_foreign(share.folder, share.run, share.model_sha256)
-    if share.left():
-        write_about(predictor, share.names, share.folder, share.run, share.model_sha256)
+    say_what_predicts(predictor, share)
     try:
         _Worker(predictor, share, patience or Patience(), has_ended, on_event, stop).run()
         return merge(share, has_ended, stop)
     except Cancelled:
         merge_partly(share, has_ended)
         raise
+
+
+def say_what_predicts(predictor: Predictor, share: Share) -> None:
+    """Write ``prediction.json`` before any result; raise `InputError` where the folder holds those of another run."""
+    refuse_foreign(share.folder, share.run, share.model_sha256)
+    if share.left():
+        write_about(predictor, share.names, share.folder, share.run, share.model_sha256)
 
 
 class _Worker:
