@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from beadseg.annotation.audit import limits
-from beadseg.annotation.audit.constellation import candidates, correspondences, tokens
+from beadseg.annotation.audit.constellation import SHARED, candidates, correspondences, tokens
 from beadseg.annotation.audit.places import interior
 from beadseg.annotation.audit.transform import ORIENTATIONS, oriented_points
 
@@ -117,9 +117,10 @@ def same_place(
     tree = cKDTree(first)
     for orientation in range(len(ORIENTATIONS)):
         turned_shape = other if orientation % 2 == 0 else (other[1], other[0])
-        turned = oriented_points(second, other, orientation)
-        shift = _most_common(here_too - oriented_points(there_too, other, orientation))
-        moved = turned + shift
+        shift, agreeing = _most_common(here_too - oriented_points(there_too, other, orientation))
+        if agreeing < SHARED:
+            continue
+        moved = oriented_points(second, other, orientation) + shift
         here, there = interior(moved, shape, 0.0), interior(first - shift, turned_shape, 0.0)
         smaller = min(int(here.sum()), int(there.sum()))
         if smaller < limits.DUPLICATE_BEADS:
@@ -130,12 +131,12 @@ def same_place(
     return None if best is None else best[1:]
 
 
-def _most_common(moves: Floats) -> Floats:
-    """Return the displacement that most of (K, 2) `moves` have, refined to the median of those near it."""
+def _most_common(moves: Floats) -> tuple[Floats, int]:
+    """Return the displacement that most of (K, 2) `moves` have, the median of those near it, and how many these are."""
     near = cKDTree(moves).query_ball_point(moves, BIN, return_length=True)
     centre = moves[int(np.argmax(near))]
     middle: Floats = np.median(moves[np.abs(moves - centre).max(axis=1) <= BIN], axis=0)
-    return middle
+    return middle, int(near.max())
 
 
 def _overlap(shape: tuple[int, int], other: tuple[int, int], shift: Floats) -> float:
