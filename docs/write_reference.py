@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from beadseg.config import Config, PredictConfig, TrainConfig
 from beadseg.config.site import SiteConfig
+from beadseg.config.sweep import SweepConfig
 from beadseg.data.simulate import SceneConfig
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def configuration() -> str:
         ("Training", TrainConfig, "`train --set`, `--config FILE`, `RUN/config.yaml`"),
         ("Prediction", PredictConfig, "`predict --set`; in a training configuration they begin with `predict.`"),
         ("Simulated images", SceneConfig, "`simulate --set`"),
+        ("A sweep", SweepConfig, "The file after `sweep --space`, see [sweeps](sweeps.md)"),
         ("A cluster", SiteConfig, "The file after `--cluster`, see [on a cluster](cluster.md); `submit --site`"),
     )  # fmt: skip
     lines = [HEAD]
@@ -78,10 +80,14 @@ def _section(model: type[Config], prefix: str, elsewhere: type[Config] | None) -
     yield from _table(plain, prefix)
     for name, field in model.model_fields.items():
         parts = [part for part in _models(field) if part is not elsewhere]
+        inside = f"{prefix}{name}.NAME" if get_origin(field.annotation) is dict else f"{prefix}{name}"
         for part in parts:
             kind = part.model_fields.get("kind")
-            yield from (f"### `{prefix}{name}`" + (f", kind `{kind.default}`" if kind else ""), "", _sentence(part), "")
-            yield from _section(part, f"{prefix}{name}.", elsewhere)
+            which = (
+                f", kind `{kind.default}`" if kind else f", by `{next(iter(part.model_fields))}`" if parts[1:] else ""
+            )
+            yield from (f"### `{inside}`{which}", "", _sentence(part), "")
+            yield from _section(part, f"{inside}.", elsewhere)
 
 
 def _table(fields: dict[str, FieldInfo], prefix: str) -> Iterator[str]:
@@ -108,11 +114,13 @@ def _models(field: FieldInfo) -> list[type[Config]]:
 
 
 def _options(annotation: Any) -> list[Any]:
-    """Return the members of a union, without their annotations."""
+    """Return the members of a union, without their annotations; of a mapping those of its values."""
     if get_origin(annotation) is Annotated:
         return _options(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         return [option for member in get_args(annotation) for option in _options(member)]
+    if get_origin(annotation) is dict:
+        return _options(get_args(annotation)[1])
     return [annotation]
 
 

@@ -81,6 +81,10 @@ class RunError(InputError):
     """A run folder is missing, incomplete, of a newer version, or belongs to something else."""
 
 
+class BusyError(RunError):
+    """Another process works in the folder."""
+
+
 class TrainingError(BeadsegError):
     """Training went wrong for good: the loss is no number any more."""
 

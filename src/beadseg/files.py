@@ -106,6 +106,27 @@ CROSSVAL = "crossval.csv"
 PREDICTIONS = "predictions"
 """`crossval`: folder of the predictions of what each fold left out."""
 
+# --- A sweep folder (beside REPORT_PAGE and FAILURES) -----------------------------------------------------------------
+
+SWEEP = "sweep.json"
+"""What the sweep tries, and the configuration that its trials change; never changed."""
+ROUNDS = "rounds"
+"""Folder of the planned trials: ``1.json`` and, of TPE, one more for every round; never changed."""
+TRIALS = "trials"
+"""Folder of one run folder per trial, named by its number; each gets a `RESULT` at its end."""
+RESULT = "result.json"
+"""How a trial ended: its score, or why it failed."""
+TRIALS_TABLE = "trials.csv"
+"""One row per planned trial, the best first."""
+IMPORTANCE = "importance.csv"
+"""One row per parameter: its share in the differences of the scores."""
+IMPORTANCE_FIGURE = "importance.png"
+"""The same as a figure."""
+PARALLEL_FIGURE = "parallel.png"
+"""All trials as lines over their parameters, coloured by score."""
+BEST_CONFIG = "best.yaml"
+"""The configuration of the best trial, as `train --config` takes it."""
+
 # --- A prediction folder (beside MASKS and LABELS) --------------------------------------------------------------------
 
 OVERLAYS = "overlays"

@@ -11,6 +11,7 @@ How the tests read a page:
   ``<!-- test: skip: REASON -->`` does not run it, ``<!-- test: slow -->`` leaves it to the slow tests,
   ``<!-- test: quick: OPTIONS -->`` adds options to its commands in the quick tests, ``<!-- test: output varies -->``
   does not compare it. What follows a block that was not run is not compared either.
+- ``<!-- test: file: NAME -->`` before a ``yaml`` block writes it to that file.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ GUIDE = (
     "audit",
     "review",
     "training",
+    "sweeps",
     "diagnosis",
     "counting",
     "density",

@@ -20,6 +20,9 @@ from beadseg.measure.concentration.document import GroupDensity, density_table
 from beadseg.predict.bead_list import BEAD_COLUMNS
 from beadseg.predict.counts import COUNT_COLUMNS
 from beadseg.predict.tables import FAILURE_COLUMNS
+from beadseg.sweep.collect import COLUMNS as TRIAL_COLUMNS
+from beadseg.sweep.collect import FAILURE_COLUMNS as FAILED_TRIAL_COLUMNS
+from beadseg.sweep.importance import COLUMNS as IMPORTANCE_COLUMNS
 from beadseg.training.crossval import COLUMNS as CROSSVAL_COLUMNS
 from beadseg.training.history import COLUMNS as HISTORY_COLUMNS
 from beadseg.training.run import SAMPLE_COLUMNS
@@ -44,6 +47,9 @@ COLUMNS: dict[str, Sequence[str]] = {
     "### split.csv": ("sample", "fold"),
     "### jobs.csv": JOB_COLUMNS,
     "### samples.csv": SAMPLE_COLUMNS,
+    "### trials.csv": TRIAL_COLUMNS,
+    "### importance.csv": IMPORTANCE_COLUMNS,
+    "### failures.csv of a sweep": FAILED_TRIAL_COLUMNS,
     "### training_summary.csv": SUMMARY_COLUMNS,
     "### Columns of densities": density_columns(),
     "### crossval.csv": CROSSVAL_COLUMNS,

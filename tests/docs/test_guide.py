@@ -50,6 +50,8 @@ class Reader:
                 printed, shortened = "", self.quick and block.asks("quick") is not None
                 for command, code in commands(block):
                     printed += self.run(command, code, block, where)
+            elif block.language == "yaml" and (name := block.asks("file")):
+                Path(name).write_text(block.text, encoding="utf-8")
             elif block.language == "python":
                 printed = self.execute(block, where, names)
             elif block.language == "text" and printed is not None and block.asks("output varies") is None:
@@ -162,7 +164,7 @@ def test_little_is_left_out() -> None:
 def test_every_directive_is_known() -> None:
     for page in GUIDE:
         for block in blocks(read(page)):
-            known = any(block.asks(what) is not None for what in ("skip", "slow", "quick", "output varies"))
+            known = any(block.asks(what) is not None for what in ("skip", "slow", "quick", "output varies", "file"))
             assert known or not block.directive, f"{page}.md:{block.line}: {block.directive}"
 
 

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "simulate": "Write a dataset of simulated bead images with known instances.",
     "train": "Train one network, or all three, on a dataset folder; the same command resumes.",
     "crossval": "Train and score by folds, or with one field of view left out at a time.",
+    "sweep": "Train with many settings, by a grid, at random or by TPE, and rank them.",
     "audit": "Find what is wrong with the annotations of a dataset, worst first, and propose corrections.",
     "review": "See and set which annotations are accepted, rejected or corrected.",
     "draft": "Make first annotations for images that have none, for a person to correct.",

@@ -14,7 +14,9 @@ from beadseg.cli.stop import STOP
 Folder = Annotated[
     Path,
     typer.Argument(
-        metavar="FOLDER", help="Folder that train, evaluate, predict, crossval or density wrote.", show_default=False
+        metavar="FOLDER",
+        help="Folder that train, sweep, evaluate, predict, crossval or density wrote.",
+        show_default=False,
     ),
 ]
 

@@ -73,7 +73,7 @@ def parsed(kind: str, words: list[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, value in context.params.items():
         values[name] = [Path(item) for item in value or ()] if name == "images" and kind == "predict" else value
-    return {name: Path(value) if name in ("dataset", "run", "config", "split_file") and value else value
+    return {name: Path(value) if name in ("dataset", "run", "config", "split_file", "space") and value else value
             for name, value in values.items()}  # fmt: skip
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def status(folder: JobsFolder, json: options.Json = False) -> None:
-    """Say what became of the jobs that were sent for a folder, and how far its training or shared prediction is."""
+    """Say what became of the jobs that were sent for a folder, and how far its training, sweep or prediction is."""
     from beadseg.cluster.status import status as look
 
     with reporter(json) as on_event:
@@ -39,7 +39,7 @@ def _told(item: JobStatus) -> Event:
 
 
 def _progress(folder: Path) -> Event:
-    """Return how far the training in a folder is, from its history."""
+    """Return how far the training, the sweep or the shared prediction in a folder is, from its files."""
     from beadseg import files
     from beadseg.config import TrainConfig
     from beadseg.events import Event
@@ -47,6 +47,8 @@ def _progress(folder: Path) -> Event:
 
     if (folder / files.SHARE / files.SHARE_LIST).exists():
         return _progress_of_share(folder)
+    if (folder / files.SWEEP).exists():
+        return _progress_of_sweep(folder)
     if not (folder / files.CONFIG).exists():
         return Event("progress-of-run", "", data={"epoch": None})
     epochs = TrainConfig.from_file(folder / files.CONFIG).epochs
@@ -66,3 +68,18 @@ def _progress_of_share(folder: Path) -> Event:
     failed = sum(part.error is not None for part in parts)
     data = {"images": len(share.items), "done": len(parts), "failed": failed}
     return Event("result", f"Images: {len(parts)} of {len(share.items)} done, {failed} of them failed.", data=data)
+
+
+def _progress_of_sweep(folder: Path) -> Event:
+    from beadseg.events import Event
+    from beadseg.sweep.collect import Standing
+    from beadseg.sweep.plan import Sweep
+
+    standing = Standing.of(Sweep(folder))
+    best = standing.finished[:1]
+    data = {
+        "finished": len(standing.finished), "failed": len(standing.failed), "trials": standing.expected,
+        "complete": standing.complete, "best": best[0].trial.number if best else None,
+    }  # fmt: skip
+    told = f" Best so far: trial {best[0].trial.number}, {standing.sweep.metric} {best[0].score:.4f}." if best else ""
+    return Event("result", f"Sweep: {standing.text()}.{told}", data=data)

@@ -1,4 +1,4 @@
-"""`beadseg-batch submit`: send a training or a prediction to the cluster."""
+"""`beadseg-batch submit`: send a training, a sweep or a prediction to the cluster."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from beadseg.config.site import SiteConfig
     from beadseg.events import Event, OnEvent
 
-Kind = Annotated[Literal["train", "predict"], typer.Argument(metavar="train|predict", show_default=False)]
+Kind = Annotated[
+    Literal["train", "sweep", "predict"], typer.Argument(metavar="train|sweep|predict", show_default=False)
+]
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="ARGUMENTS...", help="Arguments and options of `train` or `predict`, as on one machine.",
+        metavar="ARGUMENTS...", help="Arguments and options of that command, as on one machine.",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -29,14 +31,21 @@ Walltime = Annotated[
     str | None, typer.Option("--walltime", metavar="HH:MM:SS", help="Time of each job, instead of the profile's.")
 ]
 Jobs = Annotated[
-    int | None, typer.Option("--jobs", min=1, help="Train: most jobs one after the other, instead of the profile's.")
-]
+    int | None,
+    typer.Option(
+        "--jobs", min=1, help="Train: most jobs one after the other, instead of the profile's. Sweep: so often each "
+        "round is sent, for trials longer than a walltime.",
+    ),
+]  # fmt: skip
 Elements = Annotated[
     int | None,
     typer.Option("--elements", min=1, metavar="N", help="Predict: so many jobs of an array share the images."),
 ]
 Running = Annotated[
-    int | None, typer.Option("--running", min=1, metavar="N", help="Most of them at a time. Default: no limit.")
+    int | None,
+    typer.Option(
+        "--running", min=1, metavar="N", help="Most of them, or of the trials of a sweep, at a time. Default: no limit."
+    ),
 ]
 SetSite = Annotated[
     list[str] | None,
@@ -62,7 +71,8 @@ def submit(
     """Send a command to a PBS cluster: the same arguments as on one machine, and the cluster's profile.
 
     Scripts, logs and ids of the jobs go to jobs/ in the --out folder. A training goes on in further jobs until it is
-    finished. With --elements a prediction is an array of jobs that share the images, and a job that merges.
+    finished. A sweep is an array with a trial per element, and a job that ranks them; of TPE one of both per round.
+    With --elements a prediction is an array of jobs that share the images, and a job that merges.
     """
     from beadseg.cli.sending import profile
     from beadseg.cluster.submit import check, send
@@ -73,14 +83,14 @@ def submit(
         if kind == "train" and settings.processes is not None and "--processes" not in given:
             given += ["--processes", str(settings.processes)]
         many = (elements, running)
-        wanted = _jobs(kind, given, out, settings, jobs, many, write=False)
+        wanted = _jobs(kind, given, out, settings, jobs, many, on_event, write=False)
         for job in wanted:
             check(job, settings)
         if dry_run:
             _show(wanted, settings, json, on_event)
             return
-        if elements is not None:
-            wanted = _jobs(kind, given, out, settings, jobs, many, write=True)
+        if kind == "sweep" or elements is not None:
+            wanted = _jobs(kind, given, out, settings, jobs, many, on_event, write=True)
         try:
             names = send(wanted, settings)
         except BeadsegError:
@@ -97,19 +107,30 @@ def _jobs(
     site: SiteConfig,
     times: int | None,
     many: tuple[int | None, int | None],
+    on_event: OnEvent,
     *,
     write: bool,
 ) -> list[JobScript]:
-    """Return the jobs to be sent in the order in which they run; `write` freezes the list of images of a prediction."""
+    """Return the jobs to be sent in the order in which they run.
+
+    `write` plans a sweep, and freezes the list of images of a prediction.
+    """
     from beadseg.cli.sending import checked, present_umask
     from beadseg.cli.sending_share import jobs_of_share
+    from beadseg.cli.sending_sweep import jobs_of_sweep
     from beadseg.cluster.script import JobScript
 
     elements, running = many
+    if kind == "sweep" and elements is None:
+        return jobs_of_sweep(given, out, running, times or 1, plan=write, on_event=on_event)
     if kind == "predict" and elements is not None:
         return jobs_of_share(given, out, elements, running, freeze=write)
     if elements is not None or running is not None:
-        raise ConfigError("Are for a prediction as an array.", "--elements, --running", "See: submit --help")
+        raise ConfigError(
+            "Are for a prediction as an array, --running for a sweep too.",
+            "--elements, --running",
+            "See: submit --help",
+        )
     dataset = checked(kind, given)
     chain = (times or site.jobs) if kind == "train" else 1
     return [JobScript(kind, (kind, *given), out.absolute(), Path.cwd(), chain, dataset=dataset, umask=present_umask())]

@@ -15,6 +15,7 @@ from beadseg.report.density_page import write_density_page
 from beadseg.report.evaluation_page import write_evaluation_page
 from beadseg.report.prediction_page import write_prediction_page
 from beadseg.report.run_page import write_run_page
+from beadseg.report.sweep_page import write_sweep_page
 from beadseg.training.run import Run
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ MARKS = {
     "evaluation": (files.EVALUATION,),
     "densities": (files.DENSITY,),
     "cross-validation": (files.CROSSVAL,),
+    "sweep": (files.SWEEP,),
     "run": (files.CONFIG, files.HISTORY),
     "prediction": (files.COUNTS, files.PREDICTION),
 }
@@ -41,17 +43,17 @@ def kind_of(folder: Path) -> str:
     """
     if not folder.is_dir():
         what = "Is a file, not a folder." if folder.exists() else "No such folder."
-        raise InputError(what, folder, "Give a folder that train, evaluate, predict, crossval or density wrote.")
+        raise InputError(what, folder, "Give a folder that train, sweep, evaluate, predict, crossval or density wrote.")
     kind = _kind(folder)
     if kind is not None:
         return kind
     if (folder / files.CONFIG).exists():
         raise InputError("The run has not finished an epoch yet.", folder, "Wait until the first epoch has ended.")
     inside = sorted(path.name for path in folder.iterdir() if path.is_dir() and _kind(path))
-    remedy = "Give a folder that train, evaluate, predict, crossval or density wrote."
+    remedy = "Give a folder that train, sweep, evaluate, predict, crossval or density wrote."
     if inside:
         remedy = f"Give one of the folders inside: {', '.join(map(files.printable, inside))}."
-    raise InputError("Holds no run, evaluation, prediction, cross-validation or densities.", folder, remedy)
+    raise InputError("Holds no run, sweep, evaluation, prediction, cross-validation or densities.", folder, remedy)
 
 
 def _kind(folder: Path) -> str | None:
@@ -76,6 +78,8 @@ def write_page(folder: Path, on_event: OnEvent = ignore, stop: StopFlag | None =
         return write_run_page(Run(folder), on_event, stop)
     if kind == "evaluation":
         return write_evaluation_page(folder, Evaluation.read(folder), None, on_event, stop)
+    if kind == "sweep":
+        return write_sweep_page(folder)
     if kind == "densities":
         return write_density_page(folder, DensityReport.read(folder))
     if kind == "prediction":

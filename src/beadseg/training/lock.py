@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from beadseg import files
-from beadseg.errors import RunError
+from beadseg.errors import BusyError
 from beadseg.events import OnEvent, StopFlag, ignore, log
 from beadseg.training.claim import (
     HEARTBEAT,
@@ -51,7 +51,7 @@ def locked(
 
     Raises
     ------
-    RunError
+    BusyError
         Another living process holds it.
     """
     path, owner = folder / files.LOCK, Owner.this_process()
@@ -75,7 +75,7 @@ def _take_over(
     heartbeat: float,
     stale: float,
 ) -> None:
-    """Remove the lock of a dead owner; raise `RunError` for a living one; wait while it is not known."""
+    """Remove the lock of a dead owner; raise `BusyError` for a living one; wait while it is not known."""
     beat = first = last_beat(path)
     owner = read(path)
     name = str(owner) if owner else "an unknown process"
@@ -87,8 +87,8 @@ def _take_over(
             return
         age = server_time(path) - beat
         if owner is not None and (owner.lives_here or beat != first):
-            raise RunError(f"Another process works on this run: {name}, last sign of life {max(0, age):.0f} s ago.",
-                           path.parent, "Wait until it has ended, or end it.")  # fmt: skip
+            raise BusyError(f"Another process works on this run: {name}, last sign of life {max(0, age):.0f} s ago.",
+                            path.parent, "Wait until it has ended, or end it.")  # fmt: skip
         if age >= stale:
             reason = f"it gave no sign of life for {age:.0f} s"
             break

@@ -1,0 +1,223 @@
+"""`beadseg-batch sweep`: many trainings with different settings, ranked; the same command continues."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from beadseg.cli import options
+from beadseg.cli.console import reporter
+from beadseg.cli.stop import stop_in_time
+from beadseg.cli.train import CheckpointMinutes, ConfigFile, Device, Epochs, Preset
+from beadseg.errors import ConfigError, ExitCode
+from beadseg.files import BEST_CONFIG, TRIALS, printable
+
+if TYPE_CHECKING:
+    from beadseg.config import TrainConfig
+    from beadseg.config.sweep import SweepConfig
+    from beadseg.events import Event, OnEvent, StopFlag
+    from beadseg.sweep.collect import Standing
+    from beadseg.sweep.plan import Sweep
+    from beadseg.sweep.work import Work
+
+Space = Annotated[Path, typer.Option("--space", metavar="FILE", help="What is tried, a YAML file.", show_default=False)]
+Network = Annotated[str | None, typer.Option("--model", help="unet (default), attention-unet or attention-resunet.")]
+Trials = Annotated[
+    str | None,
+    typer.Option(
+        "--trials", metavar="LIST", help="Only these, e.g. 3,8-12; nothing is ranked. In a job array: one of them each."
+    ),
+]
+Collect = Annotated[bool, typer.Option("--collect", help="Train nothing; rank and draw what has ended.")]
+PlanRound = Annotated[
+    int | None,
+    typer.Option("--plan-round", min=2, metavar="N", help="With --collect: also plan this round, of the method tpe."),
+]
+Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
+
+ELEMENT = "PBS_ARRAY_INDEX"
+"""Environment variable that tells an element of a job array its number, from 0."""
+
+
+def sweep(
+    dataset: options.DatasetFolder,
+    out: options.Out,
+    space: Space,
+    trials: Trials = None,
+    collect: Collect = False,
+    plan_round: PlanRound = None,
+    retry: Retry = False,
+    preset: Preset = "dense",
+    model: Network = None,
+    config: ConfigFile = None,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    samples: options.Reviewed = "not-rejected",
+    images: options.ImagesFolder = "images",
+    masks: options.MasksFolder = "masks",
+    labels: options.LabelsFolder = "labels",
+    ignore: options.IgnoreFolder = "ignore",
+    fields: options.Fields = None,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    epochs: Epochs = None,
+    device: Device = "auto",
+    threads: options.Threads = None,
+    checkpoint_minutes: CheckpointMinutes = 10.0,
+    walltime: options.WalltimeOption = None,
+    margin: options.Margin = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train with many settings and rank them: a grid, random values, a Sobol sequence, or rounds of TPE.
+
+    Every trial is a run in a folder of its own. A failed trial does not stop the others. The same command goes on with
+    what has not ended.
+    """
+    from beadseg.cli.inputs import open_dataset, train_config
+    from beadseg.cli.jobs import has_ended
+    from beadseg.cli.machine import granted_cores
+    from beadseg.sweep.plan import Sweep
+    from beadseg.sweep.work import Work
+
+    with reporter(json, quiet) as on_event:
+        stop = stop_in_time(walltime, margin)
+        if collect:
+            failed = _collect(Sweep(out), plan_round, on_event, stop)
+        else:
+            data = open_dataset(
+                dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
+                include=include, exclude=exclude, fields=fields, samples=samples,
+            )  # fmt: skip
+            work = Work(data, device, threads or granted_cores(), checkpoint_minutes, has_ended)
+            if trials is None:
+                tried = read_space(space)
+                settings = train_config(preset, model, config, set_, seed, epochs, None)
+                planned = begin_sweep(out, tried, settings, space, retry, on_event)
+                failed = _all(planned, work, on_event, stop)
+            else:
+                failed = _some(Sweep(out), own_part(numbers(trials)), work, on_event, stop)
+    if failed:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def begin_sweep(
+    out: Path, space: SweepConfig, config: TrainConfig, where: Path, retry: bool, on_event: OnEvent
+) -> Sweep:
+    """Plan a sweep, or open the one that was begun; with `retry` its failed trials are to be run again."""
+    from beadseg.cli.jobs import has_ended
+    from beadseg.events import log
+    from beadseg.sweep.plan import begin
+    from beadseg.sweep.run import forget_failures
+
+    found = begin(out, space, config, where, on_event, has_ended)
+    if retry and (again := forget_failures(found)):
+        on_event(log(f"Failed trials to be run again: {', '.join(map(str, again))}."))
+    return found
+
+
+def read_space(path: Path) -> SweepConfig:
+    """Return what is tried; raise an error where it cannot be read, or what it needs is not installed."""
+    from beadseg.config.sweep import SweepConfig, TpeConfig
+
+    space = SweepConfig.from_file(path)
+    if isinstance(space.method, TpeConfig):
+        from beadseg.sweep.tpe import require_optuna
+
+        require_optuna()
+    return space
+
+
+def numbers(text: str) -> list[int]:
+    """Return the numbers in a list such as ``3,8-12``."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
+            raise ConfigError(f"{text!r} is no list of trials.", "--trials", "Write it as 3,8-12.")
+        found += range(int(first), int(last) + 1)
+    return list(dict.fromkeys(found))
+
+
+def own_part(chosen: list[int]) -> list[int]:
+    """Return the trial of this element of a job array, or all of them where there is no array."""
+    index = os.environ.get(ELEMENT)
+    if index is None:
+        return chosen
+    if not index.isdecimal() or int(index) >= len(chosen):
+        raise ConfigError(f"There is no trial for element {index} of the array.", "--trials", "Send the sweep again.")
+    return [chosen[int(index)]]
+
+
+def _some(planned: Sweep, chosen: list[int], work: Work, on_event: OnEvent, stop: StopFlag) -> bool:
+    """Run some trials and rank nothing; return whether one failed."""
+    from beadseg.events import Event, log
+    from beadseg.sweep.run import run_one
+    from beadseg.sweep.space import told
+
+    failed = []
+    for number in chosen:
+        stop.check()
+        on_event(log(f"Trial {number}: {told(planned.trial(number).values)}"))
+        result = run_one(planned, number, work, on_event, stop)
+        failed += [number] if result is not None and result.score is None else []
+    text = f"Failed: trials {', '.join(map(str, failed))}." if failed else f"Run folders: {planned.folder / TRIALS}"
+    on_event(Event("result", text, data={"trials": chosen, "failed": failed}))
+    return bool(failed)
+
+
+def _all(planned: Sweep, work: Work, on_event: OnEvent, stop: StopFlag) -> bool:
+    """Run all trials and rank them; return whether one failed."""
+    from beadseg.cli.jobs import has_ended
+    from beadseg.sweep.run import run_sweep
+    from beadseg.training.lock import locked
+
+    with locked(planned.folder, on_event, stop, has_ended):
+        run_sweep(planned, work, on_event, stop)
+    return _collect(planned, None, on_event, stop)
+
+
+def _collect(planned: Sweep, next_round: int | None, on_event: OnEvent, stop: StopFlag) -> bool:
+    """Rank and draw what has ended, and plan the next round where that is asked for; return whether a trial failed."""
+    from beadseg.cli.jobs import has_ended
+    from beadseg.report.pages import report_or_warn
+    from beadseg.report.sweep_page import write_sweep_page
+    from beadseg.sweep.collect import collect
+    from beadseg.sweep.run import plan_round
+    from beadseg.training.lock import locked
+
+    standing = collect(planned)
+    page = report_or_warn(partial(write_sweep_page, planned.folder), planned.folder, on_event)
+    on_event(_told(standing, page))
+    if next_round is not None:
+        with locked(planned.folder, on_event, stop, has_ended):
+            plan_round(planned, next_round, on_event)
+    return bool(standing.failed)
+
+
+def _told(standing: Standing, page: str) -> Event:
+    """Return how a sweep stands, and what to do with its best trial."""
+    from beadseg.events import Event
+    from beadseg.sweep.space import told
+
+    folder, metric = standing.sweep.folder, standing.sweep.metric
+    lines = [f"{standing.text()}. {page}".strip()]
+    data: dict[str, Any] = {"finished": len(standing.finished), "failed": len(standing.failed),
+                            "complete": standing.complete}  # fmt: skip
+    if standing.finished:
+        best = standing.finished[0]
+        run = standing.sweep.trial_folder(best.trial.number)
+        config = shlex.quote(printable(folder / BEST_CONFIG))
+        lines += [
+            f"Best: trial {best.trial.number}, {metric} {best.score:.4f}: {told(best.trial.values)}.",
+            f"Use it: beadseg-batch predict {shlex.quote(printable(run))} IMAGES --out DIR",
+            f"Train it again: beadseg-batch train DATASET --config {config} --out RUN",
+        ]
+        data["best"] = {"trial": best.trial.number, "score": best.score, "values": best.trial.values, "run": str(run)}
+    return Event("result", "\n".join(lines), data=data)

@@ -1,0 +1,1 @@
+"""Sweeps: many trainings with different settings, planned once, run anywhere, ranked when they are done."""

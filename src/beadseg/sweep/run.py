@@ -1,0 +1,115 @@
+"""The trials of a sweep one after the other on one machine, and the next round of one that learns from the last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from beadseg.config.sweep import TpeConfig
+from beadseg.errors import BusyError, RunError
+from beadseg.events import Event, OnEvent, StopFlag, log, track
+from beadseg.sweep.child import run_in_child
+from beadseg.sweep.collect import write_tables
+from beadseg.sweep.plan import Result, Round, Sweep, Trial
+from beadseg.sweep.space import told
+from beadseg.sweep.tpe import propose
+from beadseg.training.history import gain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from beadseg.sweep.work import Work
+
+
+def run_sweep(sweep: Sweep, work: Work, on_event: OnEvent, stop: StopFlag) -> None:
+    """Run every trial that has not ended, round by round; the same call goes on where it was interrupted.
+
+    Raises
+    ------
+    RunError
+        No trial of a round reached a score, so that the next cannot learn from it.
+    Cancelled
+        `stop` was set; the trials that ended are kept, and every step of the one in hand.
+    """
+    for number in range(1, sweep.plan.space.rounds + 1):
+        item = plan_round(sweep, number, on_event)
+        run_trials(sweep, [trial.number for trial in item.trials], work, on_event, stop)
+
+
+def run_trials(sweep: Sweep, numbers: Sequence[int], work: Work, on_event: OnEvent, stop: StopFlag) -> None:
+    """Run those of some trials that have not ended, and write the tables after each."""
+    pending = set(sweep.pending())
+    waiting = [number for number in numbers if number in pending]
+    if len(waiting) < len(numbers):
+        on_event(log(f"{len(numbers) - len(waiting)} of {len(numbers)} trials have ended before."))
+    for number in track(waiting, "trials", len(waiting), on_event, stop):
+        on_event(log(f"Trial {number}: {told(sweep.trial(number).values)}"))
+        run_one(sweep, number, work, _briefly(on_event), stop)
+        write_tables(sweep)
+
+
+def run_one(sweep: Sweep, number: int, work: Work, on_event: OnEvent, stop: StopFlag) -> Result | None:
+    """Run one trial in a process of its own and tell how it ended; None where another process has it in hand."""
+    try:
+        result = run_in_child(sweep, number, work, on_event, stop)
+    except BusyError as error:
+        on_event(Event("trial", f"Trial {number} is left alone: {error.what}", "warning", {"trial": number}))
+        return None
+    if result.score is None:
+        on_event(Event("trial", f"Trial {number} failed: {result.error}", "warning", result.model_dump()))
+    else:
+        text = f"Trial {number}: {sweep.metric} {result.score:.4f} at epoch {result.best_epoch}."
+        on_event(Event("trial", text, data=result.model_dump()))
+    return result
+
+
+def plan_round(sweep: Sweep, number: int, on_event: OnEvent) -> Round:
+    """Return the plan of a round; make it from the results so far when it is the next one.
+
+    To be called by one process at a time: it alone asks Optuna, and writes what it says.
+
+    Raises
+    ------
+    RunError
+        No trial so far reached a score, or the round before is not planned yet.
+    """
+    space = sweep.plan.space
+    method = space.method
+    if sweep.round_path(number).exists() or not isinstance(method, TpeConfig):
+        return sweep.round(number)
+    before = [trial for done in range(1, number) for trial in sweep.round(done).trials]
+    ended = [(trial, sweep.result(trial.number)) for trial in before]
+    scores = [(trial.values, gain(sweep.metric, result.score))
+              for trial, result in ended if result is not None and result.score is not None]  # fmt: skip
+    if not scores:
+        reasons = [result.error for _, result in ended if result is not None]
+        why = f" The first one: {reasons[0]}" if reasons else ""
+        raise RunError(f"No trial of round {number - 1} reached a score.{why}", sweep.folder,
+                       "Correct the cause and run the same sweep again with --retry.")  # fmt: skip
+    known = [trial.values for trial in before]
+    found = propose(space.parameters, scores, known, method.trials, space.seed, number)
+    first = len(before) + 1
+    item = Round(round=number, trials=tuple(Trial(number=first + at, values=each) for at, each in enumerate(found)))
+    sweep.keep_round(item)
+    on_event(log(f"Planned round {number} of {space.rounds} from {len(scores)} scores."))
+    return item
+
+
+def forget_failures(sweep: Sweep) -> list[int]:
+    """Remove the results of failed trials, so that they are run again; return their numbers."""
+    found = []
+    for trial in sweep.trials:
+        result = sweep.result(trial.number)
+        if result is not None and result.score is None:
+            sweep.forget(trial.number)
+            found.append(trial.number)
+    return found
+
+
+def _briefly(on_event: OnEvent) -> OnEvent:
+    """Return a listener for one trial of many: its log has the rest."""
+
+    def listen(event: Event) -> None:
+        if event.kind in ("progress", "trial") or event.level in ("warning", "error"):
+            on_event(event)
+
+    return listen
