@@ -57,7 +57,8 @@ def write(root: Path, samples: int, size: int, beads: int) -> None:
             iio.imwrite(audit / "proposals" / f"{name}.png", mask)
             findings.append(
                 Finding(sample=name, field="f", code="shift", severity="error", badness=1 - number / samples, value=3,
-                        unit="px", message="The mask lies 3 px below the beads.", box=(100, 100, 200, 200))
+                        unit="px", message="The mask lies 3 px below the beads.",
+                        box=(100 + number, 50, 200 + number, 150))
             )  # fmt: skip
             proposals.append(
                 Proposal(sample=name, codes=("shift",), file=f"proposals/{name}.png", before=0.1, after=0.9,

@@ -53,11 +53,12 @@ def test_every_decision_by_its_key(person: Person, root: Path, tmp_path: Path) -
     assert "Lies 4 px down." in widget.work.findings.text()
     assert widget.work.progress.format() == "0 of 4 decided, 4 left"
 
-    mask, proposal = viewer.layers["review: mask"], viewer.layers["review: proposal"]
+    mask = viewer.layers["review: mask"]
     assert mask.contour == 1
     person.key("O")
-    assert (mask.contour, proposal.contour) == (0, 0)
     person.key("T")
+    proposal = viewer.layers["review: proposal"]
+    assert (mask.contour, proposal.contour) == (0, 0)
     assert (mask.visible, proposal.visible) == (False, True)
     person.key("T")
     person.qtbot.waitUntil(lambda: mask.visible and not proposal.visible, timeout=3000)

@@ -74,19 +74,26 @@ class LiveSession(QObject):
 
     def start(self, session: Session, below: Image) -> None:
         """Show another session in place of the one before."""
-        self.stop()
+        self._rest()
+        before = self.session
         self._held["session"] = session
-        self.shown.add(session, below)
+        self.shown.show(session, below)
+        if before is not None:
+            before.close()
         self._tell_count(session.count(self.number))
 
     def stop(self) -> None:
         """Take the session out of the viewer and remove its files."""
-        self.latest.drop()
-        self._settled.stop()
+        self._rest()
         self.shown.remove()
         session = self._held.pop("session", None)
         if session is not None:
             session.close()
+
+    def _rest(self) -> None:
+        """Let nothing of the session go on."""
+        self.latest.drop()
+        self._settled.stop()
 
     @property
     def plane(self) -> tuple[int, ...]:

@@ -13,6 +13,8 @@ from beadseg.widgets.io.read_beads import COLOUR, SIZE
 from beadseg.widgets.layers.plane_stack import PlaneStack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import napari
     import pandas as pd
     from napari.layers import Layer
@@ -24,7 +26,7 @@ OUTLINE_PX = 1
 
 
 class ShownLayers(QObject):
-    """Adds the layers of a session one by one, so that the viewer answers in between, and keeps them up to date.
+    """Shows a session in three layers and keeps them up to date; they are added one by one, so that the viewer answers.
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ class ShownLayers(QObject):
     """
 
     ready = Signal()
-    """All layers were added."""
+    """All layers are there."""
 
     def __init__(self, viewer: napari.Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -42,40 +44,65 @@ class ShownLayers(QObject):
         self.probability: Image | None = None
         self.centres: Points | None = None
 
-    def add(self, session: Session, below: Image) -> None:
-        """Add the layers of a session above the layer that was predicted."""
+    def show(self, session: Session, below: Image) -> None:
+        """Show a session above the layer that was predicted.
+
+        The layers of the session before are used again where they have as many axes: to remove layers and to add new
+        ones takes the viewer longer, and ends the program where Mesa draws in place of a graphics card.
+        """
         stack, size = session.image.stack_shape, session.image.size
-        place = {"scale": below.scale, "translate": below.translate, "affine": below.affine}
-        if hasattr(below, "units"):
-            place["units"] = below.units
-        metadata = {"beadseg": {"image": session.name, "run": session.stored.source}}
+        axes = len(stack) + 2
         maps = PlaneStack.levels(lambda n: session.maps[n].probability, stack, size, np.float32)
         beads = PlaneStack.levels(session.labels, stack, size, np.uint32)
         probability = partial(
-            Image, maps, multiscale=True, name=f"{session.name}: probability", contrast_limits=(0.0, 1.0),
-            colormap="inferno", blending="additive", visible=False, metadata=metadata, **place,
-        )  # fmt: skip
-        labels = partial(
-            Labels, beads, multiscale=True, name=f"{session.name}: beads", opacity=0.9, metadata=metadata, **place
+            Image, multiscale=True, contrast_limits=(0.0, 1.0), colormap="inferno", blending="additive", visible=False
         )
-        centres = partial(
-            Points, np.zeros((0, len(stack) + 2)), name=f"{session.name}: centres", size=SIZE, face_color="transparent",
-            border_color=COLOUR, border_width=0.3, ndim=len(stack) + 2, metadata=metadata, **place,
-        )  # fmt: skip
-        self._add([(probability, "probability"), (labels, "labels"), (centres, "centres")])
+        labels = partial(Labels, multiscale=True, opacity=0.9)
+        centres = partial(Points, size=SIZE, face_color="transparent", border_color=COLOUR, border_width=0.3, ndim=axes)
+        metadata = {"beadseg": {"image": session.name, "run": session.stored.source}}
+        rest: list[Callable[[], None]] = []
+        for kind, title, make, data in (
+            ("probability", "probability", probability, maps),
+            ("labels", "beads", labels, beads),
+            ("centres", "centres", centres, np.zeros((0, axes))),
+        ):
+            name = f"{session.name}: {title}"
+            if not self._renew(kind, data, name, metadata, below):
+                rest.append(
+                    partial(self._add, kind, partial(make, data, name=name, metadata=metadata, **_place(below)))
+                )
+        self._add_rest(rest)
 
-    def _add(self, rest: list[tuple[Any, str]]) -> None:
+    def _renew(self, kind: str, data: Any, name: str, metadata: dict[str, Any], below: Image) -> bool:
+        """Give a layer that is there other data; return whether that was possible, and remove it where not."""
+        layer: Layer | None = getattr(self, kind)
+        if layer is None or layer not in self._viewer.layers:
+            return False
+        if layer.ndim != (data.shape[1] if kind == "centres" else data[0].ndim):
+            self._viewer.layers.remove(layer)
+            return False
+        layer.data = data
+        layer.name, layer.metadata = name, metadata
+        has = _place(layer)
+        for attribute, value in _place(below).items():
+            if attribute == "units" or not np.array_equal(has[attribute], value):  # setting draws the layer anew
+                setattr(layer, attribute, value)
+        return True
+
+    def _add(self, kind: str, make: Callable[[], Layer]) -> None:
+        layer = make()
+        if isinstance(layer, Labels):
+            layer.contour = OUTLINE_PX
+        setattr(self, kind, layer)
+        self._viewer.add_layer(layer)
+
+    def _add_rest(self, rest: list[Callable[[], None]]) -> None:
         """Add the first of the rest, and the others when the viewer has drawn it."""
         if not rest:
             self.ready.emit()
             return
-        make, name = rest[0]
-        layer = make()
-        if name == "labels":
-            layer.contour = OUTLINE_PX
-        setattr(self, name, layer)
-        self._viewer.add_layer(layer)
-        QTimer.singleShot(0, partial(self._add, rest[1:]))
+        rest[0]()
+        QTimer.singleShot(0, partial(self._add_rest, rest[1:]))
 
     @property
     def layers(self) -> list[Layer]:
@@ -107,3 +134,9 @@ class ShownLayers(QObject):
         for layer in self.layers:
             self._viewer.layers.remove(layer)
         self.labels = self.probability = self.centres = None
+
+
+def _place(layer: Layer) -> dict[str, Any]:
+    """Return where a layer lies, in the words of napari's layers."""
+    place = {"scale": layer.scale, "translate": layer.translate, "affine": layer.affine.affine_matrix}
+    return {**place, "units": layer.units} if hasattr(layer, "units") else place

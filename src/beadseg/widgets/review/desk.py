@@ -232,8 +232,7 @@ class Desk(QObject):
             self._read_ahead()
         self.page = page
         beads = self.panel.buttons["beads"].isChecked()
-        self.stage.show(page)
-        self.stage.compare(self._way)
+        self.stage.show(page, self._way)
         self._bind(beads)
         self._recover(page)
         self._tell_sample()

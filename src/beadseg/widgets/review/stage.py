@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from beadseg.widgets.review.frame import frame, new_frame
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari.layers import Image, Labels, Layer, Shapes
+    from napari.layers import Image, Labels, Layer, Vectors
     from napari.viewer import Viewer
 
     from beadseg.annotation.audit.document import Box
@@ -22,7 +24,6 @@ IMAGE, MASK, PLACE, OTHER_IMAGE, PROPOSAL = (
     "review: image", "review: mask", "review: place", "review: image again", "review: proposal",
 )  # fmt: skip
 """Names of the layers, from the bottom; two viewboxes of three, side by side."""
-PLACE_COLOUR = "#ffd400"
 PROPOSAL_COLOUR = (0.0, 0.9, 1.0, 1.0)
 MASK_COLOURS = (
     (1.0, 0.85, 0.1, 1), (1.0, 0.35, 0.3, 1), (0.45, 0.95, 0.3, 1), (1.0, 0.55, 0.95, 1), (1.0, 0.6, 0.1, 1),
@@ -67,6 +68,8 @@ class Stage(QObject):
         self.comparison = Comparison.MASK
         self._outlined = True
         self._layers: dict[str, Any] = {}
+        self._stale: set[str] = set()
+        self._box: Box | None = None
         self._busy = False
         self._blink = QTimer(self)
         self._blink.setInterval(BLINK_MS)
@@ -93,19 +96,20 @@ class Stage(QObject):
         """Whether masks are drawn as outlines."""
         return self._outlined
 
-    def show(self, page: Page) -> None:
-        """Show a page in place of the one before; the mask shown can be changed, the page's stays as it is."""
+    def show(self, page: Page, comparison: Comparison = Comparison.MASK) -> None:
+        """Show a page in place of the one before; the mask shown can be changed, the page's stays as it is.
+
+        The place of the finding before stays marked until `go_to`, which must follow: to hide a layer and to show it
+        again costs as much as all the rest.
+        """
         with self._changing():
             self.page = page
-            self.compare(Comparison.MASK)
             self._show_image(IMAGE, page)
             mask = self._show_labels(MASK, page.labels.copy())
-            if page.proposal is not None or PROPOSAL in self._layers:
-                self._show_image(OTHER_IMAGE, page)
-                self._show_labels(PROPOSAL, page.labels if page.proposal is None else page.proposal)
+            self._age(page)
             if PLACE not in self._layers:
-                self._show_place((0, 0, 1, 1))
-            self._hide_place()
+                self._mark((0, 0, 1, 1))
+            self.compare(comparison)
             self._order()
             self._viewer.layers.selection.active = mask
 
@@ -117,10 +121,14 @@ class Stage(QObject):
 
     def compare(self, comparison: Comparison) -> None:
         """Show the mask, the proposal, or both; the mask alone where nothing is proposed."""
-        if self.page is None or self.page.proposal is None or PROPOSAL not in self._layers:
+        if self.page is None or self.page.proposal is None:
             comparison = Comparison.MASK
         self.comparison = comparison
         side = comparison is Comparison.SIDE
+        if self.page is not None and comparison is not Comparison.MASK:
+            self._freshen(PROPOSAL, self.page)
+        if self.page is not None and side:
+            self._freshen(OTHER_IMAGE, self.page)
         shown = {
             MASK: comparison is not Comparison.PROPOSAL,
             PROPOSAL: comparison in (Comparison.PROPOSAL, Comparison.SIDE),
@@ -155,17 +163,18 @@ class Stage(QObject):
         height, width = self.page.labels.shape[-2:]
         top, left, bottom, right = box or (0, 0, height, width)
         with self._changing():
-            if box is None:
-                self._hide_place()
-            else:
-                self._show_place(box)
+            if box is not None:
+                self._mark(box)
+            elif PLACE in self._layers and self._layers[PLACE].visible:
+                self._layers[PLACE].visible = False
         canvas = np.array(self._viewer.canvas.size, float)
         if self._viewer.canvas.grid.enabled:
             canvas[1] /= 2
         around = CONTEXT if box else 1.05
         camera = self._viewer.scene.camera
-        camera.center = (*camera.center[:-2], (top + bottom - 1) / 2, (left + right - 1) / 2)
-        camera.zoom = float(min(canvas / (np.array([bottom - top, right - left]) * around)))
+        center = (*camera.center[:-2], (top + bottom - 1) / 2, (left + right - 1) / 2)
+        zoom = float(min(canvas / (np.array([bottom - top, right - left]) * around)))
+        camera.update({"center": center, "zoom": zoom})
 
     def plane(self) -> tuple[int, ...]:
         """Return which plane of a stack is shown; empty for a single image."""
@@ -187,6 +196,24 @@ class Stage(QObject):
         """Take all layers away and stop listening to the viewer."""
         self.clear()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
+
+    def _age(self, page: Page) -> None:
+        """Leave proposal and second image of the page before until they are looked at, if they have its size."""
+        self._stale = {OTHER_IMAGE, PROPOSAL}
+        for name in self._stale & set(self._layers):
+            if self._layers[name].data.shape[: page.labels.ndim] != page.labels.shape:
+                self._freshen(name, page)
+
+    def _freshen(self, name: str, page: Page) -> None:
+        if name not in self._stale:
+            return
+        self._stale = self._stale - {name}
+        with self._changing():
+            if name == OTHER_IMAGE:
+                self._show_image(name, page)
+            else:
+                self._show_labels(name, page.labels if page.proposal is None else page.proposal)
+            self._order()
 
     def _show_image(self, name: str, page: Page) -> None:
         layer: Image | None = self._layers.get(name)
@@ -230,24 +257,17 @@ class Stage(QObject):
         self.outline(self._outlined)
         return layer
 
-    def _show_place(self, box: Box) -> None:
-        top, left, bottom, right = (value - 0.5 for value in box)
-        corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]])
-        layer: Shapes | None = self._layers.get(PLACE)
+    def _mark(self, box: Box) -> None:
+        """Draw a frame around a place."""
+        layer: Vectors | None = self._layers.get(PLACE)
         if layer is None:
-            layer = self._viewer.add_shapes(
-                corners, shape_type="rectangle", name=PLACE, edge_color=PLACE_COLOUR, face_color="transparent",
-                edge_width=1,
-            )  # fmt: skip
-            layer.editable = False
-            self._layers[PLACE] = layer
-        else:
-            layer.data = [corners]
-        layer.visible = True
-
-    def _hide_place(self) -> None:
-        if PLACE in self._layers:
-            self._layers[PLACE].visible = False
+            self._layers[PLACE] = new_frame(self._viewer, PLACE, box)
+        elif not layer.visible:
+            layer.data = frame(box)
+            layer.visible = True
+        elif box != self._box:
+            layer.data = frame(box)
+        self._box = box
 
     def _order(self) -> None:
         """Bring the layers into the order that side by side needs, the place in the first viewbox."""

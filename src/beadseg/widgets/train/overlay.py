@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from beadseg import files
 from beadseg.data import read_image, read_labels, read_mask
@@ -18,6 +19,8 @@ from beadseg.widgets.train.child import Child
 from beadseg.widgets.train.watcher import Watcher
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from beadseg.events import OnEvent, StopFlag
@@ -44,7 +47,8 @@ class ValidationOverlay(QObject):
     Parameters
     ----------
     viewer : napari.viewer.Viewer
-        Gets three layers, which are updated in place.
+        Gets three layers, which are updated in place, one in a turn of the event loop: adding a layer takes the viewer
+        a tenth of a second or more.
     """
 
     noted = Signal(str)
@@ -63,6 +67,10 @@ class ValidationOverlay(QObject):
         self._reader.failed.connect(lambda error: self.noted.emit(text_of(error)))
         self._folder = tempfile.TemporaryDirectory(prefix="beadseg-overlay-")
         self._number = 0
+        self._puts: list[Callable[[], None]] = []
+        self._putting = QTimer(self)
+        self._putting.setInterval(0)
+        self._putting.timeout.connect(self._put_next)
 
     def update(self, state: RunState | None, name: str) -> None:
         """Show the sample `name` as the best model of `state` sees it; nothing is done when that is shown already."""
@@ -85,7 +93,7 @@ class ValidationOverlay(QObject):
 
     @property
     def _busy(self) -> bool:
-        return self._watcher.running or self._reader.running
+        return self._watcher.running or self._reader.running or self._putting.isActive()
 
     def _start(self, state: RunState, sample: ValidationSample) -> None:
         self._asked = _key(state, sample)
@@ -118,12 +126,21 @@ class ValidationOverlay(QObject):
 
     def _show(self, picture: Picture) -> None:
         self._shown = self._asked
-        name = picture.sample.name
-        self._put("add_image", "validation image", picture.image, rgb=picture.rgb)
+        self._puts = [partial(self._put, "add_image", "validation image", picture.image, rgb=picture.rgb)]
         if picture.annotation is not None:
-            self._put("add_labels", "annotation", picture.annotation, ANNOTATION_COLOUR)
-        self._put("add_labels", "model so far", picture.found, MODEL_COLOUR)
-        self.noted.emit(f"{name}: {len(np.unique(picture.found)) - 1} beads found; blue annotation, orange model.")
+            self._puts.append(partial(self._put, "add_labels", "annotation", picture.annotation, ANNOTATION_COLOUR))
+        self._puts.append(partial(self._put, "add_labels", "model so far", picture.found, MODEL_COLOUR))
+        found = len(np.unique(picture.found)) - 1
+        told = f"{picture.sample.name}: {found} beads found; blue annotation, orange model."
+        self._puts.append(partial(self.noted.emit, told))
+        self._putting.start()
+
+    def _put_next(self) -> None:
+        """Do the next of what is to be shown; the viewer draws and answers before the one after."""
+        if self._puts:
+            self._puts.pop(0)()
+            return
+        self._putting.stop()
         self._again()
 
     def _again(self) -> None:
