@@ -115,7 +115,8 @@ def test_a_process_that_is_killed_is_a_message(open_widget: Any, qtbot: Any, run
     with qtbot.waitSignal(widget.image.background.ended, timeout=PATIENCE_MS):
         for child in predictions():
             child.kill()
-    assert "ended by the system" in widget.messages.text
+    assert "ended by the system (SIGKILL)" in widget.messages.text
+    assert "smaller tiles" in widget.messages.text
     assert widget.image.predict.isEnabled()
 
 

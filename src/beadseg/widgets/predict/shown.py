@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from beadseg.widgets.io.read_beads import COLOUR, SIZE
 from beadseg.widgets.layers.plane_stack import PlaneStack
+from beadseg.widgets.layers.warm_up import warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,7 @@ class ShownLayers(QObject):
     def __init__(self, viewer: napari.Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
+        warm_up()
         self.labels: Labels | None = None
         self.probability: Image | None = None
         self.centres: Points | None = None

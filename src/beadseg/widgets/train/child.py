@@ -23,6 +23,7 @@ import psutil
 from beadseg.errors import ExitCode, MachineError
 from beadseg.events import STOP_FILE, Event
 from beadseg.files import machine_error
+from beadseg.widgets.train.death import was_killed, why_killed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,10 +72,14 @@ class Child:
         The process.
     popen : subprocess.Popen, optional
         The handle of whoever started it.
+    command : str
+        What it does, such as ``train``.
     """
 
-    def __init__(self, output: Path, process: psutil.Process, popen: subprocess.Popen[bytes] | None = None) -> None:
-        self.output = output
+    def __init__(
+        self, output: Path, process: psutil.Process, popen: subprocess.Popen[bytes] | None = None, command: str = ""
+    ) -> None:
+        self.output, self._command = output, command
         self._process, self._popen = process, popen
         self._at = 0
         self._rest = b""
@@ -105,7 +110,7 @@ class Child:
         _STARTED[popen.pid] = popen
         started = {"pid": popen.pid, "started": _born(process), "command": list(arguments)}
         _append(output, Event(PROCESS, data=started))
-        return cls(output, process, popen)
+        return cls(output, process, popen, arguments[0])
 
     @classmethod
     def find(cls, output: Path) -> Child | None:
@@ -120,7 +125,7 @@ class Child:
             if event is not None and event.kind == PROCESS:
                 with suppress(psutil.Error, KeyError, TypeError, ValueError):
                     process = psutil.Process(int(event.data["pid"]))
-                    found = cls(output, process, _STARTED.get(process.pid))
+                    found = cls(output, process, _STARTED.get(process.pid), event.data["command"][0])
                     if found.running and abs(process.create_time() - float(event.data["started"])) < 1:
                         found.skip_to_end()
                         return found
@@ -207,12 +212,8 @@ class Child:
 
     def _death(self, code: int | None) -> str:
         """Return why a process ended that could not say it itself."""
-        if code is None or code < 0 or code == 128 + 9:
-            how = f"was ended by the system ({_signal_name(code)})" if code else "ended without a word"
-            return (
-                f"The process {how}. Often the memory ran out: use a smaller batch or patch, or close other programs. "
-                "What was finished is kept."
-            )
+        if was_killed(code):
+            return why_killed(code, self._command)
         last = next((line for line in reversed(self._stray) if line.strip()), "it said nothing")
         return f"The process failed (exit code {code}): {last}"
 
@@ -295,10 +296,3 @@ def _parse(line: bytes) -> Event | None:
         return Event(str(values["kind"]), str(values["message"]), values["level"], dict(values["data"]))
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _signal_name(code: int | None) -> str:
-    number = -code if code is not None and code < 0 else (code or 0) - 128
-    with suppress(ValueError):
-        return signal.Signals(number).name
-    return f"signal {number}"

@@ -15,12 +15,14 @@ from beadseg import files
 from beadseg.data import read_image, read_labels, read_mask
 from beadseg.errors import BeadsegError, ImageError
 from beadseg.widgets.common import Background, text_of
+from beadseg.widgets.layers.warm_up import warm_up
 from beadseg.widgets.train.child import Child
 from beadseg.widgets.train.watcher import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari.layers import Layer
     from numpy.typing import NDArray
 
     from beadseg.events import OnEvent, StopFlag
@@ -67,6 +69,7 @@ class ValidationOverlay(QObject):
         self._reader.failed.connect(lambda error: self.noted.emit(text_of(error)))
         self._folder = tempfile.TemporaryDirectory(prefix="beadseg-overlay-")
         self._number = 0
+        warm_up()
         self._puts: list[Callable[[], None]] = []
         self._putting = QTimer(self)
         self._putting.setInterval(0)
@@ -126,10 +129,11 @@ class ValidationOverlay(QObject):
 
     def _show(self, picture: Picture) -> None:
         self._shown = self._asked
-        self._puts = [partial(self._put, "add_image", "validation image", picture.image, rgb=picture.rgb)]
+        self._puts = [partial(self._put, "validation image", picture.image, partial(_image, rgb=picture.rgb))]
         if picture.annotation is not None:
-            self._puts.append(partial(self._put, "add_labels", "annotation", picture.annotation, ANNOTATION_COLOUR))
-        self._puts.append(partial(self._put, "add_labels", "model so far", picture.found, MODEL_COLOUR))
+            beads = partial(_outlines, colour=ANNOTATION_COLOUR)
+            self._puts.append(partial(self._put, "annotation", picture.annotation, beads))
+        self._puts.append(partial(self._put, "model so far", picture.found, partial(_outlines, colour=MODEL_COLOUR)))
         found = len(np.unique(picture.found)) - 1
         told = f"{picture.sample.name}: {found} beads found; blue annotation, orange model."
         self._puts.append(partial(self.noted.emit, told))
@@ -149,21 +153,33 @@ class ValidationOverlay(QObject):
             state, sample = self._wanted
             self.update(state, sample.name)
 
-    def _put(self, add: str, name: str, data: NDArray[Any], colour: str = "", **options: Any) -> None:
-        """Add a layer, or give the one of this widget new data."""
+    def _put(self, name: str, data: NDArray[Any], make: Callable[..., Layer]) -> None:
+        """Give the layer of this widget new data, or add one; it is drawn in a turn of its own."""
         layer = next((layer for layer in self._viewer.layers if layer.metadata.get("beadseg_train") == name), None)
         if layer is not None and layer.data.shape == data.shape and layer.data.dtype == data.dtype:
             layer.data = data
             return
         if layer is not None:
             self._viewer.layers.remove(layer)
-        layer = getattr(self._viewer, add)(data, name=name, metadata={"beadseg_train": name}, **options)
-        if colour:
-            from napari.utils.colormaps import DirectLabelColormap
+        layer = make(data, name=name, metadata={"beadseg_train": name}, visible=False)
+        self._viewer.add_layer(layer)
+        self._puts.insert(0, partial(setattr, layer, "visible", True))
 
-            layer.contour = 1
-            layer.colormap = DirectLabelColormap(color_dict={None: colour, 0: "transparent"})
-            layer.editable = False
+
+def _image(data: NDArray[Any], **options: Any) -> Layer:
+    from napari.layers import Image
+
+    return Image(data, **options)
+
+
+def _outlines(data: NDArray[Any], colour: str, **options: Any) -> Layer:
+    from napari.layers import Labels
+    from napari.utils.colormaps import DirectLabelColormap
+
+    layer = Labels(data, colormap=DirectLabelColormap(color_dict={None: colour, 0: "transparent"}), **options)
+    layer.contour = 1
+    layer.editable = False
+    return layer
 
 
 def _read(sample: ValidationSample, labels: Path) -> Picture:
