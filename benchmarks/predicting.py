@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,8 +28,7 @@ from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 
 from beadseg import files
-from beadseg.config import PredictConfig, TrainConfig
-from beadseg.data.dataset import Dataset
+from beadseg.config import PredictConfig
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 from beadseg.predict.map_files import map_path, write_maps
 from beadseg.predict.prediction import Maps
@@ -129,14 +130,13 @@ def stored_session(maps: Maps, pixels: np.ndarray) -> Session:
 
 
 def trained(folder: Path) -> Path:
-    """Train a small network for a moment."""
-    from beadseg.training import train
-
+    """Train a small network for a moment, in a process of its own as the viewer does."""
     series = SeriesConfig(scene=SceneConfig(height=96, width=96, beads=20, channels="grey"), tiles=6, dilutions=(80,))
     write_dataset(folder / "beads", series)
-    return train(
-        Dataset.open(folder / "beads"), TrainConfig.preset("dense").with_overrides(TINY), folder / "run"
-    ).folder
+    settings = [word for setting in TINY for word in ("--set", setting)]
+    words = ["train", str(folder / "beads"), "--out", str(folder / "run"), "--preset", "dense", "--quiet", *settings]
+    subprocess.run([sys.executable, "-m", "beadseg", *words], check=True)
+    return folder / "run"
 
 
 def heartbeat(widget: PredictWidget, run: Path) -> None:
@@ -157,18 +157,24 @@ def heartbeat(widget: PredictWidget, run: Path) -> None:
         print(f"| heartbeat | {widget.messages.text} | |")
         return
     wait(lambda: live.shown.centres is not None and not live.busy)
+    rest(1.0)
     timer.stop()
     gaps = np.diff(ticks) * 1e3
     text = f"longest gap {gaps.max():.0f} ms in {predicted:.0f} s, 99 % below {np.percentile(gaps, 99):.0f} ms"
     print(f"| heartbeat while predicting {live.session.count(0):,} beads | {text} | {GAP_MS} ms |", flush=True)
     widget.image.predict.click()
-    until = time.perf_counter() + predicted / 2
-    wait(lambda: time.perf_counter() > until)
+    rest(predicted / 2)
     start = time.perf_counter()
     background.cancel()
     wait(lambda: not background.running)
     took = f"{time.perf_counter() - start:.2f} s: {widget.messages.text}"
     print(f"| cancel in the middle | {took} | {CANCEL_S:g} s |", flush=True)
+
+
+def rest(seconds: float) -> None:
+    """Let the interface live for a while."""
+    until = time.perf_counter() + seconds
+    wait(lambda: time.perf_counter() > until)
 
 
 def wait(done: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -306,3 +307,53 @@ def test_the_job_is_seen_before_it_is_sent_to_the_cluster(
     assert "epochs=7" in script
     assert not (tmp_path / "run").exists()
     dialog.reject()
+
+
+@pytest.fixture
+def batch_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put the fake batch system of the cluster's tests on the PATH; returns its folder."""
+    commands, state = tmp_path / "bin", tmp_path / "fake pbs"
+    commands.mkdir()
+    state.mkdir()
+    fake = Path(__file__).parents[1] / "cluster" / "fake_pbs.py"
+    for name in ("qsub", "qstat", "qdel", "qrerun", "pbsnodes"):
+        script = commands / name
+        script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -S -E {shlex.quote(str(fake))} {name} "$@"\n')
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_PBS", str(state))
+    return state
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the fake batch system needs sh")
+def test_a_job_is_sent_and_its_run_followed(
+    open_widget: Open, qtbot: Any, beads: Path, tmp_path: Path, batch_system: Path
+) -> None:
+    from beadseg.widgets.train.cluster import ClusterDialog
+
+    source = Path(__file__).parents[2] / "src"
+    site = tmp_path / "site.yaml"
+    site.write_text(
+        f"select: 1:ncpus=1\nwalltime: 00:10:00\nmargin: 5\ncommand: ['{sys.executable}', -m, beadseg]\n"
+        f"environment: {{PYTHONPATH: '{source}'}}\nscratch: {tmp_path}\n"
+    )
+    run = tmp_path / "run"
+    _, widget = open_widget("Train")
+    set_up(widget, beads, run, epochs=1)
+    widget.planner.cancel()
+    widget.buttons.submit.click()
+    dialog = widget.findChild(ClusterDialog)
+    dialog.profile.setText(str(site))
+    dialog.profile.editingFinished.emit()
+    qtbot.waitUntil(lambda: dialog.send.isEnabled(), timeout=LONG)
+    (batch_system / "refuse").write_text("qsub: Unknown queue")
+    dialog.send.click()
+    qtbot.waitUntil(lambda: "Unknown queue" in dialog.messages.text, timeout=LONG)
+    (batch_system / "refuse").unlink()
+    dialog.preview()
+    qtbot.waitUntil(lambda: dialog.send.isEnabled(), timeout=LONG)
+    dialog.send.click()
+    qtbot.waitUntil(lambda: "Sent job" in widget.messages.text, timeout=LONG)
+    assert not dialog.isVisible()
+    qtbot.waitUntil(lambda: widget.session.status == "finished", timeout=LONG)
+    assert len(rows(run)) == 1

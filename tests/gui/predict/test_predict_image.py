@@ -141,6 +141,7 @@ def test_links_region_and_draft(
     click_a_bead(qtbot, viewer, widget)
     count_in_a_region(qtbot, viewer, widget)
     accept_as_draft(qtbot, viewer, widget, image_file, tmp_path / "dataset")
+    predict_again_without_the_file(qtbot, viewer, widget, image_file)
 
 
 def click_a_row(qtbot: Any, viewer: Any, widget: Any) -> None:
@@ -198,10 +199,33 @@ def accept_as_draft(qtbot: Any, viewer: Any, widget: Any, image_file: Path, root
         with qtbot.waitSignal(widget.image.keep.background.ended, timeout=PATIENCE_MS):
             click(qtbot, widget.image.keep.draft)
         assert said in widget.messages.text
+    blocked = root.with_name("a file")
+    blocked.write_text("in the way, as good as a folder that may not be written in")
+    widget.image.keep.folder.choose(blocked)
+    for button in (widget.image.keep.draft, widget.image.keep.save):
+        with qtbot.waitSignal(widget.image.keep.background.ended, timeout=PATIENCE_MS):
+            click(qtbot, button)
+        assert "a file" in widget.messages.text
+        assert widget.messages.tone == "error"
+        assert button.isEnabled()
     dataset = Dataset.open(root)
     assert np.array_equal(dataset[image_file.stem].read_target().labels, shown_labels(viewer))
     assert Review.open(root).state(image_file.stem).state == "pending"
     assert dataset[image_file.stem].image_path.read_bytes() == image_file.read_bytes()
+
+
+def predict_again_without_the_file(qtbot: Any, viewer: Any, widget: Any, image_file: Path) -> None:
+    """The pixels of the layer are enough; the result is shown in the layers that are there."""
+    layers = list(viewer.layers)
+    click(qtbot, widget.image.sliders.reset)
+    settle(qtbot, widget)
+    before = shown_labels(viewer)
+    image_file.unlink()
+    predict(qtbot, widget)
+    assert widget.messages.text == ""
+    assert list(viewer.layers) == layers
+    assert np.array_equal(shown_labels(viewer), before)
+    assert len(viewer.layers[-1].data) == before.max()
 
 
 def stack_of(kind: str) -> Any:

@@ -70,7 +70,7 @@ class LiveSession(QObject):
     @property
     def busy(self) -> bool:
         """Whether anything shown is not yet what was chosen."""
-        return self._settled.isActive() or self.latest.busy
+        return self.shown.busy or self._settled.isActive() or self.latest.busy
 
     def start(self, session: Session, below: Image) -> None:
         """Show another session in place of the one before."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Points
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from beadseg.widgets.io.read_beads import COLOUR, SIZE
 from beadseg.widgets.layers.plane_stack import PlaneStack
+from beadseg.widgets.layers.turns import Turns
 from beadseg.widgets.layers.warm_up import warm_up
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class ShownLayers(QObject):
         super().__init__(parent)
         self._viewer = viewer
         warm_up()
+        self._turns = Turns(self)
+        self._turns.ended.connect(self.ready)
         self.labels: Labels | None = None
         self.probability: Image | None = None
         self.centres: Points | None = None
@@ -57,12 +60,12 @@ class ShownLayers(QObject):
         maps = PlaneStack.levels(lambda n: session.maps[n].probability, stack, size, np.float32)
         beads = PlaneStack.levels(session.labels, stack, size, np.uint32)
         probability = partial(
-            Image, multiscale=True, contrast_limits=(0.0, 1.0), colormap="inferno", blending="additive", visible=False
+            Image, multiscale=True, contrast_limits=(0.0, 1.0), colormap="inferno", blending="additive"
         )
         labels = partial(Labels, multiscale=True, opacity=0.9)
         centres = partial(Points, size=SIZE, face_color="transparent", border_color=COLOUR, border_width=0.3, ndim=axes)
         metadata = {"beadseg": {"image": session.name, "run": session.stored.source}}
-        rest: list[Callable[[], None]] = []
+        steps: list[Callable[[], None]] = []
         for kind, title, make, data in (
             ("probability", "probability", probability, maps),
             ("labels", "beads", labels, beads),
@@ -70,10 +73,9 @@ class ShownLayers(QObject):
         ):
             name = f"{session.name}: {title}"
             if not self._renew(kind, data, name, metadata, below):
-                rest.append(
-                    partial(self._add, kind, partial(make, data, name=name, metadata=metadata, **_place(below)))
-                )
-        self._add_rest(rest)
+                options = {"name": name, "metadata": metadata, **_place(below)}
+                steps.append(partial(self._add, kind, partial(make, data, visible=False, **options)))
+        self._turns.start(steps)
 
     def _renew(self, kind: str, data: Any, name: str, metadata: dict[str, Any], below: Image) -> bool:
         """Give a layer that is there other data; return whether that was possible, and remove it where not."""
@@ -97,14 +99,13 @@ class ShownLayers(QObject):
             layer.contour = OUTLINE_PX
         setattr(self, kind, layer)
         self._viewer.add_layer(layer)
+        if kind != "probability":
+            self._turns.insert(partial(setattr, layer, "visible", True))  # which slices and draws it
 
-    def _add_rest(self, rest: list[Callable[[], None]]) -> None:
-        """Add the first of the rest, and the others when the viewer has drawn it."""
-        if not rest:
-            self.ready.emit()
-            return
-        rest[0]()
-        QTimer.singleShot(0, partial(self._add_rest, rest[1:]))
+    @property
+    def busy(self) -> bool:
+        """Whether layers are still to come."""
+        return self._turns.active
 
     @property
     def layers(self) -> list[Layer]:
@@ -133,6 +134,7 @@ class ShownLayers(QObject):
 
     def remove(self) -> None:
         """Take the layers out of the viewer."""
+        self._turns.stop()
         for layer in self.layers:
             self._viewer.layers.remove(layer)
         self.labels = self.probability = self.centres = None

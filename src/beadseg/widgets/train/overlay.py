@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from beadseg import files
 from beadseg.data import read_image, read_labels, read_mask
 from beadseg.errors import BeadsegError, ImageError
 from beadseg.widgets.common import Background, text_of
+from beadseg.widgets.layers.turns import Turns
 from beadseg.widgets.layers.warm_up import warm_up
 from beadseg.widgets.train.child import Child
 from beadseg.widgets.train.watcher import Watcher
@@ -70,10 +71,8 @@ class ValidationOverlay(QObject):
         self._folder = tempfile.TemporaryDirectory(prefix="beadseg-overlay-")
         self._number = 0
         warm_up()
-        self._puts: list[Callable[[], None]] = []
-        self._putting = QTimer(self)
-        self._putting.setInterval(0)
-        self._putting.timeout.connect(self._put_next)
+        self._turns = Turns(self)
+        self._turns.ended.connect(self._again)
 
     def update(self, state: RunState | None, name: str) -> None:
         """Show the sample `name` as the best model of `state` sees it; nothing is done when that is shown already."""
@@ -96,7 +95,7 @@ class ValidationOverlay(QObject):
 
     @property
     def _busy(self) -> bool:
-        return self._watcher.running or self._reader.running or self._putting.isActive()
+        return self._watcher.running or self._reader.running or self._turns.active
 
     def _start(self, state: RunState, sample: ValidationSample) -> None:
         self._asked = _key(state, sample)
@@ -129,23 +128,14 @@ class ValidationOverlay(QObject):
 
     def _show(self, picture: Picture) -> None:
         self._shown = self._asked
-        self._puts = [partial(self._put, "validation image", picture.image, partial(_image, rgb=picture.rgb))]
+        steps = [partial(self._put, "validation image", picture.image, partial(_image, rgb=picture.rgb))]
         if picture.annotation is not None:
             beads = partial(_outlines, colour=ANNOTATION_COLOUR)
-            self._puts.append(partial(self._put, "annotation", picture.annotation, beads))
-        self._puts.append(partial(self._put, "model so far", picture.found, partial(_outlines, colour=MODEL_COLOUR)))
+            steps.append(partial(self._put, "annotation", picture.annotation, beads))
+        steps.append(partial(self._put, "model so far", picture.found, partial(_outlines, colour=MODEL_COLOUR)))
         found = len(np.unique(picture.found)) - 1
         told = f"{picture.sample.name}: {found} beads found; blue annotation, orange model."
-        self._puts.append(partial(self.noted.emit, told))
-        self._putting.start()
-
-    def _put_next(self) -> None:
-        """Do the next of what is to be shown; the viewer draws and answers before the one after."""
-        if self._puts:
-            self._puts.pop(0)()
-            return
-        self._putting.stop()
-        self._again()
+        self._turns.start([*steps, partial(self.noted.emit, told)])
 
     def _again(self) -> None:
         """Take up what was asked for meanwhile."""
@@ -163,7 +153,7 @@ class ValidationOverlay(QObject):
             self._viewer.layers.remove(layer)
         layer = make(data, name=name, metadata={"beadseg_train": name}, visible=False)
         self._viewer.add_layer(layer)
-        self._puts.insert(0, partial(setattr, layer, "visible", True))
+        self._turns.insert(partial(setattr, layer, "visible", True))
 
 
 def _image(data: NDArray[Any], **options: Any) -> Layer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
@@ -206,12 +207,17 @@ class TrainWidget(QWidget):
 
     @guarded
     def _submit(self) -> None:
-        dialog = ClusterDialog(self._order(), self)
+        order = self._order()
+        dialog = ClusterDialog(order, self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.sent.connect(self._sent)
+        dialog.sent.connect(partial(self._follow_job, order))
         dialog.show()
 
-    def _sent(self, text: str) -> None:
+    def _follow_job(self, order: Order, text: str) -> None:
+        """Show the run of a job that was sent, from its beginning on, and again when the widget is opened again."""
+        recent.remember(order.out, order.dataset)
+        if order.out != self.session.folder:
+            self.session.open(order.out)
         self.messages.tell(text, "good")
         self.session.look()
 
