@@ -196,6 +196,7 @@ class Desk(QObject):
         """Show mask and proposal in this way, from now on."""
         self._way = Comparison(way)
         self.stage.compare(self._way)
+        self.keys.bind([self._viewer, *self.stage.layers])
         self.panel.show_way(self.stage.comparison)
 
     def say(self, text: str) -> None:

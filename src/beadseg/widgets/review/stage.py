@@ -214,6 +214,7 @@ class Stage(QObject):
             else:
                 self._show_labels(name, page.labels if page.proposal is None else page.proposal)
             self._order()
+            self._viewer.layers.selection.active = self.mask  # a layer that is added would be the one to paint on
 
     def _show_image(self, name: str, page: Page) -> None:
         layer: Image | None = self._layers.get(name)
