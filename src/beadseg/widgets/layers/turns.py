@@ -52,6 +52,10 @@ class Turns(QObject):
         """Do a step in the next turn, before those that are left."""
         self._steps.insert(0, step)
 
+    def append(self, step: Step) -> None:
+        """Do a step after those that are left."""
+        self._steps.append(step)
+
     def _turn(self) -> None:
         if self._steps:
             with _uncollected():

@@ -45,6 +45,8 @@ class ShownLayers(QObject):
         warm_up()
         self._turns = Turns(self)
         self._turns.ended.connect(self.ready)
+        self._points = Turns(self)
+        self._unseen = False
         self.labels: Labels | None = None
         self.probability: Image | None = None
         self.centres: Points | None = None
@@ -99,13 +101,15 @@ class ShownLayers(QObject):
             layer.contour = OUTLINE_PX
         setattr(self, kind, layer)
         self._viewer.add_layer(layer)
-        if kind != "probability":
+        if kind == "labels":
             self._turns.insert(partial(setattr, layer, "visible", True))  # which slices and draws it
+        elif kind == "centres":
+            self._unseen = True  # until there are some
 
     @property
     def busy(self) -> bool:
         """Whether layers are still to come."""
-        return self._turns.active
+        return self._turns.active or self._points.active
 
     @property
     def layers(self) -> list[Layer]:
@@ -119,13 +123,23 @@ class ShownLayers(QObject):
             self.labels.refresh(thumbnail=False, highlight=False, extent=False)
 
     def show_centres(self, beads: pd.DataFrame, plane: tuple[int, ...]) -> None:
-        """Put a point on every bead of the plane that is shown."""
-        if self.centres is None or self.centres not in self.layers:
+        """Put a point on every bead of the plane that is shown; seen a moment later."""
+        layer = self.centres
+        if layer is None or layer not in self.layers:
             return
         before = np.tile(np.asarray(plane, float), (len(beads), 1))
-        self.centres.selected_data = set()
-        self.centres.data = np.column_stack([before, beads[["y", "x"]].to_numpy(float)])
-        self.centres.features = beads.reset_index(drop=True)
+        layer.selected_data = set()
+        points = np.column_stack([before, beads[["y", "x"]].to_numpy(float)])
+        features = beads.reset_index(drop=True)
+        self._points.start([partial(setattr, layer, "data", points), partial(setattr, layer, "features", features)])
+        if self._unseen:
+            self._points.append(self._unveil)
+
+    def _unveil(self) -> None:
+        """Show the centres for the first time."""
+        self._unseen = False
+        if self.centres is not None:
+            self.centres.visible = True
 
     def mark(self, row: int) -> None:
         """Mark the bead of a row of the table."""
@@ -135,6 +149,7 @@ class ShownLayers(QObject):
     def remove(self) -> None:
         """Take the layers out of the viewer."""
         self._turns.stop()
+        self._points.stop()
         for layer in self.layers:
             self._viewer.layers.remove(layer)
         self.labels = self.probability = self.centres = None
