@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 LARGEST = 2**31 - 1
 """What a spin box can hold."""
-MOST_LETTERS = 22
+MOST_LETTERS = 18
 """Letters of the box that stands for None; its tooltip has the whole text."""
 
 
@@ -213,7 +214,7 @@ class OptionalEditor(Editor):
         super().__init__(leaf)
         self.inner = _EDITORS[leaf.sort](leaf)
         words = leaf.none_means or ""
-        self.none = QCheckBox(words if len(words) <= MOST_LETTERS else f"{words[: MOST_LETTERS - 1].rstrip()}…")
+        self.none = QCheckBox(textwrap.shorten(words, MOST_LETTERS, placeholder=" …"))
         self.none.setToolTip(f"Ticked: {words}")
         self._holds(self.inner, self.none)
         self.none.clicked.connect(self._switch)
