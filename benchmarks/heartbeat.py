@@ -92,14 +92,15 @@ def train(beat: Heartbeat, widget: Any, data: Path, seconds: float) -> list[bool
     widget.buttons.start.click()
     took = wait(lambda: bool(widget.session.state and widget.session.state.rows), 180)
     good.append(report("starting a training, to its first epoch", took, beat.take()))
-    took = wait(lambda: False, seconds)
+    took = wait(lambda: False, seconds) + wait(lambda: "beads found" in widget.progress.overlay_note.text(), 120)
+    took += wait(lambda: False, 1)
     good.append(report("training, a validation image shown", took, beat.take()))
     shown, epochs = widget.progress.overlay_note.text(), len(widget.session.state.rows)
     widget.buttons.stop.click()
     stopped = wait(lambda: widget.session.status == "unfinished", 30)
     good.append(report("stopping it", stopped, beat.take()))
     print(f"\nstopped {stopped:.2f} s after the click; {epochs} epochs; {shown}")
-    return [*good, stopped < 3.0]
+    return [*good, stopped < 3.0, "beads found" in shown]
 
 
 def main() -> None:
