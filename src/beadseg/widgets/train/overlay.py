@@ -152,8 +152,8 @@ class ValidationOverlay(QObject):
         if layer is not None:
             self._viewer.layers.remove(layer)
         layer = make(data, name=name, metadata={"beadseg_train": name}, visible=False)
-        self._viewer.add_layer(layer)
         self._turns.insert(partial(setattr, layer, "visible", True))
+        self._turns.insert(partial(self._viewer.add_layer, layer))
 
 
 def _image(data: NDArray[Any], **options: Any) -> Layer:
