@@ -161,15 +161,18 @@ def test_one_process_then_two_then_one_are_one_run(
         train(dataset, longer, run, on_event=stop_early, stop=stop)
 
     command = begin(folder, run, longer, tmp_path / "config.yaml")
-    second = wait_for(command, run, "Continuing after epoch 0 of 4, step 3 of 8")
+    second = wait_for(command, run, "Epoch   1/4")
     second[1].send_signal(signal.SIGTERM)
     _, errors = command.communicate(timeout=900)
     assert command.returncode == ExitCode.CANCELLED, errors
     (line,) = errors.splitlines()
-    assert "Stopped on request in epoch" in line
+    assert "Stopped on request" in line
     assert not any(process.is_running() for process in second)
     assert not (run / files.LOCK).exists()
-    assert "Not continued exactly: processes 1 then, 2 now" in (run / files.LOG).read_text()
+    log = (run / files.LOG).read_text()
+    assert "Not continued exactly: processes 1 then, 2 now" in log
+    assert "Continuing after epoch 0 of 4, step 3 of 8" in log
+    assert load_checkpoint(run / files.LAST)[1]["machine"]["processes"] == 2
 
     with one_thread():
         assert_same_curve(alone, train(dataset, longer, run))
