@@ -178,6 +178,7 @@ def test_one_process_then_two_then_one_are_one_run(
         assert_same_curve(alone, train(dataset, longer, run))
 
 
+@pytest.mark.slow
 @posix
 def test_a_process_that_is_killed_ends_the_other(folder: Path, longer: TrainConfig, tmp_path: Path):
     command = begin(folder, tmp_path / "run", longer.replace(epochs=1000), tmp_path / "config.yaml")
