@@ -160,6 +160,16 @@ def test_a_program_that_ends_in_the_moment_of_a_signal_is_heard(pbs: FakePbs, tm
     assert starts(folder, pbs) == ([6] * 3 if code == 6 else [130, None])
 
 
+def test_a_program_that_dies_of_the_signal_at_the_end_of_its_time_goes_on(pbs: FakePbs, tmp_path: Path):
+    folder, text, status = send(pbs, tmp_path, "sleep 2.5; kill -TERM $$", walltime="00:01:00")
+    assert status == 143
+    folder.rename(tmp_path / "first")
+    folder, text, status = send(pbs, tmp_path, "sleep 2.5; kill -TERM $$", walltime="00:00:04", margin=2)
+    assert status == 6
+    assert "The job's time was up" in text.splitlines()[-1]
+    assert starts(folder, pbs) == [6] * 3
+
+
 def test_a_signal_in_the_set_up_begins_nothing(pbs: FakePbs, tmp_path: Path):
     folder, text, status = send(pbs, tmp_path, "echo begun", setup=["kill -TERM $$", "false"])
     assert status == 143

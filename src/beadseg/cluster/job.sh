@@ -137,4 +137,7 @@ start_other_nodes
 
 # In the foreground: the status of one behind `wait` is lost where it ends in the moment of a signal.
 "${program[@]}"
-finish $?
+code=$?
+# The signal at the end of the walltime may meet a program that has saved everything and is about to end.
+if [ "$code" -eq 143 ] && [ "$(date +%s)" -ge $((began + walltime - margin)) ]; then code=6; fi
+finish "$code"
