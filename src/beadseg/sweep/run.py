@@ -41,9 +41,10 @@ def run_trials(sweep: Sweep, numbers: Sequence[int], work: Work, on_event: OnEve
     waiting = [number for number in numbers if number in pending]
     if len(waiting) < len(numbers):
         on_event(log(f"{len(numbers) - len(waiting)} of {len(numbers)} trials have ended before."))
+    heard: set[str] = set()
     for number in track(waiting, "trials", len(waiting), on_event, stop):
         on_event(log(f"Trial {number}: {told(sweep.trial(number).values)}"))
-        run_one(sweep, number, work, _briefly(on_event), stop)
+        run_one(sweep, number, work, _briefly(on_event, heard), stop)
         write_tables(sweep)
 
 
@@ -105,11 +106,14 @@ def forget_failures(sweep: Sweep) -> list[int]:
     return found
 
 
-def _briefly(on_event: OnEvent) -> OnEvent:
-    """Return a listener for one trial of many: its log has the rest."""
+def _briefly(on_event: OnEvent, heard: set[str]) -> OnEvent:
+    """Return a listener for one trial of many: its log has the rest; what several warn of is told once."""
 
     def listen(event: Event) -> None:
-        if event.kind in ("progress", "trial") or event.level in ("warning", "error"):
+        if event.kind in ("progress", "trial"):
+            on_event(event)
+        elif event.level in ("warning", "error") and event.message not in heard:
+            heard.add(event.message)
             on_event(event)
 
     return listen
