@@ -64,9 +64,9 @@ def test_an_array_gives_the_same_files_and_the_same_best_as_one_machine(
     alone, sent = place / "alone", place / "sent"
     assert main(words(beads, place, alone, ONE_FAILS)) == 3
     submit = words(beads, place, sent, ONE_FAILS)
-    assert main(["submit", *submit, "--cluster", str(profile), "--running", "2"]) == 0
-    assert "Sent job 1[].fake of 00:03:00, and 1 that follow it." in capsys.readouterr().out
-    pbs.wait()
+    assert main(["submit", *submit, "--cluster", str(profile), "--running", "2", "--walltime", "00:10:00"]) == 0
+    assert "Sent job 1[].fake of 00:10:00, and 1 that follow it." in capsys.readouterr().out
+    pbs.wait_for(sent)
     assert [(item.job, item.kind, item.part) for item in record.sent(sent)] == [
         ("1[].fake", "sweep-1", 1), ("2.fake", "collect-1", 2),
     ]  # fmt: skip
