@@ -110,7 +110,8 @@ def test_a_prediction_in_many_jobs_is_an_array_and_a_job_that_merges(
     for wrong in (["--running", "2"], ["--elements", "0"]):
         assert main([*words, *wrong]) == 2
     assert submit_train(beads, profile, place / "run", "--elements", "2") == 2
-    assert "--elements, --running: Are for a prediction as an array." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--elements, --running: Are for a prediction as an array, --running for a sweep too." in said
 
 
 def test_a_refusal_of_the_server_is_one_clear_error(
