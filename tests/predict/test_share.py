@@ -106,6 +106,7 @@ def test_many_at_once_predict_every_image_once(segmenter: Segmenter, images: Pat
     def process() -> None:
         together.wait(60)
         share = begin(wanted(images, tmp_path / "shared"), never)
+        together.wait(60)
         merged.append(work(segmenter, share, on_event=events.append)[1])
 
     threads = [threading.Thread(target=process) for _ in range(4)]

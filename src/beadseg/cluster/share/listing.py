@@ -122,7 +122,7 @@ class Share:
 def begin(wanted: Share, has_ended: Callable[[str], bool] = lambda job: False, stop: StopFlag | None = None) -> Share:
     """Freeze a list of images in its prediction folder, or join the same one that is there.
 
-    Images of it that are done stay done; when all are, those that failed are tried again.
+    Images of it that are done stay done; those that failed are tried again once all are done and merged.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def begin(wanted: Share, has_ended: Callable[[str], bool] = lambda job: False, s
         there = Share.read(folder)
         left = len(there.left())
         if there == wanted:
-            if not left:
+            if not left and (folder / files.SHARE / files.MERGED).exists():
                 _forget_failures(there)
             return there
         if left:
@@ -205,10 +205,11 @@ def withdraw(folder: Path) -> None:
 
 
 def _forget_failures(share: Share) -> None:
-    """Let images that failed be tried again."""
+    """Let images that failed be tried again; the batch is then no longer merged."""
     for item in share.items:
         part = share.part(item)
         if part is not None and part.error is not None:
+            (share.folder / files.SHARE / files.MERGED).unlink(missing_ok=True)
             for mark in (*share.deaths(item), share.claim_path(item).with_suffix(".tried")):
                 mark.unlink(missing_ok=True)
             part_path(share.folder, item.index).unlink(missing_ok=True)
