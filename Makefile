@@ -118,7 +118,7 @@ test-pyside: setup-pyside gui-packages ## Run the tests in a napari window with 
 
 slow: setup-test gui-packages ## Run the slow tests too.
 	@$(PYTEST) -m "not gpu and not pbs"
-	$(IN_WINDOWS)
+	$(IN_WINDOWS) -m "not gpu and not pbs"
 
 lint: setup-dev ## Check style and types.
 	@$(BIN)/ruff check .

@@ -142,6 +142,7 @@ def test_a_killed_training_is_told_and_continued(open_widget: Open, qtbot: Any, 
     qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=5_000)
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_when_napari_is_closed_and_is_found_again(
     open_widget: Open, qtbot: Any, beads: Path, tmp_path: Path
 ) -> None:
@@ -173,6 +174,7 @@ def _runs(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.slow
 def test_a_run_of_another_program_is_followed(open_widget: Open, qtbot: Any, beads: Path, tmp_path: Path) -> None:
     run = tmp_path / "elsewhere"
     settings = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
@@ -325,6 +327,7 @@ def batch_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the fake batch system needs sh")
 def test_a_job_is_sent_and_its_run_followed(
     open_widget: Open, qtbot: Any, beads: Path, tmp_path: Path, batch_system: Path
@@ -354,6 +357,6 @@ def test_a_job_is_sent_and_its_run_followed(
     qtbot.waitUntil(lambda: dialog.send.isEnabled(), timeout=LONG)
     dialog.send.click()
     qtbot.waitUntil(lambda: "Sent job" in widget.messages.text, timeout=LONG)
-    assert not dialog.isVisible()
+    qtbot.waitUntil(lambda: widget.findChild(ClusterDialog) is None)
     qtbot.waitUntil(lambda: widget.session.status == "finished", timeout=LONG)
     assert len(rows(run)) == 1

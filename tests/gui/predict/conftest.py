@@ -33,7 +33,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.set_num_threads(threads)
 
 
-@pytest.fixture(params=[12, 260], ids=["few", "dense"])
+@pytest.fixture(params=[12, pytest.param(260, marks=pytest.mark.slow)], ids=["few", "dense"])
 def image_file(request: Any, tmp_path: Path) -> Path:
     """An image of few beads, and one of many that touch."""
     path = tmp_path / f"tile_{request.param}.png"
