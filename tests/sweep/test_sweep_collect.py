@@ -101,7 +101,7 @@ def test_the_page_and_its_figures_are_made_from_the_folder(tmp_path: Path, capsy
     assert main(["report", str(folder)]) == 0
     page = (folder / files.REPORT_PAGE).read_text(encoding="utf-8")
     best = standing.finished[0].trial.number
-    assert f"Trial {best} is the best: F1 of beads" in page
+    assert f"Best: trial {best}, f1 0." in page
     assert "&lt;b&gt;broken&lt;/b&gt;" in page
     assert "fANOVA" in page
     assert page.count("<svg") == 3
@@ -115,7 +115,9 @@ def test_a_page_of_hardly_anything(tmp_path: Path, ended: int):
     for trial in sweep.trials[:ended]:
         sweep.keep(Result(trial=trial.number, score=0.0, best_epoch=1, epochs=1))
     collect(sweep)
-    assert "It has not finished." in write_sweep_page(tmp_path).read_text(encoding="utf-8")
+    page = write_sweep_page(tmp_path).read_text(encoding="utf-8")
+    assert "It has not finished." in page
+    assert ("(1 more has the same score)" in page) == (ended == 2)
 
 
 def test_a_page_of_failures_alone(tmp_path: Path):

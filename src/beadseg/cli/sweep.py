@@ -204,9 +204,8 @@ def _collect(planned: Sweep, next_round: int | None, on_event: OnEvent, stop: St
 def _told(standing: Standing, page: str) -> Event:
     """Return how a sweep stands, and what to do with its best trial."""
     from beadseg.events import Event
-    from beadseg.sweep.space import told
 
-    folder, metric = standing.sweep.folder, standing.sweep.metric
+    folder = standing.sweep.folder
     lines = [f"{standing.text()}. {page}".strip()]
     data: dict[str, Any] = {"finished": len(standing.finished), "failed": len(standing.failed),
                             "complete": standing.complete}  # fmt: skip
@@ -215,7 +214,7 @@ def _told(standing: Standing, page: str) -> Event:
         run = standing.sweep.trial_folder(best.trial.number)
         config = shlex.quote(printable(folder / BEST_CONFIG))
         lines += [
-            f"Best: trial {best.trial.number}, {metric} {best.score:.4f}: {told(best.trial.values)}.",
+            f"Best: {standing.best_text}.",
             f"Use it: beadseg-batch predict {shlex.quote(printable(run))} IMAGES --out DIR",
             f"Train it again: beadseg-batch train DATASET --config {config} --out RUN",
         ]

@@ -13,14 +13,13 @@ from beadseg.report.html import Notice, Page, Section
 from beadseg.report.sweep_figures import history_figure, importance_figure, parallel_figure
 from beadseg.sweep.collect import Standing, on_other_data
 from beadseg.sweep.plan import Sweep
-from beadseg.sweep.space import shown, told
+from beadseg.sweep.space import shown
 from beadseg.training.history import score_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from beadseg.sweep.collect import Ended
 
 _TONES: dict[str, Tone] = {"finished": "good", "failed": "bad", "not ended": "neutral"}
 _METHODS = {
@@ -67,12 +66,7 @@ def write_sweep_page(folder: Path) -> Path:
 def _lead(standing: Standing) -> str:
     if not standing.finished:
         return "No trial reached a score."
-    best = standing.finished[0]
-    return f"Trial {best.trial.number} is the best: {_score(standing, best)} with {told(best.trial.values)}."
-
-
-def _score(standing: Standing, one: Ended) -> str:
-    return f"{score_name(standing.sweep.metric)} {one.score:.4f}"
+    return f"Best: {standing.best_text}."
 
 
 def _facts(standing: Standing) -> tuple[tuple[str, str], ...]:

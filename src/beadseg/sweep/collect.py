@@ -11,6 +11,7 @@ from beadseg import files
 from beadseg.files import write_atomically
 from beadseg.sweep.importance import COLUMNS as IMPORTANCE_COLUMNS
 from beadseg.sweep.importance import importance
+from beadseg.sweep.space import told
 from beadseg.training.history import gain, write_rows
 
 if TYPE_CHECKING:
@@ -97,6 +98,16 @@ class Standing:
     def failed(self) -> list[Ended]:
         """The trials that failed."""
         return [one for one in self.trials if one.state == "failed"]
+
+    @property
+    def best_text(self) -> str:
+        """The best trial, its score and its values in one sentence; ``""`` where none has a score."""
+        if not self.finished:
+            return ""
+        best = self.finished[0]
+        same = sum(one.score == best.score for one in self.finished) - 1
+        others = f" ({same} more {'has' if same == 1 else 'have'} the same score)" if same else ""
+        return f"trial {best.trial.number}, {self.sweep.metric} {best.score:.4f}{others}: {told(best.trial.values)}"
 
     @property
     def expected(self) -> int:
