@@ -137,21 +137,37 @@ def test_when_all_elements_die_the_last_job_predicts_what_is_left(
     assert content(out) == content(alone)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("where", ["local:2", "pbs:1"])
-def test_over_dask_it_is_the_same(
-    where: str, run: Path, images: Path, alone: Path, profile: Path, place: Path, request: pytest.FixtureRequest
-):
-    pytest.importorskip("distributed")
-    if where.startswith("pbs"):
-        pytest.importorskip("dask_jobqueue")
-        request.getfixturevalue("pbs")
-    out = place / "counts"
-    words = ["predict", str(run), str(images), "--out", str(out), "--dask", where, "--cluster", str(profile),
-             "--no-report", *OPTIONS]  # fmt: skip
+def over_dask(where: str, run: Path, images: Path, out: Path, *more: str) -> None:
+    """Predict over dask in a process of its own, as dask's threads outlive the command."""
+    words = ["predict", str(run), str(images), "--out", str(out), "--dask", where, "--no-report", *OPTIONS, *more]
     done = subprocess.run(
         [sys.executable, "-m", "beadseg", *words], env={**os.environ, "PYTHONPATH": str(SOURCE)}, check=False,
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 3, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_over_dask_on_one_machine_it_is_the_same(run: Path, images: Path, alone: Path, place: Path):
+    pytest.importorskip("distributed")
+    over_dask("local:2", run, images, place / "counts")
+    assert content(place / "counts") == content(alone)
+
+
+@pytest.mark.timeout(1200)
+def test_over_dask_by_jobs_it_is_the_same_and_status_knows_them(
+    batch: Batch, run: Path, images: Path, alone: Path, profile: Path, place: Path, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("dask_jobqueue")
+    out = place / "counts"
+    over_dask("pbs:2", run, images, out, "--cluster", str(profile))
     assert content(out) == content(alone)
+    sent = record.sent(out)
+    assert [item.kind for item in sent] == ["dask", "dask"]
+    assert all("Start worker at" in item.logs(out)[0].read_text() for item in sent)
+    batch.wait_for(out)
+    capsys.readouterr()
+    assert main(["status", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert f"{sent[0].job}  dask, part 1: " in told
+    assert f"Images: {IMAGES} of {IMAGES} done, 1 of them failed." in told

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
+from beadseg.cluster import record
 from beadseg.cluster.capacity import chunks
 from beadseg.errors import ConfigError, MachineError
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from beadseg.config.site import SiteConfig
+
+DASK = "dask"
+"""Kind of the jobs that dask-jobqueue sends, one per worker; begins the names of their logs."""
 
 INSTALL = "Install it: pip install 'beadseg[cluster]'"
 SECONDS = 30
@@ -37,7 +41,7 @@ def dask_client(
     site : SiteConfig, optional
         The cluster's profile, for ``pbs``.
     folder : pathlib.Path, optional
-        Where the logs of the jobs go, in ``jobs/``, for ``pbs``.
+        Where the ids and the logs of the jobs go, in ``jobs/``, for ``pbs``.
 
     Raises
     ------
@@ -77,10 +81,24 @@ def _pbs_cluster(site: SiteConfig | None, folder: Path | None) -> Any:
     if site is None:
         raise ConfigError("Needs the cluster's profile.", "--dask pbs", "Add --cluster PROFILE; see hpc/.")
     try:
-        from dask_jobqueue.pbs import PBSCluster
+        from dask_jobqueue.pbs import PBSCluster, PBSJob
     except ImportError:
         raise ConfigError("dask-jobqueue is not installed.", "--dask pbs", INSTALL) from None
-    return PBSCluster(**pbs_options(site, folder))
+    jobs: Any = PBSJob if folder is None else _recorded(PBSJob, folder)
+    return PBSCluster(job_cls=jobs, **pbs_options(site, folder))
+
+
+def _recorded(kind: Any, folder: Path) -> Any:
+    """Return dask-jobqueue's class of jobs, with the ids of those that are sent in the table of a prediction folder."""
+
+    class RecordedJob(kind):
+        job_id_regexp = r"(?P<job_id>\S+)"  # the whole id, as `status` asks the server for it
+
+        async def start(self) -> None:
+            await super().start()
+            record.append(folder, self.job_id, DASK)
+
+    return RecordedJob
 
 
 def pbs_options(site: SiteConfig, folder: Path | None = None) -> dict[str, Any]:
@@ -90,7 +108,7 @@ def pbs_options(site: SiteConfig, folder: Path | None = None) -> dict[str, Any]:
     prepare += [f"export {name}={shlex.quote(value)}" for name, value in site.environment.items()]
     if folder is not None:
         jobs = shlex.quote(str(folder / files.JOBS))
-        prepare = [f"mkdir -p {jobs}", f'exec >>{jobs}/dask-"$PBS_JOBID".log 2>&1', *prepare]
+        prepare = [f"mkdir -p {jobs}", f'exec >>{jobs}/{DASK}-"$PBS_JOBID".log 2>&1', *prepare]
     mail = [f"-m {site.mail.events}", *([f"-M {','.join(site.mail.to)}"] if site.mail.to else [])]
     place = [f"-l place={site.place}"] if site.place else []
     project = [f"-P {site.project}"] if site.project else []
