@@ -8,19 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beadseg.cli.console import reporter
-from beadseg.cli.options import (
-    DatasetFolder,
-    Exclude,
-    Fields,
-    IgnoreFolder,
-    ImagesFolder,
-    Include,
-    Json,
-    LabelsFolder,
-    MasksFolder,
-    Out,
-    Quiet,
-)
+from beadseg.cli.groups import grouped
+from beadseg.cli.options import DatasetFolder, Json, Out, Quiet
+from beadseg.cli.samples import SampleOptions
 from beadseg.cli.stop import STOP
 from beadseg.errors import ExitCode
 
@@ -33,6 +23,7 @@ MOST_NAMED = 10
 """Suspects named on the terminal."""
 
 
+@grouped
 def analyze(
     dataset: DatasetFolder,
     other: Annotated[
@@ -44,13 +35,7 @@ def analyze(
         float | None,
         typer.Option("--diameter", help="Bead diameter, px, for the search for unmarked beads; else from the masks."),
     ] = None,
-    include: Include = None,
-    exclude: Exclude = None,
-    images: ImagesFolder = "images",
-    masks: MasksFolder = "masks",
-    labels: LabelsFolder = "labels",
-    ignore: IgnoreFolder = "ignore",
-    fields: Fields = None,
+    samples: SampleOptions,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -60,7 +45,6 @@ def analyze(
     DIR, and comparison.md and comparison.json say how they differ and which settings should. Samples that cannot be
     read are named and end the command with exit code 3.
     """
-    from beadseg.cli.inputs import open_dataset
     from beadseg.measure.analysis import analyze as measure
     from beadseg.measure.analysis import claim_folder
     from beadseg.report.domains import Domain
@@ -68,13 +52,7 @@ def analyze(
     domains: list[Domain] = []
     with reporter(json, quiet) as on_event:
         given = [dataset] if other is None else [dataset, other]
-        opened = [
-            open_dataset(
-                folder, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
-                include=include, exclude=exclude, fields=fields,
-            )
-            for folder in given
-        ]  # fmt: skip
+        opened = [samples.open(folder, on_event) for folder in given]
         names = domain_names(given)
         folders = [out] if other is None else [out / name for name in names]
         for folder in dict.fromkeys((out, *folders)):

@@ -9,6 +9,8 @@ import typer
 
 from beadseg.cli import options
 from beadseg.cli.console import reporter
+from beadseg.cli.groups import grouped
+from beadseg.cli.samples import SampleOptions
 from beadseg.cli.stop import STOP
 from beadseg.errors import ExitCode
 
@@ -43,6 +45,7 @@ Look = Annotated[
 ]
 
 
+@grouped
 def audit(
     dataset: options.DatasetFolder,
     out: options.Out,
@@ -53,13 +56,8 @@ def audit(
     by: By = None,
     diameter: Diameter = None,
     beads: Look = None,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
-    images: options.ImagesFolder = "images",
-    masks: options.MasksFolder = "masks",
-    labels: options.LabelsFolder = "labels",
-    ignore: options.IgnoreFolder = "ignore",
-    fields: options.Fields = None,
+    *,
+    samples: SampleOptions,
     threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -75,7 +73,6 @@ def audit(
     from beadseg.annotation.audit.propose import apply as accept
     from beadseg.annotation.audit.propose import known_codes
     from beadseg.annotation.audit.propose import propose as write_proposals
-    from beadseg.cli.inputs import open_dataset
     from beadseg.cli.machine import granted_cores
     from beadseg.data.split import Split
     from beadseg.events import Event
@@ -84,10 +81,7 @@ def audit(
     with reporter(json, quiet) as on_event:
         codes = known_codes(apply) if apply is not None else ()
         split = Split.from_csv(split_file) if split_file is not None else None
-        data = open_dataset(
-            dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
-            include=include, exclude=exclude, fields=fields,
-        )  # fmt: skip
+        data = samples.open(dataset, on_event)
         workers = granted_cores() if threads is None else threads
         result = find(
             data, out, split=split, crossval=crossval, diameter_px=diameter, polarity=beads, workers=workers,

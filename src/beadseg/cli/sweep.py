@@ -12,8 +12,11 @@ import typer
 
 from beadseg.cli import options
 from beadseg.cli.console import reporter
+from beadseg.cli.groups import grouped
+from beadseg.cli.samples import TrainingSamples
+from beadseg.cli.settings import Settings
 from beadseg.cli.stop import stop_in_time
-from beadseg.cli.train import CheckpointMinutes, ConfigFile, Device, Epochs, Preset
+from beadseg.cli.train import CheckpointMinutes, Device
 from beadseg.errors import ConfigError, ExitCode
 from beadseg.files import BEST_CONFIG, TRIALS, printable
 
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from beadseg.sweep.work import Work
 
 Space = Annotated[Path, typer.Option("--space", metavar="FILE", help="What is tried, a YAML file.", show_default=False)]
-Network = Annotated[str | None, typer.Option("--model", help="unet (default), attention-unet or attention-resunet.")]
 Trials = Annotated[
     str | None,
     typer.Option(
@@ -44,6 +46,7 @@ ELEMENT = "PBS_ARRAY_INDEX"
 """Environment variable that tells an element of a job array its number, from 0."""
 
 
+@grouped
 def sweep(
     dataset: options.DatasetFolder,
     out: options.Out,
@@ -52,20 +55,9 @@ def sweep(
     collect: Collect = False,
     plan_round: PlanRound = None,
     retry: Retry = False,
-    preset: Preset = "dense",
-    model: Network = None,
-    config: ConfigFile = None,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
-    samples: options.Reviewed = "not-rejected",
-    images: options.ImagesFolder = "images",
-    masks: options.MasksFolder = "masks",
-    labels: options.LabelsFolder = "labels",
-    ignore: options.IgnoreFolder = "ignore",
-    fields: options.Fields = None,
-    set_: options.Set = None,
-    seed: options.Seed = None,
-    epochs: Epochs = None,
+    *,
+    settings: Settings,
+    samples: TrainingSamples,
     device: Device = "auto",
     threads: options.Threads = None,
     checkpoint_minutes: CheckpointMinutes = 10.0,
@@ -79,7 +71,6 @@ def sweep(
     Every trial is a run in a folder of its own. A failed trial does not stop the others. The same command goes on with
     what has not ended.
     """
-    from beadseg.cli.inputs import open_dataset, train_config
     from beadseg.cli.jobs import has_ended
     from beadseg.cli.machine import granted_cores
     from beadseg.sweep.plan import Sweep
@@ -90,15 +81,11 @@ def sweep(
         if collect:
             failed = _collect(Sweep(out), plan_round, on_event, stop)
         else:
-            data = open_dataset(
-                dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
-                include=include, exclude=exclude, fields=fields, samples=samples,
-            )  # fmt: skip
+            data = samples.open(dataset, on_event)
             work = Work(data, device, threads or granted_cores(), checkpoint_minutes, has_ended)
             if trials is None:
                 tried = read_space(space)
-                settings = train_config(preset, model, config, set_, seed, epochs, None)
-                planned = begin_sweep(out, tried, settings, space, retry, on_event)
+                planned = begin_sweep(out, tried, settings.read(), space, retry, on_event)
                 failed = _all(planned, work, on_event, stop)
             else:
                 failed = _some(Sweep(out), own_part(numbers(trials)), work, on_event, stop)

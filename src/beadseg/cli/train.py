@@ -11,7 +11,9 @@ import typer
 
 from beadseg.cli import options
 from beadseg.cli.console import reporter
+from beadseg.cli.groups import grouped
 from beadseg.cli.launch import is_first, is_one_of_several, launch
+from beadseg.cli.samples import TrainingSamples
 from beadseg.cli.stop import STOP, stop_in_time
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ Processes = Annotated[
 ]
 
 
+@grouped
 def train(
     context: typer.Context,
     dataset: options.DatasetFolder,
@@ -54,14 +57,8 @@ def train(
     model: Model = None,
     config: ConfigFile = None,
     split_file: SplitFile = None,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
-    samples: options.Reviewed = "not-rejected",
-    images: options.ImagesFolder = "images",
-    masks: options.MasksFolder = "masks",
-    labels: options.LabelsFolder = "labels",
-    ignore: options.IgnoreFolder = "ignore",
-    fields: options.Fields = None,
+    *,
+    samples: TrainingSamples,
     set_: options.Set = None,
     seed: options.Seed = None,
     epochs: Epochs = None,
@@ -77,7 +74,7 @@ def train(
     quiet: options.Quiet = False,
 ) -> None:
     """Train one network, or all three, on a dataset folder. The same command continues an interrupted run."""
-    from beadseg.cli.inputs import open_dataset, train_config, use_threads
+    from beadseg.cli.inputs import train_config, use_threads
     from beadseg.config import NETWORK_KINDS
     from beadseg.events import ignore as unheard
 
@@ -87,10 +84,7 @@ def train(
     with reporter(json, quiet) if json or is_first() else nullcontext(unheard) as on_event, _together(device, plan):
         on_event = on_event if is_first() else unheard
         stop = stop_in_time(walltime, margin)
-        data = open_dataset(
-            dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
-            include=include, exclude=exclude, fields=fields, samples=samples,
-        )  # fmt: skip
+        data = samples.open(dataset, on_event)
         names = NETWORK_KINDS if model == "all" else (model,)
         configs = [train_config(preset, name, config, set_, seed, epochs, split_file) for name in names]
         if plan:

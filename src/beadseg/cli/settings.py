@@ -1,0 +1,34 @@
+"""The options that a training's configuration is made of, for commands that train many networks of one kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from beadseg.cli import options
+from beadseg.cli.train import ConfigFile, Epochs, Preset
+
+if TYPE_CHECKING:
+    from beadseg.config import TrainConfig
+
+Network = Annotated[str | None, typer.Option("--model", help="unet (default), attention-unet or attention-resunet.")]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A preset or a file, and what is changed of it; the fields are options."""
+
+    preset: Preset = "dense"
+    model: Network = None
+    config: ConfigFile = None
+    set_: options.Set = None
+    seed: options.Seed = None
+    epochs: Epochs = None
+
+    def read(self) -> TrainConfig:
+        """Return the configuration; raise `ConfigError` for a wrong one."""
+        from beadseg.cli.inputs import train_config
+
+        return train_config(self.preset, self.model, self.config, self.set_, self.seed, self.epochs, None)
