@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -24,8 +25,11 @@ from beadseg.cluster import record
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.training.claim import Owner
 
+EPOCHS = 20
+EPOCH_LINE = " INFO Epoch "
 FIELDS = [
-    "epochs=20", "epoch.steps=6", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3", "precision=fp32",
+    f"epochs={EPOCHS}", "epoch.steps=6", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3",
+    "precision=fp32",
 ]  # fmt: skip
 SETS = [word for setting in FIELDS for word in ("--set", setting)]
 TRAIN = [*SETS, "--checkpoint-minutes", "0.02"]
@@ -85,22 +89,41 @@ def assert_same(one: Path, other: Path) -> None:
         assert all(torch.equal(expected[key], found[key]) for key in expected)
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_a_training_longer_than_its_walltime_goes_on_in_further_jobs(
     batch: Batch, beads: Path, profile: Path, place: Path, undisturbed: Undisturbed
 ):
-    run = place / "run"
-    walltime = int(undisturbed.start * 1.2 + undisturbed.rest / 6) + 10
-    submit(beads, profile, run, "--walltime", f"00:{walltime // 60:02d}:{walltime % 60:02d}", "--margin", "10",
-           "--jobs", "20")  # fmt: skip
-    batch.wait_for(run)
-    parts = [item for item in record.sent(run) if batch.job(item.job).get("Exit_status") is not None]
-    ends = [batch.job(item.job)["Exit_status"] for item in parts]
+    """The walltime is for a part of the training; it is shorter at the next try where the machine was quicker then."""
+    start, rest = undisturbed.start, undisturbed.rest
+    for attempt in range(4):
+        run = place / f"run {attempt}"
+        walltime = int(start * 1.2 + rest / 6) + 10
+        submit(beads, profile, run, "--walltime", f"00:{walltime // 60:02d}:{walltime % 60:02d}", "--margin", "10",
+               "--jobs", "20")  # fmt: skip
+        batch.wait_for(run)
+        parts = [item for item in record.sent(run) if batch.job(item.job).get("Exit_status") is not None]
+        ends = [batch.job(item.job)["Exit_status"] for item in parts]
+        assert (set(ends[:-1]) <= {6}, ends[-1]) == (True, 0)
+        assert f"Finished. Results: {run}" in log(run, len(parts) - 1).splitlines()[-1]
+        assert_same(undisturbed.run, run)
+        if len(parts) >= 3:
+            break
+        start, rest = pace(max((log(run, number) for number in range(len(parts))), key=epochs_told))
     assert len(parts) >= 3
-    assert (set(ends[:-1]), ends[-1]) == ({6}, 0)
     assert "The job's time was up; everything is kept" in log(run, 0).splitlines()[-1]
-    assert f"Finished. Results: {run}" in log(run, len(parts) - 1).splitlines()[-1]
-    assert_same(undisturbed.run, run)
+
+
+def epochs_told(text: str) -> int:
+    return text.count(EPOCH_LINE)
+
+
+def pace(text: str) -> tuple[float, float]:
+    """Return how long a job took to its first epoch, and what all others take at the pace of those it did, s."""
+    lines = text.splitlines()
+    told = [lines[0], *(line for line in lines if EPOCH_LINE in line)]
+    begun, *epochs = [datetime.strptime(line[:19], "%Y-%m-%d %H:%M:%S") for line in told]
+    each = (epochs[-1] - epochs[0]).total_seconds() / max(1, len(epochs) - 1)
+    return (epochs[0] - begun).total_seconds(), each * (EPOCHS - 1)
 
 
 @pytest.mark.timeout(1200)

@@ -23,7 +23,7 @@ modules=()
 program=(beadseg-batch train '/data/a b'"'"'c"d$e/beads' --out runs/first)
 prepare() {
   :
-  source $HOME/beadseg/bin/activate
+  source "$HOME/beadseg/bin/activate"
 }
 
 # --- What follows is the same in every job. ---------------------------------------------------------------------------
