@@ -24,8 +24,8 @@ from beadseg.sweep.collect import COLUMNS as TRIAL_COLUMNS
 from beadseg.sweep.collect import FAILURE_COLUMNS as FAILED_TRIAL_COLUMNS
 from beadseg.sweep.importance import COLUMNS as IMPORTANCE_COLUMNS
 from beadseg.training.crossval import COLUMNS as CROSSVAL_COLUMNS
+from beadseg.training.frozen import SAMPLE_COLUMNS
 from beadseg.training.history import COLUMNS as HISTORY_COLUMNS
-from beadseg.training.run import SAMPLE_COLUMNS
 from beadseg.training.trainer import TIME_COLUMNS
 
 TEXT = (DOCS / "file-formats.md").read_text(encoding="utf-8")

@@ -304,10 +304,11 @@ def test_an_image_that_changes_while_others_are_predicted_is_predicted_again(
 
 
 def test_a_share_knows_names_that_are_no_text(segmenter: Segmenter, images: Path, tmp_path: Path):
-    if os.name == "nt":
-        pytest.skip("every name is text there")
-    path = Path(os.fsdecode(os.fsencode(images) + b"/\xff.png"))
-    path.write_bytes((images / "tile_0.png").read_bytes())
+    try:
+        path = Path(os.fsdecode(os.fsencode(images) + b"/\xff.png"))
+        path.write_bytes((images / "tile_0.png").read_bytes())
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes no such names")
     alone(segmenter, images, tmp_path / "alone")
     share = begin(wanted(images, tmp_path / "out"), never)
     assert Share.read(tmp_path / "out") == share

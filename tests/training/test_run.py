@@ -152,14 +152,14 @@ def test_early_stopping_ends_a_run_that_does_not_improve(dataset: Dataset, tiny:
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoints(
     dataset: Dataset, tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from beadseg.training.trainer import Trainer
+    from beadseg.training.step import Stepper
 
-    original = Trainer._backward
+    original = Stepper.backward
 
-    def broken(self: Trainer, batch: object) -> float:
-        return float("nan") if self.epoch == 1 else original(self, batch)
+    def broken(self: Stepper, batch: Batch) -> float:
+        return float("nan") if (tmp_path / "run" / files.HISTORY).exists() else original(self, batch)
 
-    monkeypatch.setattr(Trainer, "_backward", broken)
+    monkeypatch.setattr(Stepper, "backward", broken)
     with pytest.raises(TrainingError, match="training loss is nan"):
         train(dataset, tiny, tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / files.LAST)[1]["epoch"] == 1
@@ -253,18 +253,18 @@ def test_a_checkpoint_in_mid_epoch_is_what_a_sudden_end_leaves(
 def test_weights_that_are_no_numbers_are_not_saved_in_mid_epoch(
     dataset: Dataset, tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from beadseg.training.trainer import Trainer
+    from beadseg.training.step import Stepper
 
-    original = Trainer._step
+    original = Stepper.step
 
-    def broken(self: Trainer, batch: Batch) -> float:
-        loss = original(self, batch)
-        if self.epoch == 1:
+    def broken(self: Stepper, batch: Batch, lr: float) -> float:
+        loss = original(self, batch, lr)
+        if (tmp_path / "run" / files.HISTORY).exists():  # the first epoch is over
             with torch.no_grad():
                 next(self.network.parameters()).fill_(float("nan"))
         return loss
 
-    monkeypatch.setattr(Trainer, "_step", broken)
+    monkeypatch.setattr(Stepper, "step", broken)
     with pytest.raises(TrainingError):
         train(dataset, tiny, tmp_path / "run", checkpoint_minutes=0)
     tensors, meta = load_checkpoint(tmp_path / "run" / files.LAST)

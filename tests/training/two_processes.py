@@ -37,7 +37,7 @@ def gradients(images: list[TrainingImage], config: TrainConfig, out: Path, team:
     """Return loss, gradients and running statistics after the last batch of an epoch."""
     trainer = Trainer(images, [], config, out, {}, torch.device("cpu"), team=team)
     trainer.network.train()
-    loss = trainer._backward(with_ignored(trainer.sampler.draw(1, trainer.sampler.steps - 1)))
+    loss = trainer.stepper.backward(with_ignored(trainer.sampler.draw(1, trainer.sampler.steps - 1)))
     found = {name: value.grad.clone() for name, value in trainer.network.named_parameters() if value.grad is not None}
     found |= {name: value.float() for name, value in trainer.network.named_buffers()}
     return {**{name: value.contiguous() for name, value in found.items()}, "loss": torch.tensor(loss)}

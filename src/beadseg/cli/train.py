@@ -130,8 +130,9 @@ def _train(
     from beadseg.report.pages import report_or_warn
     from beadseg.report.run_page import write_run_page
     from beadseg.training.history import score_name
-    from beadseg.training.run import Run, training_summary
+    from beadseg.training.run import Run
     from beadseg.training.run import train as train_run
+    from beadseg.training.summary import training_summary
 
     runs: list[tuple[str, Run]] = []
     for settings in configs:

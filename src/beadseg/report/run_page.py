@@ -17,8 +17,8 @@ from beadseg.report.curves import count_panels, curve_panels, has_counts
 from beadseg.report.html import Notice, Page, Section
 from beadseg.report.run import write_run_report
 from beadseg.report.run_samples import validation_gallery
+from beadseg.training.frozen import SAMPLE_COLUMNS
 from beadseg.training.history import read_history, score_name
-from beadseg.training.run import SAMPLE_COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path

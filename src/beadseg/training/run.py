@@ -1,46 +1,43 @@
-"""A training run is a folder. This module lays it out, freezes what it stands on, and fills it."""
+"""A training run is a folder. This module lays it out and fills it."""
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import platform
-import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
-
-import torch
+from typing import TYPE_CHECKING
 
 from beadseg import files
-from beadseg.config import ImageEpochConfig, TrainConfig
+from beadseg.config import TrainConfig
 from beadseg.data.documents import read_entries
-from beadseg.errors import InputError, RunError
+from beadseg.errors import RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder, write_atomically
 from beadseg.training.calibrate import calibrate_model
-from beadseg.training.criteria import Criterion, Verdict, criteria
+from beadseg.training.criteria import Criterion
+from beadseg.training.environment import environment
 from beadseg.training.fitted import fit_objects, give_objects
-from beadseg.training.history import Row, gain, read_history, write_rows
+from beadseg.training.frozen import freeze
+from beadseg.training.history import Row, gain, read_history
+from beadseg.training.judge import judge
 from beadseg.training.lock import locked
 from beadseg.training.plan import Planned
 from beadseg.training.prepare import prepare
 from beadseg.training.processes import Team, joined, own_device
 from beadseg.training.samples import load_images
 from beadseg.training.trainer import CHECKPOINT_SECONDS, Trainer
-from beadseg.training.watch import Diagnosis, Watch, few_steps
+from beadseg.training.watch import Diagnosis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from beadseg.data.dataset import Dataset, Sample
+    import torch
+
+    from beadseg.data.dataset import Dataset
     from beadseg.data.split import Split
     from beadseg.training.prepare import Prepared
-
-SAMPLE_COLUMNS = ("sample", "fold", "field", "objects", "image", "image_sha256", "mask", "mask_sha256", "ignore_sha256")
 
 
 @dataclass(frozen=True)
@@ -193,7 +190,7 @@ def _train(
             fit_objects(trainer, folder, heard, stop)
     finally:
         if team.first:
-            _judge(folder, trainer, heard)
+            judge(folder, trainer, heard)
     if team.first:
         calibrate_model(folder / files.BEST, images["val"], images["train"], str(where), heard, stop)
     if refit:
@@ -205,7 +202,7 @@ def _begin(
     folder: Path, dataset: Dataset, prepared: Prepared, refit: bool, device: torch.device, on_event: OnEvent
 ) -> bool:
     """Write what the run stands on, or compare it in one that was begun; return whether the run is finished."""
-    begun = _freeze(folder, dataset, prepared.config, prepared.split, prepared.objects)
+    begun = freeze(folder, dataset, prepared.config, prepared.split, prepared.objects)
     found, reasons = prepared.fingerprint, prepared.planned
     document = {"schema_version": 1, "fingerprint": found.model_dump(), "planned": [p.model_dump() for p in reasons]}
     write_atomically(folder / files.PLAN, json.dumps(document, indent=2))
@@ -275,141 +272,3 @@ def _logged(path: Path, on_event: OnEvent) -> OnEvent:
         on_event(event)
 
     return listen
-
-
-def _freeze(folder: Path, dataset: Dataset, config: TrainConfig, split: Split, objects: Mapping[str, int]) -> bool:
-    """Write configuration, split and sample hashes into a new run; compare them in one that was begun, and say so."""
-    rows = []
-    for fold, names in (("train", split.train), ("val", split.val), ("test", split.test)):
-        rows += [_sample_row(dataset[name], fold, objects[name]) for name in names]
-    config_path, samples_path = folder / files.CONFIG, folder / files.SAMPLES
-    if not config_path.exists():
-        if (folder / files.LAST).exists():
-            raise RunError("Holds checkpoints but no configuration.", folder, "Give a new --out folder.")
-        write_rows(samples_path, rows, SAMPLE_COLUMNS)
-        split.to_csv(folder / files.SPLIT)
-        write_atomically(config_path, config.to_yaml())
-        return False
-    begun = TrainConfig.from_file(config_path)
-    if begun != config:
-        raise RunError(f"Was begun with another configuration ({_difference(begun, config)}).", folder,
-                       "Repeat the first command to continue it, or give a new --out folder.")  # fmt: skip
-    frozen = [name for name in SAMPLE_COLUMNS if name not in ("image", "mask")]
-    try:
-        with samples_path.open(encoding="utf-8", newline="") as file:
-            before = [[row[name] for name in frozen] for row in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, csv.Error):
-        raise RunError("The run's list of samples is missing or damaged.", samples_path,
-                       "Copy it back, or give a new --out folder.") from None  # fmt: skip
-    if before != [[str(row[name]) for name in frozen] for row in rows]:
-        raise RunError("The samples, their split or their files changed since this run began.", folder,
-                       "Give a new --out folder to train on the data as it is now.")  # fmt: skip
-    return True
-
-
-def _sample_row(sample: Sample, fold: str, objects: int) -> dict[str, Any]:
-    hashes = sample.sha256()
-    return {
-        "sample": sample.name,
-        "fold": fold,
-        "field": sample.field,
-        "objects": objects,
-        "image": sample.image_path,
-        "image_sha256": hashes["image"],
-        "mask": sample.mask_path,
-        "mask_sha256": hashes.get("mask", ""),
-        "ignore_sha256": hashes.get("ignore", ""),
-    }
-
-
-def _difference(one: TrainConfig, other: TrainConfig) -> str:
-    """Return the first fields that differ, with both values."""
-    a, b = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
-    names = [name for name in sorted(a | b) if a.get(name) != b.get(name)]
-    return ", ".join(f"{name}: {a.get(name)} there, {b.get(name)} now" for name in names[:3])
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
-
-
-def _judge(folder: Path, trainer: Trainer, on_event: OnEvent) -> None:
-    """Write what the run noticed about itself, and when it is finished the success criteria; report them."""
-    config = trainer.config
-    first = few_steps(trainer.sampler.steps, config.epochs)
-    noticed = ([first] if first else []) + Watch(config.stop.metric).all(trainer.rows)
-    write_json(folder / files.DIAGNOSIS, {"diagnosis": [item.model_dump() for item in noticed]})
-    if not trainer.finished:
-        return
-    judged = criteria(trainer.rows, config.epochs, stopped_early=trainer.stopped_early)
-    steps = "" if isinstance(config.epoch, ImageEpochConfig) else (
-        f"An epoch of this run is {trainer.sampler.steps} steps; the document's is one pass over the images."
-    )  # fmt: skip
-    write_json(folder / files.CRITERIA, {"note": steps, "criteria": [item.model_dump() for item in judged]})
-    for item in judged:
-        on_event(Event("criterion", _told(item), "debug", item.model_dump()))
-    counts = {verdict: sum(item.verdict == verdict for item in judged) for verdict in get_args(Verdict)}
-    tally = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    on_event(log(f"Success criteria of the laboratory: {tally}; see {files.REPORT_PAGE}.", **counts))
-    for item in judged:
-        if item.group == "must achieve" and item.verdict == "not met":
-            on_event(log(_told(item)))
-
-
-def _told(item: Criterion) -> str:
-    """Return a criterion in one line."""
-    value = "" if item.measured is None else f" {item.measured:.4f}"
-    return f"{item.group}: {item.name}: {item.verdict}{value} ({item.note})"
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a versioned JSON document, whole or not at all."""
-    write_atomically(path, json.dumps({"schema_version": 1, **content}, indent=2))
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """Return what a run was computed with: versions, machine, threads, command."""
-    from importlib.metadata import version
-
-    packages = ("beadseg", "torch", "monai", "numpy", "scikit-image", "scikit-learn")
-    return {
-        "schema_version": 1,
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": {name: version(name) for name in packages},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "threads": torch.get_num_threads(),
-        "host": platform.node(),
-        "job": os.environ.get("PBS_JOBID", ""),
-    }
-
-
-def training_summary(folder: Path, runs: Sequence[tuple[str, Run]]) -> Path:
-    """Write ``training_summary.csv`` with the laboratory's columns, one row per network; return its path."""
-    rows = []
-    for name, run in runs:
-        metric = "val_jaccard_images"
-        seconds = sum(row["train_seconds"] + row["validation_seconds"] for row in _times(run.folder))
-        best, last = run.best, run.history[-1]
-        if metric not in last:
-            raise InputError(
-                "The run has no validation score to summarise.", run.folder, "Train with validation samples."
-            )
-        rows.append({
-            "model": name,
-            "best_epoch": best["epoch"],
-            "best_val_jaccard": f"{best[metric]:.4f}",
-            "final_val_jaccard": f"{last[metric]:.4f}",
-            "train_time": f"{seconds / 3600:.2f}h",
-        })  # fmt: skip
-    path = folder / files.TRAINING_SUMMARY
-    write_rows(path, rows, ("model", "best_epoch", "best_val_jaccard", "final_val_jaccard", "train_time"))
-    return path
-
-
-def _times(folder: Path) -> list[Row]:
-    return read_history(folder / files.TIMES)

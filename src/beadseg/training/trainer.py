@@ -17,33 +17,27 @@ import numpy as np
 import torch
 
 from beadseg import files
-from beadseg.config import TrainConfig
-from beadseg.errors import Cancelled, ConfigError, MachineError, RunError, TrainingError
+from beadseg.errors import Cancelled, ConfigError, TrainingError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
-from beadseg.model.checkpoint import (
-    load_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
-    save_checkpoint,
-    with_prefix,
-    without_prefix,
-)
-from beadseg.model.device import agrees_with_fp32, arithmetic, choose_precision, is_out_of_memory
+from beadseg.model.checkpoint import save_checkpoint
+from beadseg.model.device import agrees_with_fp32, choose_precision
 from beadseg.model.losses import build_heads_loss
 from beadseg.model.networks import Network, build_network
 from beadseg.training.history import COLUMNS, DENSITY_SCORES, SCORES, Row, describe, gain, write_rows
-from beadseg.training.parallel import Replica, digest, sync_norms
+from beadseg.training.parallel import digest, sync_norms
 from beadseg.training.processes import Team
+from beadseg.training.resume import load_state, save_state
 from beadseg.training.sampler import Batch, Sampler, crop
+from beadseg.training.schedule import learning_rate, move_average
 from beadseg.training.scores import score, spread
+from beadseg.training.step import Stepper
 from beadseg.training.watch import Diagnosis, Watch, few_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from torch import Tensor
-
+    from beadseg.config import TrainConfig
     from beadseg.training.samples import TrainingImage
 
 TIME_COLUMNS = ("epoch", "train_seconds", "validation_seconds")
@@ -114,10 +108,7 @@ class Trainer:
         if self.team.any(self.precision != "fp32" and not self._precision_works(training[0])):
             self.on_event(log(f"{self.precision} disagrees with fp32 on this machine: fp32 is used.", "warning"))
             self.precision = "fp32"
-        self.replica = Replica(self.network, self.team, device)
-        self.optimizer = _optimizer(self.network, config)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
-        self.accumulate = config.accumulate
+        self.stepper = Stepper(self.network, self.loss, config, self.precision, device, self.team, on_event)
         self.epoch = 0
         self.losses: list[float] = []
         self.seconds = 0.0
@@ -175,7 +166,8 @@ class Trainer:
         scores = self._scores()
         self.epoch += 1
         step = self.epoch * self.sampler.steps
-        row = {"epoch": self.epoch, "step": step, "lr": self._lr(step - 1), "train_loss": float(np.mean(self.losses))}
+        row = {"epoch": self.epoch, "step": step, "lr": learning_rate(self.config, step - 1, self.total_steps),
+               "train_loss": float(np.mean(self.losses))}  # fmt: skip
         self.rows.append(self.team.told({**row, **scores}))
         seconds = {
             "train_seconds": round(self.seconds, 3),
@@ -192,11 +184,9 @@ class Trainer:
             self.team.check(self.stop.ended(where, self.folder) if self.stop else None)
             began = time.perf_counter()
             at = (epoch - 1) * self.sampler.steps + step
-            for group in self.optimizer.param_groups:
-                group["lr"] = self._lr(at)
             torch.manual_seed(_mix(self.config.seed, epoch, step, *([self.team.rank] if self.team.rank else [])))
-            self.losses.append(self._step(batch))
-            self._move_average(at)
+            self.losses.append(self.stepper.step(batch, learning_rate(self.config, at, self.total_steps)))
+            move_average(self.average, self.network, self.config.ema, at)
             self.seconds += time.perf_counter() - began
             if time.monotonic() - self.saved >= self.checkpoint_seconds:
                 self._save_in_between()
@@ -213,81 +203,6 @@ class Trainer:
                 if step + 1 < self.sampler.steps:
                     following = pool.submit(self.sampler.draw, epoch, step + 1)
                 yield step, batch
-
-    def _step(self, batch: Batch) -> float:
-        """Update the weights with one batch; halve the parts it is computed in when memory runs out."""
-        self.network.train()
-        while True:
-            try:
-                loss = self._backward(batch)
-                break
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                self._use_smaller_parts(error, batch.size)
-        if self.config.optimizer.clip is not None:
-            self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return loss
-
-    def _backward(self, batch: Batch) -> float:
-        self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
-        parts = batch.parts(min(self.accumulate, batch.size))
-        for part in parts:
-            share = part.size / batch.size
-            with self.replica.collecting(last=part is parts[-1]):
-                loss = self._loss(part) * share
-                self.replica.backward(self.scaler.scale(loss))
-            total += float(loss.detach())
-        return total
-
-    def _loss(self, part: Batch) -> Tensor:
-        """Return the loss of a part of the batch, whichever processes have its patches."""
-        with arithmetic(self.precision, self.device):
-            logits = self.replica(part.image.to(self.device, memory_format=torch.channels_last))
-        own = (logits.float(), part.target.to(self.device), part.counted.to(self.device))
-        loss: Tensor = self.loss(*self.replica.whole(own, part.places, part.size))
-        return loss
-
-    def _use_smaller_parts(self, error: Exception, batch: int) -> None:
-        """Double the accumulation after running out of memory; raise again what is something else."""
-        if not is_out_of_memory(error):
-            raise error
-        if self.team.several:  # the others wait for what this process would send them
-            raise MachineError(f"Out of memory with {batch} patches in {self.accumulate * self.team.size} parts.",
-                               str(self.device), f"Set accumulate={2 * self.accumulate}.") from None  # fmt: skip
-        if self.accumulate >= batch:
-            raise MachineError("Out of memory with one patch at a time.", str(self.device),
-                               "Use a smaller patch (epoch.size) or network (network.width).") from None  # fmt: skip
-        self.accumulate = min(batch, self.accumulate * 2)
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        part = math.ceil(batch / self.accumulate)
-        self.on_event(log(f"Out of memory: batches of {batch} are now computed in parts of {part}.", "warning"))
-
-    def _lr(self, step: int) -> float:
-        """Return the learning rate of a step (from 0)."""
-        schedule, peak = self.config.schedule, self.config.optimizer.lr
-        warmup = int(schedule.warmup * self.total_steps)
-        if step < warmup:
-            return peak * (step + 1) / warmup
-        if schedule.decay == "constant":
-            return peak
-        return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, self.total_steps - warmup)))
-
-    @torch.no_grad()
-    def _move_average(self, step: int) -> None:
-        """Move the averaged weights towards the present ones; faster at the start of a run."""
-        if self.average is self.network:
-            return
-        keep = min(self.config.ema, (step + 1) / (step + 10))
-        for mean, now in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if mean.dtype.is_floating_point:
-                mean.lerp_(now, 1 - keep)
-            else:
-                mean.copy_(now)
 
     def _scores(self) -> Row:
         """Score the averaged weights on whole validation and training images."""
@@ -338,27 +253,10 @@ class Trainer:
             self._save_last()
 
     def _save_last(self) -> None:
-        """Write all that resuming needs, in the middle of an epoch with the losses of its steps so far."""
-        if not self.team.first:
-            return
-        tensors = with_prefix("network", self.network.state_dict())
-        tensors |= with_prefix("average", self.average.state_dict())
-        tensors |= with_prefix("optimizer", optimizer_tensors(self.optimizer))
-        meta = {
-            "kind": "training",
-            "epoch": self.epoch,
-            "losses": self.losses,
-            "seconds": self.seconds,
-            "rows": self.rows,
-            "times": self.times,
-            "best_epoch": self.best["epoch"] if self.best else 0,
-            "accumulate": self.accumulate,
-            "scaler": self.scaler.state_dict(),
-            "machine": self._machine,
-            "config": self._config,
-        }
-        save_checkpoint(self.folder / files.LAST, tensors, meta)
-        self.saved = time.monotonic()
+        """Write the checkpoint that the run is continued from."""
+        if self.team.first:
+            save_state(self)
+            self.saved = time.monotonic()
 
     def _resume(self) -> None:
         """Take up the folder's last checkpoint, if there is one, in every process."""
@@ -366,31 +264,11 @@ class Trainer:
             files.remove_unfinished(self.folder)
         path = self.folder / files.LAST
         if path.exists():
-            self._load(path)
+            load_state(self, path)
+            self._write_history()
+            within = f", step {len(self.losses)} of {self.sampler.steps} of the next" if self.losses else ""
+            self.on_event(log(f"Continuing after epoch {self.epoch} of {self.config.epochs}{within}."))
         self.team.check_same((self.epoch, len(self.losses), digest(self.network)), f"checkpoint {path}")
-
-    def _load(self, path: Path) -> None:
-        """Take up a checkpoint."""
-        tensors, meta = load_checkpoint(path)
-        if TrainConfig.parse(meta["config"], path) != self.config:
-            raise RunError("This run was begun with another configuration.", self.folder, "Give a new --out folder.")
-        self.network.load_state_dict(without_prefix("network", tensors))
-        self.average.load_state_dict(without_prefix("average", tensors))
-        restore_optimizer(self.optimizer, without_prefix("optimizer", tensors))
-        if meta["scaler"]:
-            self.scaler.load_state_dict(meta["scaler"])
-        self.epoch, self.rows, self.times = meta["epoch"], meta["rows"], meta["times"]
-        self.losses, self.seconds = meta.get("losses", []), meta.get("seconds", 0.0)
-        self.accumulate = meta["accumulate"]
-        before = {"processes": 1, **meta["machine"]}
-        changed = [f"{name} {then} then, {self._machine[name]} now" for name, then in before.items()
-                   if self._machine[name] != then]  # fmt: skip
-        if changed:
-            self.on_event(log(f"Not continued exactly: {', '.join(changed)}.", "warning"))
-        self.best = next((row for row in self.rows if row["epoch"] == meta["best_epoch"]), None)
-        self._write_history()
-        within = f", step {len(self.losses)} of {self.sampler.steps} of the next" if self.losses else ""
-        self.on_event(log(f"Continuing after epoch {self.epoch} of {self.config.epochs}{within}."))
 
     def _write_history(self) -> None:
         if not self.team.first:
@@ -411,16 +289,6 @@ class Trainer:
         return agrees_with_fp32(self.network, x, self.precision)
 
     @property
-    def _machine(self) -> dict[str, Any]:
-        """What the exact result depends on beside configuration and data."""
-        return {
-            "device": self.device.type,
-            "threads": torch.get_num_threads(),
-            "precision": self.precision,
-            "processes": self.team.size,
-        }
-
-    @property
     def _in_channels(self) -> int:
         return int(self.sampler.images[0].image.shape[0])
 
@@ -439,11 +307,6 @@ def _check_batch(batch: int, team: Team) -> None:
     if batch < team.size:
         text = f"A batch of {batch} cannot be shared by {team.size} processes."
         raise ConfigError(text, "batch", f"Set it to {team.size} or more, it is that of all together, or start fewer.")
-
-
-def _optimizer(network: Network, config: TrainConfig) -> torch.optim.Optimizer:
-    kind = torch.optim.AdamW if config.optimizer.name == "adamw" else torch.optim.Adam
-    return kind(network.parameters(), lr=config.optimizer.lr, weight_decay=config.optimizer.weight_decay)
 
 
 def _mix(*numbers: int) -> int:

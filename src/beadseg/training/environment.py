@@ -1,0 +1,27 @@
+"""What a run is computed with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return what a run was computed with: versions, machine, threads, command."""
+    packages = ("beadseg", "torch", "monai", "numpy", "scikit-image", "scikit-learn")
+    return {
+        "schema_version": 1,
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in packages},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "threads": torch.get_num_threads(),
+        "host": platform.node(),
+        "job": os.environ.get("PBS_JOBID", ""),
+    }

@@ -1,0 +1,80 @@
+"""What a run stands on: configuration, split and samples, written once, and compared when it is continued."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Any
+
+from beadseg import files
+from beadseg.config import TrainConfig
+from beadseg.errors import RunError
+from beadseg.files import write_atomically
+from beadseg.training.history import write_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from beadseg.data.dataset import Dataset, Sample
+    from beadseg.data.split import Split
+
+SAMPLE_COLUMNS = ("sample", "fold", "field", "objects", "image", "image_sha256", "mask", "mask_sha256", "ignore_sha256")
+
+
+def freeze(folder: Path, dataset: Dataset, config: TrainConfig, split: Split, objects: Mapping[str, int]) -> bool:
+    """Write configuration, split and sample hashes into a new run; compare them in one that was begun, and say so."""
+    rows = []
+    for fold, names in (("train", split.train), ("val", split.val), ("test", split.test)):
+        rows += [_sample_row(dataset[name], fold, objects[name]) for name in names]
+    config_path, samples_path = folder / files.CONFIG, folder / files.SAMPLES
+    if not config_path.exists():
+        if (folder / files.LAST).exists():
+            raise RunError("Holds checkpoints but no configuration.", folder, "Give a new --out folder.")
+        write_rows(samples_path, rows, SAMPLE_COLUMNS)
+        split.to_csv(folder / files.SPLIT)
+        write_atomically(config_path, config.to_yaml())
+        return False
+    begun = TrainConfig.from_file(config_path)
+    if begun != config:
+        raise RunError(f"Was begun with another configuration ({_difference(begun, config)}).", folder,
+                       "Repeat the first command to continue it, or give a new --out folder.")  # fmt: skip
+    frozen = [name for name in SAMPLE_COLUMNS if name not in ("image", "mask")]
+    try:
+        with samples_path.open(encoding="utf-8", newline="") as file:
+            before = [[row[name] for name in frozen] for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, csv.Error):
+        raise RunError("The run's list of samples is missing or damaged.", samples_path,
+                       "Copy it back, or give a new --out folder.") from None  # fmt: skip
+    if before != [[str(row[name]) for name in frozen] for row in rows]:
+        raise RunError("The samples, their split or their files changed since this run began.", folder,
+                       "Give a new --out folder to train on the data as it is now.")  # fmt: skip
+    return True
+
+
+def _sample_row(sample: Sample, fold: str, objects: int) -> dict[str, Any]:
+    hashes = sample.sha256()
+    return {
+        "sample": sample.name,
+        "fold": fold,
+        "field": sample.field,
+        "objects": objects,
+        "image": sample.image_path,
+        "image_sha256": hashes["image"],
+        "mask": sample.mask_path,
+        "mask_sha256": hashes.get("mask", ""),
+        "ignore_sha256": hashes.get("ignore", ""),
+    }
+
+
+def _difference(one: TrainConfig, other: TrainConfig) -> str:
+    """Return the first fields that differ, with both values."""
+    a, b = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
+    names = [name for name in sorted(a | b) if a.get(name) != b.get(name)]
+    return ", ".join(f"{name}: {a.get(name)} there, {b.get(name)} now" for name in names[:3])
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
