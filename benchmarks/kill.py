@@ -2,9 +2,10 @@
 
     python benchmarks/kill.py --kills 5
 
-Simulates its own data. A checkpoint is written every half second, so that most kills are followed by a start in the
-middle of an epoch. Prints when each kill came, how far the checkpoint on disk was, and whether `history.csv` and the
-final weights (network, moving average, optimizer) are identical.
+Simulates its own data. The kills are spread over the whole run: each comes somewhere in its own part of the steps. A
+checkpoint is written every half second, so that most are followed by a start in the middle of an epoch. Prints when
+each kill came, how far the checkpoint on disk was, and whether `history.csv` and the final weights (network, moving
+average, optimizer) are identical.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from beadseg import files
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 from beadseg.model.checkpoint import load_checkpoint, read_meta
 
-SETTINGS = ["epochs=12", "epoch.steps=40", "epoch.size=64", "batch=4", "network.width=8"]
+EPOCHS, STEPS = 12, 40
+SETTINGS = [f"epochs={EPOCHS}", f"epoch.steps={STEPS}", "epoch.size=64", "batch=4", "network.width=8"]
 
 
 def main() -> None:
@@ -44,7 +46,8 @@ def main() -> None:
         print(f"undisturbed run: {seconds:.1f} s", flush=True)
         killed = folder / "killed"
         for number in range(1, arguments.kills + 1):
-            _kill_once(number, _command(folder, killed), killed, moments.uniform(0.25, 0.45) * seconds)
+            step = int(moments.uniform(number - 1, number) / arguments.kills * EPOCHS * STEPS)
+            _kill_once(number, _command(folder, killed), killed, step, moments.uniform(0.0, 0.5))
         subprocess.run(_command(folder, killed), check=True, stdout=subprocess.DEVNULL)
         same_history = (whole / files.HISTORY).read_bytes() == (killed / files.HISTORY).read_bytes()
         same = {name: _same(whole / name, killed / name) for name in (files.LAST, files.BEST)}
@@ -54,23 +57,29 @@ def main() -> None:
     sys.exit(0 if same_history and all(same.values()) else 1)
 
 
-def _kill_once(number: int, command: list[str], out: Path, after: float) -> None:
+def _kill_once(number: int, command: list[str], out: Path, step: int, later: float) -> None:
+    """Kill a training `later` seconds after its checkpoint has come to a step."""
+    started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        process.wait(after)
-        print(f"kill {number}: the run had ended by itself before {after:.1f} s", flush=True)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        print(f"kill {number}: SIGKILL after {after:.1f} s, {_saved(out)} on disk", flush=True)
+    while process.poll() is None and _done(out) < step:
+        time.sleep(0.02)
+    time.sleep(later)
+    if process.poll() is not None:
+        print(f"kill {number}: the run had ended by itself", flush=True)
+        return
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    seconds = time.perf_counter() - started
+    epochs, steps = divmod(_done(out), STEPS)
+    print(f"kill {number}: SIGKILL after {seconds:.1f} s, {epochs} epochs and {steps} steps on disk", flush=True)
 
 
-def _saved(out: Path) -> str:
-    """Return how far the run's checkpoint is."""
+def _done(out: Path) -> int:
+    """Return how many steps of the run its checkpoint holds."""
     if not (out / files.LAST).exists():
-        return "nothing"
+        return 0
     meta = read_meta(out / files.LAST)
-    return f"{meta['epoch']} epochs and {len(meta['losses'])} steps"
+    return int(meta["epoch"]) * STEPS + len(meta["losses"])
 
 
 def _command(folder: Path, out: Path) -> list[str]:
