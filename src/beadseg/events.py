@@ -21,7 +21,7 @@ STOP_FILE = "BEADSEG_STOP_FILE"
 """Environment variable with the path of a file: when it is made, a command stops as at Ctrl-C."""
 
 LAUNCHED = "BEADSEG_LAUNCHED"
-"""Environment variable of the processes of ``train --processes``: their standard input ends with who started them."""
+"""Environment variable of a process that stops when its standard input ends, which is when who started it is gone."""
 
 Level = Literal["debug", "info", "warning", "error"]
 T = TypeVar("T")

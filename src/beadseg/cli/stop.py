@@ -73,7 +73,7 @@ def _watch_file(flag: StopFlag) -> None:
 
 
 def _watch_launcher(flag: StopFlag) -> None:
-    """Set `flag` when the process ends that started this one as one of several: nobody else would end it."""
+    """Set `flag` when the process ends that started this one for itself alone: nobody else would end it."""
     if not os.environ.get(LAUNCHED):
         return
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
 
 from beadseg.errors import BeadsegError, Cancelled, ExitCode, MachineError
-from beadseg.events import Event
+from beadseg.events import LAUNCHED, Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,8 @@ def run_batch(arguments: Sequence[str], on_event: OnEvent, stop: StopFlag) -> di
     on_event : callable
         Gets every event of the child, in the thread of this call.
     stop : StopFlag
-        When it is set the child is asked to end, and killed when it does not.
+        When it is set the child is asked to end, and killed when it does not. It stops by itself when this process
+        is gone.
 
     Raises
     ------
@@ -48,8 +50,8 @@ def run_batch(arguments: Sequence[str], on_event: OnEvent, stop: StopFlag) -> di
     """
     command = [sys.executable, "-m", "beadseg", *arguments, "--json"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, encoding="utf-8",
-        errors="replace",
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE, text=True, encoding="utf-8",
+        errors="replace", env={**os.environ, LAUNCHED: "1"},
     ) as child:  # fmt: skip
         lines, complaints = _read(child.stdout), _read(child.stderr)
         try:

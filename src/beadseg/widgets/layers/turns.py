@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     Step = Callable[[], object]
 
 
+PAUSE_MS = 30
+"""Between two steps: what the one before made is laid out and drawn, and mouse, keys and timers have their turn."""
+
+
 class Turns(QObject):
     """Does steps one after the other.
 
@@ -30,7 +34,7 @@ class Turns(QObject):
         super().__init__(parent)
         self._steps: list[Step] = []
         self._timer = QTimer(self)
-        self._timer.setInterval(0)
+        self._timer.setInterval(PAUSE_MS)
         self._timer.timeout.connect(self._turn)
 
     @property
@@ -60,6 +64,8 @@ class Turns(QObject):
         if self._steps:
             with _uncollected():
                 self._steps.pop(0)()
+            if self._timer.isActive():
+                self._timer.start()  # the pause begins when the step has ended
             return
         self._timer.stop()
         self.ended.emit()

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxL
 
 from beadseg.errors import InputError
 from beadseg.widgets.common import Background, ProgressRow, guarded
+from beadseg.widgets.common.collector import collect_all_again, keep_collections_short
 from beadseg.widgets.layers.choice import LayerChoice
 from beadseg.widgets.layers.events import connect_while_alive
 from beadseg.widgets.predict.choice import ObjectSliders
@@ -94,6 +95,10 @@ class ImagePanel(QWidget):
 
     def _connect(self) -> None:
         self.predict.clicked.connect(self._predict)
+        me = id(self)
+        self.background.started.connect(lambda: keep_collections_short(me))
+        for over in (self.background.failed, self.live.failed, self.live.shown.settled, self.destroyed):
+            over.connect(lambda *said: collect_all_again(me))
         self.background.started.connect(self._show_state)
         self.background.returned.connect(self._show)
         self.background.failed.connect(self.messages.show_error)

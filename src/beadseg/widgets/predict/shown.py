@@ -10,6 +10,7 @@ from napari.layers import Image, Labels, Points
 from qtpy.QtCore import QObject, Signal
 
 from beadseg.widgets.io.read_beads import COLOUR, SIZE
+from beadseg.widgets.layers.adding import add_beside
 from beadseg.widgets.layers.plane_stack import PlaneStack
 from beadseg.widgets.layers.turns import Turns
 from beadseg.widgets.layers.warm_up import warm_up
@@ -38,15 +39,17 @@ class ShownLayers(QObject):
 
     ready = Signal()
     """All layers are there."""
+    settled = Signal()
+    """The centres are there too."""
 
     def __init__(self, viewer: napari.Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        warm_up()
+        warm_up(viewer)
         self._turns = Turns(self)
         self._turns.ended.connect(self.ready)
         self._points = Turns(self)
-        self._unseen = False
+        self._points.ended.connect(self.settled)
         self.labels: Labels | None = None
         self.probability: Image | None = None
         self.centres: Points | None = None
@@ -76,7 +79,7 @@ class ShownLayers(QObject):
             name = f"{session.name}: {title}"
             if not self._renew(kind, data, name, metadata, below):
                 options = {"name": name, "metadata": metadata, **_place(below)}
-                steps.append(partial(self._add, kind, partial(make, data, visible=False, **options)))
+                steps.append(partial(self._make, kind, partial(make, data, visible=False, **options)))
         self._turns.start(steps)
 
     def _renew(self, kind: str, data: Any, name: str, metadata: dict[str, Any], below: Image) -> bool:
@@ -95,16 +98,18 @@ class ShownLayers(QObject):
                 setattr(layer, attribute, value)
         return True
 
-    def _add(self, kind: str, make: Callable[[], Layer]) -> None:
+    def _make(self, kind: str, make: Callable[[], Layer]) -> None:
+        """Make a layer; it is added, and then sliced and drawn, in turns of their own."""
         layer = make()
         if isinstance(layer, Labels):
             layer.contour = OUTLINE_PX
+        if kind != "probability":
+            self._turns.insert(partial(setattr, layer, "visible", True))
+        self._turns.insert(partial(self._add, kind, layer))
+
+    def _add(self, kind: str, layer: Layer) -> None:
         setattr(self, kind, layer)
-        self._viewer.add_layer(layer)
-        if kind == "labels":
-            self._turns.insert(partial(setattr, layer, "visible", True))  # which slices and draws it
-        elif kind == "centres":
-            self._unseen = True  # until there are some
+        add_beside(self._viewer, layer)
 
     @property
     def busy(self) -> bool:
@@ -126,20 +131,13 @@ class ShownLayers(QObject):
         """Put a point on every bead of the plane that is shown; seen a moment later."""
         layer = self.centres
         if layer is None or layer not in self.layers:
+            self.settled.emit()
             return
         before = np.tile(np.asarray(plane, float), (len(beads), 1))
         layer.selected_data = set()
         points = np.column_stack([before, beads[["y", "x"]].to_numpy(float)])
         features = beads.reset_index(drop=True)
         self._points.start([partial(setattr, layer, "data", points), partial(setattr, layer, "features", features)])
-        if self._unseen:
-            self._points.append(self._unveil)
-
-    def _unveil(self) -> None:
-        """Show the centres for the first time."""
-        self._unseen = False
-        if self.centres is not None:
-            self.centres.visible = True
 
     def mark(self, row: int) -> None:
         """Mark the bead of a row of the table."""

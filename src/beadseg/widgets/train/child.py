@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from beadseg.errors import ExitCode, MachineError
-from beadseg.events import STOP_FILE, Event
+from beadseg.events import LAUNCHED, STOP_FILE, Event
 from beadseg.files import machine_error
 from beadseg.widgets.train.death import was_killed, why_killed
 
@@ -90,8 +90,13 @@ class Child:
         self._times_asked = 0
 
     @classmethod
-    def start(cls, arguments: Sequence[str], output: Path) -> Child:
-        """Start ``beadseg-batch ARGUMENTS``; raises `MachineError` when that or the file cannot be made."""
+    def start(cls, arguments: Sequence[str], output: Path, *, outlives: bool = False) -> Child:
+        """Start ``beadseg-batch ARGUMENTS``; raises `MachineError` when that or the file cannot be made.
+
+        Where it does not outlive the viewer it stops when its standard input ends, which is when the viewer is gone,
+        however that came.
+        """
+        environment = {**os.environ, "PYTHONIOENCODING": "utf-8", STOP_FILE: str(_stop_file(output))}
         try:
             _stop_file(output).unlink(missing_ok=True)
             with output.open("wb"):
@@ -99,8 +104,8 @@ class Child:
             with output.open("ab") as file:
                 popen = subprocess.Popen(
                     [sys.executable, "-m", "beadseg", *arguments],
-                    stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
-                    env={**os.environ, "PYTHONIOENCODING": "utf-8", STOP_FILE: str(_stop_file(output))},
+                    stdin=subprocess.DEVNULL if outlives else subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT,
+                    env=environment if outlives else {**environment, LAUNCHED: "1"},
                     **_own_group(),
                 )  # fmt: skip
         except OSError as error:
@@ -146,7 +151,7 @@ class Child:
         """Whether the process still runs."""
         if self._popen is not None:
             if over := self._popen.poll() is not None:
-                _STARTED.pop(self._popen.pid, None)
+                _forget(self._popen)
             return not over
         with suppress(psutil.Error):
             return bool(self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE)
@@ -196,7 +201,7 @@ class Child:
                     process.kill()
         if self._popen is not None:
             self._popen.wait()
-            _STARTED.pop(self._popen.pid, None)
+            _forget(self._popen)
 
     def outcome(self) -> Outcome:
         """Return how it ended; call it after the last `news`."""
@@ -253,6 +258,13 @@ class Child:
             return self.output.stat().st_size <= self._at
         except OSError:
             return True
+
+
+def _forget(popen: subprocess.Popen[bytes]) -> None:
+    """Let go of a process that has ended."""
+    _STARTED.pop(popen.pid, None)
+    if popen.stdin is not None:
+        popen.stdin.close()
 
 
 def _stop_file(output: Path) -> Path:

@@ -112,7 +112,7 @@ class ClusterDialog(QDialog):
         self._script, self._told = "", ""
         words = self._order.submission(Path(self.profile.text().strip()))
         output = Path(self._folder.name) / "submit.jsonl"
-        self._watcher.watch(Child.start([*words, *more, "--json"], output))
+        self._watcher.watch(Child.start([*words, *more, "--json"], output, outlives=True))
 
     def _hear(self, events: list[Event]) -> None:
         for event in events:

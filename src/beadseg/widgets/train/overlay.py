@@ -15,6 +15,7 @@ from beadseg import files
 from beadseg.data import read_image, read_labels, read_mask
 from beadseg.errors import BeadsegError, ImageError
 from beadseg.widgets.common import Background, text_of
+from beadseg.widgets.layers.adding import add_beside
 from beadseg.widgets.layers.turns import Turns
 from beadseg.widgets.layers.warm_up import warm_up
 from beadseg.widgets.train.child import Child
@@ -70,7 +71,7 @@ class ValidationOverlay(QObject):
         self._reader.failed.connect(lambda error: self.noted.emit(text_of(error)))
         self._folder = tempfile.TemporaryDirectory(prefix="beadseg-overlay-")
         self._number = 0
-        warm_up()
+        warm_up(viewer)
         self._turns = Turns(self)
         self._turns.ended.connect(self._again)
 
@@ -153,7 +154,7 @@ class ValidationOverlay(QObject):
             self._viewer.layers.remove(layer)
         layer = make(data, name=name, metadata={"beadseg_train": name}, visible=False)
         self._turns.insert(partial(setattr, layer, "visible", True))
-        self._turns.insert(partial(self._viewer.add_layer, layer))
+        self._turns.insert(partial(add_beside, self._viewer, layer))
 
 
 def _image(data: NDArray[Any], **options: Any) -> Layer:

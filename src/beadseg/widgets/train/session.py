@@ -104,7 +104,7 @@ class Session(QObject):
         folder = ensure_folder(order.out)
         if folder != self.folder:
             self.open(folder)
-        self._watcher.watch(Child.start([*order.arguments(), "--json"], folder / files.EVENTS))
+        self._watcher.watch(Child.start([*order.arguments(), "--json"], folder / files.EVENTS, outlives=True))
         self.owner = ""
         self.changed.emit()
 

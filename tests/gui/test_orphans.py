@@ -1,0 +1,47 @@
+"""A viewer that is killed leaves no process behind that works for nobody."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.gui, pytest.mark.timeout(300)]
+pytest.importorskip("napari")
+
+PATIENCE_S = 60
+TILES = 20_000
+"""More than are written before the viewer is killed."""
+PREDICT_WIDGET = """
+import sys
+from pathlib import Path
+from beadseg.events import StopFlag
+from beadseg.widgets.predict.command import run_command
+run_command(sys.argv[2:], Path(sys.argv[1]), lambda event: print(event.kind, flush=True), StopFlag())
+"""
+REVIEW_WIDGET = """
+import sys
+from beadseg.events import StopFlag
+from beadseg.widgets.common.batch import run_batch
+run_batch(sys.argv[2:], lambda event: print(event.kind, flush=True), StopFlag())
+"""
+
+
+@pytest.mark.parametrize("program", [PREDICT_WIDGET, REVIEW_WIDGET], ids=["output to a file", "output to a pipe"])
+def test_a_command_stops_when_who_started_it_is_killed(tmp_path: Path, program: str) -> None:
+    log = tmp_path / "events"
+    words = ["simulate", str(tmp_path / "beads"), "--tiles", str(TILES), "--size", "96"]
+    viewer = subprocess.Popen([sys.executable, "-c", program, str(log), *words], stdout=subprocess.PIPE, text=True)
+    assert viewer.stdout is not None
+    while "progress" not in viewer.stdout.readline():
+        assert viewer.poll() is None
+    (child,) = psutil.Process(viewer.pid).children()
+    viewer.kill()
+    viewer.communicate()
+    child.wait(PATIENCE_S)
+    assert len(list(tmp_path.rglob("*.png"))) < TILES
+    if program is PREDICT_WIDGET:
+        assert "Stopped on request" in log.read_text().splitlines()[-1]
