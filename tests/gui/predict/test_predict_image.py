@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,26 @@ def predict_again_without_the_file(qtbot: Any, viewer: Any, widget: Any, image_f
     assert list(viewer.layers) == layers
     assert np.array_equal(shown_labels(viewer), before)
     assert len(viewer.layers[-1].data) == before.max()
+
+
+def test_a_stack_after_an_image_whose_result_was_deleted(open_widget: Any, qtbot: Any, run_folder: Path) -> None:
+    viewer, widget = open_widget("Predict")
+    single = viewer.add_image(stack_of("16-bit stack")[0], name="single")
+    name_run(qtbot, widget, run_folder)
+    predict(qtbot, widget)
+    assert viewer.layers.selection.active is single
+    first = shown_labels(viewer)
+    for layer in list(viewer.layers)[1:]:
+        viewer.layers.remove(layer)
+    predict(qtbot, widget)
+    assert np.array_equal(shown_labels(viewer), first)
+    assert gc.get_freeze_count() == 0
+    viewer.layers.selection.active = viewer.add_image(stack_of("16-bit stack"), name="stack")
+    predict(qtbot, widget)
+    assert shown_labels(viewer).shape == (3, *first.shape)
+    assert [layer.name for layer in viewer.layers] == ["single", "stack"] + [
+        f"stack: {part}" for part in ("probability", "beads", "centres")
+    ]
 
 
 def stack_of(kind: str) -> Any:

@@ -15,6 +15,7 @@ from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded
 from beadseg.widgets.compare.comparison import FALSE_ALARM, HIT, KINDS, MISS, Comparison, compare
 from beadseg.widgets.compare.scores import ScoreTable
 from beadseg.widgets.layers import LayerChoice, shown_plane
+from beadseg.widgets.layers.drawing_context import free_in_canvas
 from beadseg.widgets.layers.goto import go_to
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class CompareWidget(QWidget):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
+        free_in_canvas(napari_viewer, self)
         self._comparison: Comparison | None = None
         self._errors: list[tuple[str, float, float]] = []
         self._at = -1

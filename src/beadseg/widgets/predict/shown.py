@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from beadseg.widgets.io.read_beads import COLOUR, SIZE
 from beadseg.widgets.layers.adding import add_beside
+from beadseg.widgets.layers.drawing_context import free_in_canvas
 from beadseg.widgets.layers.plane_stack import PlaneStack
 from beadseg.widgets.layers.turns import Turns
 from beadseg.widgets.layers.warm_up import warm_up
@@ -46,6 +47,7 @@ class ShownLayers(QObject):
         super().__init__(parent)
         self._viewer = viewer
         warm_up(viewer)
+        free_in_canvas(viewer, self)
         self._turns = Turns(self)
         self._turns.ended.connect(self.ready)
         self._points = Turns(self)
@@ -58,7 +60,7 @@ class ShownLayers(QObject):
         """Show a session above the layer that was predicted.
 
         The layers of the session before are used again where they have as many axes: to remove layers and to add new
-        ones takes the viewer longer, and ends the program where Mesa draws in place of a graphics card.
+        ones takes the viewer longer.
         """
         stack, size = session.image.stack_shape, session.image.size
         axes = len(stack) + 2

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from beadseg import files
 from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded
+from beadseg.widgets.layers.drawing_context import free_in_canvas
 from beadseg.widgets.review.desk import Desk
 from beadseg.widgets.review.opening import Opened, run_audit, session_of
 from beadseg.widgets.review.start_panel import StartPanel
@@ -33,6 +34,7 @@ class ReviewWidget(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
+        free_in_canvas(viewer, self)
         self.desk: Desk | None = None
         self._audit_next = False
         self.messages = MessageArea()

@@ -16,6 +16,7 @@ from beadseg.data import read_image, read_labels, read_mask
 from beadseg.errors import BeadsegError, ImageError
 from beadseg.widgets.common import Background, text_of
 from beadseg.widgets.layers.adding import add_beside
+from beadseg.widgets.layers.drawing_context import free_in_canvas
 from beadseg.widgets.layers.turns import Turns
 from beadseg.widgets.layers.warm_up import warm_up
 from beadseg.widgets.train.child import Child
@@ -72,6 +73,7 @@ class ValidationOverlay(QObject):
         self._folder = tempfile.TemporaryDirectory(prefix="beadseg-overlay-")
         self._number = 0
         warm_up(viewer)
+        free_in_canvas(viewer, self)
         self._turns = Turns(self)
         self._turns.ended.connect(self._again)
 
