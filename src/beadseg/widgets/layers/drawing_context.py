@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
+import weakref
 from typing import TYPE_CHECKING, Any
+
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QMainWindow
 
 from beadseg.widgets.layers.events import connect_while_alive
 
@@ -18,12 +21,27 @@ def free_in_canvas(viewer: ViewerModel, owner: QObject) -> None:
     napari frees a layer's programs in whatever context is current then, mostly that in which Qt composes the window. A
     program may be freed there that the canvas still has in use; where Mesa draws in place of a graphics card, the next
     picture ends the whole program.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose layers are removed.
+    owner : QObject
+        A part of the viewer's window.
     """
-    connect_while_alive(owner, viewer.layers.events.removing, partial(_make_current, viewer))
+    found = weakref.ref(owner)
+
+    def make_current(event: Any = None) -> None:
+        canvas = _canvas(found())
+        if canvas is not None:
+            canvas.makeCurrent()
+
+    connect_while_alive(owner, viewer.layers.events.removing, make_current)
 
 
-def _make_current(viewer: Any, event: Any = None) -> None:
-    window = getattr(viewer, "window", None)  # napari has no public name for the canvas's widget
-    canvas = getattr(getattr(getattr(window, "_qt_viewer", None), "canvas", None), "native", None)
-    if canvas is not None:
-        canvas.makeCurrent()
+def _canvas(part: QObject | None) -> QOpenGLWidget | None:
+    """Return the canvas of the window that something is a part of; other canvases there are in docks."""
+    while part is not None and not isinstance(part, QMainWindow):
+        part = part.parent()
+    centre = None if part is None else part.centralWidget()
+    return None if centre is None else centre.findChild(QOpenGLWidget)
