@@ -37,6 +37,16 @@ def oriented_points(points: Floats, shape: tuple[int, int], orientation: int) ->
     return np.stack((y, x), axis=1)
 
 
+def _steps(orientation: int) -> Floats:
+    """Return what becomes of a step down and a step to the right, (2, 2)."""
+    origin, down, right = oriented_points(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), (1, 1), orientation)
+    return np.stack((down - origin, right - origin))
+
+
+STEPS = np.stack([_steps(orientation) for orientation in range(len(ORIENTATIONS))])
+"""What each orientation does to a step, (8, 2, 2): (dy, dx) becomes ``(dy, dx) @ STEPS[orientation]``."""
+
+
 @dataclass(frozen=True, eq=False)
 class Transform:
     """``q = centre + matrix (p - centre) + shift`` for a point p of the (oriented) mask; q is where the bead is.

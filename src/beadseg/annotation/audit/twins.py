@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from beadseg.annotation.audit import limits
 from beadseg.annotation.audit.constellation import SHARED, candidates, correspondences, tokens
 from beadseg.annotation.audit.places import interior
-from beadseg.annotation.audit.transform import ORIENTATIONS, oriented_points
+from beadseg.annotation.audit.transform import ORIENTATIONS, STEPS, oriented_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 BIN = 3.0
 """Displacements that differ by less than this are the same, px."""
+MANY_PAIRS = 200
+"""Of more pairs of beads the displacements are not compared with each other to rule out orientations."""
 TOLERANCE = 0.6
 """The same bead in both images, in bead radii."""
 
@@ -112,10 +114,11 @@ def same_place(
     """
     best: tuple[int, float, int] | None = None
     here_too, there_too = alike
-    if len(here_too) == 0:
+    possible = _possible_orientations(here_too, there_too)
+    if not possible:
         return None
     tree = cKDTree(first)
-    for orientation in range(len(ORIENTATIONS)):
+    for orientation in possible:
         turned_shape = other if orientation % 2 == 0 else (other[1], other[0])
         shift, agreeing = _most_common(here_too - oriented_points(there_too, other, orientation))
         if agreeing < SHARED:
@@ -129,6 +132,19 @@ def same_place(
         if hits >= limits.DUPLICATE_BEADS and hits >= limits.DUPLICATE_SHARE * smaller and (not best or hits > best[0]):
             best = hits, _overlap(shape, turned_shape, shift), orientation
     return None if best is None else best[1:]
+
+
+def _possible_orientations(here: Floats, there: Floats) -> list[int]:
+    """Return the orientations in which `SHARED` of (K, 2) pairs are moved alike; all where there are many pairs.
+
+    Most pairs of dense images share some tokens by chance; this lets go of them without a tree for every orientation.
+    """
+    if len(here) > MANY_PAIRS:
+        return list(range(len(ORIENTATIONS)))
+    moves = (here - there @ STEPS) @ (1.0, 1.0j)
+    apart = np.abs(moves[:, :, np.newaxis] - moves[:, np.newaxis])
+    alike = (apart <= BIN).sum(axis=2).max(axis=1, initial=0)
+    return np.flatnonzero(alike >= SHARED).tolist()
 
 
 def _most_common(moves: Floats) -> tuple[Floats, int]:
