@@ -19,7 +19,7 @@ from guide_pages import GUIDE, Block, blocks, commands, missing, read
 from beadseg.cli.app import main
 
 FIRST, *OTHERS = GUIDE
-MOST_SKIPPED, MOST_SLOW = 2, 19
+MOST_SKIPPED, MOST_SLOW = 3, 19
 """Blocks of the whole guide that are never run, and that only the slow tests run."""
 
 
