@@ -139,7 +139,7 @@ class Window:
     def bead(self, y: float, x: float) -> float:
         """Click with the bead tool; return how long it takes, stroke on the disk included, ms."""
         begun = time.perf_counter()
-        self.widget.desk.tool.click(y, x)
+        self.widget.desk.pointer.click(y, x)
         self.widget.desk.save()
         return 1e3 * (time.perf_counter() - begun)
 

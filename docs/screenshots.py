@@ -133,7 +133,7 @@ def mark_missing(desk: Any, most: int = 6) -> None:
     seen = dark[top:bottom, left:right]
     for _ in range(most):
         y, x = ndimage.minimum_position(seen)
-        desk.tool.click(top + float(y), left + float(x))
+        desk.pointer.click(top + float(y), left + float(x))
         seen[max(0, y - 7) : y + 8, max(0, x - 7) : x + 8] = dark.max()
 
 

@@ -6,14 +6,24 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import torch
+
+from beadseg.config import TrainConfig
+from beadseg.data.dataset import Dataset
+from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
+from beadseg.training import train
 
 pytest.importorskip("napari")
 pytest.importorskip("qtpy")
 
+TINY = ["epochs=1", "epoch.steps=40", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3",
+        "precision=fp32", "predict.precision=fp32", "optimizer.lr=1e-2"]  # fmt: skip
 PATIENCE_S = 10.0
 """Longest wait for threads and processes to end after a test."""
 _THIRD_PARTY = ("TMonitor", "Dummy-", "asyncio_", "ThreadPoolExecutor-", "zarr_io")
@@ -42,15 +52,12 @@ def _threads() -> set[str]:
 
 
 def _processes() -> set[tuple[int, str]]:
-    children = psutil.Process().children(recursive=True)
-    return {(child.pid, " ".join(child.cmdline()[:4])) for child in children if _alive(child)}
-
-
-def _alive(child: psutil.Process) -> bool:
-    try:
-        return bool(child.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            if child.status() != psutil.STATUS_ZOMBIE:
+                found.add((child.pid, " ".join(child.cmdline()[:4])))
+    return found
 
 
 @pytest.fixture
@@ -68,3 +75,18 @@ def open_widget(make_napari_viewer: Any) -> Callable[..., tuple[Any, Any]]:
         return viewer, widget
 
     return open_in
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run; not to be changed."""
+    folder = tmp_path_factory.mktemp("gui")
+    scene = SceneConfig(height=96, width=96, beads=20, debris=0)
+    write_dataset(folder / "beads", SeriesConfig(scene=scene, tiles=6, dilutions=(80,), fields=2, seed=1))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        config = TrainConfig.preset("dense").with_overrides(TINY)
+        return train(Dataset.open(folder / "beads"), config, folder / "run", device="cpu").folder
+    finally:
+        torch.set_num_threads(threads)

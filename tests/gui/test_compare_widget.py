@@ -104,3 +104,15 @@ def test_a_removed_layer_is_no_longer_offered(open_widget: Any, qtbot: Any) -> N
     viewer.layers.remove("one")
     assert widget.found.count() == 1
     assert not widget.run.isEnabled()
+
+
+def test_one_layer_is_not_compared_with_itself(open_widget: Any, qtbot: Any) -> None:
+    viewer, widget = open_widget("Compare")
+    for name in ("one", "two"):
+        viewer.add_labels(np.ones((30, 40), np.uint8), name=name)
+    widget.true.setCurrentText("two")
+    widget.found.setCurrentText("two")
+    click(qtbot, widget.run)
+    assert "Two different labels layers are needed" in widget.messages.text
+    viewer.add_labels(np.ones((30, 40), np.uint8), name="three")
+    assert widget.found.currentText() != widget.true.currentText()

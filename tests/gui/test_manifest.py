@@ -74,6 +74,37 @@ def test_every_widget_opens(manifest: Any, open_widget: Any, make_napari_viewer:
 
 
 @pytest.mark.parametrize(
+    ("path", "opens"),
+    [
+        (("Plugins", "beadseg", "Review (beadseg)"), "ReviewWidget"),
+        (("Plugins", "beadseg", "Compare (beadseg)"), "CompareWidget"),
+        (("Layers", "Annotate", "Review (beadseg)"), "ReviewWidget"),
+        (("Layers", "Segment", "Train (beadseg)"), "TrainWidget"),
+        (("Layers", "Segment", "Predict (beadseg)"), "PredictWidget"),
+        (("Layers", "Measure", "Compare (beadseg)"), "CompareWidget"),
+    ],
+)
+def test_every_menu_opens_its_widget(make_napari_viewer: Any, qtbot: Any, path: tuple[str, ...], opens: str) -> None:
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QWidget
+
+    viewer = make_napari_viewer(show=True, strict_qt=True)
+    window = viewer.window._qt_window
+    menu = window.menuBar()
+    for text in path:
+        found = {action.text().replace("&", ""): action for action in menu.actions()}
+        assert text in found, list(found)
+        qtbot.waitUntil(menu.isVisible)
+        place = menu.actionGeometry(found[text]).center()
+        qtbot.mouseMove(menu, place)
+        qtbot.mouseClick(menu, Qt.MouseButton.LeftButton, pos=place)
+        menu = found[text].menu() or menu
+    qtbot.waitUntil(
+        lambda: any(type(child).__name__ == opens and child.isVisible() for child in window.findChildren(QWidget))
+    )
+
+
+@pytest.mark.parametrize(
     ("key", "kinds"),
     [("sparse", ["image", "labels"]), ("dense", ["image", "labels"]), ("dilutions", ["image", "labels"]),
      ("flawed", ["image", "labels"])],

@@ -216,6 +216,49 @@ def test_strokes_are_kept_when_one_goes_on(person: Person, root: Path, tmp_path:
     person.qtbot.wait(50)
 
 
+def test_a_region_is_ignored_by_a_drag(person: Person, root: Path) -> None:
+    """It is on the disk at once, strokes stay, U takes it back, and it is shown again when the sample is."""
+    person.open(root)
+    widget, viewer = person.widget, person.viewer
+    person.key("D")
+    person.click(85, 15)
+    person.key("I")
+    assert widget.work.buttons["ignore"].isChecked()
+    assert not widget.work.buttons["beads"].isChecked()
+    person.click(30, 40)
+    assert "Drag a box" in str(viewer.status)
+    assert labels(person)[30, 40] == 0
+    person.drag((10, 30), (40, 90))
+    review = Review.open(root)
+    region = iio.imread(review.state("a").sample.ignore_path) > 0
+    expected = np.zeros((96, 96), bool)
+    expected[10:41, 30:91] = True
+    assert np.abs(region.astype(int) - expected).sum() <= 2 * (31 + 61 + 2)
+    assert region.sum() > 0.9 * expected.sum()
+    assert np.array_equal(np.asarray(viewer.layers["review: ignored"].data) > 0, region)
+    assert "part of it is ignored" in widget.work.about.text()
+    assert review.state("a").state == "pending"
+    assert labels(person)[85, 15] > 0
+    person.drag((60, -20), (300, 20))
+    assert (iio.imread(Review.open(root).state("a").sample.ignore_path)[60:, :20] > 0).sum() > 500
+    person.key("C")
+    done = Review.open(root).state("a")
+    assert done.state == "corrected"
+    assert not done.notes
+    ((_, _, target),) = done.sample.planes()
+    assert target.ignore.sum() == viewer.layers["review: ignored"].data.sum() > region.sum()
+    assert not viewer.layers["review: ignored"].visible
+    assert widget.work.buttons["ignore"].isChecked()
+    person.key("Q")
+    assert viewer.layers["review: ignored"].visible
+    for left in (region.sum(), 0):
+        person.key("U")  # the correction first, then the second box
+        person.key("U") if left else None
+        found = Review.open(root).state("a").sample.ignore_path
+        assert (0 if found is None else (iio.imread(found) > 0).sum()) == left
+    assert not viewer.layers["review: ignored"].visible
+
+
 def test_what_goes_wrong_is_said(person: Person, root: Path, tmp_path: Path) -> None:
     """No folder, another dataset's audit, an exchanged, a deleted and a damaged file, a folder that is not writable."""
     widget = person.widget
@@ -270,6 +313,28 @@ def test_what_goes_wrong_is_said(person: Person, root: Path, tmp_path: Path) -> 
     (root / "elsewhere").rename(folder)
     person.key("C")
     assert states(root)["a"] == "corrected"
+
+
+def test_a_review_that_may_not_be_written(person: Person, root: Path, read_only: Callable[[Path], Any]) -> None:
+    """Decisions and strokes are refused with the reason, strokes stay in the window, and all goes on afterwards."""
+    (root / files.REVIEW).mkdir()
+    person.open(root)
+    with read_only(root):
+        person.key("A")
+        assert "Permission denied" in person.widget.messages.text
+        assert str(root / files.REVIEW) in person.widget.messages.text
+        person.key("I")
+        person.drag((10, 10), (40, 40))
+        assert "Permission denied" in person.widget.messages.text
+        assert "review: ignored" not in person.viewer.layers
+        person.key("D")
+        person.click(85, 15)
+        assert "Permission denied" in person.widget.messages.text
+        assert labels(person)[85, 15] > 0
+        assert states(root) == dict.fromkeys("abcd", "pending")
+    person.key("C")
+    assert states(root)["a"] == "corrected"
+    assert person.widget.desk.current == "b"
 
 
 def test_stack_of_colour_images(person: Person, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -283,6 +284,45 @@ def test_wrong_input_is_a_message_and_the_widget_goes_on(
     qtbot.waitUntil(lambda: "Has no folder images/" in widget.messages.text, timeout=LONG)
     qtbot.waitUntil(lambda: widget.session.status == "new" and not run.exists(), timeout=LONG)
     assert widget.buttons.start.isEnabled()
+
+
+def test_a_run_in_a_folder_that_may_not_be_written_in(
+    open_widget: Open, beads: Path, tmp_path: Path, read_only: Callable[[Path], Any]
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    _, widget = open_widget("Train")
+    set_up(widget, beads, locked / "run", epochs=2)
+    with read_only(locked):
+        widget.buttons.start.click()
+    assert "Permission denied" in widget.messages.text
+    assert str(locked / "run") in widget.messages.text
+    assert widget.session.status == "new"
+    assert widget.buttons.start.isEnabled()
+    widget.planner.cancel()
+
+
+def test_what_goes_wrong_is_told_while_it_trains(open_widget: Open, qtbot: Any, beads: Path, tmp_path: Path) -> None:
+    """A learning rate that is far too high: the widget warns of it, with cause and remedy, as the training goes on."""
+    _, widget = open_widget("Train")
+    set_up(widget, beads, tmp_path / "run", epochs=4000)
+    rate = widget.form.editor("optimizer.lr")
+    rate.line.setText("1")
+    rate.valueChanged.emit()
+    told: list[tuple[str, str]] = []
+    widget.messages.changed.connect(lambda text: told.append((widget.session.status, text)))
+    widget.buttons.start.click()
+    progress = widget.progress
+    wrong = re.compile(r"Epoch \d+, (collapse|divergence|oscillation|not-learning): ")
+    qtbot.waitUntil(lambda: wrong.search(progress.warnings.toPlainText()) is not None, timeout=LONG)
+    assert widget.session.status == "running"
+    assert progress.warnings.isVisibleTo(progress)
+    text = progress.warnings.toPlainText()
+    assert "few-steps: Only 3 optimizer steps per epoch" in text
+    assert "Remedy: " in text[: text.index("few-steps")]
+    assert any(status == "running" and "Likely cause: the learning rate is" in said for status, said in told)
+    widget.buttons.stop.click()
+    qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=5_000)
 
 
 def test_the_job_is_seen_before_it_is_sent_to_the_cluster(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -45,8 +46,9 @@ def test_a_failing_trial_and_a_killed_one_leave_the_others_alone(tmp_path: Path,
         heard.append(event)
         if event.kind == "progress" and event.data["task"] != "trials" and sweep.pending()[0] == 1:
             for child in psutil.Process().children():
-                if any("spawn_main" in word for word in child.cmdline()):
-                    child.kill()
+                with suppress(psutil.NoSuchProcess):  # one that has ended by itself meanwhile
+                    if any("spawn_main" in word for word in child.cmdline()):
+                        child.kill()
 
     run_sweep(sweep, Work(dataset, "cpu", 1), kill_the_first, StopFlag())
     first, second, third = (sweep.result(number) for number in (1, 2, 3))

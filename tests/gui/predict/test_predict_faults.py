@@ -71,7 +71,14 @@ def test_a_run_that_cannot_predict_is_a_message(
 
 def predictions() -> list[psutil.Process]:
     """Return the child processes that predict; the window's display is a child too."""
-    return [child for child in psutil.Process().children() if "beadseg" in child.cmdline()]
+    return [child for child in psutil.Process().children() if "beadseg" in words(child)]
+
+
+def words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def test_layers_that_are_no_images(open_widget: Any, qtbot: Any, run_folder: Path) -> None:
@@ -118,6 +125,33 @@ def test_a_process_that_is_killed_is_a_message(open_widget: Any, qtbot: Any, run
     assert "ended by the system (SIGKILL)" in widget.messages.text
     assert "smaller tiles" in widget.messages.text
     assert widget.image.predict.isEnabled()
+
+
+def test_a_folder_that_may_not_be_written_in(
+    open_widget: Any, qtbot: Any, run_folder: Path, tmp_path: Path, read_only: Any
+) -> None:
+    """Nothing is kept there, and what was predicted is still there to be kept elsewhere."""
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    viewer, widget = open_widget("Predict")
+    viewer.add_image(np.zeros((64, 64), np.uint8), name="dark")
+    widget.run.choose(run_folder)
+    with qtbot.waitSignal(widget.image.background.ended, timeout=PATIENCE_MS):
+        click(qtbot, widget.image.predict)
+    qtbot.waitUntil(lambda: not widget.image.live.busy, timeout=PATIENCE_MS)
+    keep = widget.image.keep
+    for out, said in ((locked / "saved", "Permission denied"), (tmp_path / "saved", "Saved")):
+        keep.folder.choose(out)
+        with read_only(locked), qtbot.waitSignal(keep.background.ended, timeout=PATIENCE_MS):
+            click(qtbot, keep.save)
+        assert said in widget.messages.text
+        assert keep.save.isEnabled()
+    keep.folder.choose(locked / "dataset")
+    with read_only(locked), qtbot.waitSignal(keep.background.ended, timeout=PATIENCE_MS):
+        click(qtbot, keep.draft)
+    assert "Permission denied" in widget.messages.text
+    assert str(locked) in widget.messages.text
+    assert not list(locked.iterdir())
 
 
 def test_a_folder_is_predicted_and_opened(open_widget: Any, qtbot: Any, run_folder: Path, tmp_path: Path) -> None:

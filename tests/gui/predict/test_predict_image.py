@@ -287,6 +287,36 @@ def test_stacks_are_counted_plane_by_plane(
     assert set(viewer.layers[-1].data[:, 0]) == {1.0}
 
 
+def test_a_stack_after_a_single_image(open_widget: Any, qtbot: Any, run_folder: Path) -> None:
+    """The results of the one before make room; planes are shown for the stack only."""
+    viewer, widget = open_widget("Predict")
+    pixels = stack_of("16-bit stack")
+    viewer.add_image(pixels[0], name="single")
+    name_run(qtbot, widget, run_folder)
+    predict(qtbot, widget)
+    one = shown_labels(viewer)
+    results = widget.image.results
+    assert not results.plane_view.isVisibleTo(widget)
+    stack = viewer.add_image(pixels, name="stack")
+    assert widget.image.layer.layer == stack
+    viewer.layers.selection.active = viewer.layers["single"]
+    assert widget.image.layer.currentText() == "single"
+    viewer.layers.selection.active = stack
+    predict(qtbot, widget)
+    assert widget.messages.text == ""
+    assert results.plane_view.isVisibleTo(widget)
+    found = shown_labels(viewer)
+    assert np.array_equal(found[0], one)
+    assert list(results.planes.table["beads"]) == [int(plane.max()) for plane in found]
+    viewer.dims.set_point(0, 2)
+    settle(qtbot, widget)
+    assert len(results.beads.table) == results.planes.table["beads"][2]
+    widget.image.layer.layer = viewer.layers["single"]
+    predict(qtbot, widget)
+    assert not results.plane_view.isVisibleTo(widget)
+    assert len(results.beads.table) == one.max()
+
+
 def test_a_multiscale_ome_zarr_layer(open_widget: Any, qtbot: Any, run_folder: Path, tmp_path: Path) -> None:
     import dask.array
 

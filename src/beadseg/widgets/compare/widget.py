@@ -60,7 +60,7 @@ class CompareWidget(QWidget):
 
     def _build(self) -> None:
         def offered(layer: Labels) -> bool:
-            return layer is not self._shown
+            return bool(layer != self._shown)
 
         self.found = LayerChoice(self._viewer, (Labels,), accepts=offered)
         self.found.setToolTip("The beads whose quality is asked for, such as a prediction")
@@ -102,7 +102,7 @@ class CompareWidget(QWidget):
         """Show the empty state until there is something to compare."""
         enough = min(self.found.count(), self.true.count()) >= 2
         self.run.setEnabled(enough)
-        if enough and self.found.layer is self.true.layer:
+        if enough and self.found.layer == self.true.layer:
             self.found.setCurrentIndex(0)
             self.true.setCurrentIndex(1)
         if self._comparison is not None:
@@ -113,7 +113,7 @@ class CompareWidget(QWidget):
     @guarded
     def _start(self) -> None:
         found, true = self.found.layer, self.true.layer
-        if found is None or true is None or found is true:
+        if found is None or true is None or found == true:
             raise InputError(
                 "Two different labels layers are needed.", remedy="Choose another one in one of the boxes."
             )

@@ -63,7 +63,7 @@ class LayerChoice(QComboBox):
     @layer.setter
     def layer(self, layer: Layer | None) -> None:
         for index in range(self.count()):
-            if self.itemData(index) is layer:
+            if self.itemData(index) == layer:  # not `is`: the viewer hands out proxies of its layers
                 self.setCurrentIndex(index)
 
     def refill(self) -> None:
@@ -82,6 +82,6 @@ class LayerChoice(QComboBox):
         self._tell()
 
     def _tell(self) -> None:
-        if self.layer is not self._told:
+        if self.layer != self._told:
             self._told = self.layer
             self.layer_changed.emit(self._told)

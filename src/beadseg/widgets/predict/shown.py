@@ -87,10 +87,11 @@ class ShownLayers(QObject):
     def _renew(self, kind: str, data: Any, name: str, metadata: dict[str, Any], below: Image) -> bool:
         """Give a layer that is there other data; return whether that was possible, and remove it where not."""
         layer: Layer | None = getattr(self, kind)
-        if layer is None or layer not in self._viewer.layers:
-            return False
-        if layer.ndim != (data.shape[1] if kind == "centres" else data[0].ndim):
-            self._viewer.layers.remove(layer)
+        there = layer is not None and layer in self._viewer.layers
+        if layer is None or not there or layer.ndim != (data.shape[1] if kind == "centres" else data[0].ndim):
+            setattr(self, kind, None)  # until the new one is there, nothing is asked of a layer of other axes
+            if there:
+                self._viewer.layers.remove(layer)
             return False
         layer.data = data
         layer.name, layer.metadata = name, metadata

@@ -49,6 +49,8 @@ ACTIONS: Final = (
     Action("comment", "N", "Comment", "Write why; Enter goes back to the image. It is kept with the decision."),
     Action("beads", "D", "Bead tool", "Click: add a bead fitted to the image. Click on a bead: remove it. Drag from "
            "one bead to the next, or across: separate them. Hold Space to move the image."),
+    Action("ignore", "I", "Ignore", "Drag a box over what is neither bead nor background, such as dirt or blur: "
+           "training and scores leave it out. Undo takes it back."),
     Action("outline", "O", "Outline", "Show the mask as outline or filled."),
     Action("compare", "T", "Compare", "Mask, proposed correction, both in turns, both side by side."),
     Action("place", "W", "Where", "Go to the place of the finding; again: the next finding, then the whole image."),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,22 +11,18 @@ from beadseg.annotation.edit.tools import at
 from beadseg.widgets.review.page import grey_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Literal
 
     from napari.layers import Labels
 
     from beadseg.annotation.edit import Patch
     from beadseg.widgets.review.page import Page
-
-MODE = "pick"
-"""Mode of the labels layer while the tool is on: a drag does not move the image then, and Space still does."""
-CLICK_PX = 4.0
-"""A shorter way between press and release, in screen pixels, is a click."""
+    from beadseg.widgets.review.pointer import Place
 
 
 class BeadTool:
-    """Changes one labels layer by clicks and drags.
+    """Changes a mask bead by bead; a `beadseg.widgets.review.pointer.Tool`.
 
     Parameters
     ----------
@@ -46,86 +41,42 @@ class BeadTool:
         say: Callable[[str], None],
     ) -> None:
         self._page, self._size, self._say = page, size, say
-        self._layer: Labels | None = None
 
-    @property
-    def layer(self) -> Labels | None:
-        """The mask's layer that the tool was given last."""
-        return self._layer
-
-    @property
-    def on(self) -> bool:
-        """Whether clicks on the mask are the tool's."""
-        return self._layer is not None and str(self._layer.mode) == MODE
-
-    def switch(self, layer: Labels | None, on: bool) -> None:
-        """Turn the tool on or off for the mask's layer."""
-        if layer is not self._layer:
-            if self._layer is not None and self._drag in self._layer.mouse_drag_callbacks:
-                self._layer.mouse_drag_callbacks.remove(self._drag)
-            self._layer = layer
-            if layer is not None:
-                layer.mouse_drag_callbacks.append(self._drag)
-        if layer is not None and on != self.on:
-            layer.mode = MODE if on else "pan_zoom"
-
-    def click(self, y: float, x: float, plane: tuple[int, ...] = ()) -> None:
-        """Remove the bead at a place of the image, px; add one where there is none."""
-        layer, page = self._layer, self._page()
-        if layer is None or page is None:
+    def click(self, layer: Labels, y: float, x: float, plane: tuple[int, ...]) -> None:
+        """Remove the bead at a place; add one where there is none."""
+        page = self._page()
+        if page is None:
             return
         labels = np.asarray(layer.data)[plane]
         if not (-0.5 <= y < labels.shape[0] - 0.5 and -0.5 <= x < labels.shape[1] - 0.5):
             return
         if at(labels, y, x):
-            self._apply(removed(labels, y, x), plane, "Bead removed.")
+            self._apply(layer, removed(labels, y, x), plane, "Bead removed.")
             return
         bead = fit_bead(grey_plane(page, plane), y, x, *self._size())
         how = "fitted to the image" if bead.fitted else "of the usual size; nothing to fit it to is seen here"
         if at(labels, bead.y, bead.x):
             self._say("The bead nearest to this place is marked already.")
             return
-        self._apply(added(labels, bead), plane, f"Bead added, {how}.")
+        self._apply(layer, added(labels, bead), plane, f"Bead added, {how}.")
 
-    def drag(self, start: tuple[float, float], end: tuple[float, float], plane: tuple[int, ...] = ()) -> None:
-        """Separate the bead between two places, px."""
-        if self._layer is None:
-            return
-        patch = separated(np.asarray(self._layer.data)[plane], start, end)
-        self._apply(patch, plane, "Separated.")
+    def aim(self, start: Place, now: Place) -> None:
+        """Show nothing: what is separated is seen when the drag ends."""
+
+    def drag(self, layer: Labels, start: Place, end: Place, plane: tuple[int, ...]) -> None:
+        """Separate the bead between two places."""
+        patch = separated(np.asarray(layer.data)[plane], start, end)
+        self._apply(layer, patch, plane, "Separated.")
         if patch is None:
             self._say("Nothing to separate there: drag from one bead to the next, or across both.")
 
-    def _apply(self, patch: Patch | None, plane: tuple[int, ...], text: str) -> None:
-        if patch is None or self._layer is None:
+    def _apply(self, layer: Labels, patch: Patch | None, plane: tuple[int, ...], text: str) -> None:
+        if patch is None:
             return
-        labels = np.asarray(self._layer.data)[plane]
+        labels = np.asarray(layer.data)[plane]
         places = patch.changed(labels)
         values = patch.values[tuple(axis - part.start for axis, part in zip(places, patch.window, strict=True))]
         before = tuple(np.full(len(places[0]), index) for index in plane)
-        with self._layer.block_history():
-            self._layer.data_setitem((*before, *places), values)
+        with layer.block_history():
+            layer.data_setitem((*before, *places), values)
         self._say(text)
-
-    def _drag(self, layer: Labels, event: Any) -> Iterator[None]:
-        """Serve as napari's callback for a press, the moves and the release of the mouse."""
-        if not self.on or event.button != 1:
-            return
-        start, begun = self._place(layer, event), event.pos
-        yield
-        while event.type == "mouse_move":
-            yield
-        end, plane = self._place(layer, event), self._plane(layer, event)
-        if math.dist(begun, event.pos) < CLICK_PX:
-            self.click(*start, plane)
-        else:
-            self.drag(start, end, plane)
-
-    @staticmethod
-    def _place(layer: Labels, event: Any) -> tuple[float, float]:
-        y, x = layer.world_to_data(event.position)[-2:]
-        return float(y), float(x)
-
-    @staticmethod
-    def _plane(layer: Labels, event: Any) -> tuple[int, ...]:
-        return tuple(round(float(value)) for value in layer.world_to_data(event.position)[:-2])

@@ -13,7 +13,9 @@ from beadseg.errors import BeadsegError, InputError
 from beadseg.widgets.common import MessageArea, guarded
 from beadseg.widgets.review.bead_tool import BeadTool
 from beadseg.widgets.review.hand import Hand
+from beadseg.widgets.review.ignore_tool import IgnoreTool
 from beadseg.widgets.review.keys import Keys
+from beadseg.widgets.review.pointer import Pointer, Tool
 from beadseg.widgets.review.preload import Preload
 from beadseg.widgets.review.queue import codes_in, next_after
 from beadseg.widgets.review.stage import Comparison, Stage
@@ -22,6 +24,7 @@ from beadseg.widgets.review.summary import finding_text, progress_text, state_te
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+    from beadseg.annotation.audit.document import Box
     from beadseg.annotation.review import Step
     from beadseg.widgets.review.page import Page
     from beadseg.widgets.review.queue import Item
@@ -63,7 +66,11 @@ class Desk(QObject):
         self._way = Comparison.MASK
         self.preload = Preload(session.read)
         self.stage = Stage(viewer, self)
-        self.tool = BeadTool(lambda: self.page, session.bead_size, self.say)
+        tools: dict[str, Tool] = {
+            "beads": BeadTool(lambda: self.page, session.bead_size, self.say),
+            "ignore": IgnoreTool(lambda: self.page, self.stage.aim, self.ignore, self.say),
+        }
+        self.pointer = Pointer(tools, panel.show_tool)
         self.keys = Keys(self.act)
         self._saving = self._timer(0, self.save, once=True)
         self.stage.painted.connect(self._saving.start)
@@ -140,6 +147,17 @@ class Desk(QObject):
             self.session.autosave.save(np.asarray(self.stage.mask.data))
 
     @guarded
+    def ignore(self, box: Box, plane: tuple[int, ...]) -> None:
+        """Mark a box of the sample in hand, px, as neither bead nor background; at once on the disk."""
+        page = self.shown()
+        self.page = self.session.ignore(page, page.region(box, plane))
+        self.preload.forget([page.name])
+        self.stage.show_ignored(self.page)
+        self.keys.bind(self.stage.layers)
+        self._tell_sample()
+        self.say("This box is ignored. U takes it back.")
+
+    @guarded
     def close(self) -> None:
         """Save, take the layers away and give the keys back."""
         self.save()
@@ -152,7 +170,7 @@ class Desk(QObject):
             signal.disconnect(slot)
         self.page = None
         self.keys.release()
-        self.tool.switch(None, False)
+        self.pointer.hold(None)
         self.stage.close()
         self.finish()
 
@@ -232,9 +250,10 @@ class Desk(QObject):
         finally:
             self._read_ahead()
         self.page = page
-        beads = self.panel.buttons["beads"].isChecked()
+        tool = self.pointer.on
         self.stage.show(page, self._way)
-        self._bind(beads)
+        self.pointer.hold(self.stage.mask, tool)
+        self.keys.bind([self._viewer, *self.stage.layers])
         self._recover(page)
         self._tell_sample()
         self.hand.begin()
@@ -249,17 +268,6 @@ class Desk(QObject):
             if name is None or name == self.current:
                 return
             self.preload.ahead([name])
-
-    def _bind(self, beads: bool) -> None:
-        """Give the sample's layers the keys and the bead tool, on or off."""
-        mask = self.stage.mask
-        if mask is None:
-            return
-        new = self.tool.layer is not mask
-        self.keys.bind([self._viewer, *self.stage.layers])
-        self.tool.switch(mask, beads)
-        if new:
-            mask.events.mode.connect(lambda event=None: self.panel.buttons["beads"].setChecked(self.tool.on))
 
     def _recover(self, page: Page) -> None:
         found = self.session.autosave.begin(page.name, page.labels)

@@ -79,14 +79,18 @@ class Hand:
         """Turn the bead tool on or off; on a proposal that is shown it changes that."""
         desk = self._desk
         page = desk.shown()
-        on = not desk.tool.on
+        on = desk.pointer.on != "beads"
         if on and desk.stage.comparison is Comparison.PROPOSAL and page.proposal is not None:
             desk.stage.take(page.proposal)
             desk.save()
             desk.compare_as(Comparison.MASK)
             desk.messages.tell("You change the proposal now. C saves it.")
-        desk.tool.switch(desk.stage.mask, on)
-        desk.panel.buttons["beads"].setChecked(desk.tool.on)
+        desk.pointer.switch("beads" if on else "")
+
+    def ignore(self) -> None:
+        """Turn the tool that marks what is ignored on or off."""
+        self._desk.shown()
+        self._desk.pointer.switch("" if self._desk.pointer.on == "ignore" else "ignore")
 
     def outline(self) -> None:
         """Draw masks as outlines, or filled."""

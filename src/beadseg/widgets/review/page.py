@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.annotation.audit import Audit
+    from beadseg.annotation.audit.document import Box
     from beadseg.annotation.review import SampleReview
     from beadseg.data.dataset import Dataset, Sample
     from beadseg.data.image_io import Image, Mask
@@ -51,8 +52,10 @@ class Page:
         What the proposal does, in words.
     mark : tuple of int
         Of the image file.
+    ignored : numpy.ndarray or None
+        bool, of the shape of `labels`: what is neither bead nor background; None where nothing is marked so.
     problem : str
-        Why the mask could not be read, so that none is shown; empty where it could.
+        Why a mask could not be read, so that none is shown; empty where all could.
     limits : (float, float)
         Values shown as black and white.
     """
@@ -65,6 +68,7 @@ class Page:
     proposal: Labels | None
     why: str
     mark: Mark
+    ignored: NDArray[np.bool_] | None = None
     problem: str = ""
     limits: tuple[float, float] = (0.0, 255.0)
 
@@ -79,6 +83,13 @@ class Page:
         if not stack or plane not in self.planes:
             return ()
         return tuple(int(place) for place in np.unravel_index(self.planes.index(plane), stack))
+
+    def region(self, box: Box, plane: tuple[int, ...] = ()) -> NDArray[np.bool_]:
+        """Return a box of one plane, px, as a mask of the shape of `labels`."""
+        top, left, bottom, right = box
+        region = np.zeros(self.labels.shape, np.bool_)
+        region[plane][top:bottom, left:right] = True
+        return region
 
 
 def read_page(review: SampleReview, dataset: Dataset, audit: Audit | None, folder: Path | None) -> Page:
@@ -101,16 +112,23 @@ def read_page(review: SampleReview, dataset: Dataset, audit: Audit | None, folde
     mark = mark_of(review.sample.image_path)
     image = review.sample.read_image()
     shape = (*image.stack_shape, *image.size)
-    problem = ""
+    problems = []
     try:
         labels = _mask(review.sample, shape)
     except ImageError as error:
-        labels, problem = np.zeros(shape, np.uint32), str(error)
+        labels = np.zeros(shape, np.uint32)
+        problems.append(str(error))
+    try:
+        ignored = _ignored(review.sample, shape)
+    except ImageError as error:
+        ignored = None
+        problems.append(str(error))
     proposal, why = _proposal(review, dataset, audit, folder)
     if proposal is not None and proposal.shape != shape:
         proposal, why = None, ""
     pixels, rgb = displayed(image)
-    return Page(review, pixels, rgb, tuple(image.names), labels, proposal, why, mark, problem, _limits(pixels))
+    names, problem = tuple(image.names), "\n".join(problems)
+    return Page(review, pixels, rgb, names, labels, proposal, why, mark, ignored, problem, _limits(pixels))
 
 
 def _limits(pixels: NDArray[np.generic]) -> tuple[float, float]:
@@ -129,6 +147,16 @@ def _mask(sample: Sample, shape: tuple[int, ...]) -> Labels:
         what = f"The mask has the shape {mask.foreground.shape}, the image {shape}."
         raise ImageError(what, sample.mask_path, "Reject it, or mark the beads anew.")
     return ids_of(mask)
+
+
+def _ignored(sample: Sample, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    if sample.ignore_path is None:
+        return None
+    region = read_mask(sample.ignore_path).foreground
+    if region.shape != shape:
+        what = f"The ignored region has the shape {region.shape}, the image {shape}."
+        raise ImageError(what, sample.ignore_path, "Remove the file, or mark the region anew.")
+    return region if region.any() else None
 
 
 def displayed(image: Image) -> tuple[NDArray[np.generic], bool]:

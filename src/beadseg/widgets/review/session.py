@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from typing import Literal
+
+    from numpy.typing import NDArray
 
     from beadseg.annotation.audit import Audit
     from beadseg.annotation.edit.patch import Labels
@@ -118,6 +121,20 @@ class Session:
         values = np.stack([tidied(before, after) for before, after in planes]).reshape(labels.shape)
         step = self.review.correct(page.name, values, by=self.by, why=why, kind="labels", seen=page.review)
         return self._done([page.name], (step,))
+
+    def ignore(self, page: Page, region: NDArray[np.bool_]) -> Page:
+        """Mark a region as neither bead nor background; strokes in hand stay. Raises as `accept`.
+
+        Returns
+        -------
+        Page
+            The same page with the region in it.
+        """
+        self._check(page)
+        self.review.ignore(page.name, region, by=self.by)
+        self.states[page.name] = self.review.state(page.name)
+        self._arrange()
+        return replace(page, ignored=region if page.ignored is None else region | page.ignored)
 
     def undo(self) -> tuple[Step, ...]:
         """Take back what this person decided last, also before the program was started. Raises `InputError`."""

@@ -39,7 +39,8 @@ def state_text(state: SampleReview) -> str:
         text += f": {state.why}"
     if state.origin == "draft":
         text += " (draft made by a machine)"
-    return "; ".join([text, *state.notes])
+    ignored = ["part of it is ignored"] if state.sample.ignore_path is not None else []
+    return "; ".join([text, *ignored, *state.notes])
 
 
 def finding_text(finding: Finding) -> str:

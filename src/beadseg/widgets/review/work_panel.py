@@ -24,7 +24,7 @@ from beadseg.widgets.review.queue_table import QueueTable
 from beadseg.widgets.review.stage import Comparison
 
 _DECISIONS = (("accept", "reject", "correct"), ("skip", "back"), ("undo", "redo"))
-_TOOLS = ("beads", "outline", "place")
+_TOOLS = ("beads", "ignore", "outline", "place")
 
 
 class WorkPanel(QWidget):
@@ -88,6 +88,11 @@ class WorkPanel(QWidget):
     def show_way(self, way: Comparison) -> None:
         """Show which of mask and proposal is seen."""
         self.comparison.setCurrentText(str(way))
+
+    def show_tool(self, name: str) -> None:
+        """Show which tool is on; none where `name` is empty."""
+        for tool in ("beads", "ignore"):
+            self.buttons[tool].setChecked(tool == name)
 
     def _make_head(self) -> QVBoxLayout:
         self.dataset = QLabel()
@@ -157,8 +162,8 @@ class WorkPanel(QWidget):
         row = QHBoxLayout()
         for name in _TOOLS:
             row.addWidget(self._button(name), 1)
-        self.buttons["beads"].setCheckable(True)
-        self.buttons["outline"].setCheckable(True)
+        for name in ("beads", "ignore", "outline"):
+            self.buttons[name].setCheckable(True)
         return row
 
     def _make_decisions(self) -> QVBoxLayout:
