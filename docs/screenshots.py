@@ -119,6 +119,10 @@ def review(studio: Studio, work: Path) -> Iterator[str]:
     studio.key("D")
     mark_missing(widget.desk)
     yield "review-beads"
+    studio.key("I")
+    top, left, bottom, right = widget.desk.session.item(widget.desk.current).findings[0].box
+    widget.desk.ignore((top, left, (top + bottom) // 2, (left + right) // 2), ())
+    yield "review-ignored"
 
 
 def mark_missing(desk: Any, most: int = 6) -> None:

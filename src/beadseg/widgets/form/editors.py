@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LARGEST = 2**31 - 1
 """What a spin box can hold."""
 MOST_LETTERS = 18
-"""Letters of the box that stands for None; its tooltip has the whole text."""
+"""Letters in a line of the box that stands for None."""
 
 
 class Editor(QWidget):
@@ -214,7 +214,7 @@ class OptionalEditor(Editor):
         super().__init__(leaf)
         self.inner = _EDITORS[leaf.sort](leaf)
         words = leaf.none_means or ""
-        self.none = QCheckBox(textwrap.shorten(words, MOST_LETTERS, placeholder=" …"))
+        self.none = QCheckBox(textwrap.fill(words, MOST_LETTERS))
         self.none.setToolTip(f"Ticked: {words}")
         self._holds(self.inner, self.none)
         self.none.clicked.connect(self._switch)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer
 
+from beadseg.widgets.layers.turns import Turns
 from beadseg.widgets.review.sample_layers import (
     IGNORED,
     IMAGE,
@@ -64,6 +66,10 @@ class Stage(QObject):
         self._blink = QTimer(self)
         self._blink.setInterval(BLINK_MS)
         self._blink.timeout.connect(self._turn)
+        self._ahead = Turns(self)
+        grid = viewer.canvas.grid
+        self._grid = {"stride": grid.stride, "shape": grid.shape}
+        grid.stride, grid.shape = 3, (1, 2)  # each change of an enabled grid would build the scene anew
 
     @property
     def mask(self) -> Labels | None:
@@ -95,6 +101,8 @@ class Stage(QObject):
         self.show_ignored(page)
         self.compare(comparison)
         self._layers.arrange()
+        if page.proposal is not None:
+            self._make_ahead()
 
     def take(self, labels: np.ndarray) -> None:
         """Put another mask, such as recovered strokes, in place of the shown one; the viewer's undo begins anew."""
@@ -124,7 +132,7 @@ class Stage(QObject):
         self._layers.set_visible(OTHER_IMAGE, side)
         grid = self._viewer.canvas.grid
         if grid.enabled != side:
-            grid.stride, grid.shape, grid.enabled = 3, (1, 2) if side else (-1, -1), side
+            grid.enabled = side
             self._viewer.scene.camera.zoom *= 0.5 if side else 2.0  # each of the two has half of the width
         if comparison is Comparison.BLINK:
             self._blink.start()
@@ -172,6 +180,7 @@ class Stage(QObject):
     def clear(self) -> None:
         """Take all layers away."""
         self._blink.stop()
+        self._ahead.stop()
         self.page = None
         if self._viewer.canvas.grid.enabled and self.comparison is Comparison.SIDE:
             self._viewer.canvas.grid.enabled = False
@@ -182,6 +191,16 @@ class Stage(QObject):
         """Take all layers away and stop listening to the viewer."""
         self.clear()
         self._layers.close()
+        self._viewer.canvas.grid.update(self._grid)
+
+    def _make_ahead(self) -> None:
+        """Make the layers of the comparison before they are asked for: making one takes long, filling it does not."""
+        missing = [name for name in (PROPOSAL, OTHER_IMAGE) if name not in self._layers]
+        self._ahead.start([partial(self._make, name) for name in missing])
+
+    def _make(self, name: str) -> None:
+        if self.page is not None and name not in self._layers:
+            self._freshen(name, self.page)
 
     def _age(self, page: Page) -> None:
         """Leave proposal and second image of the page before until they are looked at, if they have its size."""

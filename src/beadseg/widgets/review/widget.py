@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from beadseg import files
 from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded
+from beadseg.widgets.common.collector import collect_all_again, keep_collections_short
 from beadseg.widgets.layers.drawing_context import free_in_canvas
 from beadseg.widgets.review.desk import Desk
 from beadseg.widgets.review.opening import Opened, run_audit, session_of
@@ -108,6 +109,7 @@ class ReviewWidget(QWidget):
         if self.desk is not None:
             desk, self.desk = self.desk, None
             desk.close()
+        collect_all_again(id(self))
         self._pages.setCurrentWidget(self.start)
 
     def changeEvent(self, event: QEvent | None) -> None:
@@ -131,6 +133,7 @@ class ReviewWidget(QWidget):
         if opened.problem:
             self.messages.tell(opened.problem, "warning")
         self.desk = Desk(self._viewer, self.work, self.messages, opened.session, self)
+        keep_collections_short(id(self))
         self.desk.begin()
         if self._audit_next:
             self._audit_next = False
@@ -154,8 +157,10 @@ class _Finisher:
 
     def __init__(self, widget: ReviewWidget) -> None:
         self._values: dict[str, Any] = widget.__dict__
+        self._owner = id(widget)
 
     def __call__(self) -> None:
+        collect_all_again(self._owner)
         desk: Desk | None = self._values.get("desk")
         if desk is not None:
             desk.finish()
