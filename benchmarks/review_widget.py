@@ -62,7 +62,7 @@ def write(root: Path, samples: int, size: int, beads: int) -> None:
             )  # fmt: skip
             proposals.append(
                 Proposal(sample=name, codes=("shift",), file=f"proposals/{name}.png", before=0.1, after=0.9,
-                         why="Moved by -3 px down.")
+                         why="Moved by 3 px up.")
             )  # fmt: skip
     known = tuple(SampleAudit(sample=f"tile_{number:03d}", field="f") for number in range(samples))
     baseline = Baseline(bead_diameter_px=7.0, polarity="dark", response=1.0)

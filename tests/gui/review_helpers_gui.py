@@ -60,6 +60,9 @@ class Person:
 
     def __init__(self, qtbot: Any, viewer: Any, widget: Any) -> None:
         self.qtbot, self.viewer, self.widget = qtbot, viewer, widget
+        self.said: list[str] = []
+        """All that the status bar showed; what is there now may be of the mouse already."""
+        viewer.events.status.connect(lambda event: self.said.append(str(event.value)))
 
     @property
     def canvas(self) -> Any:

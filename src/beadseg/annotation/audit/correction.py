@@ -181,7 +181,8 @@ def _told(transform: Transform, codes: tuple[Code, ...]) -> str:
     if "affine" in codes:
         done.append(f"rotated by {transform.rotation:.2f} degrees, stretched by {transform.stretch:.2%}")
     dy, dx = (float(value) for value in transform.shift)
-    done.append(f"moved by {dy:+.2f} px down and {dx:+.2f} px right")
+    ways = f"{abs(dy):.2f} px {'down' if dy > 0 else 'up'} and {abs(dx):.2f} px to the {'right' if dx > 0 else 'left'}"
+    done.append(f"moved by {ways}")
     text = ", ".join(done)
     return text[0].upper() + text[1:] + "."
 

@@ -34,7 +34,7 @@ def summary(session: Session) -> str:
 def state_text(state: SampleReview) -> str:
     """Return who decided what on a sample and when."""
     by = f" by {state.by}, {state.when[:16].replace('T', ' ')} UTC" if state.by else ""
-    text = f"{state.state}{by}"
+    text = f"pending, last change{by}" if state.state == "pending" and by else f"{state.state}{by}"
     if state.why:
         text += f": {state.why}"
     if state.origin == "draft":
