@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pandas as pd
@@ -163,3 +165,41 @@ def test_a_signal_ends_training_and_the_same_command_goes_on(
     assert unfinished(run) == []
     assert cli(*words).code == ExitCode.OK
     assert [row["epoch"] for row in Run(run).history] == list(range(1, 9))
+
+
+def test_a_time_in_which_nothing_can_be_trained_is_refused(cli: Cli, beads: Path, tmp_path: Path):
+    """Not "its time was up, go on", which a chain of jobs would do to its last job."""
+    run = tmp_path / "run"
+    words = ("train", beads, "--out", run, *SHORT)
+    outcome = cli(*words, "--walltime", "00:00:01", "--margin", "1")
+    outcome.is_refusal(ExitCode.MACHINE, str(run), "before a single step", "longer walltime")
+    assert cli(*words).code == ExitCode.OK
+    before = tree(run)
+    outcome = cli(*words, "--walltime", "00:00:01", "--margin", "1")
+    outcome.is_refusal(ExitCode.MACHINE, "before a single step")
+    assert {name for name in tree(run) if name != files.LOG} == {name for name in before if name != files.LOG}
+
+
+def test_nothing_is_half_there_in_a_folder_that_may_not_be_written_in(
+    cli: Cli, dataset: Path, run_folder: Path, tmp_path: Path, read_only: Callable[[Path], AbstractContextManager[None]]
+):
+    """Every command that writes says so, names the folder, and leaves what is there as it was."""
+    name = sorted((dataset / files.IMAGES).iterdir())[0].stem
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    before = tree(dataset)
+    with read_only(locked), read_only(dataset):
+        for words in (
+            ("simulate", locked / "new"),
+            ("train", dataset, "--out", locked / "run", *SHORT),
+            ("predict", run_folder, dataset / files.IMAGES, "--out", locked / "out"),
+            ("audit", dataset, "--out", locked / "audit"),
+            ("draft", dataset / files.IMAGES, "--out", locked / "draft"),
+            ("export", "labels", dataset, "--format", "coco", "--out", locked / "coco"),
+        ):
+            cli(*words).is_refusal(ExitCode.MACHINE, str(locked), "Permission denied")
+        cli("review", dataset, "accept", name).is_refusal(ExitCode.MACHINE, str(dataset), "Permission denied")
+        assert cli("review", dataset).code == ExitCode.OK
+    assert list(locked.iterdir()) == []
+    assert tree(dataset) == before
+    assert cli("review", dataset, "accept", name).code == ExitCode.OK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,11 +15,14 @@ from beadseg.cli.groups import grouped
 from beadseg.cli.launch import is_first, is_one_of_several, launch
 from beadseg.cli.samples import TrainingSamples
 from beadseg.cli.stop import STOP, stop_in_time
+from beadseg.errors import MachineError, OutOfTime
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from beadseg.config import TrainConfig
     from beadseg.data.dataset import Dataset
-    from beadseg.events import OnEvent, StopFlag
+    from beadseg.events import Event, OnEvent, StopFlag
 
 Preset = Annotated[
     str, typer.Option("--preset", help="dense (ours), microbeads or mitochondria (the laboratory's tables).")
@@ -91,7 +94,8 @@ def train(
             _show_plans(data, configs, on_event)
             return
         use_threads(threads)
-        _train(data, configs, out, model == "all", refit, device, checkpoint_minutes, on_event, stop)
+        with _time_enough(out, on_event) as heard:
+            _train(data, configs, out, model == "all", refit, device, checkpoint_minutes, heard, stop)
 
 
 def _together(device: str, plan: bool) -> AbstractContextManager[object]:
@@ -111,6 +115,25 @@ def _show_plans(data: Dataset, configs: list[TrainConfig], on_event: OnEvent) ->
     for settings in configs:
         ready = prepare(data, settings, on_event=on_event, stop=STOP)
         on_event(Event("result", "\n".join(ready.lines()), data={"plan": ready.as_dict()}))
+
+
+@contextmanager
+def _time_enough(folder: Path, on_event: OnEvent) -> Iterator[OnEvent]:
+    """Refuse a time in which no step is done: to go on with the same time, as a chain of jobs does, would never end."""
+    steps = 0
+
+    def listen(event: Event) -> None:
+        nonlocal steps
+        steps += event.kind == "progress" and event.data["task"].startswith("epoch ")
+        on_event(event)
+
+    try:
+        yield listen
+    except OutOfTime as error:
+        if steps or not is_first():
+            raise
+        remedy = "Ask for a longer walltime; everything is kept, and the same command goes on."
+        raise MachineError("The job's time was up before a single step of training.", folder, remedy) from error
 
 
 def _train(
