@@ -77,3 +77,16 @@ def test_processor_has_a_name() -> None:
 
 def test_bf16_is_close_to_fp32() -> None:
     assert 0 < bf16_difference("cpu") < 0.05
+
+
+@pytest.mark.parametrize(("version", "python", "status"), [("6.12.0", (3, 11), "problem"), ("6.12.0", (3, 12), "ok"),
+                                                           ("6.11.3", (3, 11), "ok")])  # fmt: skip
+def test_a_qt_binding_that_ends_napari_is_told(
+    version: str, python: tuple[int, int], status: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed = {"napari": "0.9.2", "PySide6": version}
+    monkeypatch.setattr("beadseg.cli.doctor._version", installed.get)
+    monkeypatch.setattr("sys.version_info", python)
+    (check,) = [check for check in examine(tmp_path) if check.name == "napari"]
+    assert check.status == status
+    assert ("PySide6!=6.12.0" in check.remedy) == (status == "problem")

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ LITTLE_DISK, NO_DISK = 5 * GIB, GIB // 2
 LITTLE_SHARED = GIB // 4
 """Worker processes of torch die with less shared memory (64 MiB is a container's default)."""
 BINDINGS = ("PyQt6", "PySide6", "PyQt5")
+CRASHES = "6.12.0"
+"""PySide6 that counts down the references of None with every call, which ends Python before 3.12."""
 LIBRARIES = ("torch", "monai", "numpy", "scikit-image", "scikit-learn", "pandas", "tifffile")
 
 _LEVELS: dict[Status, Level] = {"ok": "info", "warn": "warning", "problem": "error"}
@@ -190,6 +193,9 @@ def _viewer() -> Check:
     found = [f"{name} {version}" for name in BINDINGS if (version := _version(name)) is not None]
     if not found:
         return Check("napari", "warn", f"napari {napari} without a Qt binding", "Run: pip install PyQt6")
+    if f"PySide6 {CRASHES}" in found and sys.version_info < (3, 12):
+        remedy = f'Run: pip install "PySide6!={CRASHES}", or use Python 3.12 or newer.'
+        return Check("napari", "problem", f"PySide6 {CRASHES} ends napari within seconds on this Python", remedy)
     if len(found) > 1:
         return Check(
             "napari", "warn", f"napari {napari}, {', '.join(found)}", "Keep one Qt binding, uninstall the others."
