@@ -9,6 +9,7 @@ from beadseg import files
 from beadseg.data.dataset import natural_key
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.measure.agreement import agreement, ratio_agreement, spans_decades
+from beadseg.measure.evaluation import IDENTICAL, IDENTICAL_REMEDY
 from beadseg.report.agreement import agreement_table
 from beadseg.report.blocks import Block, Chart, Charts, Column, Items, Table, Text
 from beadseg.report.evaluation import (
@@ -130,6 +131,8 @@ def _notices(evaluation: Evaluation) -> list[Notice]:
     if evaluation.failed_samples:
         text = f"{len(evaluation.failed_samples)} of {evaluation.samples} samples could not be scored."
         notices.append(Notice(text, "They enter no mean. The list is at the end."))
+    if evaluation.scored_itself:
+        notices.append(Notice(IDENTICAL, IDENTICAL_REMEDY))
     unmarked = sum(not image.instances for image in evaluation.images)
     if unmarked:
         text = f"The truth of {unmarked} images is a mask without ids: touching beads count as one there."
