@@ -280,7 +280,7 @@ def relative_path(path: Path, folder: Path) -> str:
         return ""
 
 
-def find_again(stored: str, relative: str, folder: Path) -> Path:
+def find_again(stored: str, relative: str, folder: Path, dataset: Path | None = None) -> Path:
     """Return where a file or folder is that a document in `folder` names.
 
     Parameters
@@ -292,6 +292,8 @@ def find_again(stored: str, relative: str, folder: Path) -> Path:
         The way there from the document's folder, which still holds when both were moved together; may be empty.
     folder : pathlib.Path
         Where the document is now.
+    dataset : pathlib.Path, optional
+        A folder in which the last parts of `stored` are looked for first.
 
     Returns
     -------
@@ -299,7 +301,8 @@ def find_again(stored: str, relative: str, folder: Path) -> Path:
         The first place that exists; `stored` where none does.
     """
     path = Path(stored)
-    places = [path, *([folder / relative] if relative else [])]
+    moved = [] if dataset is None else [dataset.joinpath(*path.parts[-count:]) for count in (2, 3, 4, 5)]
+    places = [*moved, path, *([folder / relative] if relative else [])]
     if not path.is_absolute():
         places += [above / path for above in (folder.resolve(), *folder.resolve().parents)]
     return next((place for place in places if stored and place.exists()), path)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fault_helpers import Cli, tree
+from fault_helpers import SHORT, Cli, tree
 
 from beadseg import files
 from beadseg.data.fields import read_table
@@ -157,3 +157,68 @@ def test_a_copy_of_the_predictions_as_truth_is_told(cli: Cli, predictions: Path,
     assert "Every prediction equals its annotation in every pixel." in outcome.out
     page = (predictions / "evaluation" / files.REPORT_PAGE).read_text(encoding="utf-8")
     assert "Every prediction equals its annotation in every pixel." in page
+
+
+def pictures(page: Path) -> int:
+    return page.read_text(encoding="utf-8").count("<img src=")
+
+
+@pytest.fixture
+def project(cli: Cli, beads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which a run, a prediction and an evaluation were made with relative paths."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    shutil.copytree(beads, "beads")
+    assert cli("train", "beads", "--out", "run", *SHORT).code in (0, 5)
+    assert cli("predict", "run", "beads/images", "--out", "predictions").code in (0, 5)
+    assert cli("evaluate", "predictions", "beads").code == 0
+    return folder
+
+
+def test_pages_survive_another_working_directory_and_a_move(
+    cli: Cli, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    kinds = ("run", "predictions", "predictions/evaluation")
+    before = {kind: pictures(project / kind / files.REPORT_PAGE) for kind in kinds}
+    assert all(before.values())
+    monkeypatch.chdir(project / "run")
+    for kind in kinds:
+        assert cli("report", project / kind).code == 0
+    moved = tmp_path / "elsewhere" / "moved"
+    moved.parent.mkdir()
+    monkeypatch.chdir(tmp_path)
+    project.rename(moved)
+    for kind in kinds:
+        (moved / kind / files.REPORT_PAGE).unlink()
+        assert cli("report", moved / kind).code == 0
+        assert pictures(moved / kind / files.REPORT_PAGE) == before[kind]
+
+
+def test_a_fuller_page_is_kept_and_the_missing_pictures_are_named(cli: Cli, project: Path, tmp_path: Path):
+    (project / "beads").rename(tmp_path / "far away")
+    for kind in ("run", "predictions/evaluation"):
+        page = project / kind / files.REPORT_PAGE
+        before = page.read_bytes()
+        outcome = cli("report", kind)
+        assert outcome.code == 2
+        assert "could not be made: " in outcome.out
+        assert f"Only 0 of its {pictures(page)} picture" in outcome.err
+        assert "--dataset DIR" in outcome.err
+        assert page.read_bytes() == before
+        assert cli("report", kind, "--dataset", tmp_path / "far away").code == 0
+        page.unlink()
+        assert cli("report", kind).code == 3
+        assert pictures(page) == 0
+
+
+def test_overlays_that_are_gone_leave_the_page_of_a_prediction(
+    cli: Cli, predictions: Path, beads: Path, tmp_path: Path
+):
+    assert cli("report", predictions).code == 0
+    before = (predictions / files.REPORT_PAGE).read_bytes()
+    for path in (predictions / files.OVERLAYS).iterdir():
+        path.unlink()
+    assert cli("report", predictions).code == 2
+    assert (predictions / files.REPORT_PAGE).read_bytes() == before
+    assert cli("report", predictions, "--dataset", beads).code == 2

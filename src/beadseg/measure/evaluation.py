@@ -139,9 +139,30 @@ class Evaluation(Config):
                 return place
         raise InputError("No such prediction folder.", self.predictions, "Move it back and make the report again.")
 
-    def open_dataset(self, folder: Path) -> Dataset:
-        """Open the dataset where it is now, `folder` being the evaluation's; raises `InputError` where it is gone."""
-        return Dataset.open(files.find_again(self.dataset, self.dataset_relative, folder), **self.folders)
+    def open_dataset(self, folder: Path, moved: Path | None = None) -> Dataset:
+        """Open the dataset where it is now.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+            The evaluation folder.
+        moved : pathlib.Path, optional
+            The dataset folder, when it was moved without the evaluation.
+
+        Raises
+        ------
+        InputError
+            It is gone, or not a dataset any more.
+        """
+        place = files.find_again(self.dataset, self.dataset_relative, folder) if moved is None else moved
+        names = {name: name for name in (files.IMAGES, files.MASKS, files.LABELS, files.IGNORE)} | self.folders
+        return Dataset.open(
+            place,
+            images=names[files.IMAGES],
+            masks=names[files.MASKS],
+            labels=names[files.LABELS],
+            ignore=names[files.IGNORE],
+        )
 
 
 def evaluate(
@@ -317,7 +338,7 @@ def _score_sample(sample: Sample, folder: _Predictions, diameter_px: float | Non
     for (foreground, labels), (plane, target) in zip(predicted, truths, strict=True):
         image = f"{sample.name}_{plane}" if plane else sample.name
         scores.append(score_image(image, sample.name, sample.field, foreground, labels, target, diameter_px))
-        identical += target.foreground.any() and _equal(foreground, labels, target)
+        identical += bool(target.foreground.any()) and _equal(foreground, labels, target)
     return scores, identical
 
 

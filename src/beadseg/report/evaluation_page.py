@@ -53,6 +53,8 @@ def write_evaluation_page(
     dataset: Dataset | None = None,
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
+    *,
+    keep_fuller: str = "",
 ) -> Path:
     """Write ``report.html``, and the figures in ``report/``, into an evaluation folder; return the page's path.
 
@@ -66,6 +68,8 @@ def write_evaluation_page(
         The truth, for the pictures; opened from where the evaluation found it when not given.
     on_event, stop
         Progress, and the flag that ends the work.
+    keep_fuller : str
+        As for `Page.write`.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def write_evaluation_page(
         sections=(*_sections(evaluation, folder, dataset, on_event, stop), _failures(evaluation)),
         source=folder.resolve(),
     )
-    return page.write(folder / files.REPORT_PAGE)
+    return page.write(folder / files.REPORT_PAGE, keep_fuller)
 
 
 def _sections(

@@ -8,7 +8,7 @@ from beadseg.data.dataset import Dataset, natural_key
 from beadseg.errors import BeadsegError, Cancelled, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.report.blocks import Block, Gallery, Items, Text
-from beadseg.report.html import Section
+from beadseg.report.html import Section, missing_pictures
 from beadseg.report.picture import Picture, picture_of
 from beadseg.report.predicted import predicted_planes
 from beadseg.report.samples import LEGEND, fullest_window, match, matched_picture
@@ -54,6 +54,7 @@ def sample_section(
         truth = evaluation.open_dataset(folder) if dataset is None else dataset
         predictions = evaluation.find_predictions(folder)
     except InputError as error:
+        on_event(missing_pictures([str(error)]))
         return Section(title, (Text(f"Left out, since the images or predictions are not there any more: {error}"),))
     chosen = worst_middle_best(evaluation.images)
     pictures, missing = [], []
@@ -64,6 +65,8 @@ def sample_section(
             raise
         except (BeadsegError, OSError, ValueError, IndexError) as error:  # files that changed since the evaluation
             missing.append(f"{image.image}: {error}")
+    if missing:
+        on_event(missing_pictures(missing))
     blocks: list[Block] = [Gallery(pictures, LEGEND)] if pictures else []
     if missing:
         blocks.append(Items(missing, "Not shown"))
