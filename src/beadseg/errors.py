@@ -99,7 +99,7 @@ class MachineError(BeadsegError):
     exit_code = ExitCode.MACHINE
 
 
-class ProcessKilled(MachineError):
+class ProcessKilledError(MachineError):
     """One of several processes was killed; another try goes on from the last checkpoint, as a chain of jobs does."""
 
     exit_code = ExitCode.KILLED

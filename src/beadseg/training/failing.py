@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
-from beadseg.errors import BeadsegError, Cancelled, ExitCode, ProcessKilled
+from beadseg.errors import BeadsegError, Cancelled, ExitCode, ProcessKilledError
 from beadseg.events import LAUNCHED
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def followed(rank: int, size: int, *, single: bool) -> Iterator[None]:
         if lost and single and os.environ.get(LAUNCHED):  # who started them tells which one was killed
             raise Followed(code) from None
         if lost:
-            raise ProcessKilled(
+            raise ProcessKilledError(
                 f"Another of the {size} processes exited without an error message or cannot be reached.",
                 f"process {rank} of {size}", "The same command goes on from the last checkpoint.",
             ) from error  # fmt: skip
