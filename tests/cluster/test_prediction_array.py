@@ -17,7 +17,7 @@ from cluster_helpers import SOURCE, Batch
 from beadseg import files
 from beadseg.cli.app import main
 from beadseg.cluster import record
-from beadseg.training.claim import Owner, read
+from beadseg.claim import Owner, read
 
 IMAGES, ELEMENTS = 40, 3
 CORRUPT = "corrupt.png"

@@ -24,7 +24,7 @@ from beadseg.cli.app import main
 from beadseg.cluster import record
 from beadseg.cluster.status import WALLTIME
 from beadseg.model.checkpoint import load_checkpoint
-from beadseg.training.claim import Owner
+from beadseg.claim import Owner
 
 EPOCHS = 60
 EPOCH_LINE = " INFO Epoch "

@@ -21,7 +21,7 @@ from beadseg.events import Deadline, Event, StopFlag
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.predict import Segmenter
 from beadseg.training import Run, train
-from beadseg.training.lock import locked
+from beadseg.locking import locked
 from beadseg.training.sampler import Batch
 
 CHECKPOINTS = (files.LAST, files.BEST)

@@ -22,7 +22,7 @@ from beadseg.training.fitted import fit_objects, give_objects
 from beadseg.training.frozen import freeze
 from beadseg.training.history import Row, gain, read_history
 from beadseg.training.judge import judge
-from beadseg.training.lock import locked
+from beadseg.locking import locked
 from beadseg.training.plan import Planned
 from beadseg.training.prepare import prepare
 from beadseg.training.processes import Team, joined, own_device

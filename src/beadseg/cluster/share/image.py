@@ -13,7 +13,7 @@ from beadseg.events import OnEvent, StopFlag, log
 from beadseg.files import ensure_folder
 from beadseg.predict.batch import reason_of, told
 from beadseg.predict.results import predict_file
-from beadseg.training.claim import Owner, create, kept_alive, read
+from beadseg.claim import Owner, create, kept_alive, read
 
 if TYPE_CHECKING:
     from pathlib import Path

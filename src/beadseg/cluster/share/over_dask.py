@@ -13,7 +13,7 @@ from beadseg.cluster.share.listing import Share
 from beadseg.cluster.share.work import say_what_predicts
 from beadseg.errors import BeadsegError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
-from beadseg.training.claim import HEARTBEAT
+from beadseg.claim import HEARTBEAT
 
 if TYPE_CHECKING:
     from beadseg.cluster.share.listing import Item

@@ -13,7 +13,7 @@ from beadseg.cluster.share.merge import merge, merge_partly
 from beadseg.errors import Cancelled
 from beadseg.events import OnEvent, StopFlag, ignore, log, progress
 from beadseg.predict.batch import refuse_foreign, write_about
-from beadseg.training.claim import HEARTBEAT, STALE, Owner, last_beat, read, remove
+from beadseg.claim import HEARTBEAT, STALE, Owner, last_beat, read, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable

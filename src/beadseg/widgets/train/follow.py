@@ -16,7 +16,7 @@ from beadseg.config import TrainConfig
 from beadseg.data.documents import read_document, read_entries
 from beadseg.errors import BeadsegError, ConfigError, RunError
 from beadseg.model.checkpoint import read_meta
-from beadseg.training.claim import STALE, Owner
+from beadseg.claim import STALE, Owner
 from beadseg.training.criteria import Criterion
 from beadseg.training.history import Row, gain, read_history
 from beadseg.training.plan import Planned

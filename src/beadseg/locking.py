@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from beadseg import files
 from beadseg.errors import BusyError
 from beadseg.events import OnEvent, StopFlag, ignore, log
-from beadseg.training.claim import (
+from beadseg.claim import (
     HEARTBEAT,
     STALE,
     Owner,
