@@ -14,10 +14,10 @@ from beadseg.data.documents import read_document
 from beadseg.errors import InputError, RunError
 from beadseg.events import OnEvent, ignore
 from beadseg.files import ensure_folder, write_atomically
+from beadseg.locking import locked
 from beadseg.sweep.check import check
 from beadseg.sweep.draw import draw
 from beadseg.sweep.space import configured
-from beadseg.locking import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
