@@ -76,8 +76,9 @@ class LookConfig(Config):
     gap: Range = (0.86, 1.9)
     """Lattice and close packing: distance of neighbours, diameters. Below 1 beads overlap."""
 
-    blur: Range = (0.03, 0.24)
-    """Standard deviation of a bead's blur, diameters: at 0.24 two beads that touch still have a valley between them."""
+    blur: Range = (0.03, 0.28)
+    """Standard deviation of a bead's blur, diameters. Beads of 7.5 px blurred over 2 px are common; at 0.28 two that
+    touch hardly have a valley between them, but are longer, and darker where they overlap, than one."""
     blur_spread: Range = (0.0, 0.3)
     """Difference of blur between the beads of an image, share of it: beads lie at different heights."""
     contrast: Range = (0.05, 0.85)

@@ -89,7 +89,7 @@ def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: 
 def _deepest(config: LookConfig, blur: float) -> float:
     """Return the deepest overlap: less where beads are so blurred that two of them would be one to everybody."""
     low, high = config.blur
-    return config.overlap[1] * (1 - 0.5 * (blur - low) / max(high - low, 1e-6))
+    return config.overlap[1] * (1 - 0.3 * (blur - low) / max(high - low, 1e-6))
 
 
 def _sensor_side(config: LookConfig, diameter: float, rng: np.random.Generator) -> int:
