@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+FEW_BEADS = 10
+"""With fewer beads than this in all images, equal masks prove nothing."""
 SUFFIXES = (".png", ".tif", ".tiff")
 """What predicted masks and labels are stored as."""
 
@@ -78,8 +80,12 @@ class Evaluation(Config):
 
     @property
     def scored_itself(self) -> bool:
-        """Whether every image with beads has a prediction that equals its annotation in every pixel."""
-        return 0 < self.identical == sum(image.true_px > 0 for image in self.images)
+        """Whether every image with beads has a prediction that equals its annotation in every pixel.
+
+        Never with fewer than `FEW_BEADS` beads, which a good model may happen to draw alike.
+        """
+        beads = sum(image.true_count for image in self.images)
+        return self.identical == sum(image.true_px > 0 for image in self.images) and beads >= FEW_BEADS
 
     @property
     def overall(self) -> GroupScore:
