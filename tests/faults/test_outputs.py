@@ -6,7 +6,10 @@ import csv
 import shutil
 from pathlib import Path
 
+import imageio.v3 as iio
+import numpy as np
 import pytest
+import tifffile
 from fault_helpers import SHORT, Cli, tree
 
 from beadseg import files
@@ -222,3 +225,32 @@ def test_overlays_that_are_gone_leave_the_page_of_a_prediction(
     assert cli("report", predictions).code == 2
     assert (predictions / files.REPORT_PAGE).read_bytes() == before
     assert cli("report", predictions, "--dataset", beads).code == 2
+
+
+def test_images_without_beads_open_in_the_viewer(cli: Cli, run_folder: Path, beads: Path, tmp_path: Path):
+    from beadseg.widgets.io.read_beads import read_bead_table
+    from beadseg.widgets.io.read_prediction import read_prediction
+
+    one = sorted((beads / "images").iterdir())[0]
+    pixels = iio.imread(one)
+    blank = np.full_like(pixels, 128)
+    for name, values in {
+        "mixed": {"a.tif": pixels, "blank.tif": blank},
+        "nothing": {"one.tif": blank},
+        "none of two": {"one.tif": blank, "two.tif": blank},
+        "a stack with an empty plane": {"stack.tif": np.stack([pixels, blank])},
+        "an empty stack": {"stack.tif": np.stack([blank, blank]), "other.tif": np.stack([pixels, blank])},
+    }.items():
+        folder = tmp_path / name
+        (folder / "in").mkdir(parents=True)
+        for file, array in values.items():
+            tifffile.imwrite(folder / "in" / file, array, photometric="minisblack")
+        assert cli("predict", run_folder, folder / "in", "--out", folder / "out").code in (0, 5)
+        rows = (folder / "out" / files.COUNTS).read_text(encoding="utf-8").splitlines()[1:]
+        layers = read_prediction(folder / "out")
+        assert [kind for _, _, kind in layers] == ["image", "labels", "points"]
+        _, labels, points = (np.asarray(data) for data, _, _ in layers)
+        assert points.shape == (sum(int(row.split(",")[2]) for row in rows), labels.ndim)
+        assert len(layers[2][1]["features"]) == len(points)
+        for table in (folder / "out" / files.BEADS).glob("*.csv"):
+            assert read_bead_table(table)[0][0].shape[1] >= 2

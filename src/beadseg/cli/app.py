@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from beadseg.cli.console import lenient_streams
 from beadseg.cli.stop import stop_on_signals
 from beadseg.errors import BeadsegError, ExitCode, MachineError
 
@@ -63,6 +64,11 @@ DEBUG_VARIABLE = "BEADSEG_DEBUG"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `beadseg-batch` and return its exit code (see `beadseg.errors`)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with lenient_streams():
+        return _run(given)
+
+
+def _run(given: list[str]) -> int:
     _use_plain_replacements()
     if not sys.warnoptions:
         # Third parties warn about themselves; ours are events. `python -W …` shows them again.
@@ -71,10 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with stop_on_signals():
             build_app(given)(args=given, prog_name=PROGRAM, obj=given)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else ExitCode.OK
+        return _exit_code(end)
     except Exception as error:
         return _report(error)
     return ExitCode.OK
+
+
+def _exit_code(end: SystemExit) -> int:
+    """Return what Python would end with: a text is printed, and is a failure."""
+    if end.code is None or isinstance(end.code, int):
+        return end.code or ExitCode.OK
+    print(f"{PROGRAM}: {end.code}", file=sys.stderr)
+    return ExitCode.BUG
 
 
 def build_app(arguments: Sequence[str]) -> typer.Typer:

@@ -55,7 +55,7 @@ def draft(
     from beadseg.predict.batch import find_images
 
     with reporter(json, quiet) as on_event:
-        paths = find_images(images)
+        paths = find_images(images, on_event)
         annotator = choose_annotator(paths, run, diameter, polarity, device, threads, on_event, STOP)
         result = draft_dataset(paths, out, annotator, by=by, on_event=on_event, stop=STOP)
         if Review.exists(out):

@@ -45,6 +45,10 @@ DaskOption = Annotated[
 Profile = Annotated[
     Path | None, typer.Option("--cluster", metavar="PROFILE", help="With --dask pbs: the cluster's profile; see hpc/.")
 ]
+Channel = Annotated[
+    int | None,
+    typer.Option("--channel", min=0, metavar="N", help="Predict only this channel of every image, counted from 0."),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -61,6 +65,7 @@ def predict(
     overlays: Overlays = True,
     maps: Maps = False,
     report: Page = True,
+    channel: Channel = None,
     set_: SetOption = None,
     share: ShareOption = False,
     dask: DaskOption = None,
@@ -91,12 +96,13 @@ def predict(
         stop = stop_in_time(walltime, margin)
         use_threads(threads)
         share = share or dask is not None
+        wanted = changes_of(set_, channel)
         if share:
-            batch = shared_batch(run, images or [], out, set_ or [], overlays, maps, stop)
+            batch = shared_batch(run, images or [], out, wanted, overlays, maps, stop)
         else:
-            paths = find_images(images or [])
+            paths = find_images(images or [], on_event)
         segmenter = Segmenter.load(run, device=device)
-        changes = [*batch.changes] if share else set_ or []
+        changes = [*batch.changes] if share else wanted
         if changes:
             segmenter.options = segmenter.options.with_overrides(changes)
         if dask is not None:
@@ -116,6 +122,11 @@ def predict(
         raise typer.Exit(ExitCode.SOME_FAILED)
     if len(result.flagged):
         raise typer.Exit(ExitCode.FLAGGED)
+
+
+def changes_of(set_: list[str] | None, channel: int | None) -> list[str]:
+    """Return the changes of the prediction options that the command line asks for."""
+    return [*(set_ or []), *([] if channel is None else [f"channel={channel}"])]
 
 
 def _tell(result: BatchResult, out: Path, page: str, on_event: OnEvent) -> None:

@@ -47,7 +47,7 @@ def suggest(
 
     with reporter(json, quiet) as on_event:
         use_threads(threads)
-        paths = find_images(images)
+        paths = find_images(images, on_event)
         result = rank_images(Segmenter.load(run, device=device), paths, on_event, STOP)
         if out is not None:
             write_atomically(out, result.to_csv())

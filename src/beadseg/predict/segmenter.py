@@ -18,7 +18,7 @@ from beadseg.events import OnEvent, StopFlag, ignore, log
 from beadseg.measure.calibration import CALIBRATION, Calibration
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.model.device import Precision, agrees_with_fp32, choose_device, choose_precision
-from beadseg.model.inputs import input_channels, luminance, prepare
+from beadseg.model.inputs import chosen_channel, input_channels, luminance, prepare
 from beadseg.model.networks import Network, build_network
 from beadseg.predict.inference import probabilities
 from beadseg.predict.model_file import model_file
@@ -124,7 +124,7 @@ class Segmenter:
         """
         if isinstance(image, Image | LazyImage):
             pixel_size_um = image.pixel_size_um if pixel_size_um is None else pixel_size_um
-        plane = as_plane(image)
+        plane = chosen_channel(as_plane(image), self.options.channel, self.config.image.channels)
         maps = self.maps(plane, on_event, stop)
         return Prediction.of(maps, luminance(plane), pixel_size_um, self.options.objects)
 
@@ -136,7 +136,8 @@ class Segmenter:
         Of a `LazyImage` one plane at a time is in memory.
         """
         for name, plane in image.planes():
-            yield name, plane, self.predict(plane, pixel_size_um=image.pixel_size_um, on_event=on_event, stop=stop)
+            found = self.predict(plane, pixel_size_um=image.pixel_size_um, on_event=on_event, stop=stop)
+            yield name, chosen_channel(plane, self.options.channel), found
             del plane
 
     def maps(self, plane: NDArray[np.generic], on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Maps:

@@ -10,7 +10,7 @@ from beadseg.data.documents import read_document
 from beadseg.errors import ConfigError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.measure.calibration import CALIBRATION, Calibration
-from beadseg.model.inputs import luminance
+from beadseg.model.inputs import chosen_channel, luminance
 from beadseg.predict.map_files import map_path, read_maps
 from beadseg.predict.prediction import Prediction
 
@@ -90,8 +90,9 @@ class StoredMaps:
         self, image: Image | LazyImage, on_event: OnEvent = ignore, stop: StopFlag | None = None
     ) -> Iterator[tuple[str, NDArray[np.generic], Prediction]]:
         """Yield name, (C, Y, X) pixels and `Prediction` of every plane; raises `RunError` where its maps are gone."""
-        for plane, pixels in image.planes():
+        for plane, every in image.planes():
             if stop is not None:
                 stop.check()
+            pixels = chosen_channel(every, self.options.channel)
             maps = read_maps(map_path(self.folder, self.name, plane))
             yield plane, pixels, Prediction.of(maps, luminance(pixels), image.pixel_size_um, self.options.objects)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from beadseg.errors import MachineError
+from beadseg.errors import ImageError, MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.measure.score import visible_objects
 from beadseg.model.inputs import prepare
@@ -105,6 +105,13 @@ def load_images(
     return loaded
 
 
+def _prepared(sample: Sample, pixels: NDArray[Any], config: TrainConfig) -> NDArray[np.float32]:
+    try:
+        return prepare(pixels, config.image)
+    except ImageError as error:  # it does not know which file the pixels are of
+        raise ImageError(error.what, error.where or sample.image_path, error.remedy) from None
+
+
 def _planes(sample: Sample, config: TrainConfig) -> Iterable[TrainingImage]:
     objects = config.predict.objects
     for plane, pixels, target in sample.planes():
@@ -115,7 +122,7 @@ def _planes(sample: Sample, config: TrainConfig) -> Iterable[TrainingImage]:
         yield TrainingImage(
             name=f"{sample.name}/{plane}" if plane else sample.name,
             field=sample.field,
-            image=prepare(pixels, config.image),
+            image=_prepared(sample, pixels, config),
             foreground=foreground.astype(np.uint8),
             beads=centres(visible_objects(labels > 0, labels, target.ignore)),
             counted=counted,

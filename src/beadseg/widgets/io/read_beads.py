@@ -53,13 +53,20 @@ def read_table(path: Path) -> pd.DataFrame:
         detail = " ".join(str(error).split()).rstrip(".")
         raise InputError(f"Cannot be read as a table ({detail}).", path, "Predict the image again.") from None
     missing = [name for name in NEEDED if name not in table]
+    if not missing and table.empty:  # an image without beads: no cell tells that its columns are numbers
+        return table.astype({name: np.float64 for name in table.columns if name != "plane"})
     if missing or not all(pd.api.types.is_numeric_dtype(table[name]) for name in NEEDED):
-        raise InputError("Is no table of beads.", path, "It needs the columns id, y and x with numbers.")
+        raise InputError("Is not a table of beads.", path, "It needs the columns id, y and x with numbers.")
     return table
 
 
 def coordinates(table: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the centres, (N, 2) float64 (y, x) px; of a stack with the place of each bead's plane before them."""
+    """Return the centres, (N, 2) float64 (y, x) px; of a stack with the place of each bead's plane before them.
+
+    A table without beads does not tell how many axes its stack has: (0, 2).
+    """
+    if table.empty:
+        return np.zeros((0, 2))
     centres = table[["y", "x"]].to_numpy(np.float64)
     if "plane" not in table:
         return centres

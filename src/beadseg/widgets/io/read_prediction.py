@@ -72,9 +72,10 @@ def _points(folder: Path, group: list[Picture], metadata: dict[str, Any]) -> Lay
     import pandas as pd
 
     tables = [read_beads(folder / files.BEADS / f"{picture.name}.csv") for picture in group]
-    places = [coordinates(table) for table in tables]
+    axes = len(size_of(group[0]))
+    places = [coordinates(table) if len(table) else np.zeros((0, axes)) for table in tables]
     if len(group) > 1:
         places = [np.column_stack([np.full(len(part), at), part]) for at, part in enumerate(places)]
         tables = [table.assign(image=picture.name) for picture, table in zip(group, tables, strict=True)]
-    data, table = np.concatenate(places), pd.concat(tables, ignore_index=True)
+    data, table = np.concatenate(places), pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
     return data, {**points_look(table, title(group, "centres")), "ndim": data.shape[1], "metadata": metadata}, "points"
