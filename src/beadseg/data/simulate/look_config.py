@@ -67,11 +67,11 @@ class LookConfig(Config):
     """Largest to smallest diameter there."""
     elongated: Share = 0.25
     """Share of images whose beads are not quite round: cells, nuclei, squeezed droplets."""
-    elongation: Range = (1.0, 1.5)
-    """Long to short axis there: nuclei reach 1.6; beyond it one bead looks like two."""
+    elongation: Range = (1.0, 1.45)
+    """Long to short axis there; beyond it one bead looks like two."""
     rough: Range = (0.0, 0.05)
     """Amplitude of an irregular outline in those images, share of the radius."""
-    overlap: Range = (0.0, 0.4)
+    overlap: Range = (0.0, 0.42)
     """Deepest overlap of two beads in an image, share of their mean diameter: a little beyond the 30 % promised."""
     coverage: Range = (0.02, 0.5)
     """Share of the area that free, chained or clumped beads are to cover, logarithmically."""
@@ -81,13 +81,19 @@ class LookConfig(Config):
     blur: Range = (0.03, 0.28)
     """Standard deviation of a bead's blur, diameters. Beads of 7.5 px blurred over 2 px are common; at 0.28 two that
     touch hardly have a valley between them, but are longer, and darker where they overlap, than one."""
+    packed_blur: Annotated[float, Field(ge=0.0)] = 0.17
+    """No more blur than this where beads fill the image: at 0.17 a lattice of touching beads keeps a third of its
+    modulation, at 0.28 a tenth, which noise hides."""
+    packed_rose: Annotated[float, Field(ge=1.0)] = 28.0
+    """In place of `rose` there, since only that modulation tells beads apart. They are equally bright, without stripes
+    of the sensor and lightly compressed for the same reason."""
     blur_spread: Range = (0.0, 0.3)
     """Difference of blur between the beads of an image, share of it: beads lie at different heights."""
     contrast: Range = (0.05, 0.85)
     """Dark, bright, ring and opaque: contrast to the ground, logarithmically."""
     contrast_spread: Range = (0.0, 0.25)
     """Standard deviation of the contrast between beads, share."""
-    rose: Annotated[float, Field(ge=1.0)] = 13.0
+    rose: Annotated[float, Field(ge=1.0)] = 14.0
     """Limit of what can be seen: contrast times the root of a bead's area in sensor pixels, over the noise of a pixel.
     Rose (1948) found 5 to be what an observer needs to detect a disc; to tell
     two that touch, in noise that enlargement and JPEG made coarse, takes more than twice."""
@@ -116,6 +122,8 @@ class LookConfig(Config):
     """Share of images with hot and dead pixels."""
     dirty: Share = 0.2
     """Share of images with debris. Few: with debris everywhere, clumps were taken for dirt (half of them lost)."""
+    haze: Range = (0.02, 0.08)
+    """Fluorescence: light of beads above and below the focus, share of a bead's light, in a third of the images."""
     pieces: tuple[int, int] = (1, 5)
     """Pieces of debris in such an image."""
     written: Share = 0.05

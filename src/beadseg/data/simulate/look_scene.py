@@ -27,7 +27,7 @@ def light(config: LookConfig, side: int, contrast: float, rng: np.random.Generat
     field = 1 + rng.uniform(*config.uneven) * (y * np.sin(turn) + x * np.cos(turn))
     field = field * (1 - rng.uniform(*config.vignette) * ((y - centre[0]) ** 2 + (x - centre[1]) ** 2))
     if rng.random() < 0.4:
-        stains = min(rng.uniform(*config.mottle), 0.25 * contrast)
+        stains = min(rng.uniform(*config.mottle), 0.12 * contrast)
         field = field * (1 + stains * clouds(side, rng.uniform(0.12, 0.4) * side, rng))
     return np.asarray(np.clip(field, 0.05, None), np.float32)
 

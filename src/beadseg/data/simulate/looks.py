@@ -75,6 +75,10 @@ def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: 
     if kind == "too-small" and arrangement == "packed":
         arrangement = "free"
     blur = float(rng.uniform(*config.blur))
+    if arrangement in ("packed", "lattice"):
+        blur = min(blur, config.packed_blur)
+        plain = {"unequal": 0.0, "stripes": 0.0, "contrast_spread": (0.0, 0.12), "jpeg_quality": (75, 96)}
+        config = config.model_copy(update={**plain, "rose": config.packed_rose})
     discs = look_beads.lay(config, arrangement, diameter, _deepest(config, blur), rng)
     side = _sensor_side(config, diameter, rng)
     on_sensor = discs.scaled(side / config.side)
@@ -175,7 +179,7 @@ def _fluorescence(
     dim = float(rng.uniform(*config.dim)) if rng.random() < 0.7 else 0.003
     light = dim * ground + look_beads.stamp(len(ground), discs, table, factor, level)
     if rng.random() < 0.3:  # light from beads above and below the focus
-        light = light + rng.uniform(0.02, 0.15) * (1 + look_scene.clouds(len(ground), 3 * diameter, rng)).clip(0)
+        light = light + rng.uniform(*config.haze) * (1 + look_scene.clouds(len(ground), 3 * diameter, rng)).clip(0)
     body = _strength(table)
     # Rose: body * photons * sqrt(area) / sqrt((dim + body) * photons) >= limit
     needed = config.rose**2 * (dim + 0.1 + body) / (body**2 * np.pi / 4 * diameter**2)
