@@ -91,9 +91,8 @@ def _enlarged(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np
 
     Beyond the outer pixels' centres it goes on as it was: an even rim along the image's border would be full of peaks.
     """
-    (top, bottom, down), (left, right, across) = (
-        _neighbours(*sides) for sides in zip(values.shape, shape, strict=True)
-    )
+    top, bottom, down = _neighbours(values.shape[0], shape[0])
+    left, right, across = _neighbours(values.shape[1], shape[1])
     wide = values[:, left] * (1 - across) + values[:, right] * across
     out = wide[top]
     out *= (1 - down)[:, np.newaxis]

@@ -21,11 +21,11 @@ from beadseg.model.checkpoint import load_checkpoint
 from beadseg.model.device import Precision, agrees_with_fp32, choose_device, choose_precision
 from beadseg.model.inputs import luminance, prepare, resized
 from beadseg.model.networks import Network, build_network
+from beadseg.predict.bead_size import Size, find_size, given_size
 from beadseg.predict.inference import brought_back, probabilities
 from beadseg.predict.model_file import model_file, named_model
 from beadseg.predict.prediction import Maps, Prediction
 from beadseg.predict.separation import needed_diameter
-from beadseg.predict.bead_size import Size, find_size, given_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

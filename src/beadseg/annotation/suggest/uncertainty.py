@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from beadseg.data.image_io import Image
     from beadseg.events import StopFlag
-    from beadseg.predict.segmenter import Segmenter
     from beadseg.predict.bead_size import Size
+    from beadseg.predict.segmenter import Segmenter
 
 THRESHOLDS = (0.35, 0.65)
 """Between these the count should stay."""

@@ -9,7 +9,7 @@ from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QFormLayout, QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from beadseg.errors import RunError
-from beadseg.predict.model_file import GENERAL, named_model
+from beadseg.predict.model_file import GENERAL, general_file, named_model
 from beadseg.widgets.common import MessageArea, guarded
 from beadseg.widgets.predict.folder_panel import FolderPanel
 from beadseg.widgets.predict.image_panel import ImagePanel
@@ -58,7 +58,9 @@ class PredictWidget(QWidget):
         layout.addWidget(self.tabs, 1)
         self.run.valueChanged.connect(self._look)
         self.about.setVisible(False)
-        self.run.choose(Path(PluginSettings.read().run or GENERAL))
+        first = PluginSettings.read().run or (GENERAL if general_file().is_file() else "")
+        if first:
+            self.run.choose(Path(first))
 
     def sizeHint(self) -> QSize:
         """Leave the larger part of a small screen to the image."""
