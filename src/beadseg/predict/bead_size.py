@@ -14,7 +14,7 @@ from beadseg.measure.beads import bead_table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from beadseg.config.predict import ObjectConfig, SizeConfig
     from beadseg.events import StopFlag
@@ -26,6 +26,10 @@ RATIO = 1.4
 """Of one scale to the next."""
 WINDOW = 40.0
 """The middle of an image is looked at, so many bead diameters across, where it is larger."""
+
+
+OCTAVES = 4.0
+"""Range of the size map: from a quarter to four times the diameter that the network works at."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,17 @@ class Size:
 
     diameter: float | None
     doubt: str = ""
+
+
+def encoded(diameter: ArrayLike, known: float) -> NDArray[np.float32]:
+    """Return the value of the size map, 0 to 1, of diameters; 0.5 for the diameter that the network works at."""
+    value = 0.5 + np.log2(np.asarray(diameter, np.float32) / known) / OCTAVES
+    return np.asarray(np.clip(value, 0.01, 0.99), np.float32)
+
+
+def decoded(value: ArrayLike, known: float) -> NDArray[np.float32]:
+    """Return the diameters of values of the size map."""
+    return np.asarray(known * 2.0 ** ((np.asarray(value, np.float32) - 0.5) * OCTAVES), np.float32)
 
 
 def given_size(wanted: SizeConfig, pixel_size_um: float | None) -> Size:

@@ -23,14 +23,14 @@ def map_path(folder: Path, name: str, plane: str) -> Path:
 
 
 def write_maps(path: Path, maps: Maps) -> None:
-    """Write the maps of a plane: (K, Y, X) float32, the probability first, then the centre map if there is one.
+    """Write the maps of a plane: (K, Y, X) float32, the probability first, then centre and size where they are there.
 
     Raises
     ------
     MachineError
         The disk is full, or the folder not writable.
     """
-    values = maps.probability[None] if maps.centre is None else np.stack([maps.probability, maps.centre])
+    values = maps.heads
     about = {"axes": "CYX", "scale": maps.scale, "doubt": maps.doubt}
     write_atomically(path, lambda file: tifffile.imwrite(file, values, photometric="minisblack", metadata=about))
 
@@ -52,7 +52,7 @@ def read_maps(path: Path) -> Maps:
         detail = " ".join(str(error).split()).rstrip(".")
         raise RunError(f"The maps cannot be read ({detail}).", path, "Predict the image again.") from None
     planes = values.reshape(-1, *values.shape[-2:])
-    if values.dtype != np.float32 or len(planes) > 2:
+    if values.dtype != np.float32 or len(planes) > 3:
         raise RunError("Holds no maps of beads.", path, "Predict the image again.")
     return Maps.of_heads(planes, float(about.get("scale", 1.0)), str(about.get("doubt", "")))
 
