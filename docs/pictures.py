@@ -151,6 +151,7 @@ def main() -> None:
             run(command)
         draw_dilutions(PICTURES / "dilutions.png")
         draw_overlay(PICTURES / "overlay.png")
+        draw_looks(PICTURES / "looks.jpg")
         figures = Path("counts") / "evaluation" / files.REPORT
         copies = {
             "analysis.png": Path("analysis") / ANALYSIS_PNG,

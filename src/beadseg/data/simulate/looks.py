@@ -86,7 +86,7 @@ def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: 
             "jpeg_quality": (75, 96),
         }
         config = config.model_copy(update={**plain, "rose": config.packed_rose})
-    discs = look_beads.lay(config, arrangement, diameter, _deepest(config, blur), rng)
+    discs = look_beads.lay(config, arrangement, diameter, _deepest(config, family, blur), rng)
     side = _sensor_side(config, diameter, rng)
     on_sensor = discs.scaled(side / config.side)
     exposure = _exposed(config, family, on_sensor, diameter * side / config.side, side, blur, rng)
@@ -99,8 +99,13 @@ def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: 
     return Look(image, labels, centres, diameters, ignore, kind or family, arrangement)
 
 
-def _deepest(config: LookConfig, blur: float) -> float:
-    """Return the deepest overlap: less where beads are so blurred that two of them would be one to everybody."""
+def _deepest(config: LookConfig, family: str, blur: float) -> float:
+    """Return the deepest overlap: less where beads are so blurred that two of them would be one to everybody.
+
+    Of beads that absorb light, the darkness still tells.
+    """
+    if family == "dark":
+        return config.overlap[1]
     low, high = config.blur
     return config.overlap[1] * (1 - 0.3 * (blur - low) / max(high - low, 1e-6))
 
