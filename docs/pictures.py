@@ -120,7 +120,7 @@ def draw_looks(target: Path) -> None:
     for kinds in (EMPTIES[:6], EMPTIES[5:]):
         looks = [draw_look(LookConfig(empty=1.0, side=LOOK, empties={kind: 1.0}), 1) for kind in kinds]
         rows.append(np.concatenate([shown(look.image) for look in looks], axis=1))
-    Image.fromarray(np.concatenate(rows, axis=0)).save(target, quality=70)
+    Image.fromarray(np.concatenate(rows, axis=0)).save(target, quality=60)
 
 
 def shown(image: NDArray[np.generic]) -> NDArray[np.uint8]:
