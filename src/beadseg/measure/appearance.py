@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 from scipy import ndimage
 
 from beadseg.config.base import Config
 from beadseg.config.image import BackgroundNormConfig, RgbConfig
+from beadseg.errors import ConfigError, RunError
 from beadseg.model.background import DARK_FIELD
 from beadseg.model.inputs import luminance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -131,22 +134,27 @@ class ImageSample:
     blocks: list[NDArray[np.float32]]
     corners: list[tuple[int, int]]
 
-    @classmethod
-    def of(cls, pixels: PixelStats, x: NDArray[np.float32], config: ImageConfig, diameter: float) -> ImageSample:
-        """Cut blocks from the network's input (C, Y, X) of a whole image."""
-        gain = config.norm.gain if isinstance(config.norm, BackgroundNormConfig) else 1.0
-        height, width = x.shape[1:]
-        corners, rows, columns = [(0, 0)], height, width
-        if height * width > SAMPLED:
-            side = int(min(LARGEST_BLOCK, max(SMALLEST_BLOCK, BLOCK_DIAMETERS * diameter)))
-            rows, columns = min(side, height), min(side, width)
-            blocks = max(1, SAMPLED // (rows * columns))
-            down = max(1, min(blocks, round(math.sqrt(blocks * height / width))))
-            tops, lefts = (np.linspace(0, room, count).astype(int).tolist() for room, count in
-                           ((height - rows, down), (width - columns, max(1, blocks // down))))  # fmt: skip
-            corners = [(top, left) for top in tops for left in lefts]
-        parts = [x[:, top : top + rows, left : left + columns] / np.float32(gain) for top, left in corners]
-        return cls(pixels, parts, corners)
+
+def sample_of(plane: NDArray[np.generic], x: NDArray[np.float32], config: ImageConfig, diameter: float) -> ImageSample:
+    """Keep what the appearance of a plane (C, Y, X) is told from, and of the network's input `x` (C, Y, X) for it."""
+    return sample_of_input(PixelStats.of(plane, config), x, config, diameter)
+
+
+def sample_of_input(pixels: PixelStats, x: NDArray[np.float32], config: ImageConfig, diameter: float) -> ImageSample:
+    """Do the same where the plane's values were looked at before."""
+    gain = config.norm.gain if isinstance(config.norm, BackgroundNormConfig) else 1.0
+    height, width = x.shape[1:]
+    corners, rows, columns = [(0, 0)], height, width
+    if height * width > SAMPLED:
+        side = int(min(LARGEST_BLOCK, max(SMALLEST_BLOCK, BLOCK_DIAMETERS * diameter)))
+        rows, columns = min(side, height), min(side, width)
+        blocks = max(1, SAMPLED // (rows * columns))
+        down = max(1, min(blocks, round(math.sqrt(blocks * height / width))))
+        tops, lefts = (np.linspace(0, room, count).astype(int).tolist() for room, count in
+                       ((height - rows, down), (width - columns, max(1, blocks // down))))  # fmt: skip
+        corners = [(top, left) for top in tops for left in lefts]
+    parts = [x[:, top : top + rows, left : left + columns] / np.float32(gain) for top, left in corners]
+    return ImageSample(pixels, parts, corners)
 
 
 @dataclass(frozen=True)
@@ -256,6 +264,8 @@ class TrainingAppearance(Config):
     """Version of this document."""
     images: int
     """Images it was measured in."""
+    diameter: Annotated[float, Field(gt=0.0)]
+    """Bead diameter that they were measured with, px."""
     channels_min: int
     """Fewest channels that differ in an image."""
     channels_max: int
@@ -268,8 +278,8 @@ class TrainingAppearance(Config):
     """Most dark, and most bright spots per million pixels that are at least half as strong as beads and not counted."""
 
     @classmethod
-    def of(cls, images: Sequence[Appearance], config: ImageConfig) -> TrainingAppearance:
-        """Summarize images, at least one, that a network saw as `config` says."""
+    def of(cls, images: Sequence[Appearance], config: ImageConfig, diameter: float) -> TrainingAppearance:
+        """Summarize images, at least one, that a network saw as `config` says, measured with a bead diameter (px)."""
         channels = [image.pixels.channels for image in images]
         ranges = {name: found for name in PROPERTIES if (found := _range(name, images)) is not None}
         strong = half_response(ranges)
@@ -277,6 +287,7 @@ class TrainingAppearance(Config):
                 for kind in (0, 1)]  # fmt: skip
         return cls(
             images=len(images),
+            diameter=diameter,
             channels_min=min(channels),
             channels_max=max(channels),
             relative=isinstance(config.norm, BackgroundNormConfig)
@@ -284,6 +295,22 @@ class TrainingAppearance(Config):
             ranges=ranges,
             spots_per_mpx=(most[0], most[1]),
         )
+
+    @classmethod
+    def stored_in(cls, fingerprint: Mapping[str, Any], where: Path | None = None) -> TrainingAppearance | None:
+        """Return what a model's fingerprint holds; None for a model that was stored without.
+
+        Raises
+        ------
+        RunError
+            It is damaged, or of another version.
+        """
+        stored = fingerprint.get(APPEARANCE)
+        try:
+            return None if stored is None else cls.parse(stored, where)
+        except ConfigError as error:
+            text = f"Holds a description of the training images of another version, or a damaged one ({error.what})."
+            raise RunError(text, where, "Update beadseg, or train again.") from None
 
 
 def half_response(ranges: dict[str, PropertyRange]) -> float:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from beadseg.measure.intervals import combined, poisson_interval
-from beadseg.predict.flags import disagreement, flags
+from beadseg.predict.flags import NO_INTERVAL, disagreement, flags, unlike
 
 if TYPE_CHECKING:
     from beadseg.data.lazy import LazyImage
+    from beadseg.measure.calibration import Calibration
     from beadseg.predict.prediction import Prediction
     from beadseg.predict.predictor import Predictor
 
@@ -33,7 +34,10 @@ def count_row(name: str, plane: str, image: LazyImage, prediction: Prediction, p
     second = None if calibration is None else calibration.second_count(prediction.integral, pixels)
     every = int(prediction.labels.max(initial=0))  # those that do not count are in the area too
     found = [*flags(count, coverage, pixels, predictor.fingerprint), *disagreement(every, second, pixels, calibration)]
-    counting = None if calibration is None else calibration.interval(count, pixels)
+    differences = _differences(prediction, predictor, calibration)
+    if differences and calibration is not None:
+        differences.append(NO_INTERVAL)
+    counting = None if calibration is None or differences else calibration.interval(count, pixels)
     return {
         "image": name,
         "plane": plane,
@@ -46,8 +50,17 @@ def count_row(name: str, plane: str, image: LazyImage, prediction: Prediction, p
         "height": height,
         "width": width,
         "pixel_size_um": "" if size is None else size,
-        "flags": "; ".join(found),
+        "flags": "; ".join([*found, *differences]),
     }
+
+
+def _differences(prediction: Prediction, predictor: Predictor, calibration: Calibration | None) -> list[str]:
+    """Return in what an image is unlike the training images."""
+    training = predictor.appearance
+    image = None if training is None else prediction.appearance(training.diameter)
+    if training is None or image is None:
+        return []
+    return unlike(training, image, same_choice=calibration is not None)
 
 
 def _density(

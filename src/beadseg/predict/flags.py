@@ -24,8 +24,16 @@ ERRORS = 3.0
 """… and so many of its own standard errors."""
 SPOT_SHARE = 0.05
 """Fewer spots that were not counted, as a share of the beads, change no count that matters."""
+OFFSET = 5.0
+"""Values that vary so many times less, relative to the background, seem to have an offset."""
 NO_INTERVAL = "no interval is given, because the image is unlike the training images"
 """Said where a count has no interval for this reason."""
+
+NOT_COMPARED = (
+    "Images are not compared with the training images, because the model does not store what these looked like. "
+    "Repeat the training command with this version of beadseg to add it; nothing is trained again."
+)
+"""Said of a model of an earlier version."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +216,8 @@ def _range_told(value: float, low: float, high: float, image: Appearance) -> str
     if value > high:
         return f"the background is {pixels.background:,.3g}, with values of {values}: was it already subtracted?"
     text = _PROPERTIES["variation"].text.format(value=value, low=low, high=high)
-    return f"{text}, values are {values}: was an offset added?"
+    cause = ": was an offset added?" if value < low / OFFSET else ""
+    return f"{text}, values are {values}{cause}"
 
 
 def _spots(training: TrainingAppearance, image: Appearance) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from beadseg.measure.appearance import appearance
 from beadseg.predict.bead_list import bead_list
 from beadseg.predict.separate import separate
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.config.predict import ObjectConfig
+    from beadseg.measure.appearance import Appearance, ImageSample
     from beadseg.predict.separation import Separation
 
 _SELECTING = {"threshold", "min_area", "min_confidence", "border", "min_focus"}
@@ -64,6 +66,8 @@ class Prediction:
         The candidates for beads, among which `objects` chose.
     labels : (Y, X) uint32
         Instances: 0 is background, ids run from 1.
+    sample : ImageSample or None
+        What the image's appearance is told from; None where it is not compared with the training images.
     """
 
     maps: Maps
@@ -72,6 +76,7 @@ class Prediction:
     objects: ObjectConfig
     separation: Separation
     labels: NDArray[np.uint32]
+    sample: ImageSample | None = None
 
     @classmethod
     def of(
@@ -81,10 +86,11 @@ class Prediction:
         pixel_size_um: float | None,
         objects: ObjectConfig,
         separation: Separation | None = None,
+        sample: ImageSample | None = None,
     ) -> Prediction:
         """Separate, unless that was done, and choose."""
         separation = maps.separated(objects) if separation is None else separation
-        return cls(maps, intensity, pixel_size_um, objects, separation, separation.chosen(objects))
+        return cls(maps, intensity, pixel_size_um, objects, separation, separation.chosen(objects), sample)
 
     @cached_property
     def beads(self) -> pd.DataFrame:
@@ -110,6 +116,13 @@ class Prediction:
         """Summed probability of all pixels that can be bead, px²: what the count by area is made from."""
         return float(self.separation.probability.sum(dtype="float64"))
 
+    def appearance(self, diameter: float) -> Appearance | None:
+        """Return what the image looks like, measured with a bead diameter (px); None without a sample of it."""
+        if self.sample is None:
+            return None
+        maps, candidates = self.maps, self.separation.positions
+        return appearance(self.sample, self.labels, maps.probability, maps.centre, candidates, diameter)
+
     def select(self, objects: ObjectConfig) -> Prediction:
         """Return what another choice finds, without the network.
 
@@ -122,7 +135,7 @@ class Prediction:
             `objects` has no diameter.
         """
         kept = self.separation if same_candidates(objects, self.objects) else None
-        return Prediction.of(self.maps, self.intensity, self.pixel_size_um, objects, kept)
+        return Prediction.of(self.maps, self.intensity, self.pixel_size_um, objects, kept, self.sample)
 
 
 def same_candidates(one: ObjectConfig, other: ObjectConfig) -> bool:

@@ -15,6 +15,7 @@ from beadseg.data.image_io import Image
 from beadseg.data.lazy import LazyImage
 from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore, log
+from beadseg.measure.appearance import TrainingAppearance, sample_of
 from beadseg.measure.calibration import CALIBRATION, Calibration
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.model.device import Precision, agrees_with_fp32, choose_device, choose_precision
@@ -51,6 +52,8 @@ class Segmenter:
         self.network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.fingerprint, self.device = config, fingerprint, device
         self.options = config.predict
+        self.appearance = TrainingAppearance.stored_in(fingerprint)
+        """What the training images looked like; None for a model that was stored without."""
         self.calibration: Calibration | None = None
         """How its counts are to be read; None for a model that was stored without."""
         self.model_sha256 = ""
@@ -84,6 +87,7 @@ class Segmenter:
             network = build_network(config.network, meta["in_channels"])
             network.load_state_dict(tensors)
             fingerprint = dict(meta["fingerprint"])
+            TrainingAppearance.stored_in(fingerprint, path)
             fitted = ObjectConfig.parse(meta["objects"], path) if "objects" in meta else config.predict.objects
             calibration = Calibration.parse(meta[CALIBRATION], path) if CALIBRATION in meta else None
         except (ConfigError, KeyError, TypeError, RuntimeError) as error:
@@ -125,8 +129,11 @@ class Segmenter:
         if isinstance(image, Image | LazyImage):
             pixel_size_um = image.pixel_size_um if pixel_size_um is None else pixel_size_um
         plane = as_plane(image)
-        maps = self.maps(plane, on_event, stop)
-        return Prediction.of(maps, luminance(plane), pixel_size_um, self.options.objects)
+        x = prepare(plane, self.config.image)
+        maps = self.prepared_maps(x, on_event, stop)
+        sample = None if self.appearance is None else sample_of(plane, x, self.config.image, self.appearance.diameter)
+        del x
+        return Prediction.of(maps, luminance(plane), pixel_size_um, self.options.objects, sample=sample)
 
     def predict_planes(
         self, image: Image | LazyImage, on_event: OnEvent = ignore, stop: StopFlag | None = None
