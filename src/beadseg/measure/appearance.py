@@ -8,7 +8,7 @@ cannot tell, since beads may be missing, the background tells: its noise, and sp
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -192,6 +192,13 @@ class Appearance:
     measured: int
     values: dict[str, Value]
     spots: tuple[tuple[float, ...], tuple[float, ...]]
+
+    def seen_at(self, scale: float) -> Appearance:
+        """Return it for a network that saw `scale` pixels per pixel; noise cannot be told then."""
+        values = {name: value for name, value in self.values.items() if name != "noise"}
+        if diameter := values.get("diameter"):
+            values["diameter"] = Value(diameter.value * scale, diameter.error * scale)
+        return replace(self, area=round(self.area * scale**2), values=values)
 
 
 def appearance(

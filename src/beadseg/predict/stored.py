@@ -103,13 +103,16 @@ class StoredMaps:
             if stop is not None:
                 stop.check()
             maps, objects = read_maps(map_path(self.folder, self.name, plane)), self.options.objects
-            sample = self.sample(pixels)
+            sample = self.sample(pixels, maps.scale)
             yield plane, pixels, Prediction.of(maps, luminance(pixels), image.pixel_size_um, objects, sample=sample)
 
-    def sample(self, pixels: NDArray[np.generic]) -> ImageSample | None:
-        """Return what the appearance of a plane (C, Y, X) is told from; None where it is not compared."""
+    def sample(self, pixels: NDArray[np.generic], scale: float = 1.0) -> ImageSample | None:
+        """Return what the appearance of a plane (C, Y, X) is told from; None where it is not compared.
+
+        `scale` is that of its maps.
+        """
         training = self.appearance
         if training is None:
             return None
         config = ImageConfig.parse(self.document["image"], self.folder / files.PREDICTION)
-        return sample_of(pixels, prepare(pixels, config), config, training.diameter)
+        return sample_of(pixels, prepare(pixels, config.seen_at(scale)), config, training.diameter / scale)

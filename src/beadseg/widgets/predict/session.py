@@ -153,7 +153,7 @@ class Session:
         """Return luminance (Y, X) and sample of a plane; those of the last one are remembered."""
         if self._looked_at is None or self._looked_at[0] != plane:
             _, pixels = next(itertools.islice(self.image.planes(), plane, None))
-            self._looked_at = plane, luminance(pixels), self.stored.sample(pixels)
+            self._looked_at = plane, luminance(pixels), self.stored.sample(pixels, self.maps[plane].scale)
         return self._looked_at[1:]
 
 
