@@ -6,17 +6,18 @@
     git clone https://github.com/by256/emps
     python benchmarks/general_convert.py . sets
 
-writes ``sets/NAME/images/*`` and, beside every image, ``sets/NAME/points/STEM.csv``: one line per bead with ``y,x,diameter``
-in px; (0, 0) is the centre of the first pixel. Sets of your own look the same: ``diameter`` may be left out where ``general.py``
-gets along without it (it takes half the distance to the neighbour then), a column ``certain`` with 0 marks places that are neither
-hits nor misses, and label images in ``labels/`` may stand in place of points.
+writes ``sets/NAME/images/*`` and, for every image, ``sets/NAME/points/STEM.csv``: one line per bead with
+``y,x,diameter`` in px; (0, 0) is the centre of the first pixel. Sets of your own look the same. ``diameter`` may be left
+out: the usual distance of a bead to its nearest neighbour stands for it then. A column ``certain`` with 0 marks places
+that are neither hits nor misses. Label images in ``labels/`` may stand in place of points.
 
 What is taken:
 
-- ``blood`` (BCCD, MIT): the boxes called RBC; white cells and platelets are neither hits nor misses. Boxes were drawn carelessly: some cells have none, some two.
+- ``blood`` (BCCD, MIT): the boxes called RBC; white cells and platelets are neither hits nor misses. Some cells have no
+  box, and some have two.
 - ``nuclei`` (BBBC039, CC0): every object of the masks of at least 20 px.
 - ``spheres`` (synthetic, opaque, 500 in 128x128 px): maxima of the heat maps.
-- ``emps`` (electron micrographs, MIT): those images of which at least 5 marked particles, and 9 of 10 of them, are round.
+- ``emps`` (electron micrographs, MIT): images with at least 5 marked particles, 9 of 10 of them round.
 """
 
 from __future__ import annotations

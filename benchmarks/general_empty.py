@@ -1,6 +1,6 @@
-"""Pictures without beads: photographs and scans that scikit-image, scikit-learn and matplotlib bring, and generated ones.
+"""Pictures without beads: those that scikit-image, scikit-learn and matplotlib bring along, and generated ones.
 
-Left out are `coins` of scikit-image, whose coins are round particles, and pictures that are only loaded over the network.
+Left out are `coins` of scikit-image, whose coins are round particles, and what is only loaded over the network.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.generic]
 
 PHOTOGRAPHS = (
-    "astronaut", "brick", "camera", "cell", "chelsea", "chessboard_GRAY", "chessboard_RGB", "clock_motion", "coffee", "color",
-    "grass", "gravel", "horse", "hubble_deep_field", "ihc", "logo", "microaneurysms", "moon", "motorcycle_left",
+    "astronaut", "brick", "camera", "cell", "chelsea", "chessboard_GRAY", "chessboard_RGB", "clock_motion", "coffee",
+    "color", "grass", "gravel", "horse", "hubble_deep_field", "ihc", "logo", "microaneurysms", "moon", "motorcycle_left",
     "motorcycle_right", "page", "phantom", "retina", "rocket", "text",
 )  # fmt: skip
 CROPPED = (
-    "astronaut", "brick", "camera", "chelsea", "coffee", "grass", "gravel", "ihc", "moon", "motorcycle_left", "page", "retina",
-    "rocket", "text", "china", "flower", "grace_hopper",
+    "astronaut", "brick", "camera", "chelsea", "coffee", "grass", "gravel", "ihc", "moon", "motorcycle_left", "page",
+    "retina", "rocket", "text", "china", "flower", "grace_hopper",
 )  # fmt: skip
 WORDS = "Sample 17 B, diluted 1:640 in buffer; objective 20x, exposure 12 ms. Do not freeze. Counted by nobody so far."
 
@@ -218,6 +218,7 @@ def _shards(rng: np.random.Generator, side: int) -> NDArray[np.floating]:
 GENERATED: dict[str, tuple[Callable[[np.random.Generator, int], NDArray[np.floating]], int]] = {
     "blank": (_blank, 12), "gradient": (_gradient, 12), "noise": (_noise, 16), "shot noise": (_shot_noise, 12),
     "impulses": (_impulses, 8), "smooth noise": (_smooth_noise, 14), "fractal": (_fractal, 14), "checks": (_checks, 8),
-    "stripes": (_stripes, 12), "text": (_written, 14), "plot": (_plot, 6), "tissue": (_tissue, 12), "fibres": (_fibres, 12),
+    "stripes": (_stripes, 12), "text": (_written, 14), "plot": (_plot, 6), "tissue": (_tissue, 12),
+    "fibres": (_fibres, 12),
     "shards": (_shards, 12),
 }  # fmt: skip

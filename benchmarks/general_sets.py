@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-
-from beadseg.data.image_io import read_image, read_labels
 from beadseg.data.simulate.look_config import FAMILIES, LookConfig
 from beadseg.data.simulate.looks import draw_look
+
+from beadseg.data.image_io import read_image, read_labels
 from beadseg.measure.beads import bead_table
 from beadseg.measure.matching import Detection, match_points
 
@@ -29,7 +29,7 @@ GOLD_DIAMETER = 7.5
 SPARSE = ("5120x_*", "10240x_*")
 SPARSE_BEADS = 221
 """Beads of the development set's tiles at these dilutions, by the laboratory's masks."""
-FIRST_SEED = 16_000_000
+FIRST_SEED = 16_000_000_000
 """Of the simulated images; training counts its seeds from 0."""
 DIAMETERS = (3.5, 110.0)
 """Of the simulated images, px, drawn logarithmically."""
@@ -84,7 +84,7 @@ def gold_set(tiles: Path) -> list[Picture]:
 def sparse_set(tiles: Path) -> list[Picture]:
     """Return the tiles of the two highest dilutions; nothing is known of them but the sum of their beads."""
     names = sorted(file.stem for pattern in SPARSE for file in tiles.glob(f"{pattern}.png"))
-    return [Picture(name, partial(_tile, tiles, name, _unknown())) for name in names]
+    return [Picture(name, partial(_tile, tiles, name, unknown())) for name in names]
 
 
 def simulated_sets(images: int) -> dict[str, list[Picture]]:
@@ -135,7 +135,8 @@ def _tile(tiles: Path, name: str, truth: Truth) -> tuple[NDArray[np.generic], Tr
     return read_image(tiles / f"{name}.png").data, truth
 
 
-def _unknown() -> Truth:
+def unknown() -> Truth:
+    """Return that nothing is known of an image, or that it has no beads."""
     return Truth(np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool))
 
 
@@ -158,8 +159,8 @@ def look_config(family: str, seed: int) -> LookConfig:
             "families": {family: 1.0},
             "empty": 0.0,
             "diameter": (0.999 * diameter, 1.001 * diameter),
-            "labelled": (0.3 * diameter, 3.0 * diameter),
-            "ignored": (0.2 * diameter, 4.0 * diameter),
+            "labelled": (0.1, 1e4),
+            "ignored": (0.0, 1e5),
             "overlap": (0.0, 0.3),
             "contrast": (0.07, 0.9),
             "uneven": (0.0, 0.5),
