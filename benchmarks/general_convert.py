@@ -7,9 +7,9 @@
     python benchmarks/general_convert.py . sets
 
 writes ``sets/NAME/images/*`` and, for every image, ``sets/NAME/points/STEM.csv``: one line per bead with
-``y,x,diameter`` in px; (0, 0) is the centre of the first pixel. Sets of your own look the same. ``diameter`` may be left
-out: the usual distance of a bead to its nearest neighbour stands for it then. A column ``certain`` with 0 marks places
-that are neither hits nor misses. Label images in ``labels/`` may stand in place of points.
+``y,x,diameter`` in px; (0, 0) is the centre of the first pixel. Sets of your own look the same. ``diameter`` may be
+left out: the usual distance of a bead to its nearest neighbour stands for it then. A column ``certain`` with 0 marks
+places that are neither hits nor misses. Label images in ``labels/`` may stand in place of points.
 
 What is taken:
 

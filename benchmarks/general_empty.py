@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "cell", "chelsea", "chessboard_GRAY", "chessboard_RGB", "clock_motion", "coffee",
-    "color", "grass", "gravel", "horse", "hubble_deep_field", "ihc", "logo", "microaneurysms", "moon", "motorcycle_left",
-    "motorcycle_right", "page", "phantom", "retina", "rocket", "text",
+    "color", "grass", "gravel", "horse", "hubble_deep_field", "ihc", "logo", "microaneurysms", "moon",
+    "motorcycle_left", "motorcycle_right", "page", "phantom", "retina", "rocket", "text",
 )  # fmt: skip
 CROPPED = (
     "astronaut", "brick", "camera", "chelsea", "coffee", "grass", "gravel", "ihc", "moon", "motorcycle_left", "page",
