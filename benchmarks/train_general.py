@@ -18,11 +18,10 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import beadseg
 from beadseg.config import TrainConfig
@@ -41,6 +40,9 @@ from beadseg.model.inputs import prepare
 from beadseg.model.losses import build_heads_loss
 from beadseg.model.networks import Network, build_network
 from beadseg.training.targets import look_target
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 KNOWN = 8.0
 """Bead diameter that the model works at, px."""

@@ -60,7 +60,7 @@ class HalfUNet(nn.Module):
         """Return the features (N, channels[0], Y / 2, X / 2) of an input (N, in_channels, Y, X)."""
         if self.compress > 0:
             x = torch.asinh(self.compress * x)
-        features = self.stem(nn.functional.pixel_unshuffle(x, 2))
+        features: Tensor = self.stem(nn.functional.pixel_unshuffle(x, 2))
         skips = []
         for encode, down in zip(self.encode, self.down, strict=False):
             features = encode(features)

@@ -269,7 +269,9 @@ def _looked_up(table: Floats, level: NDArray[np.int64], rho: Floats) -> Floats:
 
 def owners(side: int, discs: Discs, *, top: bool) -> NDArray[np.int32]:
     """Return which bead (1 to N) a pixel belongs to: of several the nearest relative to its size, or the topmost."""
-    flats, keys, names = [], [], []
+    flats: list[NDArray[np.intp]] = []
+    keys: list[Floats] = []
+    names: list[NDArray[np.int32]] = []
     for at, flat, rho in _pieces(side, discs, 1.0):
         inside = rho < 1.0
         flats.append(flat[inside])
@@ -277,15 +279,12 @@ def owners(side: int, discs: Discs, *, top: bool) -> NDArray[np.int32]:
         keys.append(-at[inside].astype(np.float32) if top else rho[inside])
     labels = np.zeros(side * side, np.int32)
     if flats:
-        flat, key, name = (np.concatenate(parts) for parts in (flats, keys, names))
-        order = np.argsort(-key, kind="stable")
-        labels[flat[order]] = name[order]
+        order = np.argsort(-np.concatenate(keys), kind="stable")
+        labels[np.concatenate(flats)[order]] = np.concatenate(names)[order]
     return labels.reshape(side, side)
 
 
-def _pieces(
-    side: int, discs: Discs, reach: float
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Floats]]:
+def _pieces(side: int, discs: Discs, reach: float) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Floats]]:
     """Yield, for groups of beads of like size: bead, flat pixel and distance in radii, each (P,)."""
     half = np.ceil(reach * discs.diameter / 2 * np.sqrt(discs.elongation) * (1 + discs.rough) + 1).astype(np.int64)
     order = np.argsort(half, kind="stable")

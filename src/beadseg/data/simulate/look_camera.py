@@ -1,4 +1,4 @@
-"""From light to a file's numbers in random looks: colour, photons, enlargement, the camera's software, bits and JPEG."""
+"""From light to a file's numbers in random looks: colour, photons, enlargement, tone, bits and JPEG."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _channels(config: LookConfig, exposure: Exposure, diameter: float, rng: np.r
     ground = np.maximum(exposure.ground, 1e-3)
     ratio = np.clip(exposure.light / ground, 1e-3, None)
     channels = [tint * ground * ratio**power for tint, power in zip(tints, powers, strict=True)]
-    far, turn = rng.uniform(*config.fringe) * diameter, rng.uniform(0, 2 * np.pi)
+    far, turn = float(rng.uniform(*config.fringe)) * diameter, float(rng.uniform(0, 2 * np.pi))
     for index, sign in ((0, 1), (2, -1)):
         away = (sign * far * np.sin(turn), sign * far * np.cos(turn))
         channels[index] = shift(channels[index], away, order=1, mode="nearest")
@@ -103,7 +103,7 @@ def _sensed(config: LookConfig, light: Floats, exposure: Exposure, rng: np.rando
     else:
         reading = light + np.sqrt(variance) * rng.standard_normal(light.shape, np.float32)
     if rng.random() < config.stripes:
-        lines = rng.standard_normal(light.shape[-1]) * rng.uniform(0.05, 0.2) * exposure.contrast
+        lines = rng.standard_normal((light.shape[-1],)) * rng.uniform(0.05, 0.2) * exposure.contrast
         reading = reading + (lines if rng.random() < 0.5 else lines[:, None])
     if rng.random() < config.hot:
         count = int(rng.integers(1, 1 + light[0].size // 800))
@@ -129,7 +129,10 @@ def enlarged(channel: Floats, side: int, order: int = 1) -> Floats:
     if factor > 1.5:
         channel = uniform_filter(channel, round(factor), mode="nearest")
     axis = np.clip((np.arange(side) + 0.5) * factor - 0.5, 0, channel.shape[0] - 1)
-    return np.asarray(map_coordinates(channel, np.meshgrid(axis, axis, indexing="ij"), order=order, mode="nearest"))
+    at = np.stack(np.meshgrid(axis, axis, indexing="ij"))
+    out = np.empty((side, side), np.float32)
+    map_coordinates(channel, at, output=out, order=order, mode="nearest")  # type: ignore[call-overload]
+    return out
 
 
 def _developed(config: LookConfig, image: Floats, exposure: Exposure, rng: np.random.Generator) -> NDArray[Any]:
@@ -145,11 +148,16 @@ def _developed(config: LookConfig, image: Floats, exposure: Exposure, rng: np.ra
     steps = _steps(exposure, pedestal, gain, gamma)
     if rng.random() < config.sixteen or steps < config.grey_levels:
         bits = 16 if rng.random() < 0.5 or steps * 16 < config.grey_levels else 12
-        return np.moveaxis(np.rint(share * (2**bits - 1)).astype(np.uint16), 0, -1).squeeze()
-    rounded = np.moveaxis(np.rint(share * 255).astype(np.uint8), 0, -1).squeeze()
+        return _last(np.rint(share * (2**bits - 1)).astype(np.uint16))
+    rounded = _last(np.rint(share * 255).astype(np.uint8))
     if steps > 2.5 * config.grey_levels and rng.random() < config.jpeg:
         return _through_jpeg(rounded, int(rng.integers(*config.jpeg_quality)))
     return rounded
+
+
+def _last(image: NDArray[Any]) -> NDArray[Any]:
+    """Return an image (C, Y, X) as (Y, X) or (Y, X, 3)."""
+    return image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
 
 
 def _steps(exposure: Exposure, pedestal: float, gain: float, gamma: float) -> float:

@@ -36,20 +36,22 @@ class LookConfig(Config):
     side: Annotated[int, Field(ge=32, le=4096)] = 128
     """Side of the square image, px: sixteen bead diameters, so that clumps and uneven light fit in."""
 
-    families: dict[Family, float] = {"dark": 0.3, "bright": 0.14, "ring": 0.22, "fluorescence": 0.2, "opaque": 0.14}
+    families: dict[Family, float] = Field(
+        default={"dark": 0.3, "bright": 0.14, "ring": 0.22, "fluorescence": 0.2, "opaque": 0.14}
+    )
     """How often each family is drawn (relative). Dark absorbing beads are the commonest in brightfield counting."""
-    arrangements: dict[Arrangement, float] = {
+    arrangements: dict[Arrangement, float] = Field(default={
         "sparse": 0.12, "free": 0.24, "chains": 0.14, "clumps": 0.28, "lattice": 0.08, "packed": 0.14
-    }  # fmt: skip
+    })  # fmt: skip
     """How often each arrangement is drawn (relative). Clumps lead: they decide the error of a count."""
     empty: Share = 0.16
     """Share of images without beads: enough to learn them, few enough not to make the model timid."""
-    empties: dict[Empty, float] = {
+    empties: dict[Empty, float] = Field(default={
         "blank": 1, "gradient": 0.7, "noise": 1.5, "scene": 3, "text": 1, "gratings": 1.2, "cells": 1.2, "weave": 1,
         "debris": 1.2, "too-large": 2.5, "too-small": 1.5,
-    }  # fmt: skip
-    """How often each kind of empty image is drawn (relative). Scenes stand for photographs. Beads far from the size that
-    the model works at are empty images too: this is how it knows that a scale is the wrong one."""
+    })  # fmt: skip
+    """How often each kind of empty image is drawn (relative). Scenes stand for photographs. Beads far from the size
+    that the model works at are empty images too: this is how it knows that a scale is the wrong one."""
 
     diameter: Range = (5.0, 13.0)
     """Median bead diameter of an image, px, logarithmically: 0.6 to 1.6 times the working diameter of 8 px."""
@@ -65,11 +67,11 @@ class LookConfig(Config):
     """Largest to smallest diameter there."""
     elongated: Share = 0.25
     """Share of images whose beads are not quite round: cells, nuclei, squeezed droplets."""
-    elongation: Range = (1.0, 1.35)
-    """Long to short axis there; beyond it one bead looks like two."""
+    elongation: Range = (1.0, 1.5)
+    """Long to short axis there: nuclei reach 1.6; beyond it one bead looks like two."""
     rough: Range = (0.0, 0.05)
     """Amplitude of an irregular outline in those images, share of the radius."""
-    overlap: Range = (0.0, 0.36)
+    overlap: Range = (0.0, 0.4)
     """Deepest overlap of two beads in an image, share of their mean diameter: a little beyond the 30 % promised."""
     coverage: Range = (0.02, 0.5)
     """Share of the area that free, chained or clumped beads are to cover, logarithmically."""
@@ -91,6 +93,10 @@ class LookConfig(Config):
     two that touch, in noise that enlargement and JPEG made coarse, takes more than twice."""
     grey_levels: Annotated[float, Field(ge=1.0)] = 7.0
     """Fewest steps of the file's numbers between bead and ground: an 8-bit image of less contrast is given 16 bits."""
+    unequal: Share = 0.25
+    """Share of images whose beads differ in brightness up to `inequality`: stained to unequal degrees, or dividing."""
+    inequality: Range = (1.5, 5.0)
+    """Strongest to weakest bead there."""
     noise: Range = (0.002, 0.1)
     """Noise of a sensor pixel in bright light, share of it, logarithmically, below what `rose` allows."""
     photons: Range = (4.0, 3000.0)
@@ -116,7 +122,7 @@ class LookConfig(Config):
     """Share of images with a scale bar or text on top."""
 
     enlarged: Share = 0.4
-    """Share of images that are enlarged after the exposure: real tiles are, and so is what a small bead is scaled to."""
+    """Share of images that are enlarged after the exposure: real tiles are, and small beads are scaled up."""
     enlargement: Range = (1.1, 2.6)
     """Enlargement there."""
     colour: Share = 0.4

@@ -136,7 +136,7 @@ def writing(side: int, rng: np.random.Generator) -> tuple[Floats, NDArray[np.boo
     used = image.getbbox()
     if used:
         box[max(used[1] - 2, 0) : used[3] + 2, max(used[0] - 2, 0) : used[2] + 2] = True
-    return np.asarray(image, np.float32) / 255, box
+    return np.asarray(image, np.float32) / np.float32(255), box
 
 
 def picture(kind: str, side: int, rng: np.random.Generator) -> Floats:
@@ -195,7 +195,7 @@ def _page(side: int, rng: np.random.Generator) -> Floats:
     for top in np.arange(rng.uniform(-size, size), side, size * rng.uniform(1.05, 1.8)):
         line = "".join(rng.choice(list(_LETTERS), int(2 * side / size) + 2))
         pen.text((float(rng.uniform(-size, size)), float(top)), line, 255, font)
-    return np.asarray(image, np.float32) * rng.choice([-1.0, 1.0]) / 255
+    return np.asarray(np.asarray(image, np.float32) * rng.choice([-1.0, 1.0]) / 255, np.float32)
 
 
 def _grating(side: int, rng: np.random.Generator) -> Floats:
@@ -217,14 +217,14 @@ def _grating(side: int, rng: np.random.Generator) -> Floats:
 
 
 def _sheet(side: int, rng: np.random.Generator) -> Floats:
-    """A sheet of cells or a foam: the borders of a Voronoi diagram of random points."""
+    """Borders of a Voronoi diagram of random points, as in a sheet of cells or a foam."""
     size = np.exp(rng.uniform(np.log(10), np.log(60)))
     seeds = rng.uniform(-size, side + size, (max(4, int(((side + 2 * size) / size) ** 2)), 2)).astype(np.float32)
     axis = np.arange(side, dtype=np.float32)
     step = max(1, side // 128)
     away = ((axis[::step, None, None] - seeds[:, 0]) ** 2 + (axis[None, ::step, None] - seeds[:, 1]) ** 2) ** 0.5
     nearest = np.partition(away, 1, axis=2)[:, :, :2]
-    border = np.exp(-((nearest[:, :, 1] - nearest[:, :, 0]) / (size * rng.uniform(0.05, 0.25))) ** 2)
+    border = np.exp(-(((nearest[:, :, 1] - nearest[:, :, 0]) / (size * rng.uniform(0.05, 0.25))) ** 2))
     field = border if step == 1 else zoom(border, side / border.shape[0], order=1)
     return np.asarray(rng.choice([-1.0, 1.0]) * field + 0.1 * clouds(side, size, rng), np.float32)
 

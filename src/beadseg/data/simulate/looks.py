@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from beadseg.data.simulate import look_beads, look_scene
 from beadseg.data.simulate.look_camera import Exposure, enlarged, photograph
-from beadseg.data.simulate.look_config import LookConfig
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from beadseg.data.simulate.look_beads import Discs, Floats
+    from beadseg.data.simulate.look_config import LookConfig
 
 Key = TypeVar("Key", bound=str)
 
@@ -127,6 +128,9 @@ def _exposed(
     ground = look_scene.light(config, side, 1.0 if family == "fluorescence" else contrast, rng)
     spread = rng.normal(1.0, rng.uniform(*config.contrast_spread), count)
     factor = np.asarray(np.clip(spread, 0.55, 1.6), np.float32)
+    if rng.random() < config.unequal:
+        half = 0.5 * np.log(rng.uniform(*config.inequality))
+        factor *= np.exp(rng.uniform(-half, half, count)).astype(np.float32)
     body = _strength(table)
     if family == "fluorescence":
         return _fluorescence(config, discs, ground, table, level, factor, diameter, rng)
@@ -190,7 +194,7 @@ def _with_extras(
     if rng.random() < config.dirty:
         strength = rng.uniform(0.4, 1.2) * exposure.contrast
         piece = look_scene.dirt(config, side, diameter, rng)
-        light = np.clip(light + strength * piece , 0.0, None)
+        light = np.clip(light + strength * piece, 0.0, None)
     if rng.random() < config.written:
         opacity, covered = look_scene.writing(side, rng)
         light = light * (1 - opacity) + opacity * exposure.full * rng.choice([0.0, 1.1])
