@@ -77,8 +77,8 @@ class LookConfig(Config):
     overlap: Range = (0.0, 0.42)
     """Deepest overlap of two beads in an image, share of their mean diameter: a little beyond the 30 % promised."""
     dark_pairs: Share = 0.5
-    """Share of images of dark beads with deep overlaps, much blur, and beads that are equally dark: two of them are
-    then one oval without a waist, and only its darkness and its length tell. Most that was missed in real tiles was this."""
+    """Share of images of dark beads with deep overlaps, much blur, and beads that are equally dark. Two of them are then
+    one oval without a waist; only its darkness and length tell. Most that was missed in real tiles was this."""
     coverage: Range = (0.02, 0.5)
     """Share of the area that free, chained or clumped beads are to cover, logarithmically."""
     gap: Range = (0.86, 1.9)
