@@ -33,15 +33,16 @@ def jobs_of_share(
     from beadseg.cluster.share.jobs import share_jobs
     from beadseg.cluster.submit import refuse_second
     from beadseg.predict.batch import find_images
+    from beadseg.predict.model_file import model_name
 
     checked("predict", words)
     values = parsed("predict", words)
     images = find_images(values["images"])
     if freeze:
         refuse_second(out.absolute())
-        changes = changes_of(values["set_"], values["channel"])
+        changes = changes_of(values["set_"], values["diameter"], values["channel"])
         shared_batch(values["run"], images, out, changes, values["overlays"], values["maps"], None)
-    command = ("predict", str(values["run"]), "--out", str(out), "--share", *_of_each(values))
+    command = ("predict", model_name(values["run"]), "--out", str(out), "--share", *_of_each(values))
     job = JobScript("predict", command, out.absolute(), Path.cwd(), umask=present_umask())
     return share_jobs(job, len(images), elements, running)
 

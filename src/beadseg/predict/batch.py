@@ -24,6 +24,7 @@ from beadseg.data.scan import SYSTEM_FILES
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, Level, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, printable, write_atomically
+from beadseg.predict.flags import NOT_COMPARED
 from beadseg.predict.results import predict_file
 from beadseg.predict.tables import BatchResult, earlier_tables, write_tables
 from beadseg.text import plural
@@ -82,6 +83,8 @@ def predict_folder(
     names = unique_names(images)
     earlier = earlier_tables(folder, names)
     write_about(predictor, names, folder, source, model_sha256)
+    if predictor.appearance is None:
+        on_event(log(NOT_COMPARED, "warning"))
     counts: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
     result = write_tables(folder, counts, failures, earlier)
