@@ -61,7 +61,7 @@ def test_an_unreadable_image_is_named_and_gives_its_exit_code(
     assert main(["analyze", str(data), "--out", str(tmp_path / "out")]) == ExitCode.SOME_FAILED
     printed = capsys.readouterr().out
     assert "WARNING s1: " in printed
-    assert "1 samples could not be read." in printed
+    assert "1 sample could not be read." in printed
     assert "s1" in (tmp_path / "out" / "failures.csv").read_text("utf-8")
 
 

@@ -101,7 +101,7 @@ def test_nothing_scored_still_has_a_page_with_the_reasons(tmp_path: Path) -> Non
     evaluation = evaluate(tmp_path / "predictions", dataset)
     page = page_of(folder, evaluation, dataset)
     assert "No sample could be scored." in page.text
-    assert "1 of 1 samples could not be scored." in page.text
+    assert "1 of 1 sample could not be scored." in page.text
     assert "z<b>: Predicted, but the dataset has no such sample" in page.text
 
 

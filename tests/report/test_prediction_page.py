@@ -72,7 +72,7 @@ def test_a_page_says_everything_and_escapes_names(tmp_path: Path) -> None:
     assert page.text.count(HOSTILE) >= 2
     assert "x<u>: Is no image." in page.text
     assert "/runs/<b>" in page.text
-    assert "33 beads; those cut by a border are left out" in page.text
+    assert "33 beads, without those cut by a border" in page.text
     assert page.tags.count("img") == 2
 
 

@@ -13,6 +13,7 @@ from beadseg.cli.options import DatasetFolder, Json, Out, Quiet
 from beadseg.cli.samples import SampleOptions
 from beadseg.cli.stop import STOP
 from beadseg.errors import ExitCode
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.events import OnEvent
@@ -111,9 +112,12 @@ def table(analysis: Analysis) -> str:
     summary = analysis.summary
     header = ("per image", "mean", "sd", "min", "median", "max")
     rows = [header, *(_row(name, spread, digits) for name, spread, digits in _quantities(summary))]
-    total = f"{summary.dataset}: {summary.dataset_size} images in {summary.fields_of_view} fields of view, "
+    total = (
+        f"{summary.dataset}: {plural(summary.dataset_size, 'image')} in "
+        f"{plural(summary.fields_of_view, 'field of view')}, "
+    )
     kind = "objects with ids" if summary.instances else "objects (8-connected; touching beads of a mask are one)"
-    failed = [f"{len(summary.failed)} samples could not be read."] if summary.failed else []
+    failed = [f"{plural(len(summary.failed), 'sample')} could not be read."] if summary.failed else []
     return "\n".join([f"{total}{summary.total_objects} {kind}.", plain_table(rows), *_suspects(summary), *failed])
 
 

@@ -14,6 +14,7 @@ from beadseg.cli.review import By
 from beadseg.cli.stop import STOP
 from beadseg.cli.train import Device
 from beadseg.errors import ExitCode
+from beadseg.text import plural
 
 OutDataset = Annotated[
     Path,
@@ -61,7 +62,7 @@ def draft(
         if Review.exists(out):
             write_table(Review.open(out))
         beads, failed = sum(result.beads.values()), len(result.failures)
-        lines = [f"{len(result.beads)} drafts with {beads} beads in {out}, {failed} failed."]
+        lines = [f"{plural(len(result.beads), 'draft')} with {plural(beads, 'bead')} in {out}, {failed} failed."]
         lines += [f"{len(result.skipped)} were annotated already and are left alone."] if result.skipped else []
         lines += [f"failed: {reason}" for reason in result.failures.values()]
         lines += [f"Nothing trains on them before you accepted them: beadseg-batch review {out}"]

@@ -20,6 +20,7 @@ from beadseg.data.ome_zarr_meta import label_group
 from beadseg.data.raw import KNOWN_KINDS, NOT_UTF8, is_zarr, refuse_address
 from beadseg.data.scan import Filter, Found, Problem, natural_key, scan, stem_of
 from beadseg.errors import ImageError, InputError
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -96,7 +97,9 @@ class Sample:
         """
         planes = list(self.planes())
         if len(planes) != 1:
-            raise ImageError(f"Is a stack of {len(planes)} planes.", self.image_path, "Read it plane by plane.")
+            raise ImageError(
+                f"Is a stack of {plural(len(planes), 'plane')}.", self.image_path, "Read it plane by plane."
+            )
         return planes[0][2]
 
     def planes(self, image: Image | None = None) -> Iterator[tuple[str, np.ndarray, Target]]:
@@ -234,7 +237,7 @@ class Dataset:
         }
         samples = _samples(image_files, found, own, require_masks, problems)
         if not samples:
-            text = f"None of its {len(image_files.paths)} images has a usable annotation."
+            text = f"None of its {plural(len(image_files.paths), 'image')} has a usable annotation."
             raise InputError(text, root, "Masks are paired by stem: a.png with a.png, a.tif or a_mask.png.")
         by_name = fields_of([sample.name for sample in samples], fields or PatternFields())
         return cls(root, tuple(replace(sample, field=by_name[sample.name]) for sample in samples), tuple(problems))

@@ -19,7 +19,7 @@ from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.measure.groups import GroupScore, group_scores, with_density
 from beadseg.measure.matching import IOU_THRESHOLDS
 from beadseg.measure.score import ImageScore, score_image
-from beadseg.text import csv_text
+from beadseg.text import csv_text, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -313,7 +313,7 @@ class _Predictions:
         foregrounds = [foreground for foreground, _ in read_mask(mask_path).planes()]
         if len(foregrounds) != len(instances):
             raise InputError(
-                f"Has {len(foregrounds)} planes, its labels {len(instances)}.", mask_path, "Predict it again."
+                f"Has {plural(len(foregrounds), 'plane')}, its labels {len(instances)}.", mask_path, "Predict it again."
             )
         if foregrounds[0].shape != instances[0].shape:
             (height, width), (rows, columns) = foregrounds[0].shape, instances[0].shape
@@ -338,7 +338,9 @@ def _score_sample(sample: Sample, folder: _Predictions, diameter_px: float | Non
     truths = [(plane, target) for plane, _, target in sample.planes()]
     if len(predicted) != len(truths):
         raise InputError(
-            f"The prediction has {len(predicted)} planes, the truth {len(truths)}.", sample.name, "Predict it again."
+            f"The prediction has {plural(len(predicted), 'plane')}, the truth {len(truths)}.",
+            sample.name,
+            "Predict it again.",
         )
     scores, identical = [], 0
     for (foreground, labels), (plane, target) in zip(predicted, truths, strict=True):

@@ -272,7 +272,7 @@ def told(name: str, rows: list[dict[str, Any]]) -> Event:
     """Return the event that says what was found in an image."""
     beads = sum(row["beads"] for row in rows)
     flagged = sorted({row["flags"] for row in rows if row["flags"]})
-    text = f"{name}: {beads} beads" + (f" in {len(rows)} planes" if len(rows) > 1 else "")
+    text = f"{name}: {plural(beads, 'bead')}" + (f" in {len(rows)} planes" if len(rows) > 1 else "")
     if flagged:
         return Event(
             "count", f"{text}. IMPLAUSIBLE: {flagged[0]}", "warning", {"image": name, "beads": beads, "flags": flagged}

@@ -19,7 +19,7 @@ from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Gallery, 
 from beadseg.report.html import Notice, Page, Section, missing_pictures
 from beadseg.report.overlays import overlay_pictures
 from beadseg.report.prediction import counts_by_image_figure, diameter_figure
-from beadseg.text import original_cells
+from beadseg.text import original_cells, plural
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -103,7 +103,7 @@ def read_counts(folder: Path) -> pd.DataFrame:
 def _lead(counts: pd.DataFrame, failed: int) -> str:
     beads, flagged = int(counts["beads"].sum()), int((counts["flags"] != "").sum())
     implausible = f"{flagged or 'no'} implausible result{'' if flagged == 1 else 's'}"
-    return f"{beads:,} beads in {len(counts):,} images; {implausible}, {failed or 'no'} failed."
+    return f"{plural(beads, 'bead')} in {plural(len(counts), 'image')}; {implausible}, {failed or 'no'} failed."
 
 
 def _facts(counts: pd.DataFrame, made_by: dict[str, Any]) -> list[tuple[str, str]]:
@@ -131,7 +131,7 @@ def _notices(counts: pd.DataFrame, failures: pd.DataFrame) -> list[Notice]:
         commonest = flagged["flags"].value_counts()
         notices.append(Notice(text, f"Most often ({commonest.iloc[0]} x): {commonest.index[0]}."))
     if len(failures):
-        text = f"{len(failures)} images could not be predicted and have no count."
+        text = f"{plural(len(failures), 'image')} could not be predicted: no count."
         notices.append(Notice(text, "The list is below."))
     return notices
 
@@ -151,7 +151,7 @@ def _charts(
     by_size = diameter_figure(diameters, unit, expected * scale if isinstance(expected, float | int) else None)
     return Charts((
         Chart(by_image, "Beads found. " + ("Orange: implausible." if any(flagged) else "")),
-        Chart(by_size, f"Equivalent diameters of {len(diameters):,} beads; those cut by a border are left out."),
+        Chart(by_size, f"Equivalent diameters of {plural(len(diameters), 'bead')}, without those cut by a border."),
     ))  # fmt: skip
 
 
@@ -187,7 +187,7 @@ def _pictures(folder: Path, counts: pd.DataFrame, on_event: OnEvent, stop: StopF
         on_event(missing_pictures(missing))
         blocks.append(Items(missing, "Not shown"))
     intro = "Outlines of what was found. Implausible results first, then the densest image, the sparsest, the middle."
-    return Section(title, blocks, f"{len(chosen)} of {len(counts)} images. {intro}")
+    return Section(title, blocks, f"{len(chosen)} of {plural(len(counts), 'image')}. {intro}")
 
 
 def chosen_rows(counts: pd.DataFrame) -> list[int]:
@@ -208,7 +208,7 @@ def _caption(row: pd.Series[Any]) -> str:
     density = f"{row['beads_per_mpx']:,.0f} per megapixel"
     if np.isfinite(row["beads_per_mm2"]):
         density += f", {row['beads_per_mm2']:,.0f} per mm²"
-    text = f"{row['beads']:,} beads ({density}), {row['coverage']:.0%} of the area."
+    text = f"{plural(row['beads'], 'bead')} ({density}), {row['coverage']:.0%} of the area."
     return f"{text} IMPLAUSIBLE: {row['flags']}." if row["flags"] else text
 
 

@@ -13,6 +13,7 @@ from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.measure.appearance import PixelStats
 from beadseg.measure.score import visible_objects
 from beadseg.model.inputs import prepare
+from beadseg.text import plural
 from beadseg.training.targets import centre_map, centres, instances
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def load_images(
             room -= image.nbytes
         if room < 0:
             raise MachineError(
-                f"{len(loaded)} of {len(samples)} samples fill {MEMORY_SHARE / sharing:.0%} of the free memory.",
+                f"{len(loaded)} of {plural(len(samples), 'sample')} fill "
+                f"{MEMORY_SHARE / sharing:.0%} of the free memory.",
                 "training images",
                 "Train on fewer or smaller images, or ask for more memory.",
             )
