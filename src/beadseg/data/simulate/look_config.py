@@ -81,8 +81,9 @@ class LookConfig(Config):
     one oval without a waist; only its darkness and length tell. Most that was missed in real tiles was this."""
     coverage: Range = (0.02, 0.5)
     """Share of the area that free, chained or clumped beads are to cover, logarithmically."""
-    gap: Range = (0.86, 1.9)
-    """Lattice and close packing: distance of neighbours, diameters. Below 1 beads overlap."""
+    gap: Range = (0.96, 1.9)
+    """Lattice and close packing: distance of neighbours, diameters. Balls in one layer touch and do not overlap; a little
+    below 1 stands for sizes and edges that are not exact."""
 
     blur: Range = (0.03, 0.28)
     """Standard deviation of a bead's blur, diameters. Beads of 7.5 px blurred over 2 px are common; at 0.28 two that
