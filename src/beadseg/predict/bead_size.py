@@ -262,7 +262,8 @@ def _busiest(plane: NDArray[np.generic], side: int, scale: float) -> NDArray[np.
     within = min(max(1, side // step), *structure.shape)
     sums = uniform_filter(structure, within, mode="constant")
     half = within // 2
-    inner = sums[half : sums.shape[0] - half or None, half : sums.shape[1] - half or None]
+    rows, columns = (length - within + 1 for length in sums.shape)
+    inner = sums[half : half + rows, half : half + columns]
     row, column = np.unravel_index(int(np.argmax(inner)), inner.shape)
     top, left = (min(int(at) * step, max(0, length - side)) for at, length in ((row, height), (column, width)))
     return plane[:, top : top + side, left : left + side]
