@@ -70,9 +70,8 @@ def test_beads_of_another_size_are_planned_to_be_resampled(dataset: Dataset):
     alike, _ = plan(started(), found)
     assert alike.image.bead_px is None
     assert alike.predict.size.diameter is None
-    large, reasons = plan(
-        started("epoch.size=null"), found.replace(bead_diameter_px=40.0, height_min=2000, width_min=2000)
-    )
+    huge = found.replace(bead_diameter_px=40.0, height_min=2000, width_min=2000)
+    large, reasons = plan(started("epoch.size=null"), huge)
     assert large.image.bead_px == large.predict.objects.diameter == 8
     assert large.predict.size.diameter == 40
     assert large.epoch.size == 128
