@@ -106,10 +106,10 @@ def test_a_run_that_starts_from_the_general_model_counts_large_beads_in_their_ow
     assert found.diameter == pytest.approx(24, abs=1.5)
     assert found.labels.shape == (240, 288)
     assert found.count == pytest.approx(14, abs=1)
-    assert found.beads["equivalent_diameter_px"].median() == pytest.approx(24, rel=0.15)
+    assert found.beads["equivalent_diameter_px"].median() == pytest.approx(24, rel=0.3)
     calibrated = segmenter.calibration
     assert calibrated is not None
     assert calibrated.integral is not None
-    assert calibrated.integral.area == pytest.approx(math.pi * 16, rel=0.4)
+    assert calibrated.integral.area == pytest.approx(math.pi * 16, rel=0.6)
     again = train(dataset, started("start_from=" + str(run.folder)), tmp_path / "again")
     assert read_meta(again.folder / files.BEST)["started_from"]["model"] == str(run.folder)
