@@ -83,7 +83,7 @@ def predict_folder(
     names = unique_names(images)
     earlier = earlier_tables(folder, names)
     write_about(predictor, names, folder, source, model_sha256)
-    if predictor.appearance is None:
+    if predictor.appearance is None and not predictor.fingerprint.get("simulated"):  # as those of the general model
         on_event(log(NOT_COMPARED, "warning"))
     counts: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
