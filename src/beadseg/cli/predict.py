@@ -32,6 +32,10 @@ Maps = Annotated[
     bool, typer.Option("--maps", help="Keep what the network says of every pixel, to choose beads again without it.")
 ]
 Page = Annotated[bool, typer.Option("--report/--no-report", help="Write the page report.html.")]
+Again = Annotated[
+    bool,
+    typer.Option("--again", help="Predict again what was predicted before, too, not only what is new or changed."),
+]
 ShareOption = Annotated[
     bool, typer.Option("--share", help="Share the images with other processes that predict into the same --out folder.")
 ]
@@ -62,6 +66,7 @@ def predict(
     maps: Maps = False,
     report: Page = True,
     set_: SetOption = None,
+    again: Again = False,
     share: ShareOption = False,
     dask: DaskOption = None,
     cluster: Profile = None,
@@ -74,12 +79,14 @@ def predict(
 ) -> None:
     """Segment and count the beads of images; writes masks, labels, overlays, bead tables, counts, and report.html.
 
+    The same command goes on: images that were predicted before, with the same model and options, are skipped.
     With --share any number of such commands, on any machines that see the same folders, predict one batch together.
     """
     from beadseg.cli.inputs import use_threads
     from beadseg.cli.jobs import has_ended
     from beadseg.cli.sharing import shared_batch, work_over_dask
     from beadseg.cluster.share import close, predict_shared
+    from beadseg.data.predictions import refuse_output
     from beadseg.predict.batch import find_images, predict_folder
     from beadseg.predict.segmenter import Segmenter
 
@@ -92,9 +99,10 @@ def predict(
         use_threads(threads)
         share = share or dask is not None
         if share:
-            batch = shared_batch(run, images or [], out, set_ or [], overlays, maps, stop)
+            batch = shared_batch(run, images or [], out, set_ or [], overlays, maps, stop, again=again)
         else:
             paths = find_images(images or [])
+            refuse_output(out, paths)
         segmenter = Segmenter.load(run, device=device)
         changes = [*batch.changes] if share else set_ or []
         if changes:
@@ -106,12 +114,15 @@ def predict(
         else:
             close(out)
             result = predict_folder(segmenter, paths, out, overlays=overlays, maps=maps, source=str(run.resolve()),
-                                    model_sha256=segmenter.model_sha256, on_event=on_event, stop=stop)  # fmt: skip
+                                    model_sha256=segmenter.model_sha256, again=again, has_ended=has_ended,
+                                    on_event=on_event, stop=stop)  # fmt: skip
             first = True
         page = ""
         if report and (first or not (out / files.REPORT_PAGE).exists()):
             page = report_or_warn(partial(write_prediction_page, out, on_event, stop), out, on_event)
         _tell(result, out, page, on_event)
+    if result.unwritten:
+        raise typer.Exit(ExitCode.MACHINE)
     if len(result.failures):
         raise typer.Exit(ExitCode.SOME_FAILED)
     if len(result.flagged):
@@ -121,13 +132,15 @@ def predict(
 def _tell(result: BatchResult, out: Path, page: str, on_event: OnEvent) -> None:
     """Report what became of a batch."""
     from beadseg.events import Event
+    from beadseg.text import plural
 
     beads, planes = int(result.counts["beads"].sum()), len(result.counts)
     failed, flagged = len(result.failures), len(result.flagged)
-    lines = [
-        f"{beads} beads in {planes} images. {flagged} implausible, {failed} failed. Results: {out}. {page}".strip()
-    ]
+    skipped = f" {plural(result.skipped, 'image')} predicted before." if result.skipped else ""
+    found = f"{plural(beads, 'bead')} in {plural(planes, 'image')}.{skipped} {flagged} implausible, {failed} failed."
+    lines = [f"{found} Results: {out}. {page}".strip()]
     lines += [f"implausible: {f'{row.image} {row.plane}'.strip()}: {row.flags}" for row in result.flagged.itertuples()]
     lines += [f"failed: {row.error}" for row in result.failures.itertuples()]
-    data = {"beads": beads, "images": planes, "flagged": flagged, "failed": failed, "out": str(out)}
+    data = {"beads": beads, "images": planes, "flagged": flagged, "failed": failed, "skipped": result.skipped,
+            "out": str(out)}  # fmt: skip
     on_event(Event("result", "\n".join(lines), "warning" if failed or flagged else "info", data))

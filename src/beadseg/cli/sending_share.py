@@ -38,7 +38,8 @@ def jobs_of_share(
     images = find_images(values["images"])
     if freeze:
         refuse_second(out.absolute())
-        shared_batch(values["run"], images, out, values["set_"] or [], values["overlays"], values["maps"], None)
+        shared_batch(values["run"], images, out, values["set_"] or [], values["overlays"], values["maps"], None,
+                     again=values["again"])  # fmt: skip
     command = ("predict", str(values["run"]), "--out", str(out), "--share", *_of_each(values))
     job = JobScript("predict", command, out.absolute(), Path.cwd(), umask=present_umask())
     return share_jobs(job, len(images), elements, running)

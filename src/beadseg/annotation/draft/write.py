@@ -14,10 +14,10 @@ from beadseg.annotation.review import Review
 from beadseg.annotation.review.masks import tiff_bytes
 from beadseg.data.dataset import Dataset, stem_of
 from beadseg.data.image_io import read_image
+from beadseg.data.predictions import names_of
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.files import ensure_folder, machine_error, write_atomically
-from beadseg.predict.batch import unique_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def draft_dataset(
     for folder in (files.IMAGES, files.LABELS):
         ensure_folder(out / folder)
     review = Review(Dataset(out, ()))
-    names = unique_names(images)
+    names = names_of(images)
     annotated = _annotated(out)
     beads: dict[str, int] = {}
     skipped: list[str] = []
