@@ -6,15 +6,22 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from beadseg.errors import ConfigError
+from beadseg.files import user_path
 
 
 class Config(BaseModel):
     """A frozen pydantic model that refuses unknown fields and names the remedy when a value is wrong."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @field_validator("*")
+    @classmethod
+    def _user_paths(cls, value: Any) -> Any:
+        """Read ``~`` as the home folder in every path of every configuration."""
+        return user_path(value) if isinstance(value, Path) else value
 
     @classmethod
     def parse(cls, values: dict[str, Any], where: str | Path | None = None) -> Self:

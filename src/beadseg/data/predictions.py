@@ -12,14 +12,16 @@ import json
 import re
 import unicodedata
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
-from beadseg.data.documents import inner
+from beadseg.data.documents import inner, read_table
+from beadseg.data.hashes import sha256_of, signature_of
 from beadseg.data.lazy import open_image
 from beadseg.data.scan import stem_of
-from beadseg.errors import ImageError, InputError
+from beadseg.errors import ImageError, InputError, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -165,12 +167,108 @@ def _is_stack(path: Path) -> bool:
 
 def read_sources(folder: Path) -> dict[str, str]:
     """Return the source of every image of a prediction folder, by name; empty where the folder does not say."""
+    return {name: str(source) for name, source in inner(_document(folder), "images").items()}
+
+
+def read_results(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what results were made of (size, time and SHA-256 of a file) and with, by name."""
+    found = inner(_document(folder), "results")
+    return {name: result for name, result in found.items() if isinstance(result, dict)}
+
+
+def _document(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads((folder / files.PREDICTION).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    found = inner(document, files.IMAGES) if isinstance(document, dict) else {}
-    return {str(name): str(source) for name, source in found.items()}
+    return document if isinstance(document, dict) else {}
+
+
+def read_failures(folder: Path) -> dict[str, str]:
+    """Return why images of a prediction folder failed, by source."""
+    failures = {}
+    try:
+        for row in read_table(folder / files.FAILURES, "image", "error"):
+            failures[source_of(Path(row["image"]))] = row["error"]
+    except RunError:  # absent where none failed
+        return {}
+    return failures
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Which prediction is of which sample.
+
+    Attributes
+    ----------
+    names : dict of str to str
+        Name in the prediction folder by name of the sample.
+    failed : dict of str to str
+        Why a sample could not be predicted.
+    doubtful : tuple of str
+        Samples that are paired by name alone, although another file was predicted under that name.
+    """
+
+    names: dict[str, str]
+    failed: dict[str, str]
+    doubtful: tuple[str, ...]
+
+
+def pair(folder: Path, stored: Iterable[str], samples: Iterable[tuple[str, Path]]) -> Pairing:
+    """Pair predictions with samples: those of the very file, then of the same content, then of the same name.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The prediction folder.
+    stored : iterable of str
+        The names that it has results of.
+    samples : iterable of tuple of str and path
+        Name and image of every sample.
+    """
+    sources, failures, results = read_sources(folder), read_failures(folder), read_results(folder)
+    there = {name for name in stored if sources.get(name) not in failures}
+    by_source = {sources[name]: name for name in there if name in sources}
+    samples = list(samples)
+    names = {name: by_source[source] for name, path in samples if (source := source_of(path)) in by_source}
+    free = there - set(names.values())
+    by_file: dict[tuple[str, Any], list[str]] = defaultdict(list)
+    for name in free & results.keys() & sources.keys():
+        by_file[Path(sources[name]).name, results[name].get("size")].append(name)
+    others = [(sample, path) for sample, path in samples if sample not in names]
+    hashes = _Hashes()
+    for sample, path in others:
+        alike = by_file.get((path.name, next(iter(signature_of(path)), None)), ())
+        same = next((name for name in alike if name in free and results[name].get("sha256") == hashes(path)), None)
+        if same is not None:
+            names[sample] = same
+            free.discard(same)
+    by_name = {name_key(name): name for name in free}
+    doubtful = []
+    for sample, path in others:
+        found = None if sample in names else by_name.get(name_key(sample), by_name.get(name_key(plain_name(sample))))
+        if found is not None:
+            names[sample] = found
+            known = results.get(found, {}).get("sha256")
+            if known and known != hashes(path):
+                doubtful.append(sample)
+    failed = {name: failures[source] for name, path in samples if (source := source_of(path)) in failures}
+    return Pairing(names, failed, tuple(doubtful))
+
+
+class _Hashes:
+    """SHA-256 of files, each read once; empty for folders, and for what cannot be read."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str] = {}
+
+    def __call__(self, path: Path) -> str:
+        if path not in self._known:
+            try:
+                self._known[path] = "" if path.is_dir() else sha256_of(path)
+            except ImageError:
+                self._known[path] = ""
+        return self._known[path]
 
 
 def read_unmerged(folder: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from beadseg.config.base import Config
 from beadseg.data.dataset import Dataset, Sample, natural_key
 from beadseg.data.fields import listed
 from beadseg.data.image_io import read_labels, read_mask
+from beadseg.data.predictions import pair
 from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.measure.groups import GroupScore, group_scores, with_density
@@ -147,7 +148,7 @@ def evaluate(
     Cancelled
         `stop` was set.
     """
-    folder = _Predictions.open(Path(predictions))
+    folder = _Predictions.open(Path(predictions)).of_samples(dataset, on_event)
     if diameter_px is not None and not 0 < diameter_px < float("inf"):
         raise InputError(f"The bead diameter is {diameter_px} px.", remedy="Give a positive number.")
     failures = [*_unpaired(dataset), *folder.without_sample(dataset)]
@@ -185,6 +186,7 @@ class _Predictions:
 
     def __init__(self, root: Path, masks: dict[str, Path], labels: dict[str, Path]) -> None:
         self.root, self.masks, self.labels = root, masks, labels
+        self.failed: dict[str, str] = {}
 
     @classmethod
     def open(cls, root: Path) -> _Predictions:
@@ -199,6 +201,21 @@ class _Predictions:
             )
         return cls(root, masks, labels)
 
+    def of_samples(self, dataset: Dataset, on_event: OnEvent) -> _Predictions:
+        """Return the files by the names of the samples that they are of; others keep the names that they have here."""
+        stored = {*self.masks, *self.labels}
+        pairing = pair(self.root, stored, [(sample.name, sample.image_path) for sample in dataset])
+        if pairing.doubtful:
+            text = "Another file was predicted under this name than the dataset's image"
+            on_event(log(f"{listed(list(pairing.doubtful))}: {text}. Check that they show the same.", "warning"))
+        sample_of = {name: sample for sample, name in pairing.names.items()}
+        rest = {name: f"{self.root.name}/{name}" if name in dataset.names else name for name in stored - set(sample_of)}
+        masks, labels = ({(sample_of | rest)[name]: path for name, path in found.items()}
+                         for found in (self.masks, self.labels))  # fmt: skip
+        folder = _Predictions(self.root, masks, labels)
+        folder.failed = pairing.failed
+        return folder
+
     def without_sample(self, dataset: Dataset) -> list[Failure]:
         """Return the predictions that no sample of the dataset has the name of."""
         unknown = sorted({*self.masks, *self.labels} - set(dataset.names), key=natural_key)
@@ -210,6 +227,8 @@ class _Predictions:
         mask_path, label_path = self.masks.get(name), self.labels.get(name)
         if label_path is None:
             if mask_path is None:
+                if name in self.failed:
+                    raise _MissingError(f"Could not be predicted: {self.failed[name]}")
                 raise _MissingError("Has no prediction.", remedy="Predict it, or leave it out with --exclude.")
             return [(foreground, None) for foreground, _ in read_mask(mask_path).planes()]
         instances = [labels for _, labels in read_labels(label_path).planes() if labels is not None]

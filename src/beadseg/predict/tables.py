@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from beadseg import files
-from beadseg.data.documents import inner, is_plain_name
+from beadseg.data.documents import is_plain_name
 from beadseg.data.hashes import sha256_of, signature_of
-from beadseg.data.predictions import names_of, read_sources, read_unmerged, source_of
+from beadseg.data.predictions import names_of, read_results, read_sources, read_unmerged, source_of
 from beadseg.data.raw import is_zarr
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, ignore
@@ -90,7 +90,7 @@ class PredictionIndex:
         self.folder, self._on_event = folder, on_event
         document = _document(folder)
         self.sources: dict[str, str] = read_sources(folder)
-        self.results: dict[str, dict[str, Any]] = inner(document, "results")
+        self.results: dict[str, dict[str, Any]] = read_results(folder)
         self.rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._columns = [*COUNT_COLUMNS]
         for row in self._read(files.COUNTS, _NEEDED):
