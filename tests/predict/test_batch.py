@@ -14,11 +14,11 @@ from predict_helpers import FINGERPRINT
 
 from beadseg import files
 from beadseg.config import TilingConfig, TrainConfig
+from beadseg.data.predictions import names_of
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import Cancelled, InputError, RunError
 from beadseg.events import Event, StopFlag
 from beadseg.model.networks import build_network
-from beadseg.data.predictions import names_of
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import find_images, predict_folder
 

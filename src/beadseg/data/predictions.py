@@ -109,7 +109,7 @@ def _names_of_group(group: list[tuple[Path, str]], taken: _Taken) -> list[str]:
 
 def _candidates(group: list[tuple[Path, str]], taken: _Taken) -> Iterator[list[str]]:
     """Yield names for the images of a group: stems, with the folder, the extension, more folders, and a hash last."""
-    paths = [files.user_path(path).absolute() for path, _ in group]
+    paths = [_given(path, source) for path, source in group]
     stems = [stem_of(path) for path in paths]
     kinds = [_with_kind(path, stem) for path, stem in zip(paths, stems, strict=True)]
     folders = {str(Path(source).parent) for _, source in group}
@@ -122,6 +122,12 @@ def _candidates(group: list[tuple[Path, str]], taken: _Taken) -> Iterator[list[s
     for digits in (8, 16, 32):
         codes = [hashlib.sha256(source.encode()).hexdigest()[:digits] for _, source in group]
         yield [plain_name(f"{code}_{stem}") for code, stem in zip(codes, stems, strict=True)]
+
+
+def _given(path: Path, source: str) -> Path:
+    """Return the path that an image was given by; of one that is a copy only its name, which tells something."""
+    absolute = files.user_path(path).absolute()
+    return absolute if source == source_of(path) else Path(absolute.anchor, path.name)
 
 
 def _with_kind(path: Path, stem: str) -> str:

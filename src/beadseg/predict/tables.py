@@ -166,7 +166,7 @@ class PredictionIndex:
         if not set(kinds) <= set(result.get("kinds", ())):
             return False
         there = result_files(self.folder, name, self._planes(name))
-        if not set(result["kinds"]) <= {file.parent.name for file in there}:
+        if not set(kinds) <= {file.parent.name for file in there}:
             return False
         return self._same_content(name, path)
 
