@@ -142,9 +142,8 @@ def test_many_images_of_one_stem_get_names_in_one_pass():
 
 def test_the_planes_of_a_stack_never_take_the_files_of_another_image(predict: Again, tmp_path: Path):
     stack = np.stack([simulate(SCENE, seed).image for seed in (1, 2)])
-    tifffile.imwrite(tmp_path / "in" / "a.tif" if (tmp_path / "in").mkdir() else tmp_path / "in" / "a.tif", stack,
-                     photometric="minisblack", metadata={"axes": "TYX"})  # fmt: skip
     single = image(tmp_path / "in" / "a_t000.png", 3)
+    tifffile.imwrite(tmp_path / "in" / "a.tif", stack, photometric="minisblack", metadata={"axes": "TYX"})
     predict([tmp_path / "in" / "a.tif", single])
     pictures = list((predict.out / files.OVERLAYS).iterdir())
     assert len(pictures) == 3
@@ -361,7 +360,7 @@ def test_an_image_that_fails_later_has_one_state_everywhere(predict: Again, imag
     result = predict(images)
     assert list(result.failures["image"]) == [str(images[1])]
     assert "tile_1" not in counts(predict.out)
-    assert not [path for path in predict.out.rglob("tile_1.*")]
+    assert not list(predict.out.rglob("tile_1.*"))
     assert pd.read_csv(predict.out / files.FAILURES)["image"].tolist() == [str(images[1])]
     image(images[1], 1)
     predict(images)

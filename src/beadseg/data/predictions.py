@@ -316,7 +316,7 @@ def _cell(value: Any) -> str:
 
 
 def refuse_output(folder: Path, images: Sequence[Path]) -> None:
-    """Raise `InputError` where results would go into a dataset, or into a folder that holds what is predicted.
+    """Raise `InputError` where results would go into a dataset, a run, or a folder that holds what is predicted.
 
     Parameters
     ----------
@@ -331,6 +331,8 @@ def refuse_output(folder: Path, images: Sequence[Path]) -> None:
     if dataset is not None:
         text = f"Belongs to the dataset {dataset}: predictions would be taken for its annotations."
         raise InputError(text, folder, remedy)
+    if any((out / name).is_file() for name in (files.CONFIG, files.SWEEP, files.CROSSVAL)):
+        raise InputError("Is the folder of a training, whose report would be replaced.", folder, remedy)
     for image in images:
         source = files.user_path(image).resolve()
         if out == source or out in source.parents or source in out.parents:

@@ -95,6 +95,7 @@ def predict_folder(
         index = PredictionIndex(folder, on_event)
         batch = _Batch(predictor, index, index.names_of(images, sources), overlays, maps, on_event, stop)
         batch.made_with = made_with(predictor, model_sha256)
+        batch.one_model = bool(model_sha256)
         index.write_tables()
         index.write_about(about(predictor, source, model_sha256))
         try:
@@ -111,6 +112,8 @@ class _Batch:
     """The images of a batch, one after the other."""
 
     made_with = ""
+    one_model = False
+    """All images of the folder are of this very model; otherwise of several of one kind, as in a cross-validation."""
 
     def __init__(
         self, predictor: Predictor, index: PredictionIndex, names: dict[Path, str], overlays: bool, maps: bool,
@@ -133,7 +136,7 @@ class _Batch:
             )
             self._on_event(log(f"{text} and options. Use --again to predict again.", skipped=self.skipped))
         others = self._index.other_options(self.made_with, self.names.values())
-        if others:
+        if others and self.one_model:
             text = f"{listed(others)} in this folder: predicted with other options, so that counts are not comparable."
             self._on_event(log(f"{text} Predict them again too, or use a new --out folder.", "warning"))
         for path in track(left, "images", len(left), self._on_event, self._stop):

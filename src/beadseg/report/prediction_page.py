@@ -141,7 +141,9 @@ def _notices(counts: pd.DataFrame, failures: pd.DataFrame, made_by: dict[str, An
 
 def _with_other_options(counts: pd.DataFrame, made_by: dict[str, Any]) -> list[str]:
     """Return the images whose results were made with another model or other options than most."""
-    results = inner(made_by, "results")
+    results = (
+        inner(made_by, "results") if made_by.get("model_sha256") else {}
+    )  # of one model, not of a cross-validation
     made_with = {str(name): inner(results, str(name)).get("made_with") for name in counts["image"].unique()}
     known = pd.Series([value for value in made_with.values() if value], dtype=object)
     usual = None if known.empty else known.mode().iloc[0]
