@@ -12,7 +12,8 @@ from fault_helpers import Cli
 
 from beadseg import files
 from beadseg.cli.sending import parsed
-from beadseg.config import DensityConfig, TrainConfig
+from beadseg.config import TrainConfig
+from beadseg.config.density import DensityConfig
 from beadseg.errors import ExitCode
 from beadseg.locking import locked
 
@@ -47,6 +48,14 @@ def test_same_names_in_two_folders_and_two_commands(cli: Cli, run_folder: Path, 
     assert "A02_f1" in (out / files.REPORT_PAGE).read_text(encoding="utf-8")
 
 
+def test_drafts_of_same_names_are_two_samples(cli: Cli, plate: Path, tmp_path: Path):
+    out = tmp_path / "drafts"
+    for well in ("A01", "A02", "A01"):
+        cli("draft", plate / well, "--out", out, "--diameter", "7", "--polarity", "dark")
+    assert sorted(path.name for path in (out / files.IMAGES).iterdir()) == ["A02_f1.png", "f1.png"]
+    assert len(list((out / files.LABELS).iterdir())) == 2
+
+
 def test_two_commands_at_once_in_one_folder(cli: Cli, run_folder: Path, plate: Path, tmp_path: Path):
     (tmp_path / "out").mkdir()
     with locked(tmp_path / "out"):
@@ -61,7 +70,11 @@ def test_predictions_do_not_become_annotations(cli: Cli, run_folder: Path, datas
     out = tmp_path / "out"
     assert cli("predict", run_folder, dataset / files.IMAGES, "--out", out).code in DONE
     shutil.copytree(dataset / files.IMAGES, out / files.IMAGES)
-    for words in (["train", out, "--out", tmp_path / "run2"], ["evaluate", out, out], ["analyze", out]):
+    for words in (
+        ["train", out, "--out", tmp_path / "run2"],
+        ["evaluate", out, out],
+        ["analyze", out, "--out", tmp_path / "a"],
+    ):
         refused = cli(*words)
         assert refused.code == ExitCode.INPUT
         assert "not annotations" in refused.err or "against themselves" in refused.err

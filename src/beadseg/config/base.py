@@ -55,7 +55,7 @@ class Config(BaseModel):
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file; raise `ConfigError` when there is none."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(user_path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError("No such configuration file.", path, "Check the path.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

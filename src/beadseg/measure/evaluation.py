@@ -211,7 +211,8 @@ def evaluate(
     Cancelled
         `stop` was set.
     """
-    folder = _Predictions.open(Path(predictions)).of_samples(dataset, on_event)
+    predictions = files.user_path(predictions)
+    folder = _Predictions.open(predictions).of_samples(dataset, on_event)
     if diameter_px is not None and not 0 < diameter_px < float("inf"):
         raise InputError(f"The bead diameter is {diameter_px} px.", remedy="Give a positive number.")
     folder.refuse_as_truth(dataset)
@@ -236,7 +237,7 @@ def evaluate(
     if any(not image.instances for image in scored):
         on_event(log("Some masks have no ids: touching beads count as one there, so that counts may look too high."))
     evaluation = Evaluation(
-        predictions=files.printable(Path(predictions).absolute()),
+        predictions=files.printable(predictions.absolute()),
         dataset=str(dataset.root.absolute()),
         folders=_folders(dataset),
         samples=len(dataset.samples),
