@@ -185,9 +185,8 @@ def test_a_repeated_command_predicts_what_is_new_and_changed(predict: Again, ima
     assert result.skipped == 2
     assert list(result.counts["image"]) == [f"tile_{seed}" for seed in range(4)]
     assert result.counts["beads"].sum() == sum(counts(predict.out).values())
-    assert said(predict.events, "log") == [
-        "Skipped 2 images of 4: predicted before, with the same model and options. Use --again to predict again."
-    ]
+    text = "Skipped 2 images of 4: predicted before, with the same model and options. Use --again to predict again."
+    assert text in said(predict.events, "log")
     image(images[1], seed=9)
     predict(images)
     assert predict.predicted == ["tile_1"]
@@ -209,7 +208,7 @@ def test_other_options_another_model_and_again_predict_anew(predict: Again, imag
     predict.segmenter.options = predict.segmenter.options.with_overrides(["objects.threshold=0.4"])
     predict(images[:1])
     assert predict.predicted == ["tile_0"]
-    assert "predicted with other options" in said(predict.events, "log")[0]
+    assert any("predicted with other options" in text for text in said(predict.events, "log"))
     predict.segmenter.model_sha256 = ""
     predict(images[:1], model_sha256="")
     assert predict.predicted == ["tile_0"], "a model without a file is never known to be the same"

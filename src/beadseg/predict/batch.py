@@ -18,6 +18,7 @@ from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, user_path
 from beadseg.locking import locked
+from beadseg.predict.flags import NOT_COMPARED
 from beadseg.predict.results import predict_file
 from beadseg.predict.tables import BatchResult, PredictionIndex, described
 from beadseg.text import plural
@@ -98,6 +99,8 @@ def predict_folder(
         batch.one_model = bool(model_sha256)
         index.write_tables()
         index.write_about(about(predictor, source, model_sha256))
+        if predictor.appearance is None:
+            on_event(log(NOT_COMPARED, "warning"))
         try:
             batch.run(again)
         except BaseException:
