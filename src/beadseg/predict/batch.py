@@ -99,7 +99,7 @@ def predict_folder(
         batch.one_model = bool(model_sha256)
         index.write_tables()
         index.write_about(about(predictor, source, model_sha256))
-        if predictor.appearance is None:
+        if predictor.appearance is None and not predictor.fingerprint.get("simulated"):  # as the general model
             on_event(log(NOT_COMPARED, "warning"))
         try:
             batch.run(again)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from beadseg.data.dataset import Dataset
+    from beadseg.data.fingerprint import Fingerprint
     from beadseg.data.split import Split
     from beadseg.training.prepare import Prepared
 
@@ -175,7 +176,7 @@ def _train(
     config, split = prepared.config, prepared.split
     team.check_same((config, split), "configuration and samples")
     done = team.told(_begin(folder, dataset, prepared, refit, where, on_event) if team.first else False)
-    description = {"fingerprint": prepared.fingerprint.model_dump()}
+    description = {"fingerprint": _as_seen(prepared.fingerprint, config).model_dump()}
     images = {
         name: load_images([dataset[n] for n in names], config, on_event, stop, sharing=team.local_size)
         for name, names in (("train", split.train), ("val", split.val))
@@ -196,6 +197,17 @@ def _train(
     if refit:
         _refit(trainer, folder, heard, stop)
     return Run(folder)
+
+
+def _as_seen(found: Fingerprint, config: TrainConfig) -> Fingerprint:
+    """Return the training data in numbers, its densities as the network sees them: per pixel of resampled images."""
+    known, diameter = config.image.bead_px, config.predict.size.diameter
+    if known is None or diameter is None:
+        return found
+    area = (known / diameter) ** 2
+    return found.replace(
+        objects_per_mpx_min=found.objects_per_mpx_min / area, objects_per_mpx_max=found.objects_per_mpx_max / area
+    )
 
 
 def _begin(
