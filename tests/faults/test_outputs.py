@@ -14,7 +14,6 @@ from fault_helpers import SHORT, Cli, tree
 
 from beadseg import files
 from beadseg.data.fields import read_table
-from beadseg.predict.tables import earlier_tables
 
 FORMULAS = ["=1+2", "+3", "-4x", "@sum"]
 
@@ -58,12 +57,11 @@ def test_no_table_holds_a_formula(cli: Cli, run_folder: Path, dataset: Path, tmp
     assert cli("export", "labels", dataset, "--format", "fiji-roi", "--out", out / "e").code in (0, 3)
     assert [cell for cell in cells(out) if cell.startswith(("=", "+", "-", "@")) and not is_number(cell)] == []
     # What was written is read back under the names that were given.
-    tables = earlier_tables(out / "p", {})
-    assert set(FORMULAS) < set(tables.counts["image"])
-    assert set(FORMULAS) < set(read_table(out / "p" / files.COUNTS, ("image", "beads"))["image"])
-    assert cli("report", out / "p").code == 0
-    assert FORMULAS[0] in (out / "p" / files.REPORT_PAGE).read_text(encoding="utf-8")
-    assert "'=1+2" not in (out / "p" / files.REPORT_PAGE).read_text(encoding="utf-8")
+    evaluated = read_table(out / "p" / "evaluation" / files.EVALUATION_IMAGES, ("image", "sample"))
+    assert set(FORMULAS) < set(evaluated["sample"])
+    page = (out / "p" / "evaluation" / files.REPORT_PAGE).read_text(encoding="utf-8")
+    assert FORMULAS[0] in page
+    assert "'=1+2" not in page
 
 
 def evaluated(predictions: Path) -> dict[str, bytes]:
@@ -147,7 +145,7 @@ def test_predictions_are_not_scored_against_themselves(
 ):
     data = self_scored(kind, predictions, beads, tmp_path)
     outcome = cli("evaluate", predictions, data)
-    outcome.is_refusal(2, str(data) if kind != "linked folder" else "labels", "a person made or corrected")
+    outcome.is_refusal(2, "rediction", "labels" if "link" in kind else data.name)
     assert not (predictions / "evaluation").exists()
 
 
