@@ -61,7 +61,7 @@ def test_a_page_says_everything_and_escapes_names(tmp_path: Path) -> None:
     assert page.tags.count("img") == 3
     assert HOSTILE in page.text
     assert "16 beads counted where 16 are true (+0.0%)" in page.text
-    assert "4 hits, 1 misses, 0 false alarms" in page.text
+    assert "4 hits, 1 miss, 0 false alarms" in page.text
     assert "3 of 3" in page.text
     assert "What could not be scored" not in page.text
     assert {path.name for path in (folder / files.REPORT).iterdir()} == {
