@@ -49,6 +49,10 @@ CORE, INNER, OUTER, RING = 0.25, (0.25, 0.42), (0.58, 0.8), (0.8, 1.2)
 """Distances from a bead's centre, in bead diameters: its middle, both sides of its edge, and what is around it."""
 MOST_VARIATION = 100.0
 """The range of values over the background is not told beyond this: the background may be 0."""
+LOGARITHMIC = ("contrast", "diameter", "noise", "variation", "response")
+"""Properties of which ratios matter."""
+LEVELS = (0.5, 1.0, 2.0)
+"""Spots at least so strong are counted, as a share of the response to beads of the faintest training image."""
 MOST_SPOTS = 500
 """Strongest spots kept of an image."""
 SURE_BEADS, SURE_IMAGES = 10, 3
@@ -258,8 +262,10 @@ class PropertyRange(Config):
     """Smallest value of an image."""
     high: float
     """Largest value."""
+    middle: float
+    """Mean over images; of the logarithm of the size for `LOGARITHMIC` properties."""
     spread: float
-    """Standard deviation between images."""
+    """Standard deviation between images, likewise."""
     scatter: float
     """Standard deviation between the beads of an image; 0 where a property has none."""
 
@@ -281,17 +287,23 @@ class TrainingAppearance(Config):
     """Contrast and noise are relative to the background: the network sees images so, and there is one."""
     ranges: dict[str, PropertyRange]
     """By property; one that could not be measured in any image is left out."""
-    spots_per_mpx: tuple[float, float]
-    """Most dark, and most bright spots per million pixels that are at least half as strong as beads and not counted."""
+    dark_per_mpx: tuple[float, ...]
+    """Most dark spots of bead size per million pixels that are not counted, by strength: `LEVELS`."""
+    bright_per_mpx: tuple[float, ...]
+    """Most bright ones."""
 
     @classmethod
     def of(cls, images: Sequence[Appearance], config: ImageConfig, diameter: float) -> TrainingAppearance:
         """Summarize images, at least one, that a network saw as `config` says, measured with a bead diameter (px)."""
         channels = [image.pixels.channels for image in images]
         ranges = {name: found for name in PROPERTIES if (found := _range(name, images)) is not None}
-        strong = half_response(ranges)
-        most = [max(1e6 * sum(spot >= strong for spot in image.spots[kind]) / image.area for image in images)
-                for kind in (0, 1)]  # fmt: skip
+        dark, bright = (
+            tuple(
+                max(1e6 * sum(spot >= level for spot in image.spots[kind]) / image.area for image in images)
+                for level in levels(ranges)
+            )
+            for kind in (0, 1)
+        )
         return cls(
             images=len(images),
             diameter=diameter,
@@ -300,7 +312,8 @@ class TrainingAppearance(Config):
             relative=isinstance(config.norm, BackgroundNormConfig)
             and all(image.pixels.variation < DARK_FIELD for image in images),
             ranges=ranges,
-            spots_per_mpx=(most[0], most[1]),
+            dark_per_mpx=dark,
+            bright_per_mpx=bright,
         )
 
     @classmethod
@@ -320,10 +333,10 @@ class TrainingAppearance(Config):
             raise RunError(text, where, "Update beadseg, or train again.") from None
 
 
-def half_response(ranges: dict[str, PropertyRange]) -> float:
-    """Return the response from which a spot is as strong as a bead: half of that of the faintest image's beads."""
+def levels(ranges: dict[str, PropertyRange]) -> tuple[float, ...]:
+    """Return how strong the spots are that are told apart by strength; empty where no beads were measured."""
     known = ranges.get("response")
-    return math.inf if known is None else min(abs(known.low), abs(known.high)) / 2
+    return () if known is None else tuple(level * min(abs(known.low), abs(known.high)) for level in LEVELS)
 
 
 def _range(name: str, images: Sequence[Appearance]) -> PropertyRange | None:
@@ -334,11 +347,13 @@ def _range(name: str, images: Sequence[Appearance]) -> PropertyRange | None:
     if not chosen:
         return None
     values = np.array([image.values[name].value for image in chosen])
+    scaled = np.log(np.maximum(np.abs(values), 1e-9)) if name in LOGARITHMIC else values
     scatters = [image.values[name].error * math.sqrt(max(1, image.measured)) for image in chosen]
     return PropertyRange(
         low=float(values.min()),
         high=float(values.max()),
-        spread=float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+        middle=float(scaled.mean()),
+        spread=float(scaled.std(ddof=1)) if len(scaled) > 1 else 0.0,
         scatter=float(np.median(scatters)) if name in BEAD_PROPERTIES else 0.0,
     )
 
