@@ -1,12 +1,11 @@
-"""Are counts of images flagged that look unlike the training images, and are counts of images as in training not flagged?
+"""Whether counts of images that look unlike the training images are flagged, and others are not.
 
     python benchmarks/unlike.py --out runs/unlike
 
 Trains a network on simulated colour tiles for a few CPU minutes, then counts new tiles of unseen fields of view: as in
 training, and with one property changed at a time. Prints per change how many counts are off by more than 10 %, how many
-of these have a flag, how many of all, and what is said first. Then over all changes. ``--run RUN`` takes a
-finished run that was trained on such tiles. Tiles, run and counts in ``--out`` are used again, so that a repeated command
-goes on.
+of these have a flag, how many of all, and what is said first. Then over all changes. ``--run RUN`` takes a finished run
+that was trained on such tiles. Tiles, run and counts in ``--out`` are used again, so that a repeated command goes on.
 """
 
 from __future__ import annotations
@@ -156,8 +155,9 @@ def _row(change: str, table: pd.DataFrame) -> str:
 
 
 def _report(tables: dict[str, pd.DataFrame]) -> list[str]:
-    lines = ["| change | images | beads counted, % more | off by more than 10 % | of these flagged | flagged | for example |",
-             "|" + " --- |" * 7, *(_row(change, table) for change, table in tables.items()), ""]  # fmt: skip
+    columns = ("change", "images", "bias %", "off by more than 10 %", "of these flagged", "flagged", "for example")
+    lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
+    lines += [*(_row(change, table) for change, table in tables.items()), ""]
     plain, *changed = tables.values()
     together = pd.concat(changed)
     off = _off(together)
@@ -167,8 +167,8 @@ def _report(tables: dict[str, pd.DataFrame]) -> list[str]:
                & (unflagged["true"] <= unflagged["beads_high"].astype(float))).mean()  # fmt: skip
     return [
         *lines,
-        f"{_met(flagged >= LEAST_FLAGGED)} {100 * flagged:.1f} % of the {off.sum()} changed images with a count that is "
-        f"off by more than 10 % are flagged (at least {100 * LEAST_FLAGGED:.0f} %)",
+        f"{_met(flagged >= LEAST_FLAGGED)} {100 * flagged:.1f} % of the {off.sum()} changed images with a count that "
+        f"is off by more than 10 % are flagged (at least {100 * LEAST_FLAGGED:.0f} %)",
         f"{_met(false <= MOST_FALSE)} {100 * false:.1f} % of {len(plain)} images as in training are flagged "
         f"(at most {100 * MOST_FALSE:.0f} %)",
         f"        {100 * covered:.1f} % of the intervals of unflagged ones cover the true number",

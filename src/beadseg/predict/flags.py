@@ -224,12 +224,16 @@ def _range_told(value: float, low: float, high: float, image: Appearance) -> str
 def _spots(training: TrainingAppearance, image: Appearance) -> list[str]:
     """Tell of spots as strong as beads that were not counted."""
     found: list[str] = []
+    usually = training.ranges["response"].low if "response" in training.ranges else 0.0
+    opposite = "bright" if usually < 0 else "dark"
     strong, rates = levels(training.ranges), (training.dark_per_mpx, training.bright_per_mpx)
     for kind, most, responses in zip(("dark", "bright"), rates, image.spots, strict=True):
         for level, per_mpx in zip(strong, most, strict=True):
             number, usual = sum(response >= level for response in responses), per_mpx * image.area / 1e6
             if number > max(2 + 1.5 * usual + ERRORS * math.sqrt(usual + 1), SPOT_SHARE * image.found):
-                found.append(f"{number} {kind} spots as strong as beads are not counted "
-                             f"(training images: at most {math.ceil(usual)} in such an area)")  # fmt: skip
+                text = (f"{number} {kind} spots as strong as beads are not counted "
+                        f"(training images: at most {math.ceil(usual)} in such an area)")  # fmt: skip
+                inverted = kind == opposite and number > image.found
+                found.append(f"{text}: is the image inverted?" if inverted else text)
                 break
     return found
