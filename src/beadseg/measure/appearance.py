@@ -106,9 +106,11 @@ class PixelStats:
         part = plane[:, ::step, ::step]
         values = np.asarray(part.reshape(len(part), -1), np.float64)
         values = values[:, np.isfinite(values).all(axis=0)]
-        grey = luminance(np.nan_to_num(part)).reshape(-1)
+        if not values.size:
+            return cls(channels=1, background=0.0, lowest=0.0, highest=0.0, clipped=1.0)
+        grey = luminance(values[:, np.newaxis])
         lowest, middle, highest = np.quantile(grey, [0.001, 0.5, 0.999]).tolist()
-        varied = [channel for channel in values if channel.size and channel.min() < channel.max()]
+        varied = [channel for channel in values if channel.min() < channel.max()]
         distinct = 1 if len(varied) < 2 or all((channel == varied[0]).all() for channel in varied[1:]) else len(varied)
         ends = [max(float((c == c.min()).mean()), float((c == c.max()).mean())) for c in varied]
         return cls(
@@ -435,6 +437,7 @@ def _measure(view: _View, chosen: NDArray[np.int64], reach: int) -> dict[str, Fl
     ring = (away >= RING[0]) & (away < RING[1]) & (labels == 0)
     around = _mean(grey, ring)
     contrast = _mean(grey, core) - around
+    contrast[contrast == 0] = np.nan
     edge = [_mean(grey, free & (away >= low) & (away < high)) for low, high in (INNER, OUTER)]
     relative = (grey - around[:, np.newaxis, np.newaxis]) / contrast[:, np.newaxis, np.newaxis]
     covered = (relative > 0.5) & free & (away < RING[0])
@@ -448,9 +451,9 @@ def _measure(view: _View, chosen: NDArray[np.int64], reach: int) -> dict[str, Fl
     }
     if len(view.x) == 3:
         colours = np.stack([_mean(x[rows, columns], core) - _mean(x[rows, columns], ring) for x in view.x])
-        whole = np.abs(colours).sum(axis=0)
+        whole = np.maximum(np.abs(colours).sum(axis=0), np.abs(contrast))  # 0 only where the contrast is unknown too
         found |= {"red": np.abs(colours[0]) / whole, "blue": np.abs(colours[2]) / whole}
-    known = np.isfinite(contrast) & (contrast != 0)
+    known = np.isfinite(contrast)
     return {name: values[known].astype(np.float64) for name, values in found.items()}
 
 

@@ -81,7 +81,7 @@ def density(
     )  # fmt: skip
     fit, points, notes = _series(counted, images, factors, scale, options)
     by_hand, left_out = read_manual(Path(manual), images) if manual is not None else ((), ())
-    notes = [*scale.notes, *notes, *left_out]
+    notes = [*scale.notes, *_without_interval(counted), *notes, *left_out]
     for note in notes:
         on_event(log(note, "warning"))
     return DensityReport(
@@ -162,6 +162,17 @@ def _counting(rows: Sequence[Counted]) -> Interval | None:
     if any(low is None for low in lows) or any(high is None for high in highs):
         return None
     return math.fsum(low or 0.0 for low in lows), math.fsum(high or 0.0 for high in highs)
+
+
+def _without_interval(rows: Sequence[Counted]) -> list[str]:
+    """Tell of flagged images whose count has no interval, where others have one."""
+    names = [row.name for row in rows if row.low is None and row.flags]
+    if not names or all(row.low is None for row in rows):
+        return []
+    return [
+        f"The count has no interval for {listed(names)} (see flags): intervals of densities that include "
+        f"{'it' if len(names) == 1 else 'them'} hold only the chance of sampling."
+    ]
 
 
 def _dispersion(rows: Sequence[Counted]) -> tuple[float | None, float]:
