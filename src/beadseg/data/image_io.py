@@ -132,7 +132,7 @@ def read_mask(path: Path) -> Mask:
     ----------
     path : pathlib.Path
         A file or folder as for `read_image`; of an OME-Zarr image that has label images, ``labels/beads`` or the only
-        one is read. Values are taken as stored (an inverted mask is not guessed at).
+        one is read. Of a palette the colours count: black is background; an inverted mask is not guessed at.
 
     Returns
     -------
@@ -252,10 +252,7 @@ def _over_white(values: np.ndarray, alpha: np.ndarray, kind: str) -> np.ndarray:
 def _mask_values(path: Path) -> tuple[np.ndarray, str]:
     """Return a mask's single value per pixel, with axes out of ``TZYX``."""
     raw = _read_raw(path, labels=True)
-    data, axes = _coloured(raw)
-    if axes != raw.axes:
-        # Colours of a palette only show ids (as in PASCAL VOC): the indices are the ids.
-        data, axes = raw.data, raw.axes
+    data, axes = _mask_colours(raw)
     _check_values(data.astype(np.uint8) if data.dtype == np.bool_ else data, path)
     if raw.alpha != "none":
         if data[..., -1].min() != data[..., -1].max():
@@ -263,10 +260,48 @@ def _mask_values(path: Path) -> tuple[np.ndarray, str]:
         data = data[..., :-1]
     if "C" in axes:
         if (data != data[..., :1]).any():
-            raise ImageError(
-                "Has different colours, so that what is a bead is not clear.",
-                path,
-                "Save the mask in grey: 0 and 255, or one number per bead.",
-            )
+            data = _on_black(data, path)[..., np.newaxis]
         data, axes = data[..., 0], axes.replace("C", "")
     return np.ascontiguousarray(data), axes
+
+
+def _mask_colours(raw: Raw) -> tuple[np.ndarray, str]:
+    """Return a mask's values: a palette's greys, else its indices with what is black as 0; white-is-zero turned round.
+
+    Colours of a palette only show ids (as in PASCAL VOC), but what is black is background, whichever index it has. A
+    palette without black, or one that shows its index 0 in white beside other colours, keeps its indices.
+    """
+    if raw.palette is None:
+        turned = raw.inverted and not raw.imagej
+        return (_two_values_turned(raw.data) if turned else raw.data), raw.axes
+    data, axes = _coloured(raw)
+    if axes == raw.axes:
+        return data, axes
+    indices = np.asarray(raw.data)
+    black = [int(i) for i in np.unique(indices) if not raw.palette[i].any()]
+    if 0 in black or not black or ((raw.palette[0] == 255).all() and (indices == 0).any()):
+        return indices, raw.axes
+    ids = np.arange(1, len(raw.palette) + 1, dtype=np.uint16)
+    ids[black] = 0
+    return ids[indices], raw.axes
+
+
+def _two_values_turned(data: np.ndarray) -> np.ndarray:
+    """Return a white-is-zero mask as it is shown; ids, which no program shows as they are, stay."""
+    if data.dtype == np.bool_:
+        return ~data
+    highest = np.iinfo(data.dtype).max if data.dtype.kind == "u" else 0
+    return _inverted(data) if highest and np.isin(np.unique(data), (0, highest)).all() else data
+
+
+def _on_black(colours: np.ndarray, path: Path) -> np.ndarray:
+    """Return where a coloured mask is not black, as 0 and 255, where it has one other colour only."""
+    marked = colours.any(axis=-1)
+    found = colours[marked]
+    if marked.all() or (found != found[0]).any():
+        raise ImageError(
+            "Has different colours, so that what is a bead is not clear.",
+            path,
+            "Save the mask in grey: 0 and 255, or one number per bead.",
+        )
+    return np.where(marked, np.uint8(255), np.uint8(0))

@@ -3,6 +3,9 @@
 Soft edges and ids are told apart by the regions of equal value (4-connected). Between background and white, soft
 edges are slivers of a pixel or two; ids fill whole objects, each about once. What is neither (large regions of few
 values, many regions per value: classes, or ids that wrapped around at 255) is refused rather than guessed at.
+
+What can be read may still not be what it claims: `doubts_of` judges one annotation, and `train`, `analyze`, `audit` and
+`evaluate` all show what it says.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from scipy import ndimage
 
-from beadseg.data.objects import equal_regions
+from beadseg.data.objects import equal_regions, label_objects
 from beadseg.errors import ImageError
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MaskKind = Literal["binary", "soft", "labels"]
+DoubtKind = Literal["inverted", "full", "soft", "pieces", "specks", "turned"]
 
 SLIVER_PX = 4.0
 """Median area, px, below which regions of equal value are soft edges: smaller objects are not counted anyway."""
@@ -27,8 +32,54 @@ REGIONS_PER_ID = 1.5
 """Ids may be cut in two by what lies over them, but not often."""
 SOFT_LEVELS = 8
 """With at most so many values up to exactly white, large regions of one value are coarse edges and no ids."""
-MOST_PIECES = 3
-"""More separate pieces than this under the only id of a file: a binary mask, not labels."""
+SPARE_PIECES = 2
+"""So many pieces more than `REGIONS_PER_ID` allows are still labels: matters where there are few ids."""
+SPECK = 0.1
+"""Pieces below this share of the largest piece of their id are specks, which painting leaves behind."""
+SLIVER_SHARE = 0.25
+"""Thin pieces along other objects are slivers when they are this much smaller than the others (medians)."""
+DARKEST_WHITE = 16
+"""Values up to below this, of 255, are noise on an empty mask; from here to half of white they are not clear."""
+PLATEAU = 0.04
+"""Neighbours that differ by less than this share of white are level."""
+PLATEAU_SHARE = 0.2
+"""Share of level pixels between background and white, of all above background, from which they are no soft edges."""
+LOST_SHARE, FEWEST_LOST = 0.1, 2
+"""Share and number of spots that the cut at half of white would drop, above which grey values are no soft edges."""
+CROWDED = 0.5
+"""Share of marked pixels above which an annotation is doubtful."""
+FEWEST_SPOTS = 3
+"""Fewer round spots than this do not make a mask inverted."""
+ROUND_ASPECT, ROUND_FILL = 1.5, (0.7, 1.25)
+"""Ratio of the sides of a round spot's bounding box, and its area over that of the ellipse in the box."""
+SOFT_SHARE = 0.002
+"""Share of intermediate values among marked pixels from which a mask has soft edges."""
+BROKEN_SHARE = 0.1
+"""Share of ids in several pieces from which labels are doubtful."""
+FEWEST_SPECKS = 10
+"""Fewer specks than this are not worth a word."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something that an annotation, though it can be read, probably gets wrong.
+
+    Attributes
+    ----------
+    kind : str
+        What it is.
+    text : str
+        One sentence with numbers.
+    remedy : str
+        One sentence: what to do about it.
+    """
+
+    kind: DoubtKind
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.remedy}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +96,15 @@ class Mask:
         How the values were understood.
     axes : str
         One letter per dimension.
+    soft_share : float
+        Share of intermediate values among all pixels above background.
     """
 
     foreground: np.ndarray
     labels: np.ndarray | None
     kind: MaskKind
     axes: str = "YX"
+    soft_share: float = 0.0
 
     def planes(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """Yield foreground and labels, (Y, X), of every plane in storage order."""
@@ -71,35 +125,260 @@ def interpret_mask(values: np.ndarray, axes: str, path: Path) -> Mask:
     if _integral(values):
         regions, area = _regions_between(values, present[-1])
         ids = len(present) - 1
-        if area >= SLIVER_PX and regions <= REGIONS_PER_ID * ids + 1:
+        if present[0] == 0 and area >= SLIVER_PX and regions <= REGIONS_PER_ID * ids + 1:
             return interpret_labels(values, axes, path)
         coarse = ids <= SOFT_LEVELS and present[-1] in (255, 65535)
         if area >= SLIVER_PX and not coarse:
-            raise _unclear(present, f"with {regions} separate regions", path)
-    white = _white(values, float(present[-1]))
-    if present[0] > 0 and present[-1] < white / 2:
+            detail = f"with {regions} separate regions" if present[0] == 0 else "and no background 0"
+            raise _unclear(present, detail, path)
+    return _soft(values, present, axes, path)
+
+
+def _soft(values: np.ndarray, present: np.ndarray, axes: str, path: Path) -> Mask:
+    """Cut at half of white; raises `ImageError` where what lies between is no edge."""
+    highest = float(present[-1])
+    white = _white(values, highest)
+    if present[0] > 0 and highest < white / 2:
         raise _unclear(present, "and no background 0", path)
-    return Mask(values >= white / 2, None, "soft", axes)
+    if white == 255.0 and DARKEST_WHITE <= highest < white / 2:
+        raise _unclear(present, "and nothing as bright as half of white", path)
+    above = values > white / 10
+    between = above & (values < 0.9 * white)
+    if np.count_nonzero(between & _level(values, white)) > PLATEAU_SHARE * np.count_nonzero(above):
+        raise _unclear(present, "that fill whole objects with greys", path)
+    spots, lost = _lost(values, above, white)
+    if lost >= FEWEST_LOST and lost > LOST_SHARE * spots:
+        raise _unclear(present, f"with {lost} of {spots} spots below half of white", path)
+    share = np.count_nonzero(between) / max(1, np.count_nonzero(above))
+    return Mask(values >= white / 2, None, "soft", axes, float(share))
+
+
+def _lost(values: np.ndarray, above: np.ndarray, white: float) -> tuple[int, int]:
+    """Return how many spots above background there are, and how many of them the cut at half of white would drop."""
+    regions = equal_regions(above, connectivity=values.ndim)
+    areas = np.bincount(regions.ravel())
+    kept = np.zeros(len(areas), bool)
+    kept[regions[values >= white / 2]] = True
+    large = areas >= SLIVER_PX
+    large[0] = False
+    return int(np.count_nonzero(large)), int(np.count_nonzero(large & ~kept))
+
+
+def _level(values: np.ndarray, white: float) -> np.ndarray:
+    """Return where the 3x3 px around a pixel are (nearly) alike; nowhere in planes of less than 3 px."""
+    size = (1,) * (values.ndim - 2) + (3, 3)
+    highest = ndimage.maximum_filter(values, size=size)
+    lowest = ndimage.minimum_filter(values, size=size)
+    return np.asarray(highest - lowest <= PLATEAU * white)
 
 
 def interpret_labels(values: np.ndarray, axes: str, path: Path) -> Mask:
-    """Take `values` for ids: 0 is background. Ids beyond uint32 are numbered anew, in their order."""
+    """Take `values` for ids: 0 is background. Ids beyond uint32 are numbered anew, in their order.
+
+    Raises
+    ------
+    ImageError
+        They are no whole numbers of 0 or more; or ids are spread over many pieces or are slivers along others (a mask,
+        classes, a JPEG), or one lies around all others (a background that is not 0).
+    """
     if values.dtype == np.bool_ or not _integral(values):
         raise ImageError(
             f"Labels must be whole numbers, these are {values.dtype}.", path, "Save one whole number per bead."
         )
     _refuse_negative(values, path)
-    present = np.unique(values)
-    ids = present[present > 0]
-    if len(ids) == 1:
-        pieces = int(equal_regions(values > 0, connectivity=values.ndim).max())
-        if pieces > MOST_PIECES:
-            text = f"Its only id, {ids[0]}, has {pieces} separate pieces: this is a binary mask, not labels."
-            raise ImageError(text, path, "Move it to the masks folder, or give every bead a number of its own.")
-    if len(ids) and ids[-1] > np.iinfo(np.uint32).max:
-        values = np.searchsorted(ids, values) + (values > 0)
-    labels = values.astype(np.uint32)
+    labels = whole_ids(values)
+    wrong = _unlike_labels(labels, values)
+    if wrong:
+        raise ImageError(wrong, path, _better_place(values, axes, path))
     return Mask(labels > 0, labels, "labels", axes)
+
+
+def whole_ids(values: np.ndarray) -> np.ndarray:
+    """Return ids as uint32; those beyond it are numbered anew, in their order. Raises nothing: check values first."""
+    if values.dtype.itemsize > 4 or values.dtype.kind == "f":
+        ids = np.unique(values[values > 0])
+        if len(ids) and ids[-1] > np.iinfo(np.uint32).max:
+            values = np.where(values > 0, np.searchsorted(ids, values) + 1, 0)
+    return values.astype(np.uint32)
+
+
+def _better_place(values: np.ndarray, axes: str, path: Path) -> str:
+    """Return what to do with a file that is no labels: whether it would do as a mask."""
+    try:
+        kind = interpret_mask(values, axes, path).kind
+    except ImageError:
+        kind = "labels"
+    if kind == "labels":
+        return "Save one number per bead and 0 elsewhere, or 255 on beads and 0 elsewhere in the masks folder."
+    return "Move it to the masks folder, or give every bead a number of its own."
+
+
+def _unlike_labels(labels: np.ndarray, values: np.ndarray) -> str:
+    """Return why ids cannot be one per bead; empty where they can."""
+    for plane in labels.reshape(-1, *labels.shape[-2:]):
+        around = _background_id(plane)
+        if around:
+            share = np.count_nonzero(plane == around) / plane.size
+            number = int(values.reshape(-1)[np.flatnonzero(labels.reshape(-1) == around)[0]])
+            return f"The id {number} covers {share:.0%} of the image and lies around the others: it is the background."
+    planes = [_pieces(plane) for plane in labels.reshape(-1, *labels.shape[-2:])]
+    ids, pieces, slivers = (sum(numbers) for numbers in zip(*planes, strict=True))
+    if pieces > REGIONS_PER_ID * ids + SPARE_PIECES:
+        if ids == 1:
+            number = int(values.max())
+            return f"Its only id, {number}, has {pieces} separate pieces: this is a binary mask, not labels."
+        return f"Its {ids} ids have {pieces} separate pieces: these are classes or soft edges, not one number per bead."
+    if slivers:
+        return f"{slivers} of its {pieces} ids are slivers along others: these are soft edges, not one number per bead."
+    return ""
+
+
+def _background_id(plane: np.ndarray) -> int:
+    """Return the id that covers most of a plane, reaches all four sides, and is not the only one; 0 for none."""
+    if min(plane.shape) < 3:
+        return 0
+    if 2 * np.count_nonzero(plane) <= plane.size:
+        return 0
+    numbers, counts = np.unique(plane, return_counts=True)
+    most = int(numbers[np.argmax(counts)])
+    others = len(numbers) - (2 if numbers[0] == 0 else 1)
+    if most == 0 or others == 0 or counts.max() <= CROWDED * plane.size:
+        return 0
+    sides = (plane[0], plane[-1], plane[:, 0], plane[:, -1])
+    return most if all((side == most).any() for side in sides) else 0
+
+
+def _pieces(labels: np.ndarray) -> tuple[int, int, int]:
+    """Return how many ids a plane has, pieces that are no specks, and slivers where these are most of the pieces."""
+    compact = _compact(labels)
+    if not compact.any():
+        return 0, 0, 0
+    regions = equal_regions(compact, connectivity=labels.ndim)
+    areas = np.bincount(regions.ravel())
+    owner = np.zeros(len(areas), np.int64)
+    owner[regions.ravel()] = compact.ravel()
+    largest = np.zeros(int(compact.max()) + 1, np.int64)
+    np.maximum.at(largest, owner[1:], areas[1:])
+    large = areas >= np.maximum(1, SPECK * largest[owner])
+    large[0] = False
+    thin = large & _thin(regions, len(areas))
+    others = large & ~thin
+    slivers = int(np.count_nonzero(thin))
+    if 2 * slivers <= np.count_nonzero(large) or not others.any():
+        slivers = 0
+    elif np.median(areas[thin]) > SLIVER_SHARE * np.median(areas[others]):
+        slivers = 0
+    return int(np.count_nonzero(np.bincount(owner[1:]))), int(np.count_nonzero(large)), slivers
+
+
+def _compact(labels: np.ndarray) -> np.ndarray:
+    """Return ids as int32 without gaps, 0 being background: regions are found in int32."""
+    if int(labels.max(initial=0)) <= 4 * labels.size:  # a table is quicker than sorting
+        present = np.bincount(labels.ravel()) > 0
+        present[0] = False
+        return np.asarray(np.where(present, np.cumsum(present), 0).astype(np.int32)[labels])
+    found, numbers = np.unique(labels, return_inverse=True)
+    return np.asarray(numbers.reshape(labels.shape).astype(np.int32) + (1 if found[0] > 0 else 0))
+
+
+def _thin(regions: np.ndarray, count: int) -> np.ndarray:
+    """Return which regions have no inner pixel and touch another region."""
+    inner = regions > 0
+    touching = np.zeros(count, bool)
+    for axis in range(regions.ndim - 2, regions.ndim):
+        one, other = (np.swapaxes(regions, axis, -1)[..., part] for part in (slice(1, None), slice(None, -1)))
+        differs = one != other
+        meeting = differs & (one > 0) & (other > 0)
+        touching[one[meeting]] = touching[other[meeting]] = True
+        edge = np.swapaxes(inner, axis, -1)
+        edge[..., 1:] &= ~differs
+        edge[..., :-1] &= ~differs
+    with_core = np.zeros(count, bool)
+    with_core[regions[inner]] = True
+    return touching & ~with_core
+
+
+def doubts_of(
+    foreground: np.ndarray,
+    labels: np.ndarray | None = None,
+    ignore: np.ndarray | None = None,
+    soft_share: float = 0.0,
+) -> tuple[Doubt, ...]:
+    """Judge one annotation by itself, without its image.
+
+    Parameters
+    ----------
+    foreground : numpy.ndarray
+        (Y, X) bool, True on beads.
+    labels : numpy.ndarray or None
+        (Y, X), one id per bead, where the annotation has ids.
+    ignore : numpy.ndarray or None
+        (Y, X) bool, True where nothing is said.
+    soft_share : float
+        `Mask.soft_share`.
+
+    Returns
+    -------
+    tuple of Doubt
+        The worst first; empty for an annotation that looks right.
+    """
+    found = [*_crowded(foreground, ignore), *_broken(labels), *_specks(foreground, labels)]
+    if soft_share >= SOFT_SHARE:
+        text = f"The mask has soft edges: {soft_share:.0%} of what it marks is neither background nor white."
+        found.append(Doubt("soft", text, "It is cut at half of white; save 0 and 255 to decide yourself."))
+    return tuple(found)
+
+
+def _crowded(foreground: np.ndarray, ignore: np.ndarray | None) -> list[Doubt]:
+    counted = foreground.size if ignore is None else foreground.size - int(np.count_nonzero(ignore))
+    marked = foreground if ignore is None else foreground & ~ignore
+    share = np.count_nonzero(marked) / max(1, counted)
+    if share <= CROWDED:
+        return []
+    spots, round_ = _round_spots(~foreground)
+    if round_ >= FEWEST_SPOTS and round_ > spots / 2:
+        text = f"{share:.0%} of the image is marked as bead, and the rest is {round_} round spots: it looks inverted."
+        return [Doubt("inverted", text, "Save 255 (or ids) on beads and 0 elsewhere.")]
+    text = f"{share:.0%} of the image is marked as bead."
+    return [Doubt("full", text, "Check that the mask is not inverted and that 0 is background.")]
+
+
+def _round_spots(spots: np.ndarray) -> tuple[int, int]:
+    """Return how many separate regions of some pixels there are away from the border, and how many are round."""
+    regions = label_objects(spots)
+    areas = np.bincount(regions.ravel())
+    boxes = ndimage.find_objects(regions.astype(np.int32))
+    inside = round_ = 0
+    for area, box in zip(areas[1:], boxes, strict=True):
+        starts, stops = np.array([[side.start, side.stop] for side in box]).T
+        if area < SLIVER_PX or (starts == 0).any() or (stops == spots.shape).any():
+            continue
+        height, width = stops - starts
+        inside += 1
+        fill = area / (np.pi / 4 * height * width)
+        square = max(height, width) <= ROUND_ASPECT * min(height, width)
+        round_ += bool(square and ROUND_FILL[0] <= fill <= ROUND_FILL[1])
+    return inside, round_
+
+
+def _broken(labels: np.ndarray | None) -> list[Doubt]:
+    if labels is None or not labels.any():
+        return []
+    ids, pieces, _ = _pieces(labels)
+    extra = pieces - ids
+    if extra < 2 or extra < BROKEN_SHARE * ids:
+        return []
+    text = f"{ids} ids lie in {pieces} separate pieces."
+    return [Doubt("pieces", text, "Give every bead a number of its own.")]
+
+
+def _specks(foreground: np.ndarray, labels: np.ndarray | None) -> list[Doubt]:
+    areas = np.bincount((label_objects(foreground) if labels is None else _compact(labels)).ravel())[1:]
+    small = int(np.count_nonzero(areas < SLIVER_PX))
+    if small < FEWEST_SPECKS or small <= len(areas) / 2:
+        return []
+    text = f"{small} of {len(areas)} marked objects are smaller than {SLIVER_PX:g} px."
+    return [Doubt("specks", text, "Such specks are not counted; save the mask without compression or noise.")]
 
 
 def _regions_between(values: np.ndarray, highest: float) -> tuple[int, float]:
