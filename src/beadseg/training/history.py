@@ -10,6 +10,7 @@ from beadseg.config import METRICS
 from beadseg.errors import RunError
 from beadseg.files import write_atomically
 from beadseg.measure.counting import COUNT_METRICS, DENSITIES
+from beadseg.text import safe_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,8 +47,12 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     write_atomically(path, text.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    return safe_cell(value) if isinstance(value, str) else value
 
 
 def read_history(path: Path) -> list[Row]:

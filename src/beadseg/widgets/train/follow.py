@@ -16,6 +16,7 @@ from beadseg.config import TrainConfig
 from beadseg.data.documents import read_document, read_entries
 from beadseg.errors import BeadsegError, ConfigError, RunError
 from beadseg.model.checkpoint import read_meta
+from beadseg.text import original
 from beadseg.training.claim import STALE, Owner
 from beadseg.training.criteria import Criterion
 from beadseg.training.history import Row, gain, read_history
@@ -185,7 +186,7 @@ def _noticed(rows: list[Row], config: TrainConfig) -> list[Diagnosis]:
 def _validation(path: Path) -> list[ValidationSample]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row.get("fold") == "val"]
-    return [ValidationSample(row["sample"], Path(row["image"]), Path(row["mask"])) for row in rows]
+    return [ValidationSample(original(row["sample"]), Path(row["image"]), Path(row["mask"])) for row in rows]
 
 
 def _seconds(path: Path) -> float | None:
