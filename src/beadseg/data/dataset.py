@@ -15,6 +15,7 @@ from beadseg import files
 from beadseg.data.fields import FieldRule, PatternFields, fields_of, listed
 from beadseg.data.hashes import sha256_of
 from beadseg.data.image_io import Image, Mask, plane_names, read_image, read_labels, read_mask
+from beadseg.data.masks import TURNED, Doubt, doubts_of
 from beadseg.data.objects import count_objects
 from beadseg.data.ome_zarr_meta import label_group
 from beadseg.data.raw import KNOWN_KINDS, NOT_UTF8, is_zarr, refuse_address
@@ -39,16 +40,27 @@ class Target:
         (Y, X) uint32, one id per bead, where the annotation has ids.
     ignore : numpy.ndarray or None
         (Y, X) bool, True where it is neither bead nor background.
+    soft_share : float
+        `beadseg.data.Mask.soft_share`.
+    turned : bool
+        The image was turned by its orientation tag, and the mask has none.
     """
 
     foreground: np.ndarray
     labels: np.ndarray | None = None
     ignore: np.ndarray | None = None
+    soft_share: float = 0.0
+    turned: bool = False
 
     @property
     def objects(self) -> int:
         """Number of annotated objects: ids where there are some, else 8-connected components."""
         return count_objects(self.foreground) if self.labels is None else np.unique(self.labels[self.labels > 0]).size
+
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Return what the annotation probably gets wrong; empty where it looks right."""
+        found = doubts_of(self.foreground, self.labels, self.ignore, self.soft_share)
+        return (*found, TURNED) if self.turned else found
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,7 @@ class Sample:
             _check_same(image, ignore, self.ignore_path)
             ignored = [foreground for foreground, _ in ignore.planes()]
         for (name, plane), (foreground, labels), hidden in zip(image.planes(), mask.planes(), ignored, strict=True):
-            yield name, plane, Target(foreground, labels, hidden)
+            yield name, plane, Target(foreground, labels, hidden, mask.soft_share, image.turned and not mask.turned)
 
     def sha256(self) -> dict[str, str]:
         """Return the SHA-256 of each file's bytes: ``"image"`` and, where there are, ``"mask"`` and ``"ignore"``.
@@ -136,6 +148,9 @@ def _check_same(image: Image, mask: Mask, path: Path) -> None:
     found = mask.foreground.shape[-2:]
     if found != (height, width):
         text = f"Is {found[1]}x{found[0]} px (width x height), its image {width}x{height} px."
+        if image.turned and found == (width, height):
+            remedy = "The image has an orientation tag (EXIF) and is turned as it says; turn the mask too."
+            raise ImageError(text, path, remedy)
         raise ImageError(text, path, "Export both at the same size; resizing a mask moves its edges.")
     if mask.foreground.shape[:-2] != image.stack_shape:
         text = f"Has {_planes_text(mask.foreground.shape[:-2])}, its image {_planes_text(image.stack_shape)}."

@@ -7,7 +7,7 @@ images become 0 and 255. Transparency: alpha that is the same everywhere is drop
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,11 +70,14 @@ class Image(Planes):
         One letter per dimension out of ``TZCYX``, in that order. Grey: ``YX``; RGB: ``CYX`` with C of length 3.
     pixel_size_um : float or None
         Side of a pixel, µm, where the file tells it.
+    turned : bool
+        The pixels were turned as the file's orientation tag (EXIF) says.
     """
 
     data: np.ndarray
     axes: str
     pixel_size_um: float | None = None
+    turned: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,7 +111,8 @@ def read_image(path: Path) -> Image:
     -------
     Image
         Its pixels. Pages of a TIFF without named axes are time points. Palette colours become RGB (grey where the
-        palette is grey); a TIFF whose 0 is white is inverted, so that bright is large. Orientation tags are ignored.
+        palette is grey); a TIFF whose 0 is white is inverted, so that bright is large. A PNG or JPEG is
+        turned as its orientation tag says.
 
     Raises
     ------
@@ -122,7 +126,8 @@ def read_image(path: Path) -> Image:
     if raw.alpha != "none":
         data, axes = _opaque(data, axes, raw.alpha, path)
     order = [axes.index(letter) for letter in "TZCYX" if letter in axes]
-    return Image(np.ascontiguousarray(data.transpose(order)), "".join(axes[i] for i in order), raw.pixel_size_um)
+    names = "".join(axes[i] for i in order)
+    return Image(np.ascontiguousarray(data.transpose(order)), names, raw.pixel_size_um, raw.turned)
 
 
 def read_mask(path: Path) -> Mask:
@@ -147,8 +152,8 @@ def read_mask(path: Path) -> Mask:
         As for `read_image`; or it has different colours, transparency, negative values, or values that are neither
         edges nor ids.
     """
-    data, axes = _mask_values(path)
-    return interpret_mask(data, axes, path)
+    data, axes, turned = _mask_values(path)
+    return replace(interpret_mask(data, axes, path), turned=turned)
 
 
 def read_labels(path: Path) -> Mask:
@@ -160,8 +165,8 @@ def read_labels(path: Path) -> Mask:
         As for `read_mask`; or the values are no integers, or a single id is spread over many separate pieces (a binary
         mask where labels were expected).
     """
-    data, axes = _mask_values(path)
-    return interpret_labels(data, axes, path)
+    data, axes, turned = _mask_values(path)
+    return replace(interpret_labels(data, axes, path), turned=turned)
 
 
 def _read_raw(path: Path, *, labels: bool = False) -> Raw:
@@ -249,8 +254,8 @@ def _over_white(values: np.ndarray, alpha: np.ndarray, kind: str) -> np.ndarray:
     return np.asarray(np.clip(np.rint(shown + white * (1.0 - share)), 0, white), values.dtype)
 
 
-def _mask_values(path: Path) -> tuple[np.ndarray, str]:
-    """Return a mask's single value per pixel, with axes out of ``TZYX``."""
+def _mask_values(path: Path) -> tuple[np.ndarray, str, bool]:
+    """Return a mask's single value per pixel, its axes out of ``TZYX``, and whether it was turned."""
     raw = _read_raw(path, labels=True)
     data, axes = _mask_colours(raw)
     _check_values(data.astype(np.uint8) if data.dtype == np.bool_ else data, path)
@@ -262,7 +267,7 @@ def _mask_values(path: Path) -> tuple[np.ndarray, str]:
         if (data != data[..., :1]).any():
             data = _on_black(data, path)[..., np.newaxis]
         data, axes = data[..., 0], axes.replace("C", "")
-    return np.ascontiguousarray(data), axes
+    return np.ascontiguousarray(data), axes, raw.turned
 
 
 def _mask_colours(raw: Raw) -> tuple[np.ndarray, str]:

@@ -10,17 +10,20 @@ What can be read may still not be what it claims: `doubts_of` judges one annotat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import ndimage
 
+from beadseg.data.fields import listed
 from beadseg.data.objects import equal_regions, label_objects
 from beadseg.errors import ImageError
+from beadseg.events import Event, OnEvent
+from beadseg.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 MaskKind = Literal["binary", "soft", "labels"]
@@ -82,6 +85,53 @@ class Doubt:
         return f"{self.text} {self.remedy}"
 
 
+TURNED = Doubt(
+    "turned",
+    "The image has an orientation tag (EXIF) and was turned as it says; its mask has none.",
+    "Check that they fit, or save the image again without the tag.",
+)
+
+
+@dataclass
+class Doubts:
+    """Doubts about the annotations of a dataset, as its samples are read.
+
+    Attributes
+    ----------
+    samples : int
+        Annotations judged.
+    found : dict
+        Of every kind of doubt the samples that have it, each with what is doubted there.
+    """
+
+    samples: int = 0
+    found: dict[DoubtKind, dict[str, Doubt]] = field(default_factory=dict)
+
+    def add(self, sample: str, doubts: Iterable[Doubt]) -> None:
+        """Add what is doubted about one sample, or one of its planes."""
+        for doubt in doubts:
+            self.found.setdefault(doubt.kind, {}).setdefault(sample, doubt)
+
+    def tell(self, on_event: OnEvent) -> None:
+        """Report every kind of doubt once, as a warning with the names of its samples."""
+        for kind, by_sample in self.found.items():
+            names = list(by_sample)
+            first = by_sample[names[0]]
+            text = f"{len(names)} of {plural(self.samples, 'annotation')} {_LOOKS[kind]}: {listed(names)}."
+            detail = f"{names[0]}: {first.text} {first.remedy}"
+            on_event(Event("doubt", f"{text} {detail}", "warning", {"kind": kind, "samples": names}))
+
+
+_LOOKS: dict[DoubtKind, str] = {
+    "inverted": "look inverted",
+    "full": "mark more than half of the image",
+    "soft": "have soft edges",
+    "pieces": "have ids in several pieces",
+    "specks": "consist of specks",
+    "turned": "may lie turned against the image",
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Mask:
     """An annotation, understood.
@@ -98,6 +148,8 @@ class Mask:
         One letter per dimension.
     soft_share : float
         Share of intermediate values among all pixels above background.
+    turned : bool
+        The file has an orientation tag (EXIF), and its pixels were turned as it says.
     """
 
     foreground: np.ndarray
@@ -105,6 +157,7 @@ class Mask:
     kind: MaskKind
     axes: str = "YX"
     soft_share: float = 0.0
+    turned: bool = False
 
     def planes(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """Yield foreground and labels, (Y, X), of every plane in storage order."""
@@ -155,10 +208,10 @@ def _soft(values: np.ndarray, present: np.ndarray, axes: str, path: Path) -> Mas
 
 def _lost(values: np.ndarray, above: np.ndarray, white: float) -> tuple[int, int]:
     """Return how many spots above background there are, and how many of them the cut at half of white would drop."""
-    regions = equal_regions(above, connectivity=values.ndim)
+    regions = equal_regions(_at_most_3d(above), connectivity=2)
     areas = np.bincount(regions.ravel())
     kept = np.zeros(len(areas), bool)
-    kept[regions[values >= white / 2]] = True
+    kept[regions[_at_most_3d(values) >= white / 2]] = True
     large = areas >= SLIVER_PX
     large[0] = False
     return int(np.count_nonzero(large)), int(np.count_nonzero(large & ~kept))
@@ -250,10 +303,11 @@ def _background_id(plane: np.ndarray) -> int:
 
 def _pieces(labels: np.ndarray) -> tuple[int, int, int]:
     """Return how many ids a plane has, pieces that are no specks, and slivers where these are most of the pieces."""
-    compact = _compact(labels)
-    if not compact.any():
-        return 0, 0, 0
+    compact = _numbered(labels)
+    ids = int(np.count_nonzero(np.bincount(compact.ravel())[1:]))
     regions = equal_regions(compact, connectivity=labels.ndim)
+    if int(regions.max(initial=0)) <= ids:  # every id is one piece
+        return ids, ids, 0
     areas = np.bincount(regions.ravel())
     owner = np.zeros(len(areas), np.int64)
     owner[regions.ravel()] = compact.ravel()
@@ -264,19 +318,19 @@ def _pieces(labels: np.ndarray) -> tuple[int, int, int]:
     thin = large & _thin(regions, len(areas))
     others = large & ~thin
     slivers = int(np.count_nonzero(thin))
-    if 2 * slivers <= np.count_nonzero(large) or not others.any():
+    if (
+        2 * slivers <= np.count_nonzero(large)
+        or not others.any()
+        or np.median(areas[thin]) > SLIVER_SHARE * np.median(areas[others])
+    ):
         slivers = 0
-    elif np.median(areas[thin]) > SLIVER_SHARE * np.median(areas[others]):
-        slivers = 0
-    return int(np.count_nonzero(np.bincount(owner[1:]))), int(np.count_nonzero(large)), slivers
+    return ids, int(np.count_nonzero(large)), slivers
 
 
-def _compact(labels: np.ndarray) -> np.ndarray:
-    """Return ids as int32 without gaps, 0 being background: regions are found in int32."""
-    if int(labels.max(initial=0)) <= 4 * labels.size:  # a table is quicker than sorting
-        present = np.bincount(labels.ravel()) > 0
-        present[0] = False
-        return np.asarray(np.where(present, np.cumsum(present), 0).astype(np.int32)[labels])
+def _numbered(labels: np.ndarray) -> np.ndarray:
+    """Return ids as int32, 0 being background: as they are, or without gaps where they are large."""
+    if int(labels.max(initial=0)) <= max(65535, 4 * labels.size):
+        return labels.astype(np.int32)
     found, numbers = np.unique(labels, return_inverse=True)
     return np.asarray(numbers.reshape(labels.shape).astype(np.int32) + (1 if found[0] > 0 else 0))
 
@@ -373,7 +427,8 @@ def _broken(labels: np.ndarray | None) -> list[Doubt]:
 
 
 def _specks(foreground: np.ndarray, labels: np.ndarray | None) -> list[Doubt]:
-    areas = np.bincount((label_objects(foreground) if labels is None else _compact(labels)).ravel())[1:]
+    areas = np.bincount((label_objects(foreground) if labels is None else _numbered(labels)).ravel())[1:]
+    areas = areas[areas > 0]
     small = int(np.count_nonzero(areas < SLIVER_PX))
     if small < FEWEST_SPECKS or small <= len(areas) / 2:
         return []
@@ -387,8 +442,13 @@ def _regions_between(values: np.ndarray, highest: float) -> tuple[int, float]:
     # As consecutive integers: int64 ids and floats may not fit the type that regions are found in.
     numbered = np.zeros(values.shape, np.int32)
     numbered[between] = np.unique(values[between], return_inverse=True)[1] + 1
-    areas = np.bincount(equal_regions(numbered, connectivity=1).ravel())[1:]
+    areas = np.bincount(equal_regions(_at_most_3d(numbered), connectivity=1).ravel())[1:]
     return len(areas), float(np.median(areas)) if len(areas) else 0.0
+
+
+def _at_most_3d(values: np.ndarray) -> np.ndarray:
+    """Return a stack over time and depth as one over both, since regions are found in at most three dimensions."""
+    return values.reshape(-1, *values.shape[-2:]) if values.ndim > 3 else values
 
 
 def _white(values: np.ndarray, highest: float) -> float:

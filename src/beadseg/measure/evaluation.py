@@ -12,6 +12,7 @@ from beadseg.config.base import Config
 from beadseg.data.dataset import Dataset, Sample, natural_key
 from beadseg.data.fields import listed
 from beadseg.data.image_io import read_labels, read_mask
+from beadseg.data.masks import Doubts
 from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.measure.groups import GroupScore, group_scores, with_density
@@ -152,9 +153,10 @@ def evaluate(
         raise InputError(f"The bead diameter is {diameter_px} px.", remedy="Give a positive number.")
     failures = [*_unpaired(dataset), *folder.without_sample(dataset)]
     images: list[ImageScore] = []
+    doubts = Doubts(len(dataset))
     for sample in track(dataset.samples, "evaluate", len(dataset.samples), on_event, stop):
         try:
-            images.extend(_score_sample(sample, folder, diameter_px))
+            images.extend(_score_sample(sample, folder, diameter_px, doubts))
         except MachineError:
             raise
         except _MissingError as error:
@@ -163,6 +165,7 @@ def evaluate(
             reason = str(error).removeprefix(f"{sample.name}: ")
             failures.append(Failure(kind="unreadable", name=sample.name, reason=reason))
     _tell(failures, on_event)
+    doubts.tell(on_event)
     scored = with_density(images, density_bins)
     if any(not image.instances for image in scored):
         on_event(log("Some masks have no ids: touching beads count as one there, so that counts may look too high."))
@@ -237,9 +240,10 @@ def _scan(folder: Path) -> dict[str, Path]:
     }
 
 
-def _score_sample(sample: Sample, folder: _Predictions, diameter_px: float | None) -> list[ImageScore]:
+def _score_sample(sample: Sample, folder: _Predictions, diameter_px: float | None, doubts: Doubts) -> list[ImageScore]:
     predicted = folder.planes(sample.name)
     truths = [(plane, target) for plane, _, target in sample.planes()]
+    doubts.add(sample.name, (doubt for _, target in truths for doubt in target.doubts()))
     if len(predicted) != len(truths):
         raise InputError(
             f"The prediction has {len(predicted)} planes, the truth {len(truths)}.", sample.name, "Predict it again."
