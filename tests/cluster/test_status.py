@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from cluster_helpers import FakePbs
 
+from beadseg.cli.logs import lines
 from beadseg.cluster import pbs as commands
 from beadseg.cluster import record
 from beadseg.cluster.pbs import Job
 from beadseg.cluster.status import status
+from beadseg.cluster.submit import refuse_second
 from beadseg.errors import InputError, MachineError
+from beadseg.events import StopFlag
 
 ANSWER = """{
   "Jobs": {"7.server": {"job_state": "%s", %s "run_count": 1, "comment": "%s",
@@ -83,6 +86,25 @@ def test_jobs_that_the_server_has_forgotten_are_over(pbs: FakePbs, tmp_path: Pat
     assert commands.has_ended("7.server")
 
 
+def test_a_server_without_job_history_still_knows_its_living_jobs(pbs: FakePbs, tmp_path: Path):
+    """OpenPBS' default: ``qstat -x`` answers with exit code 0 and no job, whatever the job does."""
+    (pbs.state / "no-history").touch()
+    script = tmp_path / "script.sh"
+    script.write_text("sleep 600\n")
+    name = commands.submit(script)
+    assert not commands.has_ended(name)
+    record.append(tmp_path, name, "train")
+    (found,) = status(tmp_path)
+    assert found.alive
+    with pytest.raises(InputError, match=r"Job 1\.fake for this folder is not over"):
+        refuse_second(tmp_path)
+    assert commands.delete([name]) == [name]
+    pbs.wait()
+    assert commands.has_ended(name)
+    (found,) = status(tmp_path)
+    assert found.text == "over; the batch system has forgotten it, see its log"
+
+
 def test_what_is_no_answer_is_an_error_and_no_proof_of_an_end(pbs: FakePbs, tmp_path: Path):
     answering(tmp_path, "not JSON")
     with pytest.raises(MachineError, match="no JSON"):
@@ -111,3 +133,6 @@ def test_the_logs_of_an_array_are_those_of_its_elements(tmp_path: Path):
         (tmp_path / "jobs" / f"{name}.log").touch()
     (item,) = record.sent(tmp_path)
     assert [path.name for path in item.logs(tmp_path)] == ["sweep-7[2].server.log", "sweep-7[10].server.log"]
+    (tmp_path / "jobs" / "sweep-7[2].server.log").write_text("of element 2")
+    for name in ("7[2]", "7[2].server"):
+        assert list(lines(tmp_path, False, name, StopFlag())) == ["of element 2"]

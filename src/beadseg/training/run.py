@@ -15,6 +15,7 @@ from beadseg.data.documents import read_entries
 from beadseg.errors import RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder, write_atomically
+from beadseg.locking import locked
 from beadseg.training.calibrate import calibrate_model
 from beadseg.training.criteria import Criterion
 from beadseg.training.environment import environment
@@ -22,7 +23,6 @@ from beadseg.training.fitted import fit_objects, give_objects
 from beadseg.training.frozen import freeze
 from beadseg.training.history import Row, gain, read_history
 from beadseg.training.judge import judge
-from beadseg.training.lock import locked
 from beadseg.training.plan import Planned
 from beadseg.training.prepare import prepare
 from beadseg.training.processes import Team, joined, own_device

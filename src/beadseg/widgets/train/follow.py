@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
+from beadseg.claim import STALE, Owner
 from beadseg.config import TrainConfig
 from beadseg.data.documents import read_document, read_entries
 from beadseg.errors import BeadsegError, ConfigError, RunError
 from beadseg.model.checkpoint import read_meta
 from beadseg.text import original
-from beadseg.training.claim import STALE, Owner
 from beadseg.training.criteria import Criterion
 from beadseg.training.history import Row, gain, read_history
 from beadseg.training.plan import Planned
