@@ -145,7 +145,7 @@ def test_stacks_over_time_and_depth_are_judged(ids: Labels, tmp_path: Path):
     tifffile.imwrite(
         tmp_path / "a.tif", np.where(stack > 0, stack % 2 + 1, 0).astype(np.uint16), metadata={"axes": "TZYX"}
     )
-    with pytest.raises(ImageError, match="2 ids|ids have"):
+    with pytest.raises(ImageError, match="ids have"):
         read_labels(tmp_path / "a.tif")
 
 

@@ -82,6 +82,7 @@ def audit(
         codes = known_codes(apply) if apply is not None else ()
         split = Split.from_csv(split_file) if split_file is not None else None
         data = samples.open(dataset, on_event)
+        split = split.called(data.names, split_file) if split is not None and split_file is not None else None
         workers = granted_cores() if threads is None else threads
         result = find(
             data, out, split=split, crossval=crossval, diameter_px=diameter, polarity=beads, workers=workers,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from beadseg import files
-from beadseg.data.fields import FieldRule, PatternFields, fields_of, listed
+from beadseg.data.fields import FieldRule, PatternFields, composed, fields_of, listed
 from beadseg.data.hashes import sha256_of
 from beadseg.data.image_io import Image, Mask, plane_names, read_image, read_labels, read_mask
 from beadseg.data.masks import TURNED, Doubt, doubts_of
@@ -21,6 +21,7 @@ from beadseg.data.ome_zarr_meta import label_group
 from beadseg.data.raw import KNOWN_KINDS, NOT_UTF8, is_zarr, refuse_address
 from beadseg.data.scan import Filter, Found, Problem, natural_key, scan, stem_of
 from beadseg.errors import ImageError, InputError
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -227,7 +228,7 @@ class Dataset:
             raise InputError(what, root, f"Give a folder that holds {images}/ with {masks}/ or {labels}/.")
         image_folder = _image_folder(root, images, require_masks)
         problems: list[Problem] = []
-        wanted = Filter(tuple(include), tuple(exclude))
+        wanted = Filter(tuple(map(composed, include)), tuple(map(composed, exclude)))
         image_files = scan(image_folder, wanted, problems)
         if image_folder == root:
             used = {root / folder for folder in (masks, labels, ignore, files.REVIEW)}
@@ -249,8 +250,7 @@ class Dataset:
         }
         samples = _samples(image_files, found, own, require_masks, problems)
         if not samples:
-            text = f"None of its {len(image_files.paths)} images has a usable annotation."
-            raise InputError(text, root, "Masks are paired by stem: a.png with a.png, a.tif or a_mask.png.")
+            raise InputError(*_nothing_paired(root, image_files, found))
         by_name = fields_of([sample.name for sample in samples], fields or PatternFields())
         return cls(root, tuple(replace(sample, field=by_name[sample.name]) for sample in samples), tuple(problems))
 
@@ -306,6 +306,18 @@ def _nothing_found(folder: Path, wanted: Filter, problems: list[Problem]) -> tup
     if problems:
         return f"Holds no image that can be used ({problems[0].path.name}: {problems[0].message})", folder, "See there."
     return "Holds no images.", folder, f"Files of these kinds are read: {KNOWN_KINDS}."
+
+
+def _nothing_paired(root: Path, images: Found, annotations: dict[str, Found]) -> tuple[str, Path, str]:
+    """Return the error of a dataset in which no annotation belongs to an image, with an example of either side."""
+    text = f"None of its {plural(len(images.paths), 'image')} has a usable annotation."
+    remedy = "Masks are paired by stem: a.png with a.png, a.tif or a_mask.png."
+    image = next(iter(images.paths.values()), None)
+    alone = [path for role in ("labels", "masks") for path in annotations[role].paths.values()]
+    if image is not None and alone:
+        names = ", ".join(f"{path.parent.name}/{path.name}" for path in (image, alone[0]))
+        text = f"{text} Their names differ, e.g. {names}."
+    return text, root, remedy
 
 
 def _own_labels(images: Found, problems: list[Problem]) -> dict[str, Path]:

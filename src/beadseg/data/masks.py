@@ -202,8 +202,8 @@ def _soft(values: np.ndarray, present: np.ndarray, axes: str, path: Path) -> Mas
     spots, lost = _lost(values, above, white)
     if lost >= FEWEST_LOST and lost > LOST_SHARE * spots:
         raise _unclear(present, f"with {lost} of {spots} spots below half of white", path)
-    share = np.count_nonzero(between) / max(1, np.count_nonzero(above))
-    return Mask(values >= white / 2, None, "soft", axes, float(share))
+    share = int(np.count_nonzero(between)) / max(1, int(np.count_nonzero(above)))
+    return Mask(values >= white / 2, None, "soft", axes, share)
 
 
 def _lost(values: np.ndarray, above: np.ndarray, white: float) -> tuple[int, int]:

@@ -202,7 +202,7 @@ def _entries(
         stem = stem_of(Path(_basename(first)))
         yield Entry(
             file_name,
-            tuple(dict.fromkeys((PureWindowsPath(file_name).as_posix(), _basename(first), stem))),
+            tuple(dict.fromkeys((file_name, PureWindowsPath(file_name).as_posix(), _basename(first), stem))),
             partial(_draw, planes=planes, file_name=file_name, ignored=ignored),
             (first["height"], first["width"]),
             _pixel_size(first),
