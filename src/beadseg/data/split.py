@@ -88,8 +88,8 @@ class Split:
         """Return the same split with those samples that are among `names` called so (see `rows_of`)."""
         written = [*self.train, *self.val, *self.test]
         known = {written[row]: name for name, row in rows_of(names, written, path).items()}
-        parts = (tuple(known.get(name, name) for name in part) for part in (self.train, self.val, self.test))
-        return Split(*parts, notes=self.notes)
+        train, val, test = (tuple(known.get(name, name) for name in part) for part in (self.train, self.val, self.test))
+        return Split(train, val, test, self.notes)
 
 
 def make_split(config: SplitConfig, dataset: Dataset, objects: Mapping[str, int], seed: int) -> Split:

@@ -102,11 +102,11 @@ def annotated_objects(
         targets = [target for _, _, target in sample.planes()]
         objects[sample.name] = sum(target.objects for target in targets)
         doubts.add(sample.name, (doubt for target in targets for doubt in target.doubts()))
-    doubts.tell(on_event)
     inverted = doubts.found.get("inverted", {})
     if 2 * len(inverted) >= len(dataset) and inverted and not trusted:
         name, doubt = next(iter(inverted.items()))
         what = f"{len(inverted)} of {plural(len(dataset), 'annotation')} look inverted. {name}: {doubt.text}"
         remedy = f"{doubt.remedy} If they are right, train with --set annotations=trust."
         raise InputError(what, dataset.root, remedy)
+    doubts.tell(on_event)
     return objects
