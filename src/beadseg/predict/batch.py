@@ -11,8 +11,9 @@ from beadseg.data.dataset import natural_key, stem_of
 from beadseg.data.documents import inner
 from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, ZARR_SUFFIX, is_zarr, refuse_address
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
-from beadseg.events import Event, OnEvent, StopFlag, ignore, track
+from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, printable, write_atomically
+from beadseg.predict.flags import NOT_COMPARED
 from beadseg.predict.results import predict_file
 from beadseg.predict.tables import BatchResult, earlier_tables, write_tables
 
@@ -70,6 +71,8 @@ def predict_folder(
     names = unique_names(images)
     earlier = earlier_tables(folder, names)
     write_about(predictor, names, folder, source, model_sha256)
+    if predictor.appearance is None:
+        on_event(log(NOT_COMPARED, "warning"))
     counts: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
     result = write_tables(folder, counts, failures, earlier)

@@ -10,6 +10,7 @@ import psutil
 
 from beadseg.errors import MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, track
+from beadseg.measure.appearance import PixelStats
 from beadseg.measure.score import visible_objects
 from beadseg.model.inputs import prepare
 from beadseg.training.targets import centre_map, centres, instances
@@ -49,6 +50,8 @@ class TrainingImage:
         Flat indices of the foreground pixels, for patches that must show a bead.
     centre : (Y, X) float16, optional
         The centre map to learn, for networks with such a head.
+    pixels : PixelStats, optional
+        The values in the file, for comparison with images that are predicted.
     """
 
     name: str
@@ -59,6 +62,7 @@ class TrainingImage:
     counted: NDArray[np.uint8]
     spots: NDArray[np.uint32]
     centre: NDArray[np.float16] | None = None
+    pixels: PixelStats | None = None
 
     @property
     def targets(self) -> list[NDArray[Any]]:
@@ -121,4 +125,5 @@ def _planes(sample: Sample, config: TrainConfig) -> Iterable[TrainingImage]:
             counted=counted,
             spots=np.flatnonzero(foreground & (counted > 0)).astype(np.uint32),
             centre=centre_map(labels, config.centre.target, objects) if with_centre else None,
+            pixels=PixelStats.of(pixels, config.image),
         )
