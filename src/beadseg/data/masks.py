@@ -247,7 +247,7 @@ def interpret_labels(values: np.ndarray, axes: str, path: Path) -> Mask:
 
 
 def whole_ids(values: np.ndarray) -> np.ndarray:
-    """Return ids as uint32; those beyond it are numbered anew, in their order. Raises nothing: check values first."""
+    """Return whole numbers of 0 or more as uint32 ids; where one is beyond it, all are numbered anew in their order."""
     if values.dtype.itemsize > 4 or values.dtype.kind == "f":
         ids = np.unique(values[values > 0])
         if len(ids) and ids[-1] > np.iinfo(np.uint32).max:
