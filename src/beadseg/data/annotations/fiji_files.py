@@ -56,10 +56,10 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
         return
     with zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if _is_roi(info.filename)]
-        if not members:
-            held = [info.filename for info in archive.infolist() if not info.is_dir()]
-            what = f"Holds no ROI, but {listed(held, 3)}." if held else "Is an empty zip file."
-            raise InputError(what, path, "Save the ROIs in Fiji's ROI Manager: More > Save.")
+        held = [info.filename for info in archive.infolist() if not info.is_dir()]
+        if held and not members:  # without any file it is of an image without beads
+            text = f"Holds no ROI, but {listed(held, 3)}."
+            raise InputError(text, path, "Save the ROIs in Fiji's ROI Manager: More > Save.")
         claimed = sum(info.file_size for info in members)
         if len(members) > MAX_ROIS or claimed > MAX_BYTES:
             raise _absurd(path, f"{len(members)} ROIs of {claimed} bytes")
