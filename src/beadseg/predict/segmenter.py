@@ -163,7 +163,7 @@ class Segmenter:
         return None if training is None else sample_of(plane, x, self.config.image, training.diameter / factor)
 
     def _factor(self, size: Size) -> float:
-        """Return the factor that a plane is resampled by for the network; 1 where its beads have the size that it knows."""
+        """Return the factor that a plane is resampled by; 1 where its beads have the size that the network knows."""
         factor = 1.0 if size.diameter is None else self.knows / size.diameter
         return 1.0 if abs(factor - 1) < SAME_SIZE else factor
 

@@ -6,7 +6,6 @@ import json
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beadseg import files
@@ -32,10 +31,12 @@ from beadseg.training.watch import Diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import torch
 
     from beadseg.data.dataset import Dataset
+    from beadseg.data.fingerprint import Fingerprint
     from beadseg.data.split import Split
     from beadseg.training.prepare import Prepared
 
@@ -147,7 +148,7 @@ def train(
     Cancelled
         `stop` was set; every step is kept.
     """
-    folder = ensure_folder(Path(out))
+    folder = ensure_folder(files.user_path(out))
     stop = StopFlag() if stop is None else stop
     with joined(device) as team:
         on_event = _logged(folder / files.LOG, on_event) if team.first else ignore
@@ -175,7 +176,7 @@ def _train(
     config, split = prepared.config, prepared.split
     team.check_same((config, split), "configuration and samples")
     done = team.told(_begin(folder, dataset, prepared, refit, where, on_event) if team.first else False)
-    description = {"fingerprint": prepared.fingerprint.model_dump()}
+    description = {"fingerprint": _as_seen(prepared.fingerprint, config).model_dump()}
     images = {
         name: load_images([dataset[n] for n in names], config, on_event, stop, sharing=team.local_size)
         for name, names in (("train", split.train), ("val", split.val))
@@ -196,6 +197,17 @@ def _train(
     if refit:
         _refit(trainer, folder, heard, stop)
     return Run(folder)
+
+
+def _as_seen(found: Fingerprint, config: TrainConfig) -> Fingerprint:
+    """Return the training data in numbers, its densities as the network sees them: per pixel of resampled images."""
+    known, diameter = config.image.bead_px, config.predict.size.diameter
+    if known is None or diameter is None:
+        return found
+    area = (known / diameter) ** 2
+    return found.replace(
+        objects_per_mpx_min=found.objects_per_mpx_min / area, objects_per_mpx_max=found.objects_per_mpx_max / area
+    )
 
 
 def _begin(

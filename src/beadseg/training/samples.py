@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
+from beadseg.data.dataset import Target
 from beadseg.errors import MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.measure.appearance import PixelStats
 from beadseg.measure.score import visible_objects
-from beadseg.model.inputs import prepare
+from beadseg.model.inputs import prepare, resized
 from beadseg.training.targets import centre_map, centres, instances
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def load_images(
 def _planes(sample: Sample, config: TrainConfig) -> Iterable[TrainingImage]:
     objects = config.predict.objects
     for plane, pixels, target in sample.planes():
+        pixels, target = _seen(pixels, target, config)
         foreground = target.foreground
         counted = np.ones(foreground.shape, np.uint8) if target.ignore is None else (~target.ignore).astype(np.uint8)
         labels = instances(target, objects)
@@ -127,3 +129,17 @@ def _planes(sample: Sample, config: TrainConfig) -> Iterable[TrainingImage]:
             centre=centre_map(labels, config.centre.target, objects) if with_centre else None,
             pixels=PixelStats.of(pixels, config.image),
         )
+
+
+def _seen(pixels: NDArray[np.generic], target: Target, config: TrainConfig) -> tuple[NDArray[np.generic], Target]:
+    """Return a plane and its annotation as the network sees them: resampled where beads have a size for it."""
+    known, diameter = config.image.bead_px, config.predict.size.diameter
+    if known is None or diameter is None:
+        return pixels, target
+    small = resized(pixels, known / diameter)
+    rows, columns = (
+        ((np.arange(now) + 0.5) * before / now).astype(np.int64)
+        for now, before in zip(small.shape[-2:], pixels.shape[-2:], strict=True)
+    )
+    labels, ignore = (None if part is None else part[rows][:, columns] for part in (target.labels, target.ignore))
+    return small, Target(target.foreground[rows][:, columns], labels, ignore)

@@ -11,6 +11,7 @@ import numpy as np
 from beadseg import files
 from beadseg.data.dataset import natural_key
 from beadseg.data.fields import numbers_of, text_table
+from beadseg.data.predictions import with_unmerged
 from beadseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,6 +101,9 @@ def _table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError("There are no counts.", path, remedy)
     table = text_table(path, NEEDED, remedy)
+    separator = table.attrs["separator"]
+    table = with_unmerged(table, path.parent)
+    table.attrs["separator"] = separator
     if table.empty:
         raise InputError("Holds no counts.", path, "Predict at least one image.")
     return table
