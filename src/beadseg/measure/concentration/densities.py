@@ -71,7 +71,8 @@ def density(
         counted = [replace(row, pixel_size_um=options.pixel_size_um) for row in counted]
     scale = _scale(counted, options)
     names = list(dict.fromkeys(row.image for row in counted))
-    groups, factors = groups_of(names, options.groups), factors_of(names, options.factor)
+    groups = groups_of(names, options.groups)
+    factors, questions = factors_of(names, options.factor)
     images = tuple(
         ImageDensity(
             image=row.image, plane=row.plane, group=groups[row.image], factor=factors[row.image], flags=row.flags,
@@ -81,7 +82,7 @@ def density(
     )  # fmt: skip
     fit, points, notes = _series(counted, images, factors, scale, options)
     by_hand, left_out = read_manual(Path(manual), images) if manual is not None else ((), ())
-    notes = [*scale.notes, *_without_interval(counted), *notes, *left_out]
+    notes = [*scale.notes, *_without_interval(counted), *questions, *notes, *left_out]
     for note in notes:
         on_event(log(note, "warning"))
     return DensityReport(
