@@ -10,6 +10,7 @@ import errno
 import os
 import secrets
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,7 +141,9 @@ COUNTS = "counts.csv"
 FAILURES = "failures.csv"
 """One row per image that failed: path and reason. Absent when none failed."""
 PREDICTION = "prediction.json"
-"""What made the prediction: run, weights, configuration, versions."""
+"""What made the prediction: run, weights, configuration; and which source each name stands for."""
+UNMERGED = "unmerged.jsonl"
+"""There while `predict` works, and after it was killed: one line per image done since the tables were written."""
 SHARE = "share"
 """``predict --share``: folder of what several processes know of their common work: `SHARE_LIST`, `CLAIMS`, `PARTS`,
 `STAGES`, `MERGED`."""
@@ -243,6 +246,58 @@ def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]
     finally:
         temporary.unlink(missing_ok=True)
     _flush_folder(path.parent)
+
+
+def write_table(path: Path, text: str, seconds: float = 2.0) -> Path:
+    """Write a table that a person may have open in another program, which on Windows keeps it from being replaced.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Where the table goes; an existing one is replaced.
+    text : str
+        What it holds.
+    seconds : float
+        How long it is tried before the table is written beside, s.
+
+    Returns
+    -------
+    pathlib.Path
+        `path`, or where the table was written instead (see `beside`).
+
+    Raises
+    ------
+    MachineError
+        The disk is full, or the folder is not writable.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            write_atomically(path, text)
+        except MachineError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+        else:
+            beside(path).unlink(missing_ok=True)
+            return path
+        if time.monotonic() >= end:
+            write_atomically(beside(path), text)  # fails too where the folder is what may not be written in
+            return beside(path)
+        time.sleep(0.1)
+
+
+def beside(path: Path) -> Path:
+    """Return where a table is written that cannot be replaced: ``counts-new.csv`` beside ``counts.csv``."""
+    return path.with_name(f"{path.stem}-new{path.suffix}")
+
+
+def user_path(path: Path | str) -> Path:
+    """Return a path that a person gave, with ``~`` as the home folder: the one place that knows what ``~`` means."""
+    path = Path(path)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no user of that name: a file that begins with ~
+        return path
 
 
 def ensure_folder(path: Path) -> Path:

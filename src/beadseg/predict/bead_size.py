@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.ndimage import gaussian_filter
 
 from beadseg.errors import InputError
 from beadseg.model.inputs import luminance, resized
@@ -41,9 +41,9 @@ LEAST_SEED = 0.15
 """Peaks of the centre map below this are not looked at."""
 LEAST_CONFIDENCE = 0.35
 """Without a bead as sure as this there are none."""
-SIGNS = 7
+SIGNS = 8
 """How many numbers tell beads from other things."""
-BEAD_SIGNS = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -0.3])
+BEAD_SIGNS = np.array([7.412, -4.616, 8.744, -2.683, 3.107, 2.139, 0.639, 0.193, -10.177])
 """Weights of these, and a constant: a logistic regression on simulated images (docs/models.md)."""
 RIVAL_OCTAVES, RIVAL_SHARE = 1.2, 0.8
 """A scale so far from the chosen one whose beads cover so much of what its beads do, as surely, makes it doubtful."""
@@ -188,7 +188,7 @@ def _view(
     # Beads that the network is sure of, and that have nearly the size it knows, speak most for a scale.
     weights = sure**2 * np.exp(-((off / REACH) ** 2))
     share = float((weights * (known * 2**off) ** 2).sum()) * math.pi / 4 / height.size
-    signs = _signs(maps, resized(luminance(part)[None], known / scale)[0], at, sure, off, known)
+    signs = _signs(maps, resized(luminance(part)[None], known / scale)[0], at, sure, off, known, 2**middle * scale)
     evidence = float(weights.sum()) / height.size * (known / scale) ** 2
     return View(scale, 2**middle * scale, share, evidence, float(sure.max()), signs)
 
@@ -200,12 +200,13 @@ def _signs(
     sure: NDArray[np.float64],
     off: NDArray[np.float64],
     known: float,
+    diameter: float,
 ) -> NDArray[np.float64]:
     """Return by what beads differ from letters, textures and noise that a network may take for beads.
 
     How sure it is of them on average, and of the weakest; how sharply it tells them from the ground; how much of the
     foreground is explained by discs of the sizes it says; how equal the sizes are; how alike they look; how many they
-    are, as a logarithm.
+    are, and how large in the image, as logarithms.
     """
     probability = maps.probability
     likely = probability[probability > 0.1]
@@ -214,7 +215,7 @@ def _signs(
     explained = math.log2((discs + 20) / (float((probability > 0.5).sum()) + 20))
     spread = float(np.median(np.abs(off - np.median(off))))
     values = (sure.mean(), np.percentile(sure, 10), sharp, abs(explained), spread, _alike(grey, at, known))
-    return np.array([*values, math.log2(len(at) + 1)])
+    return np.array([*values, math.log2(len(at) + 1), math.log2(diameter)])
 
 
 def _alike(grey: NDArray[np.float32], at: NDArray[np.int64], known: float) -> float:
@@ -259,11 +260,9 @@ def _busiest(plane: NDArray[np.generic], side: int, scale: float) -> NDArray[np.
     structure = np.abs(gaussian_filter(grey, size) - gaussian_filter(grey, 3 * size))
     # No single bright thing decides: what counts is how much of the window has structure.
     structure = np.minimum(structure, np.percentile(structure, 98))
-    within = min(max(1, side // step), *structure.shape)
-    sums = uniform_filter(structure, within, mode="constant")
-    half = within // 2
-    rows, columns = (length - within + 1 for length in sums.shape)
-    inner = sums[half : half + rows, half : half + columns]
-    row, column = np.unravel_index(int(np.argmax(inner)), inner.shape)
-    top, left = (min(int(at) * step, max(0, length - side)) for at, length in ((row, height), (column, width)))
+    sums = np.pad(structure, ((1, 0), (1, 0))).cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
+    high, wide = (min(max(1, side // step), length) for length in structure.shape)
+    within = sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]
+    row, column = np.unravel_index(int(np.argmax(within)), within.shape)
+    top, left = (max(0, min(int(at) * step, length - side)) for at, length in ((row, height), (column, width)))
     return plane[:, top : top + side, left : left + side]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,6 +24,8 @@ from beadseg.training.prepare import annotated_objects
 from beadseg.training.run import train
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from beadseg.config import TrainConfig
     from beadseg.data.dataset import Dataset
 
@@ -89,7 +90,7 @@ def crossval(
     list of dict
         The rows of ``crossval.csv``, the mean over folds last.
     """
-    folder = ensure_folder(Path(out))
+    folder = ensure_folder(files.user_path(out))
     rows: list[dict[str, Any]] = []
     for fold in make_folds(dataset, config, k, on_event):
         on_event(log(f"Left out: {fold.name} ({len(fold.split.test)} samples)."))

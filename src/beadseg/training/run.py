@@ -6,7 +6,6 @@ import json
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beadseg import files
@@ -32,6 +31,7 @@ from beadseg.training.watch import Diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import torch
 
@@ -148,7 +148,7 @@ def train(
     Cancelled
         `stop` was set; every step is kept.
     """
-    folder = ensure_folder(Path(out))
+    folder = ensure_folder(files.user_path(out))
     stop = StopFlag() if stop is None else stop
     with joined(device) as team:
         on_event = _logged(folder / files.LOG, on_event) if team.first else ignore

@@ -77,12 +77,13 @@ class LookConfig(Config):
     overlap: Range = (0.0, 0.42)
     """Deepest overlap of two beads in an image, share of their mean diameter: a little beyond the 30 % promised."""
     dark_pairs: Share = 0.5
-    """Share of images of dark beads with deep overlaps, much blur, and beads that are equally dark. Two of them are then
-    one oval without a waist; only its darkness and length tell. Most that was missed in real tiles was this."""
+    """Share of images of dark beads with deep overlaps, much blur, and beads that are equally dark. Two of them are
+    then one oval without a waist; only its darkness and length tell. Most that was missed in real tiles was this."""
     coverage: Range = (0.02, 0.5)
     """Share of the area that free, chained or clumped beads are to cover, logarithmically."""
-    gap: Range = (0.86, 1.9)
-    """Lattice and close packing: distance of neighbours, diameters. Below 1 beads overlap."""
+    gap: Range = (0.96, 1.9)
+    """Lattice and close packing: distance of neighbours, diameters. Balls in one layer touch and do not overlap; a
+    little below 1 stands for sizes and edges that are not exact."""
 
     blur: Range = (0.03, 0.28)
     """Standard deviation of a bead's blur, diameters. Beads of 7.5 px blurred over 2 px are common; at 0.28 two that

@@ -79,7 +79,9 @@ def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: 
     if kind == "too-small" and arrangement == "packed":
         arrangement = "free"
     blur = float(rng.uniform(*config.blur))
-    if family == "dark" and config.dark_pairs and rng.random() < config.dark_pairs:
+    # In the middle of a blurred clump nothing tells how many beads there are: pairs, triples and chains only.
+    telling = arrangement in ("sparse", "free", "chains")
+    if family == "dark" and telling and config.dark_pairs and rng.random() < config.dark_pairs:
         config, blur = _pairs(config, blur)
     if arrangement in ("packed", "lattice"):
         blur = min(blur, config.packed_blur)

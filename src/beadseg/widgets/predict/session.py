@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from beadseg.data.hashes import sha256_of
 from beadseg.data.lazy import LazyImage, open_image
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.model.inputs import luminance
@@ -14,7 +16,6 @@ from beadseg.predict.map_files import map_path, read_maps
 from beadseg.predict.prediction import Maps, Prediction, same_candidates
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from tempfile import TemporaryDirectory
 
     import numpy as np
@@ -78,6 +79,13 @@ class Session:
     def name(self) -> str:
         """What the image is called."""
         return self.stored.name
+
+    @property
+    def source(self) -> str | None:
+        """What the image is known by where it is a layer that no file holds; None where `path` is its file."""
+        if Path(self._folder.name).resolve() not in self.path.resolve().parents:
+            return None
+        return f"layer {self.name}, SHA-256 {sha256_of(self.path)}"
 
     @property
     def planes(self) -> list[str]:
