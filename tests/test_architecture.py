@@ -14,7 +14,7 @@ from beadseg.cli.app import COMMANDS
 
 PACKAGE = Path(beadseg.__file__).parent
 FLOORS = (
-    ("errors",), ("events",), ("files",), ("config",), ("data",), ("model",), ("measure",), ("predict",),
+    ("errors",), ("events",), ("files",), ("config",), ("runtime",), ("data",), ("model",), ("measure",), ("predict",),
     ("annotation",), ("training",), ("sweep",), ("report",), ("cluster",), ("cli", "widgets"),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

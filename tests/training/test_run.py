@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import signal
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from beadseg import files
+from beadseg.cli.stop import stop_on_signals
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.errors import Cancelled, ConfigError, ExitCode, OutOfTime, RunError, TrainingError
@@ -72,6 +75,28 @@ def test_a_run_stopped_in_mid_epoch_continues_bit_for_bit(
     with pytest.raises(Cancelled, match="epoch 2, step 3 of 4"):
         train(dataset, tiny, tmp_path / "run", on_event=stop_in_second_epoch, stop=stop)
     assert len(Run(tmp_path / "run").history) == 1
+    assert_same_run(finished.folder, train(dataset, tiny, tmp_path / "run").folder)
+
+
+@pytest.mark.parametrize("step", [1, 6, 8])
+def test_a_second_ctrl_c_in_the_middle_of_a_step_continues_bit_for_bit(
+    finished: Run, dataset: Dataset, tiny: TrainConfig, tmp_path: Path, step: int
+):
+    """The weights are those after the step, and its loss is not recorded yet: nothing may be saved then."""
+    done = itertools.count(1)
+
+    def press_twice(*_: object) -> None:
+        if next(done) == step:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    with stop_on_signals(StopFlag()) as flag:
+        handle = register_optimizer_step_post_hook(press_twice)
+        try:
+            with pytest.raises(Cancelled, match="at once"):
+                train(dataset, tiny, tmp_path / "run", stop=flag)
+        finally:
+            handle.remove()
     assert_same_run(finished.folder, train(dataset, tiny, tmp_path / "run").folder)
 
 

@@ -14,6 +14,7 @@ from beadseg.cli.console import reporter
 from beadseg.cli.stop import stop_in_time
 from beadseg.cli.train import Device
 from beadseg.errors import ExitCode
+from beadseg.events import log
 
 if TYPE_CHECKING:
     from beadseg.events import OnEvent
@@ -98,7 +99,7 @@ def predict(
         segmenter = Segmenter.load(run, device=device)
         changes = [*batch.changes] if share else set_ or []
         if changes:
-            segmenter.options = segmenter.options.with_overrides(changes)
+            segmenter.options = segmenter.options.with_overrides(changes, lambda note: on_event(log(note, "warning")))
         if dask is not None:
             work_over_dask(dask, cluster, segmenter, batch, device, threads, on_event, stop)
         if share:

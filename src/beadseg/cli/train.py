@@ -89,7 +89,7 @@ def train(
         stop = stop_in_time(walltime, margin)
         data = samples.open(dataset, on_event)
         names = NETWORK_KINDS if model == "all" else (model,)
-        configs = [train_config(preset, name, config, set_, seed, epochs, split_file) for name in names]
+        configs = [train_config(preset, name, config, set_, seed, epochs, split_file, on_event) for name in names]
         if plan:
             _show_plans(data, configs, on_event)
             return

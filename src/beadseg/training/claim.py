@@ -3,6 +3,8 @@
 Such a file appears by a hard link, which is atomic on every file system that has links (also NFS), and is made
 exclusively where there are none. Its owner shows that it lives by setting the file's time now and then. Ages are
 differences of times that the file server gave, so that clocks of different machines are never compared.
+
+Whether an owner of this machine still runs is asked in one place, `beadseg.runtime.ProcessId`.
 """
 
 from __future__ import annotations
@@ -13,17 +15,16 @@ import secrets
 import threading
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 from pydantic import ValidationError
 
 from beadseg import files
-from beadseg.config.base import Config
+from beadseg.runtime import ProcessId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 HEARTBEAT = 15.0
 """The owner sets the file's time this often, s."""
@@ -31,52 +32,25 @@ STALE = 180.0
 """A file whose time is older than this has no living owner, s."""
 
 
-class Owner(Config):
+class Owner(ProcessId):
     """Who holds such a file."""
 
     token: str
     """Names this file among all that ever were."""
     host: str
     """Name of the machine."""
-    place: str
-    """The machine's boot and process space: process numbers mean something only within one."""
-    pid: int
-    """Process number."""
-    started: float
-    """When the process began, s since 1970: numbers are given again."""
     job: str = ""
     """Id of its PBS job."""
 
     @classmethod
     def this_process(cls) -> Owner:
         """Return what this process would write."""
-        pid = os.getpid()
-        started = psutil.Process(pid).create_time()
+        own = ProcessId.of(os.getpid()).model_dump()
         job = os.environ.get("PBS_JOBID", "")
-        return cls(token=secrets.token_hex(8), host=platform.node(), place=_place(), pid=pid, started=started, job=job)
+        return cls(token=secrets.token_hex(8), host=platform.node(), job=job, **own)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}" + (f" (job {self.job})" if self.job else "")
-
-    @property
-    def lives_here(self) -> bool | None:
-        """Whether the process runs on this machine; None where that cannot be seen from here."""
-        if self.place != _place():
-            return None
-        try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.started) < 1)
-        except psutil.Error:
-            return False
-
-
-def _place() -> str:
-    """Return what a process number is unique in: this boot of this machine, and its process namespace."""
-    parts = [platform.node()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-    with suppress(OSError):
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return " ".join(parts)
 
 
 def create(path: Path, owner: Owner) -> bool:
@@ -120,9 +94,9 @@ def why_dead(owner: Owner | None, has_ended: Callable[[str], bool]) -> str:
     """Return why an owner is certainly dead, or ``""``."""
     if owner is None:
         return ""
-    if owner.lives_here is False:
+    if owner.runs is False:
         return "that process is gone"
-    if owner.lives_here is None and owner.job and has_ended(owner.job):
+    if owner.runs is None and owner.job and has_ended(owner.job):
         return "that job has ended"
     return ""
 
@@ -179,7 +153,7 @@ def remove_dead(path: Path, has_ended: Callable[[str], bool], stale: float = STA
     if beat is None:
         return ""
     reason = why_dead(owner, has_ended)
-    if not reason and not (owner and owner.lives_here):
+    if not reason and not (owner and owner.runs):
         age = server_time(path) - beat
         reason = f"it gave no sign of life for {age:.0f} s" if age >= stale else ""
     return reason if reason and remove(path, owner, beat, stale) else ""

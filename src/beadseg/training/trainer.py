@@ -11,6 +11,7 @@ import json
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,6 +110,7 @@ class Trainer:
             self.on_event(log(f"{self.precision} disagrees with fp32 on this machine: fp32 is used.", "warning"))
             self.precision = "fp32"
         self.stepper = Stepper(self.network, self.loss, config, self.precision, device, self.team, on_event)
+        self.between_steps = True
         self.epoch = 0
         self.losses: list[float] = []
         self.seconds = 0.0
@@ -150,7 +152,8 @@ class Trainer:
             try:
                 self._run_epoch()
             except Cancelled:
-                self._save_in_between()
+                if self.between_steps:  # half a step cannot be continued exactly: the last checkpoint can
+                    self._save_in_between()
                 raise
         if self.stopped_early and self.best is not None:
             self.on_event(log(f"Stopped early: no better score for {self.config.stop.patience} epochs."))
@@ -159,23 +162,34 @@ class Trainer:
             self.team.check_same(weights, "weights after training")
             self.on_event(log(f"The weights of all {self.team.size} processes are equal (SHA-256 {weights})."))
 
+    @contextmanager
+    def _indivisible(self) -> Iterator[None]:
+        """Mark what must be done whole before the next checkpoint; after an exception within it none is written.
+
+        A second Ctrl-C raises anywhere.
+        """
+        self.between_steps = False
+        yield
+        self.between_steps = True
+
     def _run_epoch(self) -> None:
         """Train and score one epoch, or what is left of it, and record it."""
         self._train_epoch(self.epoch + 1)
         began = time.perf_counter()
         scores = self._scores()
-        self.epoch += 1
-        step = self.epoch * self.sampler.steps
-        row = {"epoch": self.epoch, "step": step, "lr": learning_rate(self.config, step - 1, self.total_steps),
-               "train_loss": float(np.mean(self.losses))}  # fmt: skip
-        self.rows.append(self.team.told({**row, **scores}))
-        seconds = {
-            "train_seconds": round(self.seconds, 3),
-            "validation_seconds": round(time.perf_counter() - began, 3),
-        }
-        self.times.append({"epoch": self.epoch, **seconds})
-        self.losses, self.seconds = [], 0.0
-        self._finish_epoch()
+        with self._indivisible():
+            self.epoch += 1
+            step = self.epoch * self.sampler.steps
+            row = {"epoch": self.epoch, "step": step, "lr": learning_rate(self.config, step - 1, self.total_steps),
+                   "train_loss": float(np.mean(self.losses))}  # fmt: skip
+            self.rows.append(self.team.told({**row, **scores}))
+            seconds = {
+                "train_seconds": round(self.seconds, 3),
+                "validation_seconds": round(time.perf_counter() - began, 3),
+            }
+            self.times.append({"epoch": self.epoch, **seconds})
+            self.losses, self.seconds = [], 0.0
+            self._finish_epoch()
 
     def _train_epoch(self, epoch: int) -> None:
         """Do the epoch's steps that are not done yet; keep the loss of each."""
@@ -185,8 +199,10 @@ class Trainer:
             began = time.perf_counter()
             at = (epoch - 1) * self.sampler.steps + step
             torch.manual_seed(_mix(self.config.seed, epoch, step, *([self.team.rank] if self.team.rank else [])))
-            self.losses.append(self.stepper.step(batch, learning_rate(self.config, at, self.total_steps)))
-            move_average(self.average, self.network, self.config.ema, at)
+            with self._indivisible():
+                loss = self.stepper.step(batch, learning_rate(self.config, at, self.total_steps))
+                move_average(self.average, self.network, self.config.ema, at)
+                self.losses.append(loss)
             self.seconds += time.perf_counter() - began
             if time.monotonic() - self.saved >= self.checkpoint_seconds:
                 self._save_in_between()

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.data.documents import read_document, read_entries
-from beadseg.errors import BeadsegError, ConfigError, RunError
+from beadseg.errors import BeadsegError, ConfigError, MachineError, RunError
 from beadseg.model.checkpoint import read_meta
-from beadseg.training.claim import STALE, Owner
+from beadseg.training.claim import STALE, last_beat, read, server_time
 from beadseg.training.criteria import Criterion
 from beadseg.training.history import Row, gain, read_history
 from beadseg.training.plan import Planned
@@ -212,10 +212,13 @@ def _tail(path: Path) -> str:
 def owner_of(folder: Path) -> str:
     """Return which process works in a folder, in words; "" when none gives a sign of life."""
     path = folder / files.LOCK
-    try:
-        owner = Owner.model_validate_json(path.read_text(encoding="utf-8"))
-        age = time.time() - path.stat().st_mtime
-    except (OSError, ValueError):
+    owner, beat = read(path), last_beat(path)
+    if owner is None or beat is None:
         return ""
-    lives = age < STALE if owner.lives_here is None else owner.lives_here
+    lives = owner.runs
+    if lives is None:
+        try:
+            lives = server_time(path) - beat < STALE
+        except MachineError:  # a folder that may only be read: the clock of this machine must do
+            lives = time.time() - beat < STALE
     return str(owner) if lives else ""
