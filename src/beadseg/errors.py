@@ -97,6 +97,10 @@ class MachineError(BeadsegError):
     exit_code = ExitCode.MACHINE
 
 
+class HeldError(MachineError):
+    """A file cannot be replaced, because another program has it open."""
+
+
 class Cancelled(BeadsegError):  # noqa: N818 (what happened is no error)
     """The user asked to stop; what was finished is kept."""
 

@@ -10,9 +10,11 @@ import errno
 import os
 import secrets
 import shutil
+import time
 from typing import TYPE_CHECKING
 
-from beadseg.errors import MachineError
+from beadseg.errors import HeldError, MachineError
+from beadseg.events import OnEvent, ignore, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,6 +209,12 @@ TEMPORARY_PREFIX = ".beadseg-"
 """Unfinished files begin with this, and end with `TEMPORARY_SUFFIX` and the extension of the file they become."""
 TEMPORARY_SUFFIX = "~tmp"
 
+ASIDE = "~new"
+"""At the end of a table's name: its newer rows, written while another program held the table itself."""
+
+REPLACE_TRIES, REPLACE_SECONDS = 20, 4.0
+"""On Windows a file that another program has open is tried to be replaced this often, within so many seconds."""
+
 _REMEDIES = {
     errno.ENOSPC: "Free some space, or choose a folder on another disk.",
     errno.EDQUOT: "Your disk quota is used up: free some space, or choose another folder.",
@@ -237,12 +245,67 @@ def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]
     try:
         _fill(temporary, content)
         _flush(temporary)
-        temporary.replace(path)
+        _replace(temporary, path)
     except OSError as error:
         raise machine_error(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
     _flush_folder(path.parent)
+
+
+def write_table(path: Path, text: str, on_event: OnEvent = ignore) -> None:
+    """Write a table that people open while it grows; what another program holds does not end the work.
+
+    On Windows a file that is open in Excel cannot be replaced. The table is then written beside it, with `ASIDE` in its
+    name; the next call that can writes the file itself, and removes the one beside it. `current` finds the newer one.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Where the table goes.
+    text : str
+        All of it.
+    on_event : callable
+        Hears once that the file is held.
+
+    Raises
+    ------
+    MachineError
+        The disk is full, or the place is not writable.
+    """
+    aside = path.with_name(f"{path.stem}{ASIDE}{path.suffix}")
+    try:
+        write_atomically(path, text)
+    except HeldError as error:
+        told = aside.exists()
+        write_atomically(aside, text)
+        if not told:
+            on_event(log(f"{path}: {error.what} Until it can be replaced, its rows go to {aside.name}.", "warning"))
+    else:
+        aside.unlink(missing_ok=True)
+
+
+def current(path: Path) -> Path:
+    """Return the file in which `write_table` wrote last: `path`, or the one beside it."""
+    aside = path.with_name(f"{path.stem}{ASIDE}{path.suffix}")
+    return aside if aside.exists() else path
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Move a file over another; raise `HeldError` where that other one alone is in the way, after a few tries."""
+    tries = REPLACE_TRIES if os.name == "nt" else 1
+    for rest in reversed(range(tries)):
+        try:
+            temporary.replace(path)
+            return
+        except (PermissionError, IsADirectoryError) as error:
+            if rest:  # a virus scanner, an index or a viewer lets go of a file in a moment
+                time.sleep(REPLACE_SECONDS / tries)
+            elif path.exists():  # beside it a file could be made: the folder is writable
+                raise HeldError("Cannot be replaced: another program has it open, or it is protected.", path,
+                                "Close it there, e.g. in Excel, and run the command again.") from error  # fmt: skip
+            else:
+                raise
 
 
 def ensure_folder(path: Path) -> Path:
