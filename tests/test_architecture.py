@@ -14,8 +14,9 @@ from beadseg.cli.app import COMMANDS
 
 PACKAGE = Path(beadseg.__file__).parent
 FLOORS = (
-    ("errors",), ("events",), ("files",), ("config",), ("runtime",), ("data",), ("model",), ("measure",), ("predict",),
-    ("annotation",), ("training",), ("sweep",), ("report",), ("cluster",), ("cli", "widgets"),
+    ("errors",), ("events",), ("files",), ("text",), ("config",), ("claim",), ("locking",), ("data",), ("model",),
+    ("measure",), ("predict",), ("annotation",), ("training",), ("sweep",), ("report",), ("cluster",),
+    ("cli", "widgets"),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 GUI = {"napari", "qtpy", "magicgui", "superqt", "vispy", "PyQt5", "PyQt6", "PySide2", "PySide6"}

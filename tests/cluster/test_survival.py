@@ -20,11 +20,11 @@ import torch
 from cluster_helpers import SOURCE, Batch
 
 from beadseg import files
+from beadseg.claim import Owner
 from beadseg.cli.app import main
 from beadseg.cluster import record
 from beadseg.cluster.status import WALLTIME
 from beadseg.model.checkpoint import load_checkpoint
-from beadseg.training.claim import Owner
 
 EPOCHS = 60
 EPOCH_LINE = " INFO Epoch "

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from beadseg import files
+from beadseg.claim import Owner, create
 from beadseg.cluster.share import Patience, Share, begin, close, join, predict_shared
 from beadseg.cluster.share.image import Claim, predict_item
 from beadseg.data.simulate import SceneConfig, simulate
@@ -22,7 +23,6 @@ from beadseg.events import Event, StopFlag
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import find_images, predict_folder
 from beadseg.predict.tables import BatchResult
-from beadseg.training.claim import Owner, create
 
 ELSEWHERE = {"host": "node7", "place": "node7 another boot", "pid": 12, "started": 1.0}
 QUICK = Patience(heartbeat=0.02, poll=0.01)

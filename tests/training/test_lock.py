@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from beadseg import files
+from beadseg.claim import Owner, ProcessId
 from beadseg.errors import Cancelled, RunError
 from beadseg.events import Event, StopFlag
-from beadseg.runtime import ProcessId
-from beadseg.training.claim import Owner
-from beadseg.training.lock import locked
+from beadseg.locking import locked
 
 ELSEWHERE = {"token": "t", "host": "node7", "place": "node7 another boot", "pid": 12, "started": 1.0}
 
@@ -43,7 +42,7 @@ def test_a_second_one_is_refused_and_the_first_keeps_its_lock(tmp_path: Path):
 
 
 def test_the_lock_of_a_dead_process_here_is_taken_over_and_said(tmp_path: Path):
-    code = ("import os, sys\nfrom pathlib import Path\nfrom beadseg.training.lock import locked\n"
+    code = ("import os, sys\nfrom pathlib import Path\nfrom beadseg.locking import locked\n"
             "with locked(Path(sys.argv[1])):\n    os.kill(os.getpid(), 9)")  # fmt: skip
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert (tmp_path / files.LOCK).exists()

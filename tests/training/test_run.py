@@ -21,10 +21,10 @@ from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.errors import Cancelled, ConfigError, ExitCode, OutOfTime, RunError, TrainingError
 from beadseg.events import Deadline, Event, StopFlag
+from beadseg.locking import locked
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.predict import Segmenter
 from beadseg.training import Run, train
-from beadseg.training.lock import locked
 from beadseg.training.sampler import Batch
 
 CHECKPOINTS = (files.LAST, files.BEST)
@@ -298,5 +298,5 @@ def test_weights_that_are_no_numbers_are_not_saved_in_mid_epoch(
 
 
 def test_two_at_once_in_one_run_folder_are_refused(finished: Run, dataset: Dataset, tiny: TrainConfig):
-    with locked(finished.folder), pytest.raises(RunError, match="Another process works on this run"):
+    with locked(finished.folder), pytest.raises(RunError, match="Another process works in this folder"):
         train(dataset, tiny, finished.folder)

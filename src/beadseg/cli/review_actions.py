@@ -17,6 +17,7 @@ from beadseg.data.image_io import read_mask
 from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, log
 from beadseg.files import IMAGES, write_atomically
+from beadseg.text import csv_text
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _agree(review: Review, request: Request, on_event: OnEvent, stop: StopFlag) 
     for name, reason in found.failures.items():
         on_event(Event("failure", f"{name}: {reason}", "error", {"sample": name}))
     if request.out is not None:
-        write_atomically(request.out, found.table().to_csv(index=False, lineterminator="\n"))
+        write_atomically(request.out, csv_text(found.table()))
     result = {"groups": [group.model_dump() for group in found.groups], "out": str(request.out or "")}
     on_event(Event("result", "\n".join(_agreement_lines(found)), data=result))
     return len(found.failures)

@@ -162,8 +162,8 @@ def _some(planned: Sweep, chosen: list[int], work: Work, on_event: OnEvent, stop
 def _all(planned: Sweep, work: Work, on_event: OnEvent, stop: StopFlag) -> bool:
     """Run all trials and rank them; return whether one failed."""
     from beadseg.cli.jobs import has_ended
+    from beadseg.locking import locked
     from beadseg.sweep.run import run_sweep
-    from beadseg.training.lock import locked
 
     with locked(planned.folder, on_event, stop, has_ended):
         run_sweep(planned, work, on_event, stop)
@@ -173,11 +173,11 @@ def _all(planned: Sweep, work: Work, on_event: OnEvent, stop: StopFlag) -> bool:
 def _collect(planned: Sweep, next_round: int | None, on_event: OnEvent, stop: StopFlag) -> bool:
     """Rank and draw what has ended, and plan the next round where that is asked for; return whether a trial failed."""
     from beadseg.cli.jobs import has_ended
+    from beadseg.locking import locked
     from beadseg.report.pages import report_or_warn
     from beadseg.report.sweep_page import write_sweep_page
     from beadseg.sweep.collect import collect
     from beadseg.sweep.run import plan_round
-    from beadseg.training.lock import locked
 
     standing = collect(planned)
     page = report_or_warn(partial(write_sweep_page, planned.folder), planned.folder, on_event)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from beadseg.config.base import Config
 from beadseg.errors import ConfigError, RunError
+from beadseg.text import original
 
 C = TypeVar("C", bound=Config)
 
@@ -84,7 +85,7 @@ def read_table(path: Path, *columns: str) -> list[dict[str, str]]:
     for number, row in enumerate(rows, start=1):
         if any(row[column] is None for column in columns):
             raise RunError(f"Row {number} is cut off.", path, REMEDY)
-    return rows
+    return [{name: original(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows]
 
 
 def inner(document: dict[str, Any], key: str) -> dict[str, Any]:

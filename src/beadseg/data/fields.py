@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 
 from beadseg.config.base import Config
 from beadseg.errors import InputError
+from beadseg.text import original_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,7 +110,7 @@ def read_table(path: Path, columns: tuple[str, str]) -> pd.DataFrame:
     if absent:
         text = f"Has no column {' or '.join(map(repr, absent))} (it has: {', '.join(map(str, table.columns))})."
         raise InputError(text, path, f"Give a CSV with the columns {', '.join(columns)}.")
-    table = table[list(columns)].apply(lambda column: column.str.strip())
+    table = original_cells(table[list(columns)]).apply(lambda column: column.str.strip())
     first = columns[0]
     table[first] = table[first].str.replace(r"(?i)(?:\.ome)?\.(?:tiff?|png|jpe?g|bmp)$", "", regex=True)
     twice = table[first][table[first].duplicated()].unique().tolist()

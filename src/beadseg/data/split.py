@@ -27,6 +27,7 @@ from beadseg.data.dataset import Dataset, natural_key
 from beadseg.data.fields import listed, read_table
 from beadseg.errors import ConfigError, InputError
 from beadseg.files import write_atomically
+from beadseg.text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ class Split:
         parts: dict[str, str] = {name: fold for fold in FOLDS for name in getattr(self, fold)}
         names = sorted(parts, key=natural_key)
         table = pd.DataFrame({"sample": names, "fold": [parts[name] for name in names]})
-        write_atomically(path, table.to_csv(index=False, lineterminator="\n"))
+        write_atomically(path, csv_text(table))
 
     @classmethod
     def from_csv(cls, path: Path) -> Split:

@@ -17,6 +17,7 @@ from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.measure.image_stats import ImageStats, image_stats
 from beadseg.measure.partial import Marks, judge_masks, mark_spots
+from beadseg.text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -136,10 +137,10 @@ class Analysis(Config):
         claim_folder(out)
         again = (out / files.SUMMARY).exists()
         files.write_atomically(out / files.SUMMARY, self.summary.model_dump_json(indent=2) + "\n")
-        files.write_atomically(out / files.IMAGE_STATS, self.image_table().to_csv(index=False, lineterminator="\n"))
+        files.write_atomically(out / files.IMAGE_STATS, csv_text(self.image_table()))
         if self.failures:
             table = pd.DataFrame([failure.model_dump() for failure in self.failures])
-            files.write_atomically(out / files.FAILURES, table.to_csv(index=False, lineterminator="\n"))
+            files.write_atomically(out / files.FAILURES, csv_text(table))
         elif again:
             (out / files.FAILURES).unlink(missing_ok=True)
 

@@ -17,6 +17,7 @@ from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.measure.groups import GroupScore, group_scores, with_density
 from beadseg.measure.matching import IOU_THRESHOLDS
 from beadseg.measure.score import ImageScore, score_image
+from beadseg.text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -275,4 +276,4 @@ def _table(scores: Sequence[ImageScore] | Sequence[GroupScore], kind: type[Confi
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
-    files.write_atomically(path, table.to_csv(index=False, lineterminator="\n"))
+    files.write_atomically(path, csv_text(table))

@@ -18,6 +18,7 @@ from beadseg.files import ensure_folder, write_atomically
 from beadseg.predict.counts import count_row
 from beadseg.predict.map_files import map_path, write_maps
 from beadseg.predict.overlay import overlay
+from beadseg.text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -136,7 +137,7 @@ class _Results:
     def write_table(self) -> None:
         """Write one row per bead of all planes, as CSV and as Parquet."""
         table = pd.concat(self._tables, ignore_index=True)
-        text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        text = csv_text(table, "%.6g")
         folder = self.folder / files.BEADS
         write_atomically(folder / f"{self.name}.parquet", lambda file: table.to_parquet(file, index=False))
         write_atomically(folder / f"{self.name}.csv", text)

@@ -11,6 +11,7 @@ from beadseg import files
 from beadseg.errors import InputError
 from beadseg.files import printable, write_atomically
 from beadseg.predict.counts import COUNT_COLUMNS
+from beadseg.text import csv_text, original_cells
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,10 +61,10 @@ def write_tables(
         pd.DataFrame(counts_now, columns=list(COUNT_COLUMNS)), pd.DataFrame(failures_now, columns=list(FAILURE_COLUMNS))
     )
     counts = pd.concat([earlier.counts, result.counts.astype(object)], ignore_index=True)
-    write_atomically(folder / files.COUNTS, counts.to_csv(index=False, lineterminator="\n"))
+    write_atomically(folder / files.COUNTS, csv_text(counts))
     failures = pd.concat([earlier.failures, result.failures], ignore_index=True)
     if len(failures):
-        write_atomically(folder / files.FAILURES, failures.to_csv(index=False, lineterminator="\n"))
+        write_atomically(folder / files.FAILURES, csv_text(failures))
     else:
         (folder / files.FAILURES).unlink(missing_ok=True)
     return result
@@ -78,4 +79,4 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise InputError(f"Cannot be read ({detail}).", path, "Move it away, or give a new --out folder.") from None
     if not set(columns) <= set(table.columns):
         raise InputError("Is no table of predictions.", path, "Move it away, or give a new --out folder.")
-    return table
+    return original_cells(table)

@@ -15,6 +15,7 @@ from beadseg.data.dataset import natural_key
 from beadseg.errors import InputError, RunError
 from beadseg.report.settings import preset_settings, settings_of
 from beadseg.report.text_table import Row, box_table, pipe_table
+from beadseg.text import csv_text
 from beadseg.training.history import read_history
 from beadseg.training.run import Run
 
@@ -113,7 +114,7 @@ class Comparison(Config):
         """Write ``comparison.md`` and ``comparison.csv``; raises `MachineError`."""
         files.ensure_folder(out)
         files.write_atomically(out / files.COMPARISON_TEXT, f"# Comparison\n\n{self.text(align=False)}\n")
-        files.write_atomically(out / files.COMPARISON_TABLE, self.table().to_csv(index=False, lineterminator="\n"))
+        files.write_atomically(out / files.COMPARISON_TABLE, csv_text(self.table()))
 
     def _names(self, part: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for column in self.columns for name in getattr(column, part)))

@@ -11,6 +11,7 @@ from beadseg.errors import InputError
 from beadseg.report.blocks import Chart, Charts, Column, Row, Table, Text
 from beadseg.report.figure import BLUE, GREY, label_of, new_figure, tidy
 from beadseg.report.html import Notice, Page, Section
+from beadseg.text import original
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +120,7 @@ def _read(path: Path) -> tuple[list[str], list[Fold]]:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         folds = [{name: float(row[name]) for name in _NUMBERS} for row in rows]
-        names = [row["fold"] for row in rows]
+        names = [original(row["fold"]) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"Cannot be read ({error}).", path, "Run the same crossval command again.") from None
     if not [name for name in names if name != MEAN]:

@@ -19,6 +19,7 @@ from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Gallery, 
 from beadseg.report.html import Notice, Page, Section
 from beadseg.report.overlays import overlay_pictures
 from beadseg.report.prediction import counts_by_image_figure, diameter_figure
+from beadseg.text import original_cells
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -273,7 +274,7 @@ def _model(made_by: dict[str, Any]) -> list[Block]:
 
 def _table(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        return original_cells(pd.read_csv(path, dtype=str, keep_default_na=False))
     except (OSError, ValueError) as error:
         detail = " ".join(str(error).split()).rstrip(".")
         raise InputError(f"Cannot be read ({detail}).", path, "Predict again.") from None

@@ -14,10 +14,10 @@ from beadseg.data.documents import read_document
 from beadseg.errors import InputError, RunError
 from beadseg.events import OnEvent, ignore
 from beadseg.files import ensure_folder, write_atomically
+from beadseg.locking import locked
 from beadseg.sweep.check import check
 from beadseg.sweep.draw import draw
 from beadseg.sweep.space import configured
-from beadseg.training.lock import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,7 +183,7 @@ def begin(
     where : path or str
         The file of `space`, for messages.
     on_event, has_ended
-        As of `beadseg.training.lock.locked`.
+        As of `beadseg.locking.locked`.
 
     Raises
     ------

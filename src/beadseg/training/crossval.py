@@ -104,10 +104,10 @@ def crossval(
         predict_folder(segmenter, images, folder / files.PREDICTIONS, source=str(folder), on_event=on_event, stop=stop)
         found = evaluate(folder / files.PREDICTIONS, left_out, stop=stop)
         rows.append(_row(fold.name, found, *_threshold(left_out, segmenter.fingerprint["polarity"])))
-        write_rows(folder / files.CROSSVAL, rows, COLUMNS)
+        write_rows(folder / files.CROSSVAL, rows, COLUMNS, on_event)
         on_event(Event("fold", _line(rows[-1]), data=rows[-1]))
     rows.append(_mean(rows))
-    write_rows(folder / files.CROSSVAL, rows, COLUMNS)
+    write_rows(folder / files.CROSSVAL, rows, COLUMNS, on_event)
     on_event(Event("fold", _line(rows[-1]), data=rows[-1]))
     return rows
 

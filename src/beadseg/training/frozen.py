@@ -9,6 +9,7 @@ from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.errors import RunError
 from beadseg.files import write_atomically
+from beadseg.text import original
 from beadseg.training.history import write_rows
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def freeze(folder: Path, dataset: Dataset, config: TrainConfig, split: Split, ob
     frozen = [name for name in SAMPLE_COLUMNS if name not in ("image", "mask")]
     try:
         with samples_path.open(encoding="utf-8", newline="") as file:
-            before = [[row[name] for name in frozen] for row in csv.DictReader(file)]
+            before = [[original(row[name]) for name in frozen] for row in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, csv.Error):
         raise RunError("The run's list of samples is missing or damaged.", samples_path,
                        "Copy it back, or give a new --out folder.") from None  # fmt: skip

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from beadseg.config import METRICS
 from beadseg.errors import RunError
-from beadseg.files import write_atomically
+from beadseg.files import current, write_atomically, write_table
 from beadseg.measure.counting import COUNT_METRICS, DENSITIES
+from beadseg.text import safe_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from beadseg.events import OnEvent
 
 SCORES = METRICS
 DENSITY_SCORES = tuple(f"{name}_{density}" for density in DENSITIES for name in COUNT_METRICS)
@@ -41,13 +44,25 @@ _COUNTS = {
 _MEANS = {"images": "mean over images", "fields": "mean over fields", "pooled": "all pixels"}
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write rows as CSV, whole or not at all. Numbers are written so that reading them gives the same float."""
+def write_rows(
+    path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], on_event: OnEvent | None = None
+) -> None:
+    """Write rows as CSV, whole or not at all. Numbers are written so that reading them gives the same float.
+
+    With `on_event` another program that holds the file does not end the work: see `beadseg.files.write_table`.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue())
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    if on_event is None:
+        write_atomically(path, text.getvalue())
+    else:
+        write_table(path, text.getvalue(), on_event)
+
+
+def _cell(value: Any) -> Any:
+    return safe_cell(value) if isinstance(value, str) else value
 
 
 def read_history(path: Path) -> list[Row]:
@@ -59,7 +74,7 @@ def read_history(path: Path) -> list[Row]:
         There is no such file, or it is damaged.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = current(path).read_text(encoding="utf-8").splitlines()
         return [
             {name: int(value) if name in ("epoch", "step") else float(value) for name, value in row.items() if value}
             for row in csv.DictReader(lines)

@@ -15,6 +15,7 @@ from beadseg.data.documents import read_entries
 from beadseg.errors import RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder, write_atomically
+from beadseg.locking import locked
 from beadseg.training.calibrate import calibrate_model
 from beadseg.training.criteria import Criterion
 from beadseg.training.environment import environment
@@ -22,7 +23,6 @@ from beadseg.training.fitted import fit_objects, give_objects
 from beadseg.training.frozen import freeze
 from beadseg.training.history import Row, gain, read_history
 from beadseg.training.judge import judge
-from beadseg.training.lock import locked
 from beadseg.training.plan import Planned
 from beadseg.training.prepare import prepare
 from beadseg.training.processes import Team, joined, own_device
@@ -262,13 +262,24 @@ def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | Non
 
 
 def _logged(path: Path, on_event: OnEvent) -> OnEvent:
-    """Return a listener that also appends every message to a run's log, with a time stamp."""
+    """Return a listener that also appends every message to a run's log, with a time stamp.
+
+    A log that cannot be written, because another program has it open, does not end a training: it is told once.
+    """
+    lost = False
 
     def listen(event: Event) -> None:
+        nonlocal lost
         if event.message:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-            with path.open("a", encoding="utf-8") as file:
-                file.write(f"{stamp} {event.level.upper()} {event.message}\n")
+            try:
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(f"{stamp} {event.level.upper()} {event.message}\n")
+            except OSError as error:
+                if not lost:
+                    on_event(log(f"{path}: {error.strerror or error}. Its lines are lost until it can be written.",
+                                 "warning"))  # fmt: skip
+                lost = True
         on_event(event)
 
     return listen

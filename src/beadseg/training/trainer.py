@@ -289,8 +289,8 @@ class Trainer:
     def _write_history(self) -> None:
         if not self.team.first:
             return
-        write_rows(self.folder / files.HISTORY, self.rows, COLUMNS)
-        write_rows(self.folder / files.TIMES, self.times, TIME_COLUMNS)
+        write_rows(self.folder / files.HISTORY, self.rows, COLUMNS, self.on_event)
+        write_rows(self.folder / files.TIMES, self.times, TIME_COLUMNS, self.on_event)
 
     @property
     def _config(self) -> dict[str, Any]:

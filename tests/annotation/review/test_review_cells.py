@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from beadseg.annotation.review.cells import from_cell, from_line, to_cell, to_line
+from beadseg.text import from_cell, from_line, to_cell, to_line
 
 HOSTILE = [
     "", "plain", "a,b;c", 'say "no"', "two\nlines\r\n", "=cmd|'/c calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "'quoted",

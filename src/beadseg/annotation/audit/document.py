@@ -14,6 +14,7 @@ from beadseg.annotation.audit.codes import SEVERITIES, Code, Severity
 from beadseg.config.base import Config
 from beadseg.errors import InputError
 from beadseg.files import ensure_folder, write_atomically
+from beadseg.text import safe_cell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,9 +196,10 @@ class Audit(Config):
         for f in self.findings:
             box = " ".join(map(str, f.box)) if f.box else ""
             proposal = proposed.get((f.sample, f.code), "")
-            row = (f.sample, f.code, f.severity, f"{f.value:.4g}", f.unit, f.message, box, f.partner or "", f.field,
-                   f"{f.badness:.3f}", proposal)  # fmt: skip
-            writer.writerow([_safe(cell) for cell in row])
+            texts = (f.sample, f.code, f.severity, f.unit, f.message, f.partner or "", f.field, proposal)
+            sample, code, severity, unit, message, partner, field, file = map(safe_cell, texts)
+            writer.writerow((sample, code, severity, f"{f.value:.4g}", unit, message, box, partner, field,
+                             f"{f.badness:.3f}", file))  # fmt: skip
         return text.getvalue()
 
     def write(self, folder: Path) -> None:
@@ -226,14 +228,3 @@ class Audit(Config):
 def worst_first(finding: Finding) -> tuple[int, float, str, str]:
     """Return the key by which findings are sorted."""
     return SEVERITIES.index(finding.severity), -finding.badness, finding.sample, finding.code
-
-
-def _safe(cell: str) -> str:
-    """Return `cell` so that no spreadsheet takes it for a formula; numbers stay numbers."""
-    if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
-from beadseg.annotation.review.cells import from_cell
 from beadseg.errors import InputError
+from beadseg.text import from_cell
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -15,11 +15,11 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-from beadseg.annotation.review.cells import from_line, to_line
 from beadseg.annotation.review.step import COLUMNS, Step, who
 from beadseg.data.dataset import Problem
 from beadseg.errors import ConfigError, InputError
 from beadseg.files import ensure_folder, is_unfinished, machine_error, write_atomically
+from beadseg.text import from_line, to_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

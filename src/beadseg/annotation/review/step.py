@@ -10,8 +10,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from beadseg.annotation.review.cells import from_line, to_line
 from beadseg.config.base import Config
+from beadseg.text import from_line, to_line
 
 State = Literal["pending", "accepted", "rejected", "corrected"]
 """What was decided about a sample's annotation; ``pending``: nothing yet."""

@@ -23,9 +23,9 @@ from beadseg import files
 from beadseg.annotation.edit import Patch
 from beadseg.annotation.review.masks import NAME_BYTES
 from beadseg.annotation.review.step import new_id, now
+from beadseg.claim import ProcessId
 from beadseg.errors import InputError
 from beadseg.files import ensure_folder, machine_error, write_atomically
-from beadseg.runtime import ProcessId
 
 if TYPE_CHECKING:
     from pathlib import Path

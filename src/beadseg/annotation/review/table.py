@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from beadseg import files
-from beadseg.annotation.review.cells import to_line
 from beadseg.annotation.review.journal import BYTE_ORDER_MARK
+from beadseg.text import to_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from beadseg import files
-from beadseg.annotation.review.cells import to_line
 from beadseg.annotation.suggest.rank import Suggestion, rank
 from beadseg.annotation.suggest.uncertainty import Uncertainty, uncertainty
 from beadseg.data.image_io import read_image
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
+from beadseg.text import to_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

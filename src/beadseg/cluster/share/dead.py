@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+from beadseg.claim import STALE, read, remove_dead
 from beadseg.cluster.share.parts import Part, signature_of, write_part
 from beadseg.events import Event, OnEvent, log
-from beadseg.training.claim import STALE, read, remove_dead
 
 if TYPE_CHECKING:
     from collections.abc import Callable

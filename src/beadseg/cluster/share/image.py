@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from beadseg import files
+from beadseg.claim import Owner, create, kept_alive, read
 from beadseg.cluster.share.dead import failed
 from beadseg.cluster.share.parts import Part, signature_of, write_part
 from beadseg.errors import BeadsegError, Cancelled, MachineError
@@ -13,7 +14,6 @@ from beadseg.events import OnEvent, StopFlag, log
 from beadseg.files import ensure_folder
 from beadseg.predict.batch import reason_of, told
 from beadseg.predict.results import predict_file
-from beadseg.training.claim import Owner, create, kept_alive, read
 
 if TYPE_CHECKING:
     from pathlib import Path

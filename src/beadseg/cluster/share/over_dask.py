@@ -7,13 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from beadseg.claim import HEARTBEAT
 from beadseg.cluster.share.dead import give_up, take_from_dead
 from beadseg.cluster.share.image import attempt
 from beadseg.cluster.share.listing import Share
 from beadseg.cluster.share.work import say_what_predicts
 from beadseg.errors import BeadsegError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
-from beadseg.training.claim import HEARTBEAT
 
 if TYPE_CHECKING:
     from beadseg.cluster.share.listing import Item

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from beadseg import files
-from beadseg.training.claim import HEARTBEAT, Owner, create, kept_alive, remove_dead
+from beadseg.claim import HEARTBEAT, Owner, create, kept_alive, remove_dead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from beadseg.claim import HEARTBEAT, STALE, Owner, last_beat, read, remove
 from beadseg.cluster.share.dead import take_from_dead
 from beadseg.cluster.share.image import attempt
 from beadseg.cluster.share.merge import merge, merge_partly
 from beadseg.errors import Cancelled
 from beadseg.events import OnEvent, StopFlag, ignore, log, progress
 from beadseg.predict.batch import refuse_foreign, write_about
-from beadseg.training.claim import HEARTBEAT, STALE, Owner, last_beat, read, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable

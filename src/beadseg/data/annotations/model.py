@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from beadseg import files
+from beadseg.text import safe_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -207,5 +208,5 @@ def failures_csv(failures: Sequence[Failure]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("image", "error"))
-    table.writerows((files.printable(row.image), files.printable(row.error)) for row in failures)
+    table.writerows([safe_cell(files.printable(cell)) for cell in (row.image, row.error)] for row in failures)
     return text.getvalue()

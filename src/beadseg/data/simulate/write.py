@@ -14,6 +14,7 @@ from beadseg.data.simulate.series import plan
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.files import IMAGES, LABELS, SCENES, TRUTH, ensure_folder, write_atomically
+from beadseg.text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +109,7 @@ def write_tiles(
         ensure_folder(out / folder)
     tables, counts = _write_tiles(out, tiles, on_event, stop)
     truth = pd.concat(tables, ignore_index=True) if tables else _empty_truth()
-    write_atomically(out / TRUTH, truth.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
+    write_atomically(out / TRUTH, csv_text(truth, "%.4f"))
     write_atomically(out / SCENES, json.dumps(_scenes(recipe, tiles, counts), indent=2) + "\n")
     message = f"Wrote {len(tiles)} images with {len(truth)} beads to {out}."
     on_event(Event("result", message, data={"out": str(out), "images": len(tiles), "beads": len(truth)}))

@@ -12,6 +12,7 @@ import pandas as pd
 from beadseg import files
 from beadseg.data.dataset import natural_key
 from beadseg.errors import InputError
+from beadseg.text import original_cells
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +109,7 @@ def _table(path: Path) -> pd.DataFrame:
         raise InputError(f"Has no column {' or '.join(map(repr, absent))}.", path, remedy)
     if table.empty:
         raise InputError("Holds no counts.", path, "Predict at least one image.")
-    return table
+    return original_cells(table)
 
 
 def _numbers(table: pd.DataFrame, column: str, path: Path) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from beadseg import files
 from beadseg.config.base import Config
 from beadseg.config.density import DensityConfig
 from beadseg.errors import InputError
+from beadseg.text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,7 +194,7 @@ class DensityReport(Config):
         else:
             (out / files.DILUTION).unlink(missing_ok=True)
         for name, table in tables.items():
-            text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+            text = csv_text(table, "%.6g")
             files.write_atomically(out / name, text)
         files.write_atomically(out / files.DENSITY, self.model_dump_json(indent=2) + "\n")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from beadseg.annotation.review.masks import tiff_bytes
 from beadseg.errors import InputError
 from beadseg.files import write_atomically
 from beadseg.measure.beads import bead_table
+from beadseg.text import csv_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,7 +84,5 @@ def _axes(labels: NDArray[Any], target: Path) -> str:
 
 
 def _write_csv(target: Path, table: pd.DataFrame) -> list[str]:
-    buffer = io.StringIO()
-    table.to_csv(buffer, index=False, float_format="%.6g", lineterminator="\n")
-    write_atomically(target, buffer.getvalue())
+    write_atomically(target, csv_text(table, "%.6g"))
     return [str(target)]

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from beadseg.claim import ProcessId
 from beadseg.errors import ExitCode, MachineError
 from beadseg.events import LAUNCHED, STOP_FILE, Event
 from beadseg.files import machine_error
-from beadseg.runtime import ProcessId
 from beadseg.widgets.train.death import was_killed, why_killed
 
 if TYPE_CHECKING:

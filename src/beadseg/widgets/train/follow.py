@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
+from beadseg.claim import STALE, last_beat, read, server_time
 from beadseg.config import TrainConfig
 from beadseg.data.documents import read_document, read_entries
 from beadseg.errors import BeadsegError, ConfigError, MachineError, RunError
 from beadseg.model.checkpoint import read_meta
-from beadseg.training.claim import STALE, last_beat, read, server_time
+from beadseg.text import original
 from beadseg.training.criteria import Criterion
 from beadseg.training.history import Row, gain, read_history
 from beadseg.training.plan import Planned
@@ -104,7 +105,7 @@ def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     found = []
     for name in FILES:
         try:
-            status = (folder / name).stat()
+            status = files.current(folder / name).stat()
         except OSError:
             continue
         found.append((name, status.st_mtime_ns, status.st_size))
@@ -185,7 +186,7 @@ def _noticed(rows: list[Row], config: TrainConfig) -> list[Diagnosis]:
 def _validation(path: Path) -> list[ValidationSample]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row.get("fold") == "val"]
-    return [ValidationSample(row["sample"], Path(row["image"]), Path(row["mask"])) for row in rows]
+    return [ValidationSample(original(row["sample"]), Path(row["image"]), Path(row["mask"])) for row in rows]
 
 
 def _seconds(path: Path) -> float | None:

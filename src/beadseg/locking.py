@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from beadseg import files
-from beadseg.errors import BusyError
-from beadseg.events import OnEvent, StopFlag, ignore, log
-from beadseg.training.claim import (
+from beadseg.claim import (
     HEARTBEAT,
     STALE,
     Owner,
@@ -21,6 +19,8 @@ from beadseg.training.claim import (
     server_time,
     why_dead,
 )
+from beadseg.errors import BusyError
+from beadseg.events import OnEvent, StopFlag, ignore, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,7 +87,7 @@ def _take_over(
             return
         age = server_time(path) - beat
         if owner is not None and (owner.runs or beat != first):
-            raise BusyError(f"Another process works on this run: {name}, last sign of life {max(0, age):.0f} s ago.",
+            raise BusyError(f"Another process works in this folder: {name}, last sign of life {max(0, age):.0f} s ago.",
                             path.parent, "Wait until it has ended, or end it.")  # fmt: skip
         if age >= stale:
             reason = f"it gave no sign of life for {age:.0f} s"
