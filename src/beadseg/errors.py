@@ -13,6 +13,7 @@ code  meaning
 5     the result is implausible and is flagged (see the log and ``counts.csv``), or the training loss is no number
 6     the job's time was up: everything so far is kept, and the same command goes on
 130   cancelled by the user; what was finished is kept
+137   one of several processes was killed, e.g. for its memory: the same command goes on from the last checkpoint
 ====  ==========================================================================================
 """
 
@@ -36,6 +37,7 @@ class ExitCode(IntEnum):
     FLAGGED = 5
     OUT_OF_TIME = 6
     CANCELLED = 130
+    KILLED = 137
 
 
 class BeadsegError(Exception):
@@ -99,6 +101,12 @@ class MachineError(BeadsegError):
 
 class HeldError(MachineError):
     """A file cannot be replaced, because another program has it open."""
+
+
+class ProcessKilledError(MachineError):
+    """One of several processes was killed; another try goes on from the last checkpoint, as a chain of jobs does."""
+
+    exit_code = ExitCode.KILLED
 
 
 class Cancelled(BeadsegError):  # noqa: N818 (what happened is no error)

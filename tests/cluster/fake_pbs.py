@@ -77,12 +77,16 @@ def qstat(words: list[str]) -> int:
                                          "job_history_enable": "True"}}})  # fmt: skip
     if "-Q" in words:
         return tell({"Queue": QUEUES})
+    history = not (STATE / "no-history").exists()
     finished_too = "-x" in words
+    if finished_too and not history:
+        print("qstat: PBS is not configured to maintain job history", file=sys.stderr)
+        return tell({})
     ids = [word for word in words if word[0].isdigit()]
     code, found = 0, {}
     for name in ids:
         job = read(name)
-        if job is None:
+        if job is None or (job["job_state"] == "F" and not history):
             print(f"qstat: Unknown Job Id {name}", file=sys.stderr)
             code = UNKNOWN
         elif job["job_state"] == "F" and not finished_too:
@@ -90,6 +94,8 @@ def qstat(words: list[str]) -> int:
             code = OVER
         else:
             found[job["id"]] = {key: job[key] for key in job if key not in ("id", "array", "depend", "variables")}
+            if job["depend"] and job["job_state"] == "H":
+                found[job["id"]]["depend"] = f"afterany:{job['depend']}@{SERVER}"
     tell({"Jobs": found} if found else {})
     return code
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from cluster_helpers import DIFFICULT, FakePbs
 
+from beadseg.cluster import pbs as commands
 from beadseg.cluster import record
 from beadseg.cluster.script import Array, JobScript, render
 from beadseg.cluster.submit import submit
 from beadseg.config.site import SiteConfig
+from beadseg.errors import ExitCode
 
 HPC = Path(__file__).parents[2] / "hpc"
 GOLDEN = Path(__file__).parent / "golden"
@@ -86,6 +89,15 @@ def send(pbs: FakePbs, tmp_path: Path, program: str, **changes: object) -> tuple
     return folder, first.logs(folder)[0].read_text(), pbs.job(first.job)["Exit_status"]
 
 
+def commands_submit_part(folder: Path, directory: Path, site: SiteConfig) -> str:
+    """Send part 1 of a chain although a job for the folder is not over; return its id."""
+    job = JobScript("train", (), folder, directory, jobs=3)
+    job.path.write_text(render(job, site))
+    name = commands.submit(job.path)
+    record.append(folder, name, "train", 1)
+    return name
+
+
 def starts(folder: Path, pbs: FakePbs) -> list[int | None]:
     """Return the exit status of every job that was sent."""
     return [pbs.job(item.job).get("Exit_status") for item in record.sent(folder)]
@@ -128,6 +140,30 @@ def test_what_another_try_may_finish_goes_on_a_limited_number_of_times(
     last = record.sent(folder)[2].logs(folder)[0].read_text()
     assert "part 3 of at most 3" in last
     assert "goes on." not in last
+
+
+def test_one_of_several_processes_that_is_killed_does_not_end_the_chain(pbs: FakePbs, tmp_path: Path):
+    folder, text, _ = send(pbs, tmp_path, f"exit {int(ExitCode.KILLED)}")
+    assert "Job 2.fake goes on." in text.splitlines()[-1]
+    assert starts(folder, pbs) == [ExitCode.KILLED] * 3
+
+
+def test_a_job_never_takes_over_the_successor_of_another_one(pbs: FakePbs, tmp_path: Path):
+    """Two chains for one folder, as after a job that was recorded by hand or sent again while the first still ran."""
+    other = tmp_path / "other.sh"
+    other.write_text("sleep 600\n")
+    running = commands.submit(other)
+    foreign = commands.submit(other, after=running)
+    folder = tmp_path / DIFFICULT / "run"
+    record.append(folder, foreign, "train", 2)
+    site = SiteConfig.parse({"command": ["bash", "-c", "exit 0", "program"], "scratch": str(tmp_path), "margin": 1})
+    first = commands_submit_part(folder, tmp_path, site)
+    while pbs.job(first)["job_state"] != "F":
+        time.sleep(0.05)
+    assert pbs.job(foreign)["job_state"] == "H"
+    own = [item.job for item in record.sent(folder) if item.job not in (first, foreign)]
+    assert len(own) == 1
+    commands.delete([foreign, running])
 
 
 def test_the_next_job_finishes_what_the_first_began(pbs: FakePbs, tmp_path: Path):

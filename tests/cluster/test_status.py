@@ -12,6 +12,7 @@ from beadseg.cluster import pbs as commands
 from beadseg.cluster import record
 from beadseg.cluster.pbs import Job
 from beadseg.cluster.status import status
+from beadseg.cluster.submit import refuse_second
 from beadseg.errors import InputError, MachineError
 
 ANSWER = """{
@@ -81,6 +82,25 @@ def test_jobs_that_the_server_has_forgotten_are_over(pbs: FakePbs, tmp_path: Pat
     assert found.text == "over; the batch system has forgotten it, see its log"
     assert not found.alive
     assert commands.has_ended("7.server")
+
+
+def test_a_server_without_job_history_still_knows_its_living_jobs(pbs: FakePbs, tmp_path: Path):
+    """OpenPBS' default: ``qstat -x`` answers with exit code 0 and no job, whatever the job does."""
+    (pbs.state / "no-history").touch()
+    script = tmp_path / "script.sh"
+    script.write_text("sleep 600\n")
+    name = commands.submit(script)
+    assert not commands.has_ended(name)
+    record.append(tmp_path, name, "train")
+    (found,) = status(tmp_path)
+    assert found.alive
+    with pytest.raises(InputError, match=r"Job 1\.fake for this folder is not over"):
+        refuse_second(tmp_path)
+    assert commands.delete([name]) == [name]
+    pbs.wait()
+    assert commands.has_ended(name)
+    (found,) = status(tmp_path)
+    assert found.text == "over; the batch system has forgotten it, see its log"
 
 
 def test_what_is_no_answer_is_an_error_and_no_proof_of_an_end(pbs: FakePbs, tmp_path: Path):

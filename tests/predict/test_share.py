@@ -123,7 +123,7 @@ def test_many_at_once_predict_every_image_once(segmenter: Segmenter, images: Pat
 
 def test_the_image_of_a_process_that_is_gone_is_taken_over(segmenter: Segmenter, images: Path, tmp_path: Path):
     share = begin(wanted(images, tmp_path / "out"), never)
-    create(claim_of(share, 1), Owner.this_process().replace(started=1.0))
+    create(claim_of(share, 1), Owner.this_process().replace(started=1.0, ticks=1))
     events: list[Event] = []
     result, _ = work(segmenter, share, on_event=events.append)
     assert "tile_1: taken over from process" in messages(events)
@@ -175,7 +175,7 @@ def test_an_image_that_a_living_process_has_for_too_long_is_predicted_by_another
 def test_an_image_that_kills_who_predicts_it_is_given_up(segmenter: Segmenter, images: Path, tmp_path: Path):
     share = begin(wanted(images, tmp_path / "out"), never)
     claims = claim_of(share, 1)
-    create(claims, Owner.this_process().replace(started=1.0))
+    create(claims, Owner.this_process().replace(started=1.0, ticks=1))
     for token in ("second", "third"):
         (claims.parent / f"000001.died-{token}").touch()
     result, _ = work(segmenter, share)

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from beadseg.cli.stop import STOP
-from beadseg.errors import ConfigError, ExitCode, MachineError
+from beadseg.errors import ConfigError, ExitCode, ProcessKilledError
 from beadseg.events import LAUNCHED, StopFlag
 
 NODES, NODE, MASTER = "BEADSEG_NODES", "BEADSEG_NODE", "BEADSEG_MASTER"
@@ -83,7 +83,7 @@ def launch(words: Sequence[str], count: int, stop: StopFlag = STOP) -> int:
 
     Raises
     ------
-    MachineError
+    ProcessKilledError
         A process was killed by a signal.
     """
     place = Place.of(os.environ)
@@ -167,7 +167,7 @@ def _outcome(codes: Sequence[int | None], first: int, size: int, stopped: bool) 
             if stopped and -code in (signal.SIGTERM, signal.SIGINT):  # before it could listen
                 return ExitCode.CANCELLED
             text = f"Process {number} of {size} was ended by {_signal_name(-code)}, and with it the others."
-            raise MachineError(text, remedy="The same command goes on from the last checkpoint.")
+            raise ProcessKilledError(text, remedy="The same command goes on from the last checkpoint.")
     return next((code for code in codes if code), ExitCode.OK)
 
 

@@ -101,13 +101,20 @@ def jobs(ids: Sequence[str]) -> dict[str, Job]:
     """Return what the server knows of jobs, finished ones too; those that it has forgotten are missing."""
     found: dict[str, Job] = {}
     for name in ids:  # one by one: of several, OpenPBS 23.06 shows only the first as JSON
-        done = _call(["qstat", "-x", "-f", "-F", "json", name])
-        if done.returncode == UNKNOWN_JOB:
-            continue
-        if done.returncode not in (0, FINISHED_JOB):
-            raise MachineError(f"The batch system does not answer: {_said(done)}.", "qstat", "Try again later.")
-        found |= {key: Job.read(key, values) for key, values in _json(done.stdout).get("Jobs", {}).items()}
+        # A server without job history (OpenPBS' default) answers -x with exit code 0 and no job, a running one too.
+        found |= _qstat(["-x"], name) or _qstat([], name)
     return found
+
+
+def _qstat(options: list[str], name: str) -> dict[str, Job]:
+    """Return one job by its id; nothing when the server does not know it, or shows none with these options."""
+    done = _call(["qstat", *options, "-f", "-F", "json", name])
+    if done.returncode in (UNKNOWN_JOB, FINISHED_JOB):
+        return {}
+    if done.returncode != 0:
+        raise MachineError(f"The batch system does not answer: {_said(done)}.", "qstat", "Try again later.")
+    answer = _json(done.stdout) if done.stdout.strip() else {}
+    return {key: Job.read(key, values) for key, values in answer.get("Jobs", {}).items()}
 
 
 def delete(ids: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
-from beadseg.errors import BeadsegError, Cancelled, ExitCode, MachineError
+from beadseg.errors import BeadsegError, Cancelled, ExitCode, ProcessKilledError
 from beadseg.events import LAUNCHED
 
 if TYPE_CHECKING:
@@ -40,15 +40,15 @@ def followed(rank: int, size: int, *, single: bool) -> Iterator[None]:
         code = error.exit_code if isinstance(error, BeadsegError) else ExitCode.BUG
         lost = not isinstance(error, BeadsegError) and _is_lost_contact(error)
         if lost:
-            code = ExitCode.MACHINE
+            code = ExitCode.KILLED
         other = _tell(code)
         if other is not None:
             raise Followed(other) from None
         if lost and single and os.environ.get(LAUNCHED):  # who started them tells which one was killed
             raise Followed(code) from None
         if lost:
-            raise MachineError(
-                f"Another of the {size} processes has ended without a word, or cannot be reached.",
+            raise ProcessKilledError(
+                f"Another of the {size} processes exited without an error message or cannot be reached.",
                 f"process {rank} of {size}", "The same command goes on from the last checkpoint.",
             ) from error  # fmt: skip
         if rank and isinstance(error, BeadsegError) and not isinstance(error, Cancelled):

@@ -48,6 +48,11 @@ record() { # id, part
   cut -d, -f1 "$table" | grep -qxF "$1" || printf '%s,%s,%s,%s\n' "$1" "$kind" "$2" "$(date -u '+%Y-%m-%dT%H:%M:%SZ')" >>"$table"
 }
 
+# Another submission for this folder may have a job of the same part: it belongs to that one's chain.
+waits_for_this_job() { # id
+  qstat -f "$1" 2>/dev/null | tr -d '\n\t' | grep -qE ":${job//./\\.}(@|[^0-9A-Za-z._-]|\$)"
+}
+
 # The successor is sent at once, so that it goes on also where this job is killed without a word.
 successor=
 send_successor() {
@@ -55,7 +60,7 @@ send_successor() {
   local known
   known=$(awk -F, -v kind="$kind" -v part=$((part + 1)) '$2 == kind && $3 == part { id = $1 } END { print id }' \
     "$table" 2>/dev/null)
-  if [ -n "$known" ] && qstat "$known" >/dev/null 2>&1; then # sent before this job was requeued
+  if [ -n "$known" ] && waits_for_this_job "$known"; then # sent before this job was requeued
     successor=$known
   elif successor=$(cd / && qsub -W "depend=afterany:$job" -v "BEADSEG_PART=$((part + 1)),BEADSEG_AFTER=$job" "$script"); then
     record "$successor" $((part + 1))
