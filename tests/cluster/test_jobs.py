@@ -50,7 +50,7 @@ def test_a_training_runs_to_its_end_from_any_directory(
     assert main(["status", "runs/first"]) == 0
     told = capsys.readouterr().out
     assert "1.fake  train, part 1: finished" in told
-    assert "2.fake  train, part 2: ended without ever running" in told
+    assert "2.fake  train, part 2: not needed: the job before it finished the work" in told
     assert "Training: 3 of 3 epochs, finished." in told
     assert main(["logs", "runs/first"]) == 0
     assert capsys.readouterr().out == text
@@ -120,6 +120,17 @@ def test_a_refusal_of_the_server_is_one_clear_error(
     (pbs.state / "refuse").write_text("qsub: Unknown queue")
     assert submit_train(beads, profile, place / "run") == 2
     assert "The batch system refuses the job: qsub: Unknown queue." in capsys.readouterr().err
+
+
+def test_a_server_that_is_down_is_not_the_profiles_fault(
+    pbs: FakePbs, beads: Path, profile: Path, place: Path, capsys: pytest.CaptureFixture[str]
+):
+    (pbs.state / "refuse").write_text("Connection refused\nqsub: cannot connect to server pbs (errno=111)")
+    assert submit_train(beads, profile, place / "run") == 4
+    said = capsys.readouterr().err
+    assert "The batch system does not answer" in said
+    assert "nothing was sent" in said
+    assert "profile" not in said
 
 
 def test_where_an_array_is_refused_no_list_of_images_is_left(

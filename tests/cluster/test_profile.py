@@ -16,7 +16,15 @@ HPC = Path(__file__).parents[2] / "hpc"
 
 @pytest.mark.parametrize(
     ("text", "walltime"),
-    [("12:00:00", "12:00:00"), ("30:00", "00:30:00"), ("'100:00:00'", "100:00:00"), ("90", "00:01:30")],
+    [
+        ("12:00:00", "12:00:00"),
+        ("30:00", "00:30:00"),
+        ("'100:00:00'", "100:00:00"),
+        ("90", "00:01:30"),
+        ("12h", "12:00:00"),
+        ("90m", "01:30:00"),
+        ("1d12h", "36:00:00"),
+    ],
 )
 def test_a_walltime_is_read_as_it_is_meant(tmp_path: Path, text: str, walltime: str):
     path = tmp_path / "site.yaml"
@@ -27,7 +35,9 @@ def test_a_walltime_is_read_as_it_is_meant(tmp_path: Path, text: str, walltime: 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"walltime": "12h"}, "walltime"),
+        ({"walltime": "90"}, "'90' is not a time: write it as HH:MM:SS, or as 12h"),
+        ({"walltime": "soon"}, "walltime"),
+        ({"walltime": ""}, "walltime"),
         ({"walltime": "48:00:00", "longest_walltime": "24:00:00"}, "longer than longest_walltime"),
         ({"select": "1:ncpus=1\n#PBS -q x"}, "select"),
         ({"queue": "a b"}, "queue"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -290,8 +291,61 @@ def test_a_missing_home_is_replaced_by_an_empty_one(pbs: FakePbs, tmp_path: Path
     monkeypatch.setenv("HOME", str(tmp_path / "no home"))
     _, text, code = send(pbs, tmp_path, 'touch "$HOME/file" && ls "$HOME" && echo "$HOME"')
     assert code == 0
-    assert "WARNING There is no home folder on this node" in text
+    assert "cannot be written to on this node; the program finds an empty one" in text
     assert f"{tmp_path}/scratch/beadseg-" in text.splitlines()[-2]
+
+
+def test_the_set_up_finds_the_home_that_the_program_cannot_write_to(
+    pbs: FakePbs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "no home"))
+    _, text, code = send(pbs, tmp_path, "true", setup=['echo "set up in $HOME"'])
+    assert code == 0
+    assert f"set up in {tmp_path}/no home" in text.splitlines()
+
+
+def test_variables_of_the_profile_reach_every_job_of_a_chain(pbs: FakePbs, tmp_path: Path):
+    program = '[ "$BEADSEG_PART" ] && echo "$BEADS $MORE" && exit 0; exit 6'
+    folder, _, _ = send(pbs, tmp_path, program, directives=["-v BEADS=many,MORE=yes"])
+    assert starts(folder, pbs) == [6, 0, None]
+    assert "many yes" in record.sent(folder)[1].logs(folder)[0].read_text().splitlines()
+
+
+def test_a_folder_that_was_deleted_while_the_job_was_queued_is_not_made_again(
+    pbs: FakePbs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    home = tmp_path / "home"
+    home.mkdir()
+    folder = tmp_path / DIFFICULT / "run"
+    waiting = tmp_path / "waiting.sh"
+    waiting.write_text(f"until [ -e '{tmp_path}/go' ]; do sleep 0.05; done\n")
+    before = commands.submit(waiting)
+    monkeypatch.setenv("HOME", str(home))
+    site = SiteConfig.parse({"command": ["touch", str(tmp_path / "begun")], "scratch": str(tmp_path)})
+    (folder / "jobs").mkdir(parents=True)
+    job = JobScript("train", (), folder, tmp_path, jobs=3)
+    job.path.write_text(render(job, site))
+    name = commands.submit(job.path, after=before)
+    shutil.rmtree(folder)
+    (tmp_path / "go").touch()
+    pbs.wait()
+    assert pbs.job(name)["Exit_status"] == 4
+    assert not folder.exists()
+    assert not (tmp_path / "begun").exists()
+    assert "was deleted, moved, or is not visible" in (home / f"beadseg-train-{name}.log").read_text()
+
+
+def test_a_job_that_cannot_be_recorded_says_so_and_runs(pbs: FakePbs, tmp_path: Path):
+    folder = tmp_path / "run"
+    site = SiteConfig.parse({"command": ["true"], "scratch": str(tmp_path)})
+    job = JobScript("train", (), folder, tmp_path)
+    (folder / "jobs" / "jobs.csv").mkdir(parents=True)
+    job.path.write_text(render(job, site))
+    name = commands.submit(job.path)
+    pbs.wait()
+    text = (folder / "jobs" / f"train-{name}.log").read_text()
+    assert pbs.job(name)["Exit_status"] == 0
+    assert "could not be recorded" in text
 
 
 def test_a_missing_scratch_is_replaced(pbs: FakePbs, tmp_path: Path):

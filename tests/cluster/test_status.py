@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from cluster_helpers import FakePbs
 
+from beadseg.cli.logs import lines
 from beadseg.cluster import pbs as commands
 from beadseg.cluster import record
 from beadseg.cluster.pbs import Job
 from beadseg.cluster.status import status
 from beadseg.cluster.submit import refuse_second
 from beadseg.errors import InputError, MachineError
+from beadseg.events import StopFlag
 
 ANSWER = """{
   "Jobs": {"7.server": {"job_state": "%s", %s "run_count": 1, "comment": "%s",
@@ -131,3 +133,6 @@ def test_the_logs_of_an_array_are_those_of_its_elements(tmp_path: Path):
         (tmp_path / "jobs" / f"{name}.log").touch()
     (item,) = record.sent(tmp_path)
     assert [path.name for path in item.logs(tmp_path)] == ["sweep-7[2].server.log", "sweep-7[10].server.log"]
+    (tmp_path / "jobs" / "sweep-7[2].server.log").write_text("of element 2")
+    for name in ("7[2]", "7[2].server"):
+        assert list(lines(tmp_path, False, name, StopFlag())) == ["of element 2"]

@@ -6,7 +6,13 @@ from monai.networks.nets.attentionunet import UpConv
 from torch import nn
 
 from beadseg.config.loss import DiceCELossConfig
-from beadseg.config.network import AttentionResUnetConfig, AttentionUnetConfig, NetworkConfig, UNetConfig
+from beadseg.config.network import (
+    AttentionResUnetConfig,
+    AttentionUnetConfig,
+    HalfUNetConfig,
+    NetworkConfig,
+    UNetConfig,
+)
 from beadseg.errors import ConfigError, InputError
 from beadseg.model.losses import build_loss
 from beadseg.model.networks import build_network
@@ -172,3 +178,18 @@ def test_every_network_has_a_centre_map_beside_the_foreground(config: NetworkCon
 def test_heads_begin_with_the_foreground(heads: list[str]) -> None:
     with pytest.raises(ConfigError, match="heads are"):
         UNetConfig.parse({"heads": heads})
+
+
+def test_half_resolution_network_gives_three_maps_at_full_resolution_for_a_third_of_the_cost() -> None:
+    heads = ("foreground", "centre", "size")
+    network = build_network(HalfUNetConfig(depth=3, width=8, max_width=16, heads=heads), 1).eval()
+    image = torch.zeros((1, 1, 48, 64))
+    image[0, 0, 20, 31] = 1.0
+    with torch.inference_mode():
+        logits = network(image)
+        shifted = network(torch.roll(image, (8, 8), (2, 3)))
+    assert logits.shape == (1, 3, 48, 64)
+    assert network.size_multiple == 8
+    inner = (slice(None), slice(None), slice(16, 40), slice(16, 56))
+    assert torch.allclose(torch.roll(logits, (8, 8), (2, 3))[inner], shifted[inner], atol=1e-5)
+    assert torch.allclose(logits[:, :2].mean(), torch.tensor(-3.0), atol=0.3)  # the prior, before any training

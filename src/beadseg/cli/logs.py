@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +27,9 @@ Follow = Annotated[
     bool,
     typer.Option("--follow", "-f", help="Go on until no job of the folder is queued or running."),
 ]
-JobId = Annotated[str | None, typer.Option("--job", metavar="ID", help="Only this job; a number is enough.")]
+JobId = Annotated[
+    str | None, typer.Option("--job", metavar="ID", help="Only this job; a number is enough, 12[3] for an element.")
+]
 
 
 def logs(folder: JobsFolder, follow: Follow = False, job: JobId = None) -> None:
@@ -61,7 +64,12 @@ def _logs(folder: Path, job: str | None) -> list[Path]:
     from beadseg.cluster import record
 
     sent = record.sent(folder)
-    chosen = [item for item in sent if job is None or item.job == job or item.job.split(".")[0] == job]
+    element = re.fullmatch(r"(\d+)\[(\d+)\](\..+)?", job or "")
+    wanted = f"{element[1]}[]" if element else job
+    chosen = [item for item in sent if wanted is None or wanted in (item.job, item.job.split(".")[0])]
+    if element:
+        mark = f"-{element[1]}[{element[2]}]"
+        return [path for item in chosen for path in item.logs(folder) if mark in path.name]
     if not chosen:
         known = ", ".join(item.job for item in sent)
         raise InputError(f"There is no job {job!r} here.", folder, f"Known: {known}.")

@@ -6,7 +6,6 @@ A second SIGTERM does nothing: batch systems and containers send it several time
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import threading
@@ -104,11 +103,15 @@ def stop_in_time(walltime: str | None = None, margin: float | None = None, flag:
     """
     end = os.environ.get(DEADLINE)
     if walltime is not None:
-        from beadseg.config.site import walltime_seconds
+        from beadseg.config.site import as_walltime, walltime_seconds
 
-        if not re.fullmatch(r"\d+:[0-5]\d:[0-5]\d", walltime):
-            raise ConfigError(f"{walltime!r} is no time.", "--walltime", "Write it as HH:MM:SS, e.g. 12:00:00.")
-        end = str(time.time() + walltime_seconds(walltime))
+        try:
+            end = str(time.time() + walltime_seconds(as_walltime(walltime)))
+        except ValueError:
+            text = f"{walltime!r} is not a time."
+            raise ConfigError(
+                text, "--walltime", "Write it as HH:MM:SS, for example 12:00:00, or as 12h or 90m."
+            ) from None
     if not end:
         return flag
     try:

@@ -29,6 +29,10 @@ UNKNOWN_JOB, FINISHED_JOB = 153, 35
 """Exit codes of ``qstat`` and ``qdel`` for a job that the server does not know (any more), and for one that is over."""
 
 
+_NO_SERVER = r"cannot connect|connection (refused|reset|timed out)|no route|communication failure|unknown host"
+"""What ``qsub`` says where the server is down, in place of a word about the job."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What the server says of a job.
@@ -91,6 +95,10 @@ def submit(script: Path, after: str | None = None) -> str:
     # Not from the present folder: its name would become part of the job, and PBS cannot say every name as JSON.
     words = ["-W", f"depend=afterany:{after}"] if after else []
     done = _call(["qsub", *words, str(script)], cwd="/")
+    if done.returncode != 0 and re.search(_NO_SERVER, _said(done), re.IGNORECASE):
+        raise MachineError(
+            f"The batch system does not answer: {_said(done)}.", "qsub", "Try again later; nothing was sent."
+        )
     if done.returncode != 0:
         raise InputError(f"The batch system refuses the job: {_said(done)}.", script,
                          "Change the profile or the options; see `beadseg-batch doctor --cluster`.")  # fmt: skip

@@ -105,6 +105,7 @@ def _settings(job: JobScript, site: SiteConfig) -> list[str]:
         "most_jobs": str(job.jobs),
         "walltime": str(walltime_seconds(site.walltime)),
         "mask": f"{job.umask:04o}",
+        "variables": _variables(site),
         "margin": str(round(site.margin)),
         "several": "yes" if "--processes" in job.words else "",
         "dataset": "" if job.dataset is None or not site.stage else str(len(_program(site)) + job.dataset),
@@ -121,6 +122,12 @@ def _settings(job: JobScript, site: SiteConfig) -> list[str]:
         *(f"  {line}" for line in site.setup),
         "}",
     ]
+
+
+def _variables(site: SiteConfig) -> str:
+    """Return what the profile's own ``-v`` sets: qsub's -v for the next job of a chain would replace it."""
+    given = [line.removeprefix("-v").strip() for line in site.directives if line.startswith("-v")]
+    return ",".join(item for item in given if item)
 
 
 def _scratch(site: SiteConfig) -> str:

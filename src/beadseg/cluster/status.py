@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 WALLTIME = -29
 """Exit status of a job that PBS ended because its walltime was over."""
 
+_DONE = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FLAGGED)
+"""Exit codes after which a chain of jobs ends because everything was done."""
+
 _ARRAY_ENDS = {
     0: "finished",
     1: "over; not every element finished well, see the logs",
@@ -72,7 +75,13 @@ def status(folder: Path) -> list[JobStatus]:
     known = pbs.jobs([item.job for item in sent])
     waiting = any(job.state == "Q" for job in known.values())
     nodes = _nodes() if waiting else {}
-    return [_judge(item, known.get(item.job), nodes) for item in sent]
+    return [_judge(item, known.get(item.job), nodes, _finished_before(item, sent, known)) for item in sent]
+
+
+def _finished_before(item: Sent, sent: list[Sent], known: Mapping[str, Job]) -> bool:
+    """Return whether an earlier job of the same chain has finished the work, so that this one was taken back."""
+    earlier = [known.get(other.job) for other in sent if other.kind == item.kind and other.part < item.part]
+    return any(job is not None and job.over and job.exit_status in _DONE for job in earlier)
 
 
 def _nodes() -> Mapping[str, Mapping[str, Any]]:
@@ -83,9 +92,11 @@ def _nodes() -> Mapping[str, Mapping[str, Any]]:
         return {}
 
 
-def _judge(sent: Sent, job: Job | None, nodes: Mapping[str, Mapping[str, Any]]) -> JobStatus:
+def _judge(sent: Sent, job: Job | None, nodes: Mapping[str, Mapping[str, Any]], needless: bool = False) -> JobStatus:
     if job is None:
         return JobStatus(sent, None, "over; the batch system has forgotten it, see its log")
+    if job.over and needless and job.exit_status is None:
+        return JobStatus(sent, job, "not needed: the job before it finished the work")
     if job.over:
         return JobStatus(sent, job, _end(job))
     if job.state == "Q":

@@ -9,14 +9,14 @@ from pydantic import Field, field_validator, model_validator
 from beadseg.config.base import Config
 
 NETWORK_KINDS = ("unet", "attention-unet", "attention-resunet")
-"""The three networks, in the order of the laboratory's tables."""
+"""The three networks of the laboratory's presets, in the order of its tables."""
 
 
-Head = Literal["foreground", "centre"]
+Head = Literal["foreground", "centre", "size"]
 
 
 class NetworkBase(Config):
-    """What all three networks share."""
+    """What all networks share."""
 
     depth: Annotated[int, Field(ge=2, le=7)] | None = None
     """Levels, the full-resolution one and the bottleneck included. None: planned from the bead diameter."""
@@ -33,13 +33,14 @@ class NetworkBase(Config):
     prior_logit: Annotated[float, Field(ge=-20.0, le=20.0)] | None = -3.0
     """Logit of the foreground probability that the network starts from (-3: 0.05). None: torch's own first weights."""
     heads: tuple[Head, ...] = ("foreground",)
-    """Output maps: the foreground, alone or followed by the centre map, which tells touching beads apart."""
+    """Output maps: the foreground, alone or followed by the centre map, which tells touching beads apart, and by the
+    size of the bead that a pixel belongs to."""
 
     @field_validator("heads")
     @classmethod
     def _known_order(cls, heads: tuple[Head, ...]) -> tuple[Head, ...]:
-        if heads not in (("foreground",), ("foreground", "centre")):
-            raise ValueError("heads are [foreground] or [foreground, centre]")
+        if heads != ("foreground", "centre", "size")[: len(heads)] or not heads:
+            raise ValueError("heads are [foreground], [foreground, centre] or [foreground, centre, size]")
         return heads
 
 
@@ -71,4 +72,14 @@ class AttentionResUnetConfig(NetworkBase):
     """Convolutions per residual unit."""
 
 
-NetworkConfig = Annotated[UNetConfig | AttentionUnetConfig | AttentionResUnetConfig, Field(discriminator="kind")]
+class HalfUNetConfig(NetworkBase):
+    """A U-Net that works at half resolution between a space-to-depth stem and a sub-pixel head: the general model's."""
+
+    kind: Literal["half-unet"] = "half-unet"
+    compress: Annotated[float, Field(ge=0.0, le=100.0)] = 4.0
+    """The input x becomes ``asinh(compress * x)``, so that weak and strong contrasts look alike. 0: as it is."""
+
+
+NetworkConfig = Annotated[
+    UNetConfig | AttentionUnetConfig | AttentionResUnetConfig | HalfUNetConfig, Field(discriminator="kind")
+]

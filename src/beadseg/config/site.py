@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from beadseg.config.base import Config
 
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
 
 def walltime_seconds(text: str) -> int:
     """Return a walltime ``HH:MM:SS`` (or ``MM:SS``, or ``SS``) in s."""
@@ -21,8 +23,14 @@ def walltime_seconds(text: str) -> int:
 
 def as_walltime(value: Any) -> Any:
     """Return a walltime as ``HH:MM:SS``; YAML reads an unquoted 12:00:00 as a number of seconds."""
-    if isinstance(value, str) and re.fullmatch(r"(\d+:){0,2}\d+", value):
-        value = walltime_seconds(value)
+    if isinstance(value, str):
+        value = value.strip()
+        if re.fullmatch(r"(\d+:){1,2}\d+", value):
+            value = walltime_seconds(value)
+        elif re.fullmatch(r"(?=.)(\d+d)?(\d+h)?(\d+m)?(\d+s)?", value):
+            value = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([dhms])", value))
+        else:
+            raise ValueError(f"{value!r} is not a time: write it as HH:MM:SS, or as 12h, 90m or 1d12h")
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value // 3600:02d}:{value // 60 % 60:02d}:{value % 60:02d}"
     return value

@@ -135,8 +135,22 @@ class CentreLoss(nn.Module):
             return (loss.sum((1, 2, 3)) / (target.sum((1, 2, 3)) + self.offset)).mean()
 
 
+class SizeLoss(nn.Module):
+    """The mean absolute difference of the size map, over pixels of beads.
+
+    The map is the probability scale of ``log2(diameter / known) / range + 0.5``, see `beadseg.predict.bead_size`.
+    """
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the loss of (N, 1, Y, X) logits; pixels whose target is 0 belong to no bead."""
+        with torch.autocast(logits.device.type, enabled=False):
+            counted = target > 0 if weight is None else (target > 0) & (weight > 0)
+            off = (logits.float().sigmoid() - target.float()).abs().masked_fill(~counted, 0.0)
+            return off.sum() / counted.sum().clamp(min=1)
+
+
 class HeadsLoss(nn.Module):
-    """The loss of the foreground, plus that of the centre map where the network has one.
+    """The loss of the foreground, plus those of the centre map and of the size where the network has them.
 
     Parameters
     ----------
@@ -146,23 +160,34 @@ class HeadsLoss(nn.Module):
         Of channel 1.
     weight : float
         Factor on `centre`.
+    size : SizeLoss, optional
+        Of channel 2.
     """
 
-    def __init__(self, foreground: SegmentationLoss, centre: CentreLoss | None = None, weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        foreground: SegmentationLoss,
+        centre: CentreLoss | None = None,
+        weight: float = 1.0,
+        size: SizeLoss | None = None,
+    ) -> None:
         super().__init__()
-        self.foreground, self.centre, self.weight = foreground, centre, weight
+        self.foreground, self.centre, self.weight, self.size = foreground, centre, weight, size
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the loss of logits and targets (N, K, Y, X), one channel per head."""
         total: Tensor = self.foreground(logits[:, :1], target[:, :1], weight)
         if self.centre is not None:
             total = total + self.weight * self.centre(logits[:, 1:2], target[:, 1:2], weight)
+        if self.size is not None and target.shape[1] > 2:
+            total = total + self.size(logits[:, 2:3], target[:, 2:3], weight)
         return total
 
 
 def build_heads_loss(loss: LossConfig, centre: CentreConfig, heads: Sequence[str]) -> HeadsLoss:
     """Return the loss of a network with these heads; raises `ConfigError` as `build_loss` does."""
-    return HeadsLoss(build_loss(loss), CentreLoss(centre) if "centre" in heads else None, centre.weight)
+    size = SizeLoss() if "size" in heads else None
+    return HeadsLoss(build_loss(loss), CentreLoss(centre) if "centre" in heads else None, centre.weight, size)
 
 
 def build_loss(config: LossConfig) -> SegmentationLoss:

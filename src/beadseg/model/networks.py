@@ -1,4 +1,4 @@
-"""The three networks by MONAI, each with the same head."""
+"""The networks, each with the same head: three by MONAI, and the one of the general model."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from monai.networks.nets.attentionunet import AttentionUnet
 from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 
-from beadseg.config.network import AttentionUnetConfig, UNetConfig
+from beadseg.config.network import AttentionUnetConfig, HalfUNetConfig, UNetConfig
 from beadseg.errors import ConfigError, InputError
 from beadseg.model.attention_resunet import AttentionResUNet
+from beadseg.model.half_unet import HalfUNet
 
 if TYPE_CHECKING:
     from beadseg.config.network import AttentionResUnetConfig, NetworkConfig
@@ -39,18 +40,27 @@ class Network(nn.Module):
         Y and X must be multiples of this.
     prior_logit : float or None
         Logit of the foreground probability that the head starts from, since most pixels are background; None: torch's
-        own first weights.
+        own first weights. A third head (the size) starts from the middle of its range.
+    enlarge : int
+        The body's output has 1 / `enlarge` of the resolution; the head puts it right (sub-pixel convolution).
     """
 
     def __init__(
-        self, body: nn.Module, features: int, heads: int, size_multiple: int, prior_logit: float | None = -3.0
+        self,
+        body: nn.Module,
+        features: int,
+        heads: int,
+        size_multiple: int,
+        prior_logit: float | None = -3.0,
+        enlarge: int = 1,
     ) -> None:
         super().__init__()
         self.body = body
-        self.head = nn.Conv2d(features, heads, kernel_size=1)
-        self.size_multiple = size_multiple
+        self.head = nn.Conv2d(features, heads * enlarge**2, kernel_size=1)
+        self.size_multiple, self.enlarge = size_multiple, enlarge
         if prior_logit is not None:
             nn.init.constant_(self.head.bias, prior_logit)  # type: ignore[arg-type]
+            self.head.bias.data[2 * enlarge**2 :] = 0.0  # type: ignore[union-attr]
             self.head.weight.data.mul_(_HEAD_SCALE)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,7 +78,7 @@ class Network(nn.Module):
                 remedy=f"Pad both sides to multiples of {self.size_multiple}.",
             )
         logits: Tensor = self.head(self.body(x))
-        return logits
+        return nn.functional.pixel_shuffle(logits, self.enlarge) if self.enlarge > 1 else logits
 
 
 def build_network(config: NetworkConfig, in_channels: int) -> Network:
@@ -81,6 +91,7 @@ def build_network(config: NetworkConfig, in_channels: int) -> Network:
                             ``1 / 2**(depth - 2)``, or ``1 / 2**(depth - 1)`` with `first_stride` 2
     ``attention-unet``      `depth` levels, each half the one above. Lowest resolution ``1 / 2**(depth - 1)``
     ``attention-resunet``   the same; with `first_stride` 2 all levels are halved once more
+    ``half-unet``           `depth` levels, the first at half resolution. Lowest resolution ``1 / 2**depth``
     ======================  =========================================================================================
 
     Dropout (`torch.nn.Dropout`, single features) follows every normalised convolution of ``unet`` and
@@ -105,6 +116,9 @@ def build_network(config: NetworkConfig, in_channels: int) -> Network:
     if isinstance(config, UNetConfig):
         body = _unet(config, in_channels, channels, first_stride)
         halvings -= first_stride == 1
+    elif isinstance(config, HalfUNetConfig):
+        body = HalfUNet(in_channels, channels, config.norm, config.dropout, config.compress)
+        return Network(body, channels[0], len(config.heads), 2**depth, config.prior_logit, enlarge=2)
     elif isinstance(config, AttentionUnetConfig):
         body = _attention_unet(config, in_channels, channels)
     else:
@@ -116,7 +130,7 @@ def build_network(config: NetworkConfig, in_channels: int) -> Network:
 
 def _resolved(config: NetworkConfig) -> tuple[int, int]:
     """Return depth and first stride; refuse open values and what `config.kind` cannot do."""
-    first_stride = config.first_stride
+    first_stride = 2 if isinstance(config, HalfUNetConfig) else config.first_stride
     if isinstance(config, AttentionUnetConfig):
         if first_stride == 2:
             raise ConfigError(

@@ -18,7 +18,7 @@ from beadseg.events import OnEvent, StopFlag, ignore, log
 from beadseg.measure.calibration import CALIBRATION, Calibration
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.model.device import Precision, agrees_with_fp32, choose_device, choose_precision
-from beadseg.model.inputs import luminance, prepare
+from beadseg.model.inputs import input_channels, luminance, prepare
 from beadseg.model.networks import Network, build_network
 from beadseg.predict.inference import probabilities
 from beadseg.predict.model_file import model_file
@@ -172,7 +172,7 @@ class Segmenter:
 
     def _agrees(self, precision: Precision) -> bool:
         generator = torch.Generator().manual_seed(0)
-        channels = next(p for p in self.network.parameters() if p.ndim == 4).shape[1]
+        channels = input_channels(self.config.image.channels)
         side = max(64, 2 * self.network.size_multiple)
         x = torch.randn((1, channels, side, side), generator=generator).to(self.device)
         return agrees_with_fp32(self.network, x, precision)

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from beadseg.config.centre import GaussianTargetConfig
 from beadseg.measure.beads import bead_table
+from beadseg.predict.bead_size import encoded
 from beadseg.predict.separate import separate
 from beadseg.predict.separation import needed_diameter
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from beadseg.config.centre import CentreTargetConfig
     from beadseg.config.predict import ObjectConfig
     from beadseg.data.dataset import Target
+    from beadseg.data.simulate.looks import Look
 
+_NARROWEST = 0.6
+"""Least standard deviation of a centre's Gaussian, px: a narrower one would miss every pixel."""
 _REACH = 3.5
 """Standard deviations after which a Gaussian is left out: 0.002 of its height."""
 
@@ -45,6 +49,43 @@ def centre_map(labels: NDArray[np.integer], config: CentreTargetConfig, objects:
     if isinstance(config, GaussianTargetConfig):
         return _gaussians(labels.shape, centres(labels), config.sigma * needed_diameter(objects))
     return _distances(labels)
+
+
+def look_target(look: Look, known: float, sigma: float) -> NDArray[np.float16]:
+    """Return what a network with all three heads learns of a simulated image.
+
+    Parameters
+    ----------
+    look : Look
+        The image with its beads.
+    known : float
+        Bead diameter that the network works at, px.
+    sigma : float
+        Standard deviation of the Gaussian at a centre, share of that bead's own diameter.
+
+    Returns
+    -------
+    (4, Y, X) float16
+        Foreground, centre map, size (`beadseg.predict.bead_size.encoded`; 0 where there is no bead), and which pixels
+        count (1) or are ignored (0).
+    """
+    target = np.zeros((4, *look.labels.shape), np.float16)
+    target[0] = look.labels > 0
+    peaks = np.zeros(look.labels.shape, np.float32)
+    for (y, x), diameter in zip(look.centres, look.diameters, strict=True):
+        width = max(sigma * float(diameter), _NARROWEST)
+        reach = math.ceil(_REACH * width)
+        rows = slice(max(round(float(y)) - reach, 0), round(float(y)) + reach + 1)
+        columns = slice(max(round(float(x)) - reach, 0), round(float(x)) + reach + 1)
+        part = peaks[rows, columns]
+        down = np.exp(-((np.arange(rows.start, rows.start + part.shape[0]) - y) ** 2) / (2 * width**2))
+        across = np.exp(-((np.arange(columns.start, columns.start + part.shape[1]) - x) ** 2) / (2 * width**2))
+        np.maximum(part, down[:, None] * across, out=part)
+    target[1] = peaks
+    sizes = np.concatenate(([0.0], encoded(look.diameters, known)))
+    target[2] = np.append(sizes, 0.0)[np.minimum(look.labels, len(sizes))]
+    target[3] = ~look.ignore
+    return target
 
 
 def _gaussians(shape: tuple[int, ...], points: NDArray[np.float32], sigma: float) -> NDArray[np.float16]:

@@ -18,6 +18,7 @@ directory='/data/a b'"'"'c"d$e'
 most_jobs=10
 walltime=43200
 mask=0022
+variables=''
 margin=300
 several=''
 dataset=''
@@ -41,13 +42,28 @@ fi
 part=${BEADSEG_PART:-1}
 script=$folder/jobs/$kind.sh
 table=$folder/jobs/jobs.csv
-mkdir -p -- "$folder/jobs" || exit 4
-exec >>"$folder/jobs/$kind-$job$node.log" 2>&1 </dev/null
-
+exec </dev/null
 say() { printf '%s %s %s\n' "$(date '+%Y-%m-%d %H:%M:%S')" "$1" "$2"; }
 
+# PBS' own output goes nowhere, so that a job whose folder cannot be used needs another place to say so.
+lost() { # why
+  say ERROR "$1 Nothing was done." >>"${HOME:-/tmp}/beadseg-$kind-$job$node.log" 2>/dev/null ||
+    say ERROR "$1 Nothing was done." >>"${TMPDIR:-/tmp}/beadseg-$kind-$job$node.log"
+  exit 4
+}
+if [ -n "${PBS_JOBID:-}" ] && [ -z "$node" ] && [ ! -e "$script" ]; then
+  lost "The folder $folder was deleted, moved, or is not visible on $(hostname)."
+fi
+mkdir -p -- "$folder/jobs" 2>/dev/null || lost "The folder $folder/jobs cannot be made on $(hostname)."
+{ true >>"$folder/jobs/$kind-$job$node.log"; } 2>/dev/null || lost "$folder/jobs is not writable on $(hostname)."
+exec >>"$folder/jobs/$kind-$job$node.log" 2>&1
+
 record() { # id, part
-  [ -e "$table" ] || printf 'job,kind,part,sent\n' >>"$table"
+  if ! { true >>"$table"; } 2>/dev/null; then
+    say WARNING "Job $1 could not be recorded in $table, which is not writable; \`status\` does not know it."
+    return 0
+  fi
+  [ -s "$table" ] || printf 'job,kind,part,sent\n' >>"$table"
   cut -d, -f1 "$table" | grep -qxF "$1" || printf '%s,%s,%s,%s\n' "$1" "$kind" "$2" "$(date -u '+%Y-%m-%dT%H:%M:%SZ')" >>"$table"
 }
 
@@ -65,7 +81,7 @@ send_successor() {
     "$table" 2>/dev/null)
   if [ -n "$known" ] && waits_for_this_job "$known"; then # sent before this job was requeued
     successor=$known
-  elif successor=$(cd / && qsub -W "depend=afterany:$job" -v "BEADSEG_PART=$((part + 1)),BEADSEG_AFTER=$job" "$script"); then
+  elif successor=$(cd / && qsub -W "depend=afterany:$job" -v "${variables:+$variables,}BEADSEG_PART=$((part + 1)),BEADSEG_AFTER=$job" "$script"); then
     record "$successor" $((part + 1))
   else
     successor=
@@ -93,10 +109,6 @@ make_scratch() {
   fi
   trap 'rm -rf -- "$work"' EXIT
   export TMPDIR=$work
-  if [ ! -w "${HOME:-/nonexistent}" ]; then
-    say WARNING "There is no home folder on this node; programs find an empty one."
-    export HOME=$work
-  fi
   if [ -n "$dataset" ]; then
     if cp -RL -- "${program[$dataset]}" "$work/dataset"; then
       say INFO "Copied ${program[$dataset]} to $work."
@@ -106,6 +118,13 @@ make_scratch() {
       say WARNING "The dataset could not be copied to $work; it is read where it lies."
     fi
   fi
+}
+
+# After the set-up, which may lie in a home that can be read and not written.
+replace_home() {
+  [ ! -w "${HOME:-/nonexistent}" ] || return 0
+  say WARNING "The home folder ${HOME:-} cannot be written to on this node; the program finds an empty one."
+  export HOME=$work
 }
 
 # A training on several nodes: each of the others runs this script, too, and finds the first one by its address.
@@ -127,7 +146,7 @@ finish() { # code
   trap '' TERM # PBS sends it several times, also to the qdel below, which must not die of it
   case $1 in
     0 | 3 | 5) drop_successor ;;
-    6) [ -n "$successor" ] || say WARNING "This was the last of $most_jobs jobs: send the job again to go on." ;;
+    6) [ -n "$successor" ] || say WARNING "Part $part of at most $most_jobs, and no job follows: send the job again to go on." ;;
     *) if [ "$1" -le 130 ] || [ "$1" -eq 143 ]; then drop_successor; fi ;;
   esac
   case $1 in
@@ -169,6 +188,7 @@ export BEADSEG_DEADLINE=$((began + walltime)) BEADSEG_MARGIN=$margin
 make_scratch || fail "No temporary folder can be made on this node."
 use_modules && prepare && cd -- "$directory" || fail "The job could not be prepared."
 [ -z "$interrupted" ] || finish 143
+replace_home
 start_other_nodes
 
 # In the foreground: the status of one behind `wait` is lost where it ends in the moment of a signal.

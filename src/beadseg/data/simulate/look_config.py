@@ -1,0 +1,151 @@
+"""The ranges of random looks: one frozen configuration, every range with its reason."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from beadseg.config.base import Config
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Range = tuple[float, float]
+"""Lowest and highest value, drawn uniformly unless the field says logarithmically."""
+
+Family = Literal["dark", "bright", "ring", "fluorescence", "opaque"]
+FAMILIES: tuple[Family, ...] = ("dark", "bright", "ring", "fluorescence", "opaque")
+"""How beads change the light: absorb it, focus it, show rings, emit it, or hide what is below."""
+Arrangement = Literal["sparse", "free", "chains", "clumps", "lattice", "packed"]
+ARRANGEMENTS: tuple[Arrangement, ...] = ("sparse", "free", "chains", "clumps", "lattice", "packed")
+"""How beads lie."""
+Empty = Literal[
+    "blank", "gradient", "noise", "scene", "text", "gratings", "cells", "weave", "debris", "too-large", "too-small"
+]
+EMPTIES: tuple[Empty, ...] = (
+    "blank", "gradient", "noise", "scene", "text", "gratings", "cells", "weave", "debris", "too-large", "too-small"
+)  # fmt: skip
+"""Pictures without beads of the size that is looked for."""
+
+
+class LookConfig(Config):
+    """Ranges of random looks. Lengths are px of the finished image; intensities are shares of full scale.
+
+    The defaults are what the general model is trained on: its beads are about 8 px across.
+    """
+
+    side: Annotated[int, Field(ge=32, le=4096)] = 128
+    """Side of the square image, px: sixteen bead diameters, so that clumps and uneven light fit in."""
+
+    families: dict[Family, float] = Field(
+        default={"dark": 0.3, "bright": 0.14, "ring": 0.22, "fluorescence": 0.2, "opaque": 0.14}
+    )
+    """How often each family is drawn (relative). Dark absorbing beads are the commonest in brightfield counting."""
+    arrangements: dict[Arrangement, float] = Field(default={
+        "sparse": 0.12, "free": 0.24, "chains": 0.14, "clumps": 0.28, "lattice": 0.08, "packed": 0.14
+    })  # fmt: skip
+    """How often each arrangement is drawn (relative). Clumps lead: they decide the error of a count."""
+    empty: Share = 0.16
+    """Share of images without beads: enough to learn them, few enough not to make the model timid."""
+    empties: dict[Empty, float] = Field(default={
+        "blank": 1, "gradient": 0.7, "noise": 1.5, "scene": 3, "text": 1, "gratings": 1.2, "cells": 1.2, "weave": 1,
+        "debris": 1.2, "too-large": 2.5, "too-small": 1.5,
+    })  # fmt: skip
+    """How often each kind of empty image is drawn (relative). Scenes stand for photographs. Beads far from the size
+    that the model works at are empty images too: this is how it knows that a scale is the wrong one."""
+
+    diameter: Range = (5.0, 13.0)
+    """Median bead diameter of an image, px, logarithmically: 0.6 to 1.6 times the working diameter of 8 px."""
+    labelled: Range = (4.0, 17.0)
+    """Beads of these diameters are in the truth."""
+    ignored: Range = (3.0, 23.0)
+    """Beads outside `labelled` but within this are neither bead nor background; those beyond are not beads."""
+    spread: Range = (0.0, 0.12)
+    """Standard deviation of the diameters, share: suppliers of microbeads state 1 to 12 %."""
+    mixed: Share = 0.2
+    """Share of images with several sizes, as mixtures of products and emulsions have."""
+    mixed_ratio: Range = (1.3, 3.0)
+    """Largest to smallest diameter there."""
+    elongated: Share = 0.25
+    """Share of images whose beads are not quite round: cells, nuclei, squeezed droplets."""
+    elongation: Range = (1.0, 1.5)
+    """Long to short axis there: nuclei reach 1.6; beyond it one bead looks like two."""
+    rough: Range = (0.0, 0.05)
+    """Amplitude of an irregular outline in those images, share of the radius."""
+    overlap: Range = (0.0, 0.4)
+    """Deepest overlap of two beads in an image, share of their mean diameter: a little beyond the 30 % promised."""
+    coverage: Range = (0.02, 0.5)
+    """Share of the area that free, chained or clumped beads are to cover, logarithmically."""
+    gap: Range = (0.86, 1.9)
+    """Lattice and close packing: distance of neighbours, diameters. Below 1 beads overlap."""
+
+    blur: Range = (0.03, 0.28)
+    """Standard deviation of a bead's blur, diameters. Beads of 7.5 px blurred over 2 px are common; at 0.28 two that
+    touch hardly have a valley between them, but are longer, and darker where they overlap, than one."""
+    blur_spread: Range = (0.0, 0.3)
+    """Difference of blur between the beads of an image, share of it: beads lie at different heights."""
+    contrast: Range = (0.05, 0.85)
+    """Dark, bright, ring and opaque: contrast to the ground, logarithmically."""
+    contrast_spread: Range = (0.0, 0.25)
+    """Standard deviation of the contrast between beads, share."""
+    rose: Annotated[float, Field(ge=1.0)] = 13.0
+    """Limit of what can be seen: contrast times the root of a bead's area in sensor pixels, over the noise of a pixel.
+    Rose (1948) found 5 to be what an observer needs to detect a disc; to tell
+    two that touch, in noise that enlargement and JPEG made coarse, takes more than twice."""
+    grey_levels: Annotated[float, Field(ge=1.0)] = 7.0
+    """Fewest steps of the file's numbers between bead and ground: an 8-bit image of less contrast is given 16 bits."""
+    unequal: Share = 0.25
+    """Share of images whose beads differ in brightness up to `inequality`: stained to unequal degrees, or dividing."""
+    inequality: Range = (1.5, 5.0)
+    """Strongest to weakest bead there."""
+    noise: Range = (0.002, 0.1)
+    """Noise of a sensor pixel in bright light, share of it, logarithmically, below what `rose` allows."""
+    photons: Range = (4.0, 3000.0)
+    """Fluorescence: photons in a pixel of a bead, logarithmically, above what `rose` demands."""
+    dim: Range = (0.0, 0.25)
+    """Fluorescence: glow of the ground, share of a bead's light: out-of-focus light and free dye."""
+
+    uneven: Range = (0.0, 0.4)
+    """Change of the light across the image, share: a lamp that is not centred."""
+    vignette: Range = (0.0, 0.25)
+    """Loss of light in the corners, share."""
+    mottle: Range = (0.0, 0.05)
+    """Standard deviation of smooth stains of the light, share: dust far from the focus, dirty optics."""
+    stripes: Share = 0.06
+    """Share of images with lines of unequal gain, as CMOS sensors and scanners have."""
+    hot: Share = 0.06
+    """Share of images with hot and dead pixels."""
+    dirty: Share = 0.2
+    """Share of images with debris. Few: with debris everywhere, clumps were taken for dirt (half of them lost)."""
+    pieces: tuple[int, int] = (1, 5)
+    """Pieces of debris in such an image."""
+    written: Share = 0.05
+    """Share of images with a scale bar or text on top."""
+
+    enlarged: Share = 0.4
+    """Share of images that are enlarged after the exposure: real tiles are, and small beads are scaled up."""
+    enlargement: Range = (1.1, 2.6)
+    """Enlargement there."""
+    colour: Share = 0.4
+    """Share of colour cameras."""
+    bayer: Share = 0.4
+    """Share of these with a Bayer pattern."""
+    fringe: Range = (0.0, 0.12)
+    """Lateral shift of red and blue against green, bead diameters: cheap objectives."""
+    sharpened: Share = 0.2
+    """Share of images that the camera's software sharpened."""
+    sharpening: Range = (0.3, 1.8)
+    """Strength of the unsharp mask there."""
+    gamma: Range = (0.55, 1.6)
+    """Exponent of the camera's tone curve, logarithmically, in half of the images."""
+    exposure: Range = (0.25, 0.95)
+    """Level of the brightest of ground and beads, share of full scale."""
+    clipped: Share = 0.06
+    """Share of images that are overexposed."""
+    pedestal: Range = (0.0, 0.15)
+    """Offset of black, share of full scale."""
+    sixteen: Share = 0.25
+    """Share of images with 12 to 16 bits in uint16."""
+    jpeg: Share = 0.4
+    """Share of 8-bit images that went through JPEG."""
+    jpeg_quality: tuple[int, int] = (45, 96)
+    """Its quality; below 45 the blocks are as large as beads."""

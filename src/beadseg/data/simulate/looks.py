@@ -1,0 +1,225 @@
+"""Random looks: small images of beads as any microscope may show them, each with its beads known, without end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from beadseg.data.simulate import look_beads, look_scene
+from beadseg.data.simulate.look_camera import Exposure, enlarged, photograph
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from beadseg.data.simulate.look_beads import Discs, Floats
+    from beadseg.data.simulate.look_config import LookConfig
+
+Key = TypeVar("Key", bound=str)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One simulated image.
+
+    Attributes
+    ----------
+    image : (Y, X) or (Y, X, 3) uint8 or uint16
+        As a file would hold it.
+    labels : (Y, X) int32
+        Which bead a pixel belongs to, 0 for none; ids are 1 to N, the rows of `centres` and `diameters`.
+    centres : (N, 2) float32
+        Row and column of every bead whose centre lies in the image, px.
+    diameters : (N,) float32
+        px.
+    ignore : (Y, X) bool
+        Neither bead nor background: beads hardly larger or smaller than what is labelled, and what writing covers.
+    family : str
+        A look of `FAMILIES`, or the kind of picture in `EMPTIES`.
+    arrangement : str
+        How the beads lie, one of `ARRANGEMENTS`; empty where there are none.
+    """
+
+    image: NDArray[Any]
+    labels: NDArray[np.int32]
+    centres: Floats
+    diameters: Floats
+    ignore: NDArray[np.bool_]
+    family: str
+    arrangement: str = ""
+
+
+def draw_look(config: LookConfig, seed: int) -> Look:
+    """Return a random look; the same configuration and seed give the same image."""
+    rng = np.random.default_rng(np.random.SeedSequence((seed, 16)))
+    if rng.random() < config.empty:
+        kind = _chosen(config.empties, rng)
+        if kind not in ("too-large", "too-small"):
+            return _empty(config, kind, rng)
+        low, high = config.labelled[0], config.labelled[1]
+        limits = (1.5 * high, 8 * high) if kind == "too-large" else (0.3 * low, 0.65 * low)
+        return _beads(config, float(np.exp(rng.uniform(*np.log(limits)))), rng, kind)
+    return _beads(config, float(np.exp(rng.uniform(*np.log(config.diameter)))), rng)
+
+
+def _chosen(weights: dict[Key, float], rng: np.random.Generator) -> Key:
+    names = list(weights)
+    shares = np.array([weights[name] for name in names], float)
+    return names[int(rng.choice(len(names), p=shares / shares.sum()))]
+
+
+def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: str = "") -> Look:
+    """Return an image of beads of about `diameter` px."""
+    family, arrangement = _chosen(config.families, rng), _chosen(config.arrangements, rng)
+    if kind == "too-small" and arrangement == "packed":
+        arrangement = "free"
+    blur = float(rng.uniform(*config.blur))
+    discs = look_beads.lay(config, arrangement, diameter, _deepest(config, blur), rng)
+    side = _sensor_side(config, diameter, rng)
+    on_sensor = discs.scaled(side / config.side)
+    exposure = _exposed(config, family, on_sensor, diameter * side / config.side, side, blur, rng)
+    exposure, covered = _with_extras(config, exposure, diameter * side / config.side, rng)
+    image = photograph(config, exposure, config.side, diameter * side / config.side, rng)
+    labels, centres, diameters, ignore = _truth(config, discs, top=family == "opaque")
+    if covered is not None:
+        ignore |= enlarged(covered.astype(np.float32), config.side) > 0.3
+    return Look(image, labels, centres, diameters, ignore, kind or family, arrangement)
+
+
+def _deepest(config: LookConfig, blur: float) -> float:
+    """Return the deepest overlap: less where beads are so blurred that two of them would be one to everybody."""
+    low, high = config.blur
+    return config.overlap[1] * (1 - 0.3 * (blur - low) / max(high - low, 1e-6))
+
+
+def _sensor_side(config: LookConfig, diameter: float, rng: np.random.Generator) -> int:
+    """Return the side of the sensor's grid: smaller than the image where it is enlarged afterwards."""
+    if rng.random() >= config.enlarged:
+        return config.side
+    factor = min(rng.uniform(*config.enlargement), max(diameter / 3.2, 1.0))
+    return round(config.side / factor)
+
+
+def _empty(config: LookConfig, kind: str, rng: np.random.Generator) -> Look:
+    """Return an image without beads."""
+    side = config.side if rng.random() > config.enlarged else round(config.side / rng.uniform(*config.enlargement))
+    field = look_scene.picture(kind, side, rng)
+    ground = look_scene.light(config, side, 1.0, rng) if kind in ("blank", "debris") else np.ones_like(field)
+    size = float(np.exp(rng.uniform(*np.log(config.diameter))))
+    if kind == "debris":
+        field = np.clip(1 - rng.uniform(0.2, 0.8) * look_scene.dirt(config, side, size, rng), 0.02, None)
+    noise = float(np.exp(rng.uniform(np.log(config.noise[0]), np.log(2.5 * config.noise[1]))))
+    full = float(np.percentile(field, 99.5)) if rng.random() < 0.8 else 1.0 / rng.uniform(0.02, 1.0)
+    exposure = Exposure(field * ground, ground, full, noise, float(rng.uniform(0, 1)), 0.3)
+    image = photograph(config, exposure, config.side, size, rng)
+    nothing = np.zeros((config.side, config.side), np.int32)
+    return Look(image, nothing, np.zeros((0, 2), np.float32), np.zeros(0, np.float32), nothing > 0, kind)
+
+
+def _exposed(
+    config: LookConfig, family: str, discs: Discs, diameter: float, side: int, blur: float, rng: np.random.Generator
+) -> Exposure:
+    """Return the light on the sensor."""
+    count = len(discs)
+    table = look_beads.profiles(family, blur, float(rng.uniform(*config.blur_spread)), rng)
+    level = rng.integers(0, len(table), count)
+    contrast = float(np.exp(rng.uniform(*np.log(config.contrast))))
+    ground = look_scene.light(config, side, 1.0 if family == "fluorescence" else contrast, rng)
+    spread = rng.normal(1.0, rng.uniform(*config.contrast_spread), count)
+    factor = np.asarray(np.clip(spread, 0.55, 1.6), np.float32)
+    if rng.random() < config.unequal:
+        half = 0.5 * np.log(rng.uniform(*config.inequality))
+        factor *= np.exp(rng.uniform(-half, half, count)).astype(np.float32)
+    body = _strength(table)
+    if family == "fluorescence":
+        return _fluorescence(config, discs, ground, table, level, factor, diameter, rng)
+    noise = min(float(np.exp(rng.uniform(*np.log(config.noise)))), _allowed(config, contrast * body, diameter))
+    shot = float(rng.uniform(0, 1))
+    if family == "opaque":
+        shade = max(1 - contrast, 0.05) if rng.random() < 0.35 else 1 + 2 * contrast
+        turn, slope = rng.uniform(0, 2 * np.pi), rng.choice([0.0, rng.uniform(0, 0.5)])
+        rim = rng.choice([0.0, rng.uniform(-0.4, 0.6)])
+        opacity = look_beads.profiles("opaque", blur, 0.2, np.random.default_rng(0))
+        light = (slope * np.cos(turn), slope * np.sin(turn), rim)
+        beads, hidden = look_beads.cover(side, discs, opacity, shade * factor**0.5, level, light)
+        total = ground * (1 - hidden) + beads
+        return Exposure(np.clip(total, 0.0, None), ground, max(1.0, shade), noise * max(1.0, shade), shot, shade - 1)
+    if family == "dark":
+        absorbed = look_beads.stamp(side, discs, table, -np.log1p(-min(contrast, 0.9)) * factor, level)
+        return Exposure(ground * np.exp(-absorbed), ground, 1.0, noise, shot, -contrast * body)
+    sign = 1.0 if family == "bright" or rng.random() < 0.5 else -1.0
+    strength = sign * contrast * (2.0 if family == "bright" and rng.random() < 0.4 else 1.0)
+    shown = look_beads.stamp(side, discs, table, strength * factor, level)
+    light = np.clip(ground * (1 + shown), 0.02, None)
+    return Exposure(light, ground, max(1.0, 1 + max(strength, 0.0)), noise, shot, strength * body)
+
+
+def _strength(table: Floats) -> float:
+    """Return the root mean square over a bead's area of a profile, which the limit of what can be seen refers to."""
+    inside = table[len(table) // 2, : look_beads.STEPS]
+    weights = np.arange(len(inside)) + 0.5
+    return float(np.sqrt((inside**2 * weights).sum() / weights.sum()))
+
+
+def _allowed(config: LookConfig, contrast: float, diameter: float) -> float:
+    """Return the most noise under which beads can still be seen (Rose's criterion)."""
+    return contrast * float(np.sqrt(np.pi / 4) * diameter) / config.rose
+
+
+def _fluorescence(
+    config: LookConfig, discs: Discs, ground: Floats, table: Floats, level: NDArray[np.int64], factor: Floats,
+    diameter: float, rng: np.random.Generator,
+) -> Exposure:  # fmt: skip
+    """Return bright beads on a dark ground; one photon has the same light everywhere."""
+    dim = float(rng.uniform(*config.dim)) if rng.random() < 0.7 else 0.003
+    light = dim * ground + look_beads.stamp(len(ground), discs, table, factor, level)
+    if rng.random() < 0.3:  # light from beads above and below the focus
+        light = light + rng.uniform(0.02, 0.15) * (1 + look_scene.clouds(len(ground), 3 * diameter, rng)).clip(0)
+    body = _strength(table)
+    # Rose: body * photons * sqrt(area) / sqrt((dim + body) * photons) >= limit
+    needed = config.rose**2 * (dim + 0.1 + body) / (body**2 * np.pi / 4 * diameter**2)
+    photons = max(float(np.exp(rng.uniform(*np.log(config.photons)))), needed)
+    noise = (1 + rng.uniform(0, 0.15)) / np.sqrt(photons)
+    full = float(np.clip(np.percentile(light, 99.7), 0.5, None))
+    dark_ground = np.asarray(dim * ground, np.float32)
+    return Exposure(np.clip(light, 0, None), dark_ground, full, noise, 0.93, body)
+
+
+def _with_extras(
+    config: LookConfig, exposure: Exposure, diameter: float, rng: np.random.Generator
+) -> tuple[Exposure, NDArray[np.bool_] | None]:
+    """Return the light with debris and writing where the draw says so, and what writing covers."""
+    light, side, covered = exposure.light, len(exposure.light), None
+    if rng.random() < config.dirty:
+        strength = rng.uniform(0.4, 1.2) * exposure.contrast
+        piece = look_scene.dirt(config, side, diameter, rng)
+        light = np.clip(light + strength * piece, 0.0, None)
+    if rng.random() < config.written:
+        opacity, covered = look_scene.writing(side, rng)
+        light = light * (1 - opacity) + opacity * exposure.full * rng.choice([0.0, 1.1])
+    changed = Exposure(
+        np.asarray(light, np.float32), exposure.ground, exposure.full, exposure.noise, exposure.shot, exposure.contrast
+    )
+    return changed, covered
+
+
+def _truth(
+    config: LookConfig, discs: Discs, *, top: bool
+) -> tuple[NDArray[np.int32], Floats, Floats, NDArray[np.bool_]]:
+    """Return labels, centres, diameters and what is ignored, for beads of the sizes that are labelled."""
+    owner = look_beads.owners(config.side, discs, top=top)
+    within = np.minimum(discs.y, discs.x) >= -0.5
+    within &= np.maximum(discs.y, discs.x) < config.side - 0.5
+    low, high = config.labelled
+    labelled = (discs.diameter >= low) & (discs.diameter <= high)
+    unsure = ~labelled & (discs.diameter >= config.ignored[0]) & (discs.diameter <= config.ignored[1])
+    area = np.bincount(owner.reshape(-1), minlength=len(discs) + 1)[1:]
+    visible = labelled & within & (area > 0)
+    # Beads whose centre lies outside follow, so that their pixels are foreground all the same.
+    order = np.concatenate((np.flatnonzero(visible), np.flatnonzero(labelled & ~visible & (area > 0))))
+    names = np.zeros(len(discs) + 1, np.int32)
+    names[order + 1] = np.arange(1, len(order) + 1)
+    kept = order[: int(visible.sum())]
+    centres = np.stack((discs.y[kept], discs.x[kept]), axis=1)
+    return names[owner], centres, discs.diameter[kept], np.append(False, unsure)[owner]
