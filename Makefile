@@ -133,6 +133,7 @@ bench: setup-test gui-packages ## Run the benchmarks; BEADSEG_DATA names a folde
 	$(BIN)/python benchmarks/draft.py
 	$(BIN)/python benchmarks/suggest.py
 	$(BIN)/python benchmarks/counting.py --out runs/counting
+	$(BIN)/python benchmarks/general.py --out runs/general $${BEADSEG_DATA:+--tiles "$$BEADSEG_DATA/images"}
 	window=()
 	if [ -z "$${DISPLAY:-}" ] && [ "$$(uname -s)" = Linux ]; then window=(xvfb-run -a -s "-screen 0 1280x1024x24"); fi
 	for benchmark in heartbeat predicting review_widget; do

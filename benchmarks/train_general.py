@@ -53,12 +53,13 @@ CONFIG: dict[str, Any] = {
     "based_on": "general",
     "network": {"kind": "half-unet", "depth": 4, "width": 24, "max_width": 96, "first_stride": 2,
                 "heads": ["foreground", "centre", "size"]},
-    "image": {"channels": {"kind": "grey"}, "norm": {"kind": "background"}},
-    "loss": {"kind": "dice-ce", "dice_weight": 0.7, "ce_weight": 1.0, "ce_per_area": 60, "batch": False},
+    "image": {"channels": {"kind": "grey"}, "norm": {"kind": "background"}, "bead_px": KNOWN},
+    "loss": {"kind": "dice-ce", "dice_weight": 0.7, "ce_weight": 1.0, "ce_per_area": 1000, "batch": False},
+    "centre": {"target": {"kind": "gaussian", "sigma": 0.13}, "per_area": 300},
     "optimizer": {"name": "adamw", "lr": 3.0e-3},
     "ema": 0.998,
     "batch": 16,
-    "predict": {"objects": {"diameter": KNOWN}},
+    "predict": {"objects": {"diameter": KNOWN}, "size": {"search": True}},
 }  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=8000, help="steps of 16 images")
+    parser.add_argument("--steps", type=int, default=10000, help="steps of 16 images")
     parser.add_argument("--parts", type=int, default=24, help="parts of 2,048 different images")
     parser.add_argument("--pool", type=Path, help="folder of the parts, to be shared by runs (default: OUT/pool)")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw images (0: the parts are there)")
@@ -186,13 +187,20 @@ class Training:
         number, place = first // PART, first % PART
         rng = np.random.default_rng(np.random.SeedSequence((self.options.seed, 1, number)))
         order = rng.permutation(PART)[place : place + size]
-        rows = np.array(self.read(number % self.options.parts)[order], np.float32)
+        rows = np.array(self.read(self.which(number))[order], np.float32)
         rng = np.random.default_rng(np.random.SeedSequence((self.options.seed, 2, self.step)))
         gains = np.exp(rng.normal(0, 0.25, len(rows))) * np.where(rng.random(len(rows)) < 0.2, -1, 1)
         rows[:, 0] *= gains[:, None, None]
         turned = [np.rot90(row, k, (1, 2))[:, :, :: flip or 1] for row, k, flip in
                   zip(rows, rng.integers(0, 4, len(rows)), rng.choice([-1, 1], len(rows)), strict=True)]  # fmt: skip
         return torch.from_numpy(np.stack(turned))
+
+    def which(self, round_: int) -> int:
+        """Return the part of a round: every fourth is new, the others are repeated while it is being drawn."""
+        there = min(round_ // 4 + 1, self.options.parts)
+        if round_ % 4 == 0 and round_ // 4 < self.options.parts:
+            return round_ // 4
+        return (round_ * 7 + round_ // 4) % there
 
     def read(self, number: int) -> NDArray[np.float16]:
         """Return a part of the images, as soon as it is there."""
@@ -245,7 +253,11 @@ def write_model(path: Path, network: Network, config: TrainConfig, training: dic
     meta = {
         "kind": "model", "epoch": training["step"], "scores": {}, "in_channels": 1, "training": training,
         "config": config.model_dump(mode="json"), "objects": config.predict.objects.model_dump(mode="json"),
-        "fingerprint": {"samples": training["different_images"], "bead_diameter_px": KNOWN, "simulated": True},
+        "fingerprint": {
+            "samples": training["different_images"], "bead_diameter_px": KNOWN, "simulated": True,
+            # As the network sees images: from none to close packing of the smallest.
+            "objects_per_mpx_min": 0.0, "objects_per_mpx_max": 30_000.0, "positive_ratio_max": 0.95,
+        },
     }  # fmt: skip
     save_checkpoint(path, tensors, meta)
 

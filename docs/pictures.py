@@ -19,6 +19,8 @@ from PIL import Image
 from beadseg import files
 from beadseg.cli.app import main as beadseg_batch
 from beadseg.data import Dataset, read_image, read_labels
+from beadseg.data.simulate.look_config import ARRANGEMENTS, EMPTIES, FAMILIES, LookConfig
+from beadseg.data.simulate.looks import draw_look
 from beadseg.predict.overlay import overlay
 from beadseg.report.analysis import ANALYSIS_PNG
 from beadseg.report.evaluation import AGREEMENT_PNG, COUNTS_PNG, SCORES_PNG
@@ -46,6 +48,8 @@ GAP = 12
 """White screen pixels between two parts of a picture."""
 LARGE = 100_000
 """Bytes of a picture."""
+LOOK = 128
+"""Side of a random look, px."""
 DENSE_TILE = "320x_simulated-s1-001_grid_r0_c0"
 """The tile whose overlay is shown."""
 
@@ -103,6 +107,29 @@ def draw_overlay(target: Path) -> None:
         iio.imwrite(target, beside([enlarged(overlay(image.data, shown), part) for shown in (nothing, labels)]))
 
 
+def draw_looks(target: Path) -> None:
+    """Write a sheet of random looks as the general model is trained on, by family and arrangement."""
+    rows = []
+    for family in FAMILIES:
+        config = LookConfig(empty=0.0, side=LOOK, families={family: 1.0})
+        looks = [
+            draw_look(config.replace(arrangements={arrangement: 1.0}), seed)
+            for seed, arrangement in enumerate(ARRANGEMENTS)
+        ]
+        rows.append(np.concatenate([shown(look.image) for look in looks], axis=1))
+    for kinds in (EMPTIES[:6], EMPTIES[5:]):
+        looks = [draw_look(LookConfig(empty=1.0, side=LOOK, empties={kind: 1.0}), 1) for kind in kinds]
+        rows.append(np.concatenate([shown(look.image) for look in looks], axis=1))
+    Image.fromarray(np.concatenate(rows, axis=0)).save(target, quality=60)
+
+
+def shown(image: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Return a look as an 8-bit colour picture with a white edge."""
+    values = image.astype(np.float32) / (255 if image.dtype == np.uint8 else max(float(image.max()), 1.0)) * 255
+    colour = values if values.ndim == 3 else np.repeat(values[:, :, None], 3, axis=2)
+    return np.pad(colour.astype(np.uint8), ((2, 2), (2, 2), (0, 0)), constant_values=255)
+
+
 def copy(source: Path, target: Path) -> None:
     """Copy a figure; a large one with a palette of 256 colours, which takes a third of the bytes."""
     if source.stat().st_size <= LARGE:
@@ -124,6 +151,7 @@ def main() -> None:
             run(command)
         draw_dilutions(PICTURES / "dilutions.png")
         draw_overlay(PICTURES / "overlay.png")
+        draw_looks(PICTURES / "looks.jpg")
         figures = Path("counts") / "evaluation" / files.REPORT
         copies = {
             "analysis.png": Path("analysis") / ANALYSIS_PNG,

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beadseg.errors import HeldError, MachineError
@@ -18,7 +19,6 @@ from beadseg.events import OnEvent, ignore, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 # --- A dataset folder -------------------------------------------------------------------------------------------------
 
@@ -330,6 +330,45 @@ def ensure_folder(path: Path) -> Path:
 def printable(name: str | Path) -> str:
     r"""Return a name as text that every file and console takes: bytes that are no UTF-8 become ``\udcff``."""
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def relative_path(path: Path, folder: Path) -> str:
+    """Return the way from `folder` to `path` with slashes, for a document that moves together with what it names.
+
+    Empty where there is none (another drive of Windows).
+    """
+    try:
+        return printable(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())
+    except ValueError:
+        return ""
+
+
+def find_again(stored: str, relative: str, folder: Path, dataset: Path | None = None) -> Path:
+    """Return where a file or folder is that a document in `folder` names.
+
+    Parameters
+    ----------
+    stored : str
+        Its path when the document was written; a relative one is looked for from the working directory, from
+        `folder` and from the folders above it.
+    relative : str
+        The way there from the document's folder, which still holds when both were moved together; may be empty.
+    folder : pathlib.Path
+        Where the document is now.
+    dataset : pathlib.Path, optional
+        A folder in which the last parts of `stored` are looked for first.
+
+    Returns
+    -------
+    pathlib.Path
+        The first place that exists; `stored` where none does.
+    """
+    path = Path(stored)
+    moved = [] if dataset is None else [dataset.joinpath(*path.parts[-count:]) for count in (2, 3, 4, 5)]
+    places = [*moved, path, *([folder / relative] if relative else [])]
+    if not path.is_absolute():
+        places += [above / path for above in (folder.resolve(), *folder.resolve().parents)]
+    return next((place for place in places if stored and place.exists()), path)
 
 
 def remove_unfinished(folder: Path) -> list[Path]:

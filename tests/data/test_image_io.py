@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image as PilImage
 
 from beadseg.data.image_io import read_image, read_labels, read_mask
+from beadseg.data.raw import micrometres
 from beadseg.errors import ImageError
 
 if TYPE_CHECKING:
@@ -190,6 +191,9 @@ def test_planes_are_named_in_order(tmp_path: Path) -> None:
         ({"ome": True, "metadata": {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}}, 0.25),
         ({"ome": True, "metadata": {"PhysicalSizeX": 250, "PhysicalSizeXUnit": "nm"}}, 0.25),
         ({"imagej": True, "resolution": (4, 4), "metadata": {"unit": "um"}}, 0.25),
+        ({"imagej": True, "resolution": (4, 4), "metadata": {"unit": "micrometers"}}, 0.25),
+        ({"imagej": True, "resolution": (4000, 4000), "metadata": {"unit": "Millimeters"}}, 0.25),
+        ({"imagej": True, "resolution": (4, 4), "metadata": {"unit": "pixel"}}, None),
         ({"imagej": True, "resolution": (4, 4), "metadata": {}}, None),
         ({"resolution": (40000, 40000), "resolutionunit": "CENTIMETER"}, 0.25),
         ({"resolution": (300, 300), "resolutionunit": "INCH"}, None),
@@ -199,6 +203,34 @@ def test_planes_are_named_in_order(tmp_path: Path) -> None:
 def test_pixel_size(tmp_path: Path, options: dict, expected: float | None) -> None:
     tifffile.imwrite(tmp_path / "a.tif", GREY, photometric="minisblack", **options)
     assert read_image(tmp_path / "a.tif").pixel_size_um == (None if expected is None else pytest.approx(expected))
+
+
+UNITS = {
+    1e-3: ["nm", "nanometer", "Nanometres"],
+    1.0: [
+        "µm",
+        "\u03bcm",
+        "um",
+        "UM",
+        "micron",
+        "microns",
+        "micrometer",
+        "micrometers",
+        "Micrometre",
+        "\\u00B5m",
+        " µm ",
+    ],
+    1e3: ["mm", "millimeter", "millimeters", "millimetre"],
+    1e4: ["cm", "centimeter", "centimetres"],
+    1e6: ["m", "meter", "metres"],
+    25400.0: ["inch", "inches", "in"],
+    None: ["pixel", "px", "", "None", "s", "furlong"],
+}
+
+
+@pytest.mark.parametrize(("unit", "expected"), [(name, um) for um, names in UNITS.items() for name in names])
+def test_every_name_of_a_unit_is_known(unit: str, expected: float | None) -> None:
+    assert micrometres(unit) == (None if expected is None else pytest.approx(expected))
 
 
 def test_pixel_size_of_png_only_where_plausible(tmp_path: Path) -> None:

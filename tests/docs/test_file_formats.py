@@ -24,7 +24,7 @@ from beadseg.sweep.collect import COLUMNS as TRIAL_COLUMNS
 from beadseg.sweep.collect import FAILURE_COLUMNS as FAILED_TRIAL_COLUMNS
 from beadseg.sweep.importance import COLUMNS as IMPORTANCE_COLUMNS
 from beadseg.training.crossval import COLUMNS as CROSSVAL_COLUMNS
-from beadseg.training.frozen import SAMPLE_COLUMNS
+from beadseg.training.frozen import RELATIVE_COLUMNS, SAMPLE_COLUMNS
 from beadseg.training.history import COLUMNS as HISTORY_COLUMNS
 from beadseg.training.trainer import TIME_COLUMNS
 
@@ -46,7 +46,7 @@ COLUMNS: dict[str, Sequence[str]] = {
     "### times.csv": TIME_COLUMNS,
     "### split.csv": ("sample", "fold"),
     "### jobs.csv": JOB_COLUMNS,
-    "### samples.csv": SAMPLE_COLUMNS,
+    "### samples.csv": (*SAMPLE_COLUMNS, *RELATIVE_COLUMNS),
     "### trials.csv": TRIAL_COLUMNS,
     "### importance.csv": IMPORTANCE_COLUMNS,
     "### failures.csv of a sweep": FAILED_TRIAL_COLUMNS,

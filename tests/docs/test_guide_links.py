@@ -14,7 +14,7 @@ from beadseg.cli.app import COMMANDS, main
 
 PAGES = sorted(DOCS.rglob("*.md"))
 GLOBAL_OPTIONS = {"--debug", "--version", "--help"}
-LARGEST_PICTURE, ALL_PICTURES = 150_000, 1_500_000
+LARGEST_PICTURE, ALL_PICTURES = 150_000, 1_800_000
 """Bytes."""
 
 

@@ -15,6 +15,8 @@ from beadseg.cli import app
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
+from beadseg.predict.batch import find_images, predict_folder
+from beadseg.predict.segmenter import Segmenter
 from beadseg.training import train
 
 
@@ -58,6 +60,15 @@ def run_folder(beads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return train(Dataset.open(beads), config, tmp_path_factory.mktemp("faults") / "run", device="cpu").folder
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def predicted(run_folder: Path, beads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Predictions of all images of the dataset `beads`; not to be changed."""
+    out = tmp_path_factory.mktemp("faults") / "predicted"
+    segmenter = Segmenter.load(run_folder, device="cpu")
+    predict_folder(segmenter, find_images([beads / "images"]), out, source=str(run_folder))
+    return out
 
 
 @pytest.fixture

@@ -7,24 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fault_helpers import Cli
+from fault_helpers import SHORT, Cli, tree
 
 from beadseg import files
 from beadseg.data.fields import read_table
 from beadseg.predict.tables import earlier_tables
 
 FORMULAS = ["=1+2", "+3", "-4x", "@sum"]
-
-
-@pytest.fixture(scope="session")
-def predicted(run_folder: Path, beads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Predictions of all images of the dataset `beads`; not to be changed."""
-    from beadseg.predict import Segmenter, find_images, predict_folder
-
-    out = tmp_path_factory.mktemp("faults") / "predicted"
-    segmenter = Segmenter.load(run_folder, device="cpu")
-    predict_folder(segmenter, find_images([beads / "images"]), out, source=str(run_folder))
-    return out
 
 
 @pytest.fixture
@@ -72,3 +61,164 @@ def test_no_table_holds_a_formula(cli: Cli, run_folder: Path, dataset: Path, tmp
     assert cli("report", out / "p").code == 0
     assert FORMULAS[0] in (out / "p" / files.REPORT_PAGE).read_text(encoding="utf-8")
     assert "'=1+2" not in (out / "p" / files.REPORT_PAGE).read_text(encoding="utf-8")
+
+
+def evaluated(predictions: Path) -> dict[str, bytes]:
+    return tree(predictions / "evaluation")
+
+
+def renamed(dataset: Path, prefix: str) -> Path:
+    """Rename every sample of a dataset."""
+    for folder in ("images", "labels"):
+        for path in sorted((dataset / folder).iterdir()):
+            path.rename(path.with_name(prefix + path.name))
+    return dataset
+
+
+def test_an_evaluation_is_not_overwritten_by_one_of_nothing(cli: Cli, predictions: Path, beads: Path, dataset: Path):
+    assert cli("evaluate", predictions, beads).code == 0
+    before = evaluated(predictions)
+    outcome = cli("evaluate", predictions, renamed(dataset, "n_"))
+    assert outcome.code == 2
+    assert "No prediction has the name of a sample (predictions: 80x" in outcome.err
+    assert "samples: n_80x" in outcome.err
+    assert evaluated(predictions) == before
+    for path in (dataset / "labels").iterdir():
+        path.write_bytes(b"spoilt")
+    assert cli("evaluate", predictions, dataset).code == 2
+    assert cli("evaluate", predictions, dataset, "--include", "nothing*").code == 2
+    assert evaluated(predictions) == before
+
+
+def test_a_result_of_less_says_what_it_replaced(cli: Cli, predictions: Path, beads: Path, tmp_path: Path):
+    assert cli("evaluate", predictions, beads).code == 0
+    assert "replaced an earlier result of 6 scored images by one of 1 scored image." in cli(
+        "evaluate", predictions, beads, "--include", "*c0", "--exclude", "*r1*", "--exclude", "*-002*").out  # fmt: skip
+    assert cli("analyze", beads, "--out", tmp_path / "a").code == 0
+    less = cli("analyze", beads, "--out", tmp_path / "a", "--include", "*r0*")
+    assert "replaced an earlier result of 6 images by one of " in less.out
+    assert cli("density", predictions).code == 0
+    rows = (predictions / files.COUNTS).read_text(encoding="utf-8").splitlines()
+    (predictions / files.COUNTS).write_text("\n".join(rows[:3]) + "\n", encoding="utf-8")
+    assert "replaced an earlier result of 6 images by one of 2 images." in cli("density", predictions).out
+
+
+def test_a_second_dataset_that_cannot_be_read_leaves_the_first_analysis_as_it_was(
+    cli: Cli, beads: Path, dataset: Path, tmp_path: Path
+):
+    out = tmp_path / "both"
+    assert cli("analyze", beads, dataset, "--out", out).code == 0
+    before = tree(out)
+    for path in (dataset / "labels").iterdir():
+        path.write_bytes(b"spoilt")
+    assert cli("analyze", beads, dataset, "--out", out, "--include", "*r0*").code == 2
+    assert tree(out) == before
+
+
+def self_scored(kind: str, predictions: Path, beads: Path, tmp_path: Path) -> Path:
+    """Return a dataset whose truth is the predictions themselves, in one of the ways in which that happens."""
+    if kind == "the same folder":
+        return predictions
+    if kind == "another prediction folder":
+        return Path(shutil.copytree(predictions, tmp_path / "again"))
+    data = tmp_path / "truth"
+    data.mkdir()
+    shutil.copytree(beads / "images", data / "images")
+    if kind == "predicted into the dataset":
+        shutil.copytree(predictions, data, dirs_exist_ok=True)
+    elif kind == "linked folder":
+        (data / "labels").symlink_to(predictions / "labels", target_is_directory=True)
+    else:
+        (data / "labels").mkdir()
+        for path in (predictions / "labels").iterdir():
+            (data / "labels" / path.name).hardlink_to(path)
+    return data
+
+
+KINDS = ["the same folder", "another prediction folder", "predicted into the dataset", "linked folder", "hard links"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_predictions_are_not_scored_against_themselves(
+    cli: Cli, predictions: Path, beads: Path, tmp_path: Path, kind: str
+):
+    data = self_scored(kind, predictions, beads, tmp_path)
+    outcome = cli("evaluate", predictions, data)
+    outcome.is_refusal(2, str(data) if kind != "linked folder" else "labels", "a person made or corrected")
+    assert not (predictions / "evaluation").exists()
+
+
+def test_a_copy_of_the_predictions_as_truth_is_told(cli: Cli, predictions: Path, beads: Path, tmp_path: Path):
+    data = tmp_path / "truth"
+    shutil.copytree(beads / "images", data / "images")
+    shutil.copytree(predictions / "labels", data / "labels")
+    outcome = cli("evaluate", predictions, data)
+    assert outcome.code == 5
+    assert "Every prediction equals its annotation in every pixel." in outcome.out
+    page = (predictions / "evaluation" / files.REPORT_PAGE).read_text(encoding="utf-8")
+    assert "Every prediction equals its annotation in every pixel." in page
+
+
+def pictures(page: Path) -> int:
+    return page.read_text(encoding="utf-8").count("<img src=")
+
+
+@pytest.fixture
+def project(cli: Cli, beads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which a run, a prediction and an evaluation were made with relative paths."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    shutil.copytree(beads, "beads")
+    assert cli("train", "beads", "--out", "run", *SHORT).code in (0, 5)
+    assert cli("predict", "run", "beads/images", "--out", "predictions").code in (0, 5)
+    assert cli("evaluate", "predictions", "beads").code == 0
+    return folder
+
+
+def test_pages_survive_another_working_directory_and_a_move(
+    cli: Cli, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    kinds = ("run", "predictions", "predictions/evaluation")
+    before = {kind: pictures(project / kind / files.REPORT_PAGE) for kind in kinds}
+    assert all(before.values())
+    monkeypatch.chdir(project / "run")
+    for kind in kinds:
+        assert cli("report", project / kind).code == 0
+    moved = tmp_path / "elsewhere" / "moved"
+    moved.parent.mkdir()
+    monkeypatch.chdir(tmp_path)
+    project.rename(moved)
+    for kind in kinds:
+        (moved / kind / files.REPORT_PAGE).unlink()
+        assert cli("report", moved / kind).code == 0
+        assert pictures(moved / kind / files.REPORT_PAGE) == before[kind]
+
+
+def test_a_fuller_page_is_kept_and_the_missing_pictures_are_named(cli: Cli, project: Path, tmp_path: Path):
+    (project / "beads").rename(tmp_path / "far away")
+    for kind in ("run", "predictions/evaluation"):
+        page = project / kind / files.REPORT_PAGE
+        before = page.read_bytes()
+        outcome = cli("report", kind)
+        assert outcome.code == 2
+        assert "could not be made: " in outcome.out
+        assert f"Only 0 of its {pictures(page)} picture" in outcome.err
+        assert "--dataset DIR" in outcome.err
+        assert page.read_bytes() == before
+        assert cli("report", kind, "--dataset", tmp_path / "far away").code == 0
+        page.unlink()
+        assert cli("report", kind).code == 3
+        assert pictures(page) == 0
+
+
+def test_overlays_that_are_gone_leave_the_page_of_a_prediction(
+    cli: Cli, predictions: Path, beads: Path, tmp_path: Path
+):
+    assert cli("report", predictions).code == 0
+    before = (predictions / files.REPORT_PAGE).read_bytes()
+    for path in (predictions / files.OVERLAYS).iterdir():
+        path.unlink()
+    assert cli("report", predictions).code == 2
+    assert (predictions / files.REPORT_PAGE).read_bytes() == before
+    assert cli("report", predictions, "--dataset", beads).code == 2

@@ -148,7 +148,9 @@ def test_nothing_scored_has_no_overall_score(tmp_path: Path, dataset: Dataset) -
 def test_written_files_hold_the_same_scores(tmp_path: Path, predictions: Path, dataset: Dataset) -> None:
     evaluation = evaluate(predictions, dataset)
     evaluation.write(tmp_path / "out")
-    assert Evaluation.read(tmp_path / "out") == evaluation
+    read = Evaluation.read(tmp_path / "out")
+    assert (read.predictions_relative, read.dataset_relative) == ("../predictions", "../data")
+    assert read.replace(predictions_relative="", dataset_relative="") == evaluation
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))["schema_version"] == 1
     images = pd.read_csv(tmp_path / "out" / "evaluation.csv")
     assert images[["image", "jaccard", "count_error"]].to_numpy().tolist() == [

@@ -105,6 +105,23 @@ def test_wrong_points_and_tolerances_are_refused() -> None:
         match_points(np.zeros((2, 3)), np.zeros((1, 2)), 1.0)
 
 
+def test_each_true_bead_has_a_tolerance_of_its_own() -> None:
+    true = np.array([[0.0, 0.0], [0.0, 100.0]])
+    predicted = np.array([[3.0, 0.0], [3.0, 100.0]])
+    matching = match_points(predicted, true, np.array([2.0, 4.0]))
+    assert matching.predicted.tolist() == [1]
+    assert matching.true.tolist() == [1]
+    assert match_points(predicted, true, np.array([2.0, 2.5])).counts == Detection(0, 2, 2)
+
+
+def test_tolerances_that_are_not_one_for_each_true_bead_are_refused() -> None:
+    points = np.array([[0.0, 0.0], [0.0, 9.0]])
+    with pytest.raises(InputError, match="2 true beads"):
+        match_points(points, points, np.array([1.0, 1.0, 1.0]))
+    with pytest.raises(InputError, match="tolerance is"):
+        match_points(points, points, np.array([1.0, -1.0]))
+
+
 def test_scores_by_hand_and_pooled() -> None:
     pooled = Detection(3, 1, 2) + Detection(3, 1, 0)
     assert pooled == Detection(6, 2, 2)

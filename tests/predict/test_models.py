@@ -14,6 +14,7 @@ from beadseg.config import TrainConfig
 from beadseg.errors import RunError
 from beadseg.model.checkpoint import save_checkpoint
 from beadseg.model.networks import build_network
+from beadseg.predict.model_file import general_file, model_name, named_model, which_general
 from beadseg.predict.segmenter import Segmenter
 
 
@@ -56,3 +57,19 @@ def test_fitted_settings_that_are_damaged_are_one_clear_error(tmp_path: Path):
     write_model(tmp_path, objects={"threshold": 7})
     with pytest.raises(RunError, match="Does not fit this version"):
         Segmenter.load(tmp_path, device="cpu")
+
+
+def test_the_name_general_is_the_model_that_comes_with_beadseg_and_a_path_is_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert named_model("general") == general_file()
+    assert model_name(general_file()) == "general"
+    assert which_general(general_file()) == ""
+    folder = tmp_path / "general"
+    folder.mkdir()
+    assert "give ./general" in which_general(general_file())
+    for path in ("./general", str(folder), Path("general")):
+        assert named_model(path) == Path(path)
+        assert model_name(Path(path)) == str(folder)
+        assert which_general(Path(path)) == ""

@@ -185,7 +185,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoints(
         return float("nan") if (tmp_path / "run" / files.HISTORY).exists() else original(self, batch)
 
     monkeypatch.setattr(Stepper, "backward", broken)
-    with pytest.raises(TrainingError, match="training loss is nan"):
+    with pytest.raises(TrainingError, match=r"loss became nan in epoch 1, step \d of 4"):
         train(dataset, tiny, tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / files.LAST)[1]["epoch"] == 1
     noticed = json.loads((tmp_path / "run" / files.DIAGNOSIS).read_text())["diagnosis"]

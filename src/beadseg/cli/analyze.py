@@ -57,10 +57,11 @@ def analyze(
         folders = [out] if other is None else [out / name for name in names]
         for folder in dict.fromkeys((out, *folders)):
             claim_folder(folder)
-        for data, name, folder in zip(opened, names, folders, strict=True):
+        for data, name in zip(opened, names, strict=True):
             analysis = measure(data, diameter_px=diameter, on_event=on_event, stop=STOP)
             domains.append(Domain(name, data, analysis))
-            _finish(domains[-1], folder, on_event)
+        for domain, folder in zip(domains, folders, strict=True):
+            _finish(domain, folder, on_event)
         if other is not None:
             _compare(domains, out, on_event)
     if any(domain.analysis.summary.failed for domain in domains):
@@ -80,10 +81,14 @@ def domain_names(folders: list[Path]) -> list[str]:
 
 def _finish(domain: Domain, folder: Path, on_event: OnEvent) -> None:
     """Write an analysis with its figures, and report it."""
+    from beadseg import files
+    from beadseg.cli.inputs import earlier_size, tell_if_less
     from beadseg.events import Event
     from beadseg.report.analysis import draw_analysis
 
+    earlier = earlier_size(folder, files.SUMMARY, "dataset_size")
     domain.analysis.write(folder)
+    tell_if_less(folder / files.SUMMARY, earlier, len(domain.analysis.images), "image", on_event)
     draw_analysis(domain.analysis, domain.dataset, folder)
     text = f"{table(domain.analysis)}\nWritten to {folder}"
     on_event(Event("result", text, data={"out": str(folder), **domain.analysis.summary.model_dump()}))

@@ -73,6 +73,7 @@ def audit(
     from beadseg.annotation.audit.propose import apply as accept
     from beadseg.annotation.audit.propose import known_codes
     from beadseg.annotation.audit.propose import propose as write_proposals
+    from beadseg.cli.inputs import earlier_size, tell_if_less
     from beadseg.cli.machine import granted_cores
     from beadseg.data.split import Split
     from beadseg.events import Event
@@ -83,10 +84,12 @@ def audit(
         split = Split.from_csv(split_file) if split_file is not None else None
         data = samples.open(dataset, on_event)
         workers = granted_cores() if threads is None else threads
+        earlier = earlier_size(out, files.AUDIT, "samples")
         result = find(
             data, out, split=split, crossval=crossval, diameter_px=diameter, polarity=beads, workers=workers,
             on_event=on_event, stop=STOP,
         )  # fmt: skip
+        tell_if_less(out / files.AUDIT, earlier, len(result.samples), "sample", on_event)
         if propose or codes:
             result = write_proposals(result, data, out, on_event, STOP)
         if codes:

@@ -69,6 +69,8 @@ def density(
     """
     from functools import partial
 
+    from beadseg import files
+    from beadseg.cli.inputs import earlier_size, tell_if_less
     from beadseg.config.density import DensityConfig
     from beadseg.events import Event
     from beadseg.measure import density as measure
@@ -83,7 +85,9 @@ def density(
         config = DensityConfig.parse({**options, "model": model}, "density")
         report = measure(predictions, config, manual=manual, on_event=on_event)
         folder = predictions / OUT if out is None else out
+        earlier = earlier_size(folder, files.DENSITY, "images")
         report.write(folder)
+        tell_if_less(folder / files.DENSITY, earlier, len(report.images), "image", on_event)
         page = report_or_warn(partial(write_density_page, folder, report), folder, on_event)
         text = f"{table(report)}\nWritten to {folder}. {page}".strip()
         on_event(Event("result", text, data={"out": str(folder), **_summary(report)}))

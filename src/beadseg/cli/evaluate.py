@@ -26,6 +26,7 @@ from beadseg.cli.stop import STOP
 from beadseg.errors import ConfigError, ExitCode, InputError
 
 if TYPE_CHECKING:
+    from beadseg.data.dataset import Dataset
     from beadseg.measure.evaluation import Evaluation
     from beadseg.measure.groups import GroupScore
 
@@ -70,16 +71,18 @@ def evaluate(
     Pixels (Jaccard, Dice), beads matched one to one (precision, recall, F1, AP) and counts (bias, error), per image, by
     field of view and by density. Writes evaluation.json, evaluation.csv, evaluation_groups.csv and figures in report/,
     and report.html, one page with all of it and pictures of hits and misses.
-    Samples without a prediction are named and end the command with exit code 3.
+    Samples without a prediction are named and end the command with exit code 3. Predictions that equal all annotations
+    in every pixel end it with exit code 5.
     """
     from beadseg import files
-    from beadseg.cli.inputs import open_dataset
+    from beadseg.cli.inputs import earlier_size, open_dataset, tell_if_less
     from beadseg.events import Event
     from beadseg.measure.evaluation import evaluate as score
     from beadseg.report.evaluation_page import write_evaluation_page
     from beadseg.report.pages import report_or_warn
 
     with reporter(json, quiet) as on_event:
+        _refuse_predictions(dataset, predictions, images)
         truth = open_dataset(
             dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
             include=include, exclude=exclude, fields=fields, samples=samples,
@@ -87,17 +90,47 @@ def evaluate(
         evaluation = score(
             predictions, truth, density_bins=_numbers(bins), diameter_px=diameter, on_event=on_event, stop=STOP
         )
+        _refuse_empty(evaluation, predictions, truth)
         folder = predictions / OUT if out is None else out
+        earlier = earlier_size(folder, files.EVALUATION, "images")
         evaluation.write(folder)
+        tell_if_less(folder / files.EVALUATION, earlier, len(evaluation.images), "scored image", on_event)
         make = partial(write_evaluation_page, folder, evaluation, truth, on_event, STOP)
         page = report_or_warn(make, folder, on_event)
-        if not evaluation.images:
-            raise InputError("No sample could be scored.", predictions, f"See {folder / files.FAILURES}.")
         overall = evaluation.overall.model_dump()
         text = f"{table(evaluation)}\nWritten to {folder}. {page}".strip()
         on_event(Event("result", text, data={"out": str(folder), **overall}))
     if evaluation.failed_samples:
         raise typer.Exit(ExitCode.SOME_FAILED)
+    if evaluation.scored_itself:
+        raise typer.Exit(ExitCode.FLAGGED)
+
+
+def _refuse_predictions(dataset: Path, predictions: Path, images: str) -> None:
+    """Raise `InputError` where a prediction folder is given as the dataset."""
+    from beadseg import files
+
+    remedy = f"Give a dataset folder: {images}/ with masks/ or labels/ that a person made or corrected."
+    if predictions.is_dir() and dataset.is_dir() and predictions.samefile(dataset):
+        raise InputError("Predictions cannot be scored against themselves.", dataset, remedy)
+    if (dataset / files.PREDICTION).is_file() and not (dataset / images).is_dir():
+        raise InputError("Holds predictions, not annotations.", dataset, remedy)
+
+
+def _refuse_empty(evaluation: Evaluation, predictions: Path, truth: Dataset) -> None:
+    """Raise `InputError` where nothing was scored, with names of both sides; an earlier evaluation stays."""
+    from beadseg.data.fields import listed
+
+    if evaluation.images:
+        return
+    unknown = [failure.name for failure in evaluation.failures if failure.kind == "unknown"]
+    if unknown and all(failure.kind in ("missing", "unknown", "unpaired") for failure in evaluation.failures):
+        text = f"No prediction has the name of a sample (predictions: {listed(unknown, 2)}; samples: "
+        text += f"{listed(list(truth.names), 2)})."
+        raise InputError(text, predictions, "Name both alike, or give the dataset that was predicted.")
+    reason = next(f.reason for f in evaluation.failures if f.kind in ("missing", "unreadable"))
+    text = f"None of the samples could be scored (the first: {reason})"
+    raise InputError(text, predictions, "Predict again; nothing was written.")
 
 
 def table(evaluation: Evaluation) -> str:

@@ -102,3 +102,25 @@ def use_threads(threads: int | None) -> int:
     count = granted_cores() if threads is None else threads
     torch.set_num_threads(count)
     return count
+
+
+def earlier_size(folder: Path, name: str, key: str) -> int:
+    """Return how much the JSON document `name` of an earlier result holds: its list or number under `key`, else 0."""
+    from beadseg.data.documents import read_document
+    from beadseg.errors import RunError
+
+    try:
+        value = read_document(folder / name).get(key)
+    except RunError:
+        return 0
+    return value if isinstance(value, int) else len(value) if isinstance(value, list | dict) else 0
+
+
+def tell_if_less(path: Path, before: int, now: int, noun: str, on_event: OnEvent) -> None:
+    """Warn where a result of `before` things, such as images, was replaced by one of fewer."""
+    from beadseg.events import Event
+    from beadseg.text import plural
+
+    if now < before:
+        text = f"{path}: replaced an earlier result of {plural(before, noun)} by one of {plural(now, noun)}."
+        on_event(Event("replaced", text, "warning", {"path": str(path), "before": before, "now": now}))

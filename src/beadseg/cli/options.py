@@ -68,8 +68,22 @@ DatasetFolder = Annotated[
 ]
 """A dataset folder."""
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that `train` wrote.", show_default=False)]
-"""A run folder."""
+
+def _model(text: str) -> Path:
+    """Return where a model lies; late, so that `--help` imports no more than it must."""
+    from beadseg.predict.model_file import named_model
+
+    return named_model(text)
+
+
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="general|RUN", help="The general model, or a run folder that `train` wrote.", parser=_model,
+        show_default=False,
+    ),
+]  # fmt: skip
+"""A model: the general one by its name, or a run folder (``./general`` where it has that name)."""
 
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.", show_default=False)]
 """The output folder."""

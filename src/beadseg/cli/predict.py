@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ from beadseg.cli import options
 from beadseg.cli.console import reporter
 from beadseg.cli.stop import stop_in_time
 from beadseg.cli.train import Device
-from beadseg.errors import ExitCode
+from beadseg.errors import ConfigError, ExitCode
 from beadseg.events import log
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ DaskOption = Annotated[
 Profile = Annotated[
     Path | None, typer.Option("--cluster", metavar="PROFILE", help="With --dask pbs: the cluster's profile; see hpc/.")
 ]
+Diameter = Annotated[
+    str | None,
+    typer.Option(
+        "--diameter", metavar="7|7px|3um",
+        help="Bead diameter, in px or in µm. Default: the general model measures it; a run takes its training images'.",
+    ),
+]  # fmt: skip
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -55,13 +63,14 @@ SetOption = Annotated[
 
 
 def predict(
-    run: options.RunFolder,
+    run: options.Model,
     images: ImagesOrNone = None,
     *,
     out: options.Out,
     overlays: Overlays = True,
     maps: Maps = False,
     report: Page = True,
+    diameter: Diameter = None,
     set_: SetOption = None,
     share: ShareOption = False,
     dask: DaskOption = None,
@@ -75,6 +84,7 @@ def predict(
 ) -> None:
     """Segment and count the beads of images; writes masks, labels, overlays, bead tables, counts, and report.html.
 
+    With the model called general, which comes with beadseg, nothing has to be annotated or trained before.
     With --share any number of such commands, on any machines that see the same folders, predict one batch together.
     """
     from beadseg.cli.inputs import use_threads
@@ -82,6 +92,7 @@ def predict(
     from beadseg.cli.sharing import shared_batch, work_over_dask
     from beadseg.cluster.share import close, predict_shared
     from beadseg.predict.batch import find_images, predict_folder
+    from beadseg.predict.model_file import model_name, which_general
     from beadseg.predict.segmenter import Segmenter
 
     if report:
@@ -92,12 +103,15 @@ def predict(
         stop = stop_in_time(walltime, margin)
         use_threads(threads)
         share = share or dask is not None
+        wanted = changes_of(set_, diameter)
         if share:
-            batch = shared_batch(run, images or [], out, set_ or [], overlays, maps, stop)
+            batch = shared_batch(run, images or [], out, wanted, overlays, maps, stop)
         else:
             paths = find_images(images or [])
         segmenter = Segmenter.load(run, device=device)
-        changes = [*batch.changes] if share else set_ or []
+        if which := which_general(run):
+            on_event(log(which, "warning"))
+        changes = [*batch.changes] if share else wanted
         if changes:
             segmenter.options = segmenter.options.with_overrides(changes, lambda note: on_event(log(note, "warning")))
         if dask is not None:
@@ -106,7 +120,7 @@ def predict(
             result, first = predict_shared(segmenter, batch, has_ended=has_ended, on_event=on_event, stop=stop)
         else:
             close(out)
-            result = predict_folder(segmenter, paths, out, overlays=overlays, maps=maps, source=str(run.resolve()),
+            result = predict_folder(segmenter, paths, out, overlays=overlays, maps=maps, source=model_name(run),
                                     model_sha256=segmenter.model_sha256, on_event=on_event, stop=stop)  # fmt: skip
             first = True
         page = ""
@@ -117,6 +131,24 @@ def predict(
         raise typer.Exit(ExitCode.SOME_FAILED)
     if len(result.flagged):
         raise typer.Exit(ExitCode.FLAGGED)
+
+
+def changes_of(set_: list[str] | None, diameter: str | None) -> list[str]:
+    """Return the changes of the prediction options that the command line asks for.
+
+    Raises
+    ------
+    ConfigError
+        `diameter` is not a length.
+    """
+    if diameter is None:
+        return set_ or []
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(px|um|µm|μm)?\s*", diameter)
+    if found is None or float(found[1]) <= 0:
+        text = f"{diameter!r} is not a bead diameter."
+        raise ConfigError(text, "--diameter", "Give a positive number in px or µm, for example 7, 7px or 3um.")
+    unit = "px" if found[2] in (None, "px") else "um"
+    return [*(set_ or []), f"size.diameter={float(found[1])}", f"size.unit={unit}"]
 
 
 def _tell(result: BatchResult, out: Path, page: str, on_event: OnEvent) -> None:

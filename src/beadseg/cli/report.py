@@ -10,6 +10,7 @@ import typer
 from beadseg.cli.console import reporter
 from beadseg.cli.options import Json, Quiet, Threads
 from beadseg.cli.stop import STOP
+from beadseg.errors import ExitCode
 
 Folder = Annotated[
     Path,
@@ -21,10 +22,23 @@ Folder = Annotated[
 ]
 
 
-def report(folder: Folder, threads: Threads = None, json: Json = False, quiet: Quiet = False) -> None:
+MovedDataset = Annotated[
+    Path | None,
+    typer.Option("--dataset", metavar="DIR", help="Where the images of a run or an evaluation are now: a dataset."),
+]
+
+
+def report(
+    folder: Folder,
+    dataset: MovedDataset = None,
+    threads: Threads = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Make report.html of a run, evaluation, prediction, crossval or density folder: one page that holds everything.
 
-    The commands that write these folders make it by themselves; this makes it again, also in a folder that was moved.
+    The commands that write these folders make the page too; this makes it again, also in a folder that was moved. A
+    page that has more pictures than can be made now is kept. Missing pictures are named and give exit code 3.
     """
     from beadseg.cli.inputs import use_threads
     from beadseg.events import Event
@@ -33,6 +47,14 @@ def report(folder: Folder, threads: Threads = None, json: Json = False, quiet: Q
     with reporter(json, quiet) as on_event:
         kind = kind_of(folder)
         use_threads(threads)
-        path = write_page(folder, on_event, STOP)
+        missing: list[Event] = []
+
+        def listen(event: Event) -> None:
+            missing.extend([event] if event.kind == "missing-pictures" else [])
+            on_event(event)
+
+        path = write_page(folder, listen, STOP, dataset)
         size = path.stat().st_size / 1e6
         on_event(Event("result", f"Report of the {kind}: {path} ({size:.1f} MB)", data={"report": str(path)}))
+    if missing:
+        raise typer.Exit(ExitCode.SOME_FAILED)

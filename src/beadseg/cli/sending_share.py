@@ -27,19 +27,22 @@ def jobs_of_share(
     freeze : bool
         Whether the list of images is written into the folder; otherwise nothing is.
     """
+    from beadseg.cli.predict import changes_of
     from beadseg.cli.sharing import shared_batch
     from beadseg.cluster.script import JobScript
     from beadseg.cluster.share.jobs import share_jobs
     from beadseg.cluster.submit import refuse_second
     from beadseg.predict.batch import find_images
+    from beadseg.predict.model_file import model_name
 
     checked("predict", words)
     values = parsed("predict", words)
     images = find_images(values["images"])
     if freeze:
         refuse_second(out.absolute())
-        shared_batch(values["run"], images, out, values["set_"] or [], values["overlays"], values["maps"], None)
-    command = ("predict", str(values["run"]), "--out", str(out), "--share", *_of_each(values))
+        changes = changes_of(values["set_"], values["diameter"])
+        shared_batch(values["run"], images, out, changes, values["overlays"], values["maps"], None)
+    command = ("predict", model_name(values["run"]), "--out", str(out), "--share", *_of_each(values))
     job = JobScript("predict", command, out.absolute(), Path.cwd(), umask=present_umask())
     return share_jobs(job, len(images), elements, running)
 

@@ -22,7 +22,7 @@ Number = Annotated[int, typer.Option("-n", min=1, help="How many to name.")]
 
 
 def suggest(
-    run: options.RunFolder,
+    run: options.Model,
     images: Images,
     out: Table = None,
     n: Number = 10,

@@ -76,3 +76,13 @@ class ImageConfig(Config):
     """Which channels the network sees."""
     norm: NormConfig = BackgroundNormConfig()
     """How intensities are normalised, per whole image and never per tile."""
+    bead_px: Annotated[float, Field(ge=3.0, le=64.0)] | None = None
+    """Diameter of a bead as the network sees it, px: images are resampled so that their beads have it. None: images
+    stay as they are."""
+
+    def seen_at(self, factor: float) -> ImageConfig:
+        """Return what prepares an image before it is enlarged by `factor`: the window of the background shrinks."""
+        if not isinstance(self.norm, BackgroundNormConfig):
+            return self
+        window = min(4096, max(8, round(self.norm.window / factor)))
+        return self.replace(norm=self.norm.replace(window=window))

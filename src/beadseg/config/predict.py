@@ -35,7 +35,7 @@ class ObjectConfig(Config):
     min_confidence: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Least confidence of a bead: the height of its peak in the centre map, else its highest probability."""
     diameter: Annotated[float, Field(gt=0.0)] | None = None
-    """Expected bead diameter, px; None: the training data's."""
+    """Expected bead diameter, px of the image as the network sees it (`image.bead_px`); None: the training data's."""
     separate: bool = True
     """Cut touching beads apart: from seeds, each pixel to the nearest one that it can be reached from."""
     seeds: SeedConfig = SeedConfig()
@@ -63,11 +63,24 @@ class TilingConfig(Config):
     """Share of a tile shared with its neighbour; blended with Gaussian weights."""
 
 
+class SizeConfig(Config):
+    """How large beads are in the images; images are resampled so that beads have the size that the model knows."""
+
+    diameter: Annotated[float, Field(gt=0.0)] | None = None
+    """Bead diameter in the images. None: measured in every image where `search` is on; else the training images'."""
+    unit: Literal["px", "um"] = "px"
+    """Unit of `diameter`: pixels of the image, or µm, for images that tell their pixel size."""
+    search: bool = False
+    """Without a diameter: find it in every image, by the model's own answer over a range of scales."""
+
+
 class PredictConfig(Config):
     """Everything about prediction that can be chosen after training."""
 
     objects: ObjectConfig = ObjectConfig()
     """What an object is."""
+    size: SizeConfig = SizeConfig()
+    """How large beads are in the images."""
     tiling: TilingConfig = TilingConfig()
     """When and how an image is cut into tiles."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

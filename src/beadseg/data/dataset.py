@@ -6,6 +6,7 @@ An OME-Zarr folder is one image; where it has no other annotation, its own label
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -255,16 +256,20 @@ class Dataset:
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
 
+    @cached_property
+    def _by_name(self) -> dict[str, Sample]:
+        return {sample.name: sample for sample in self.samples}
+
     def __getitem__(self, name: str) -> Sample:
-        for sample in self.samples:
-            if sample.name == name:
-                return sample
+        sample = self._by_name.get(name)
+        if sample is not None:
+            return sample
         raise InputError(f"Has no sample {name!r}.", self.root, f"Its samples: {listed(list(self.names))}.")
 
     def subset(self, names: Iterable[str]) -> Dataset:
         """Return the dataset of the named samples only; raises `InputError` for a name that it has not."""
         wanted = set(names)
-        missing = sorted(wanted - set(self.names), key=natural_key)
+        missing = sorted(wanted - self._by_name.keys(), key=natural_key)
         if missing:
             raise InputError(
                 f"Has no sample {listed(missing)}.", self.root, f"Its samples: {listed(list(self.names))}."

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from beadseg.data.raw import check_size, damaged, is_zarr, plausible_pixel_size
+from beadseg.data.raw import check_size, damaged, is_zarr, micrometres, plausible_pixel_size
 from beadseg.errors import ImageError
 
 if TYPE_CHECKING:
@@ -36,22 +36,6 @@ NGFF_AXES = "TCZYX"
 """The order that the specification asks for: time, channel, space."""
 
 _LETTER_OF_TYPE = {"time": "T", "channel": "C"}
-_UM_PER_UNIT = {
-    "angstrom": 1e-4,
-    "picometer": 1e-6,
-    "nanometer": 1e-3,
-    "nm": 1e-3,
-    "micrometer": 1.0,
-    "um": 1.0,
-    "µm": 1.0,
-    "μm": 1.0,
-    "micron": 1.0,
-    "millimeter": 1e3,
-    "mm": 1e3,
-    "centimeter": 1e4,
-    "meter": 1e6,
-    "inch": 25400.0,
-}
 _V2_CODECS = {"blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "shuffle", "delta", "crc32", "adler32"}
 _V3_CODECS = {"bytes", "blosc", "gzip", "zstd", "crc32c", "transpose", "sharding_indexed"} | {
     f"numcodecs.{name}" for name in _V2_CODECS
@@ -238,7 +222,7 @@ def _pixel_size(image: Any, axes: str) -> float | None:
     sides = []
     for letter in "XY":
         at = axes.index(letter)
-        factor = _UM_PER_UNIT.get(str(image.axes[at].unit).lower())
+        factor = micrometres(image.axes[at].unit)
         scales = [t for t in (*image.datasets[0].coordinateTransformations, *(image.coordinateTransformations or ()))
                   if t.type == "scale"]  # fmt: skip
         if factor is None or not all(hasattr(t, "scale") for t in scales):

@@ -33,6 +33,27 @@ MAX_BYTES = 16 * 1024**3
 PLAUSIBLE_PIXEL_UM = (0.005, 20.0)
 """Pixel sizes of microscopes, µm: print resolutions such as 72 or 300 dpi (353 and 85 µm) fall outside."""
 
+_METRES = {"pico": 1e-12, "nano": 1e-9, "micro": 1e-6, "milli": 1e-3, "centi": 1e-2, "deci": 1e-1, "": 1.0, "kilo": 1e3}
+_UNITS = {
+    **{f"{prefix}meter": metres * 1e6 for prefix, metres in _METRES.items()},
+    **{"pm": 1e-6, "å": 1e-4, "angstrom": 1e-4, "ångström": 1e-4, "nm": 1e-3},
+    **{"um": 1.0, "µm": 1.0, "µ": 1.0, "micron": 1.0, "mm": 1e3, "cm": 1e4, "dm": 1e5, "m": 1e6},
+    **{"thou": 25.4, "mil": 25.4, "inch": 25400.0, "inche": 25400.0, "in": 25400.0, '"': 25400.0},
+}
+"""µm in each unit of length, in lower case, singular and American spelling; see `micrometres`."""
+
+
+def micrometres(unit: object) -> float | None:
+    r"""Return how many µm a unit of length has, however a file or viewer names it; None for pixels and what is unknown.
+
+    Names and symbols, in any case, singular or plural, with either µ: ``µm``, ``um``, ``micron``, ``Micrometers``,
+    ``micrometre``, ``nm``, ``mm``, ``inch`` … An ImageJ file's ``\u00B5m`` is µm too.
+    """
+    name = str(unit).strip().lower().replace("\\u00b5", "µ").replace("\u03bc", "µ").replace("âµ", "µ")
+    name = re.sub(r"metre(s?)$", r"meter\1", name)
+    known = _UNITS.get(name)
+    return _UNITS.get(name[:-1]) if known is None and len(name) > 3 and name.endswith("s") else known
+
 
 @dataclass(frozen=True, eq=False)
 class Raw:

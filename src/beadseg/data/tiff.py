@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from beadseg.data.raw import Raw, check_size, damaged, plausible_pixel_size
+from beadseg.data.raw import Raw, check_size, damaged, micrometres, plausible_pixel_size
 from beadseg.errors import BeadsegError, ImageError
 
 if TYPE_CHECKING:
@@ -25,21 +25,6 @@ if TYPE_CHECKING:
 # Its remarks on odd files belong to whoever configures logging, not on the terminal of somebody who did not.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
-_UM_PER_UNIT = {
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "um": 1.0,
-    "µm": 1.0,
-    "μm": 1.0,
-    "\\u00b5m": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-    "inch": 25400.0,
-}
 _UNNAMED = "IQ"
 
 
@@ -194,10 +179,10 @@ def _pixel_size(tiff: tifffile.TiffFile, page: Any) -> float | None:
         return _ome_pixel_size(tiff.ome_metadata or "")
     unit = None
     if tiff.is_imagej:
-        unit = str((tiff.imagej_metadata or {}).get("unit", "")).lower()
+        unit = str((tiff.imagej_metadata or {}).get("unit", ""))
     elif int(page.resolutionunit) in (2, 3):
         unit = "inch" if int(page.resolutionunit) == 2 else "cm"
-    scale = _UM_PER_UNIT.get(unit or "")
+    scale = micrometres(unit)
     x, y = (_pixels_per_unit(page, name) for name in ("XResolution", "YResolution"))
     if scale is None or not x or not y:
         return None
@@ -220,7 +205,7 @@ def _ome_pixel_size(xml: str) -> float | None:
     sizes = []
     for axis in "XY" if "PhysicalSizeY" in pixels else "XX":
         value = pixels.get(f"PhysicalSize{axis}")
-        scale = _UM_PER_UNIT.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")).lower())
+        scale = micrometres(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         if not isinstance(value, int | float) or scale is None:
             return None
         sizes.append(float(value) * scale)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from beadseg import files
 from beadseg.config.base import Config
-from beadseg.data.dataset import Dataset, Sample, natural_key
+from beadseg.data.dataset import Dataset, Sample, Target, natural_key
 from beadseg.data.fields import listed
 from beadseg.data.image_io import read_labels, read_mask
 from beadseg.errors import InputError, MachineError
@@ -22,9 +24,10 @@ from beadseg.text import csv_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
+FEW_BEADS = 10
+"""With fewer beads than this in all images, equal masks prove nothing."""
 SUFFIXES = (".png", ".tif", ".tiff")
 """What predicted masks and labels are stored as."""
 
@@ -53,6 +56,12 @@ class Evaluation(Config):
     """The prediction folder."""
     dataset: str
     """The dataset folder."""
+    predictions_relative: str = ""
+    """The way to the prediction folder from the one that this document is in, for when both are moved together."""
+    dataset_relative: str = ""
+    """The way to the dataset folder."""
+    folders: dict[str, str] = Field(default_factory=dict)
+    """What the dataset's folders are called, where they are not ``images``, ``masks``, ``labels`` and ``ignore``."""
     samples: int
     """Samples that were to be scored."""
     images: tuple[ImageScore, ...]
@@ -61,11 +70,22 @@ class Evaluation(Config):
     """All images, every field of view, every density class."""
     failures: tuple[Failure, ...]
     """What could not be scored."""
+    identical: int = 0
+    """Images with beads whose prediction equals the annotation in every pixel."""
 
     @property
     def failed_samples(self) -> tuple[str, ...]:
         """Names of the samples that have no score."""
         return tuple(failure.name for failure in self.failures if failure.kind in ("missing", "unreadable"))
+
+    @property
+    def scored_itself(self) -> bool:
+        """Whether every image with beads has a prediction that equals its annotation in every pixel.
+
+        Never with fewer than `FEW_BEADS` beads, which a good model may happen to draw alike.
+        """
+        beads = sum(image.true_count for image in self.images)
+        return self.identical == sum(image.true_px > 0 for image in self.images) and beads >= FEW_BEADS
 
     @property
     def overall(self) -> GroupScore:
@@ -95,7 +115,11 @@ class Evaluation(Config):
             The folder cannot be written to.
         """
         files.ensure_folder(out)
-        files.write_atomically(out / files.EVALUATION, self.model_dump_json(indent=2) + "\n")
+        placed = self.replace(
+            predictions_relative=files.relative_path(Path(self.predictions), out),
+            dataset_relative=files.relative_path(Path(self.dataset), out),
+        )
+        files.write_atomically(out / files.EVALUATION, placed.model_dump_json(indent=2) + "\n")
         _write_table(out / files.EVALUATION_IMAGES, self.image_table())
         _write_table(out / files.EVALUATION_GROUPS, self.group_table())
         if self.failures:
@@ -107,6 +131,44 @@ class Evaluation(Config):
     def read(cls, out: Path) -> Evaluation:
         """Read what `write` wrote; raises `ConfigError` when it is missing or of another version."""
         return cls.from_file(out / files.EVALUATION)
+
+    def find_predictions(self, folder: Path) -> Path:
+        """Return where the prediction folder is now; `folder` is that of the evaluation.
+
+        Raises
+        ------
+        InputError
+            It is not where it was, and was not moved together with the evaluation.
+        """
+        for place in (files.find_again(self.predictions, self.predictions_relative, folder), folder.resolve().parent):
+            if (place / files.LABELS).is_dir() or (place / files.MASKS).is_dir():
+                return place
+        raise InputError("No such prediction folder.", self.predictions, "Move it back and make the report again.")
+
+    def open_dataset(self, folder: Path, moved: Path | None = None) -> Dataset:
+        """Open the dataset where it is now.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+            The evaluation folder.
+        moved : pathlib.Path, optional
+            The dataset folder, when it was moved without the evaluation.
+
+        Raises
+        ------
+        InputError
+            It is gone, or not a dataset any more.
+        """
+        place = files.find_again(self.dataset, self.dataset_relative, folder) if moved is None else moved
+        names = {name: name for name in (files.IMAGES, files.MASKS, files.LABELS, files.IGNORE)} | self.folders
+        return Dataset.open(
+            place,
+            images=names[files.IMAGES],
+            masks=names[files.MASKS],
+            labels=names[files.LABELS],
+            ignore=names[files.IGNORE],
+        )
 
 
 def evaluate(
@@ -143,18 +205,21 @@ def evaluate(
     Raises
     ------
     InputError
-        There is no such folder, it holds neither masks nor labels, or a number is wrong.
+        There is no such folder, it holds neither masks nor labels, a number is wrong, or the truth is the predictions
+        themselves.
     Cancelled
         `stop` was set.
     """
     folder = _Predictions.open(Path(predictions))
     if diameter_px is not None and not 0 < diameter_px < float("inf"):
         raise InputError(f"The bead diameter is {diameter_px} px.", remedy="Give a positive number.")
+    folder.refuse_as_truth(dataset)
     failures = [*_unpaired(dataset), *folder.without_sample(dataset)]
     images: list[ImageScore] = []
+    identical = 0
     for sample in track(dataset.samples, "evaluate", len(dataset.samples), on_event, stop):
         try:
-            images.extend(_score_sample(sample, folder, diameter_px))
+            scores, same = _score_sample(sample, folder, diameter_px)
         except MachineError:
             raise
         except _MissingError as error:
@@ -162,18 +227,34 @@ def evaluate(
         except InputError as error:
             reason = str(error).removeprefix(f"{sample.name}: ")
             failures.append(Failure(kind="unreadable", name=sample.name, reason=reason))
+        else:
+            images += scores
+            identical += same
     _tell(failures, on_event)
     scored = with_density(images, density_bins)
     if any(not image.instances for image in scored):
         on_event(log("Some masks have no ids: touching beads count as one there, so that counts may look too high."))
-    return Evaluation(
-        predictions=files.printable(predictions),
-        dataset=str(dataset.root),
+    evaluation = Evaluation(
+        predictions=files.printable(Path(predictions).absolute()),
+        dataset=str(dataset.root.absolute()),
+        folders=_folders(dataset),
         samples=len(dataset.samples),
         images=scored,
         groups=group_scores(scored) if scored else (),
         failures=tuple(failures),
+        identical=identical,
     )
+    if evaluation.scored_itself:
+        on_event(Event("identical", f"{predictions}: {IDENTICAL} {IDENTICAL_REMEDY}", "warning"))
+    return evaluation
+
+
+IDENTICAL = "Every prediction equals its annotation in every pixel."
+IDENTICAL_REMEDY = (
+    "If the annotations were made from these predictions, the scores say nothing about the model: score against "
+    "annotations that a person made or corrected."
+)
+"""Said where a perfect score is more likely an error than a success."""
 
 
 class _MissingError(InputError):
@@ -198,6 +279,20 @@ class _Predictions:
                 "Give the folder that `predict` wrote.",
             )
         return cls(root, masks, labels)
+
+    def refuse_as_truth(self, dataset: Dataset) -> None:
+        """Raise `InputError` where the dataset's annotations are these predictions, or those of another folder."""
+        remedy = "Give a dataset whose annotations a person made or corrected."
+        for sample in dataset:
+            if sample.mask_path is None:
+                continue
+            own = (self.labels.get(sample.name), self.masks.get(sample.name))
+            if any(path is not None and path.samefile(sample.mask_path) for path in own):
+                text = "Is the prediction itself, so that its score would be perfect."
+                raise InputError(text, sample.mask_path, remedy)
+            folder = sample.mask_path.resolve().parent
+            if folder.name in (files.MASKS, files.LABELS) and (folder.parent / files.PREDICTION).is_file():
+                raise InputError("Holds predictions, not annotations.", folder, remedy)
 
     def without_sample(self, dataset: Dataset) -> list[Failure]:
         """Return the predictions that no sample of the dataset has the name of."""
@@ -237,18 +332,37 @@ def _scan(folder: Path) -> dict[str, Path]:
     }
 
 
-def _score_sample(sample: Sample, folder: _Predictions, diameter_px: float | None) -> list[ImageScore]:
+def _score_sample(sample: Sample, folder: _Predictions, diameter_px: float | None) -> tuple[list[ImageScore], int]:
+    """Return the scores of every plane, and how many planes with beads were predicted as they are annotated."""
     predicted = folder.planes(sample.name)
     truths = [(plane, target) for plane, _, target in sample.planes()]
     if len(predicted) != len(truths):
         raise InputError(
             f"The prediction has {len(predicted)} planes, the truth {len(truths)}.", sample.name, "Predict it again."
         )
-    scores = []
+    scores, identical = [], 0
     for (foreground, labels), (plane, target) in zip(predicted, truths, strict=True):
         image = f"{sample.name}_{plane}" if plane else sample.name
         scores.append(score_image(image, sample.name, sample.field, foreground, labels, target, diameter_px))
-    return scores
+        identical += bool(target.foreground.any()) and _equal(foreground, labels, target)
+    return scores, identical
+
+
+def _equal(foreground: NDArray[np.bool_], labels: NDArray[np.uint32] | None, truth: Target) -> bool:
+    same = np.array_equal(foreground, truth.foreground)
+    return same and (labels is None or truth.labels is None or np.array_equal(labels, truth.labels))
+
+
+def _folders(dataset: Dataset) -> dict[str, str]:
+    """Return what the dataset's folders are called, those of the usual names left out."""
+    root, found = dataset.root.resolve(), {}
+    for sample in dataset:
+        annotation = files.LABELS if sample.has_labels else files.MASKS
+        parts = ((files.IMAGES, sample.image_path), (annotation, sample.mask_path), (files.IGNORE, sample.ignore_path))
+        for part, path in parts:
+            if path is not None and path.resolve().parent.parent == root and path.parent.name != part:
+                found[part] = path.parent.name
+    return found
 
 
 def _unpaired(dataset: Dataset) -> list[Failure]:

@@ -96,7 +96,9 @@ class Detection:
         return _ratio(self.tp, self.tp + self.fp + self.fn)
 
 
-def match_points(predicted: NDArray[np.floating], true: NDArray[np.floating], tolerance: float) -> Matching:
+def match_points(
+    predicted: NDArray[np.floating], true: NDArray[np.floating], tolerance: float | NDArray[np.floating]
+) -> Matching:
     """Match centres that are at most `tolerance` apart.
 
     Parameters
@@ -105,20 +107,27 @@ def match_points(predicted: NDArray[np.floating], true: NDArray[np.floating], to
         Predicted centres, (y, x) in px.
     true : (M, 2) float
         True centres, (y, x) in px.
-    tolerance : float
-        Largest distance of a pair, px; half a bead diameter is usual, since two beads can't be nearer than one.
+    tolerance : float or (M,) float
+        Largest distance of a pair, px, or of a pair with each true bead; half a bead diameter is usual, since two beads
+        can't be nearer than one.
 
     Raises
     ------
     InputError
-        `tolerance` is not positive, or the points are not (N, 2) finite numbers.
+        `tolerance` is not positive, or not one for each true bead, or the points are not (N, 2) finite numbers.
     """
-    if not tolerance > 0 or not np.isfinite(tolerance):
-        raise InputError(f"The tolerance is {tolerance}.", remedy="Give a positive distance in px.")
     predicted, true = _points(predicted), _points(true)
+    reach = np.asarray(tolerance, np.float64)
+    if not (np.isfinite(reach) & (reach > 0)).all():
+        raise InputError(f"The tolerance is {tolerance}.", remedy="Give a positive distance in px.")
+    if reach.ndim and reach.shape != (len(true),):
+        raise InputError(
+            f"There are {len(true)} true beads and tolerances of shape {reach.shape}.", remedy="Give one for each bead."
+        )
     if not len(predicted) or not len(true):
         return _solve(_Candidates.none(), len(predicted), len(true))
-    near = cKDTree(predicted).sparse_distance_matrix(cKDTree(true), tolerance, output_type="ndarray")
+    near = cKDTree(predicted).sparse_distance_matrix(cKDTree(true), float(reach.max()), output_type="ndarray")
+    near = near[near["v"] <= np.broadcast_to(reach, len(true))[near["j"]]]
     return _solve(_Candidates(near["i"], near["j"], near["v"]), len(predicted), len(true))
 
 

@@ -75,6 +75,30 @@ def prepare(plane: npt.NDArray[Any], config: ImageConfig) -> FloatPlane:
     return np.ascontiguousarray(out)
 
 
+def resized(plane: npt.NDArray[Any], factor: float) -> FloatPlane:
+    """Return a plane (C, Y, X) with `factor` times as many pixels along each axis, float32, at least one.
+
+    Antialiased (bilinear over the pixels that become one) where it shrinks, bicubic where it grows. Values that are not
+    finite become the median of their channel.
+
+    Raises
+    ------
+    ImageError
+        As in `prepare`.
+    """
+    import torch  # late: what only reads images needs no torch
+
+    _check(plane)
+    values, _ = _finite(plane)
+    shape = [max(1, round(side * factor)) for side in plane.shape[-2:]]
+    mode, smooth = ("bicubic", False) if factor > 1 else ("bilinear", True)
+    out = np.empty((len(plane), *shape), np.float32)
+    for result, channel in zip(out, values, strict=True):
+        x = torch.from_numpy(np.ascontiguousarray(channel, np.float32))[None, None]
+        result[...] = torch.nn.functional.interpolate(x, shape, mode=mode, antialias=smooth)[0, 0].numpy()
+    return out
+
+
 def luminance(plane: npt.NDArray[Any]) -> FloatPlane:
     """Return the brightness (Y, X) float32 of a plane (C, Y, X), in the image's own units.
 

@@ -10,9 +10,10 @@ from beadseg import files
 from beadseg.data.dataset import natural_key, stem_of
 from beadseg.data.documents import inner
 from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, ZARR_SUFFIX, is_zarr, refuse_address
-from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
+from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError, is_out_of_memory
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.files import ensure_folder, printable, write_atomically
+from beadseg.model.device import free_memory
 from beadseg.predict.results import predict_file
 from beadseg.predict.tables import BatchResult, earlier_tables, write_tables
 
@@ -81,6 +82,8 @@ def predict_folder(
             raise
         except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
             reason = reason_of(error, path)
+            if is_out_of_memory(error):  # what this image took is wanted for the next one
+                free_memory(error)
             failures.append({"image": printable(path), "error": reason})
             on_event(Event("failure", f"Failed: {reason}", "error", {"image": str(path)}))
         else:
@@ -108,11 +111,7 @@ def reason_of(error: Exception, path: Path) -> str:
     """Return in one line what is wrong with an image."""
     if isinstance(error, BeadsegError):
         return str(error)
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    ):
+    if is_out_of_memory(error):
         remedy = "Use smaller tiles (--set tiling.whole_image_pixels=1000000 --set tiling.tile=512) or more memory."
         return f"{path}: Does not fit into memory. {remedy}"
     return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"

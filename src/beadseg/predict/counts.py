@@ -17,7 +17,7 @@ _LIMITS = ("low", "high", "total_low", "total_high")
 COUNT_COLUMNS = (
     "image", "plane", "beads", "beads_low", "beads_high", "beads_integral",
     *(name for unit in _DENSITIES for name in (unit, *(f"{unit}_{limit}" for limit in _LIMITS))),
-    "coverage", "height", "width", "pixel_size_um", "flags",
+    "coverage", "diameter_px", "height", "width", "pixel_size_um", "flags",
 )  # fmt: skip
 """Columns of ``counts.csv``."""
 
@@ -30,10 +30,12 @@ def count_row(name: str, plane: str, image: LazyImage, prediction: Prediction, p
     coverage = float((prediction.labels > 0).mean())
     known = predictor.calibration
     calibration = known if known is not None and known.fits(prediction.objects) else None
-    second = None if calibration is None else calibration.second_count(prediction.integral, pixels)
+    seen = round(prediction.seen_pixels)  # densities and areas are the model's own: of the image as it saw it
+    second = None if calibration is None else calibration.second_count(prediction.integral, seen)
     every = int(prediction.labels.max(initial=0))  # those that do not count are in the area too
-    found = [*flags(count, coverage, pixels, predictor.fingerprint), *disagreement(every, second, pixels, calibration)]
-    counting = None if calibration is None else calibration.interval(count, pixels)
+    found = [*flags(count, coverage, seen, predictor.fingerprint), *disagreement(every, second, seen, calibration)]
+    found += [prediction.doubt] if prediction.doubt else []
+    counting = None if calibration is None else calibration.interval(count, seen)
     return {
         "image": name,
         "plane": plane,
@@ -43,6 +45,7 @@ def count_row(name: str, plane: str, image: LazyImage, prediction: Prediction, p
         **_density("beads_per_mpx", count, counting, 1e6 / pixels, 2),
         **_density("beads_per_mm2", count, counting, None if size is None else 1e6 / (pixels * size**2), 3),
         "coverage": round(coverage, 5),
+        "diameter_px": "" if prediction.doubt and not every else round(prediction.diameter, 2),
         "height": height,
         "width": width,
         "pixel_size_um": "" if size is None else size,

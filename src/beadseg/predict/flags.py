@@ -39,7 +39,8 @@ def flags(count: int, coverage: float, pixels: int, fingerprint: Mapping[str, An
             found.append("nothing found, although every training image had beads")
         else:
             found.append("nothing found")
-    if coverage >= NEARLY_EVERYTHING or coverage > 3 * float(fingerprint["positive_ratio_max"]) + 0.05:
+    nearly = max(NEARLY_EVERYTHING, float(fingerprint["positive_ratio_max"]))
+    if coverage >= nearly or coverage > 3 * float(fingerprint["positive_ratio_max"]) + 0.05:
         found.append(f"{coverage:.0%} of the image is foreground (training images: at most "
                      f"{float(fingerprint['positive_ratio_max']):.0%})")  # fmt: skip
     if density > highest * DENSITY_FACTOR:

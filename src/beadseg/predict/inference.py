@@ -71,6 +71,42 @@ def probabilities(
     return result
 
 
+def brought_back(maps: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return maps (K, Y, X) of a resampled image in the pixels of the image itself, whose Y and X are `shape`.
+
+    Interpolated linearly where they grow. Where they shrink they are averaged, but of the centre map the highest value
+    stays: a peak of a small bead's centre is not lost.
+    """
+    if maps.shape[-2] <= shape[0]:
+        return np.stack([_enlarged(values, shape) for values in maps])
+    x = torch.from_numpy(maps)[None]
+    out: NDArray[np.float32] = torch.nn.functional.interpolate(x, shape, mode="bilinear", antialias=True)[0].numpy()
+    if len(maps) > 1:
+        out[1] = torch.nn.functional.adaptive_max_pool2d(x[:, 1:2], shape)[0, 0].numpy()
+    return out
+
+
+def _enlarged(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return a map (Y, X) of values from 0 to 1 interpolated linearly to `shape`.
+
+    Beyond the outer pixels' centres it goes on as it was: an even rim along the image's border would be full of peaks.
+    """
+    top, bottom, down = _neighbours(values.shape[0], shape[0])
+    left, right, across = _neighbours(values.shape[1], shape[1])
+    wide = values[:, left] * (1 - across) + values[:, right] * across
+    out = wide[top]
+    out *= (1 - down)[:, np.newaxis]
+    out += wide[bottom] * down[:, np.newaxis]
+    return np.clip(out, 0.0, 1.0, out=out)
+
+
+def _neighbours(count: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Return, for each of `length` pixels, two pixels of a side of `count` px and the weight of the second."""
+    position = (np.arange(length) + 0.5) * (count / length) - 0.5
+    first = np.clip(np.floor(position), 0, max(0, count - 2)).astype(np.int64)
+    return first, np.minimum(first + 1, count - 1), (position - first).astype(np.float32)
+
+
 class _Forward:
     """The network's forward pass on a padded input, with progress and cancelling between calls."""
 

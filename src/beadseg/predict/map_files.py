@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
@@ -23,17 +23,16 @@ def map_path(folder: Path, name: str, plane: str) -> Path:
 
 
 def write_maps(path: Path, maps: Maps) -> None:
-    """Write the maps of a plane: (K, Y, X) float32, the probability first, then the centre map if there is one.
+    """Write the maps of a plane: (K, Y, X) float32, the probability first, then centre and size where they are there.
 
     Raises
     ------
     MachineError
         The disk is full, or the folder not writable.
     """
-    values = maps.probability[None] if maps.centre is None else np.stack([maps.probability, maps.centre])
-    write_atomically(
-        path, lambda file: tifffile.imwrite(file, values, photometric="minisblack", metadata={"axes": "CYX"})
-    )
+    values = maps.heads
+    about = {"axes": "CYX", "scale": maps.scale, "doubt": maps.doubt}
+    write_atomically(path, lambda file: tifffile.imwrite(file, values, photometric="minisblack", metadata=about))
 
 
 def read_maps(path: Path) -> Maps:
@@ -46,12 +45,20 @@ def read_maps(path: Path) -> Maps:
     """
     try:
         values = tifffile.memmap(path, mode="r")
+        about = _description(path)
     except FileNotFoundError:
         raise RunError("The maps are not there.", path, "Predict the image again.") from None
     except (OSError, ValueError, struct.error, tifffile.TiffFileError) as error:
         detail = " ".join(str(error).split()).rstrip(".")
         raise RunError(f"The maps cannot be read ({detail}).", path, "Predict the image again.") from None
     planes = values.reshape(-1, *values.shape[-2:])
-    if values.dtype != np.float32 or len(planes) > 2:
+    if values.dtype != np.float32 or len(planes) > 3:
         raise RunError("Holds no maps of beads.", path, "Predict the image again.")
-    return Maps(planes[0], planes[1] if len(planes) == 2 else None)
+    return Maps.of_heads(planes, float(about.get("scale", 1.0)), str(about.get("doubt", "")))
+
+
+def _description(path: Path) -> dict[str, Any]:
+    """Return what `write_maps` says of the maps beside their pixels."""
+    with tifffile.TiffFile(path) as file:
+        found = file.shaped_metadata
+    return dict(found[0]) if found else {}

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from beadseg.predict.bead_list import bead_list
 from beadseg.predict.separate import separate
+from beadseg.predict.separation import needed_diameter
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -31,19 +33,38 @@ class Maps:
         Of being part of a bead.
     centre : (Y, X) float32 or None
         Peaks at the centres of beads, 0 to 1; None where the network has no such output.
+    scale : float
+        Pixels that the network saw per pixel of the plane, along an axis.
+    doubt : str
+        Why the size of the beads, and with it the count, is not sure; empty when it is.
+    size : (Y, X) float32 or None
+        Diameters of the beads that pixels belong to, as `beadseg.predict.bead_size.decoded` reads them (px as the
+        network saw it); None where the network has no such output.
     """
 
     probability: NDArray[np.float32]
     centre: NDArray[np.float32] | None = None
+    scale: float = 1.0
+    doubt: str = ""
+    size: NDArray[np.float32] | None = None
 
     @classmethod
-    def of_heads(cls, maps: NDArray[np.float32]) -> Maps:
-        """Return the (K, Y, X) output of a network by its heads: foreground, then centre where it has one."""
-        return cls(maps[0], maps[1] if len(maps) > 1 else None)
+    def of_heads(cls, maps: NDArray[np.float32], scale: float = 1.0, doubt: str = "") -> Maps:
+        """Return the (K, Y, X) output of a network by its heads: foreground, then centre and size where it has them."""
+        return cls(maps[0], maps[1] if len(maps) > 1 else None, scale, doubt, maps[2] if len(maps) > 2 else None)
+
+    @property
+    def heads(self) -> NDArray[np.float32]:
+        """All maps (K, Y, X), in the order of `of_heads`."""
+        return np.stack([values for values in (self.probability, self.centre, self.size) if values is not None])
 
     def separated(self, objects: ObjectConfig) -> Separation:
         """Return the candidates for beads; see `beadseg.predict.separate.separate`."""
-        return separate(self.probability, objects, self.centre)
+        return separate(self.probability, objects, self.centre, self.diameter(objects))
+
+    def diameter(self, objects: ObjectConfig) -> float:
+        """Return the diameter, px of the plane, of beads that have `objects.diameter` for the network."""
+        return needed_diameter(objects) / self.scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +127,24 @@ class Prediction:
         return int(self.beads["counted"].sum())
 
     @property
+    def diameter(self) -> float:
+        """The bead diameter that was expected, px of the image."""
+        return self.maps.diameter(self.objects)
+
+    @property
+    def doubt(self) -> str:
+        """Why the size of the beads, and with it the count, is not sure; empty when it is."""
+        return self.maps.doubt
+
+    @property
+    def seen_pixels(self) -> float:
+        """Pixels of the image as the network saw it."""
+        return float(self.labels.size) * self.maps.scale**2
+
+    @property
     def integral(self) -> float:
-        """Summed probability of all pixels that can be bead, px²: what the count by area is made from."""
-        return float(self.separation.probability.sum(dtype="float64"))
+        """Summed probability of what can be bead, px² as the network saw it: what the count by area is made from."""
+        return float(self.separation.probability.sum(dtype="float64")) * self.maps.scale**2
 
     def select(self, objects: ObjectConfig) -> Prediction:
         """Return what another choice finds, without the network.

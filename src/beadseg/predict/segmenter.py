@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,16 +19,26 @@ from beadseg.events import OnEvent, StopFlag, ignore, log
 from beadseg.measure.calibration import CALIBRATION, Calibration
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.model.device import Precision, agrees_with_fp32, choose_device, choose_precision
-from beadseg.model.inputs import input_channels, luminance, prepare
+from beadseg.model.inputs import input_channels, luminance, prepare, resized
 from beadseg.model.networks import Network, build_network
-from beadseg.predict.inference import probabilities
-from beadseg.predict.model_file import model_file
+from beadseg.predict.bead_size import Size, find_size, given_size
+from beadseg.predict.inference import brought_back, probabilities
+from beadseg.predict.model_file import model_file, named_model
 from beadseg.predict.prediction import Maps, Prediction
+from beadseg.predict.separation import needed_diameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
+
+SAME_SIZE = 0.02
+"""Images whose beads differ by less than this share from the size that the network knows are not resampled."""
+WHOLE_IMAGES = 8
+"""So many times the pixels that pass through the network whole (`tiling.whole_image_pixels`) are enlarged at a time."""
+BESIDE = 8
+"""So many bead diameters are seen around a band of rows."""
 
 
 class Segmenter:
@@ -59,12 +70,13 @@ class Segmenter:
 
     @classmethod
     def load(cls, run: Path | str, *, device: str = "auto", options: PredictConfig | None = None) -> Segmenter:
-        """Load the model of a run folder (the refitted one where there is one, else the best), or one model file.
+        """Load the general model, the model of a run folder (the refitted one, else the best), or one model file.
 
         Parameters
         ----------
-        run : path
-            Run folder, or a ``.safetensors`` file that beadseg wrote.
+        run : str or path
+            ``"general"``, which comes with beadseg; or a run folder, or a ``.safetensors`` file that beadseg wrote. A
+            run folder of that name is ``"./general"`` or ``Path("general")``.
         device : str
             ``auto``, ``cpu``, ``cuda`` …
         options : PredictConfig, optional
@@ -75,7 +87,7 @@ class Segmenter:
         RunError
             There is no model there, it is damaged, or of a newer version.
         """
-        path = model_file(Path(run))
+        path = model_file(named_model(run))
         tensors, meta = load_checkpoint(path)
         if meta.get("kind") != "model":
             raise RunError("This checkpoint is for resuming, not for prediction.", path, f"Give {files.BEST}.")
@@ -102,6 +114,7 @@ class Segmenter:
         image: NDArray[np.generic] | Image | LazyImage,
         *,
         pixel_size_um: float | None = None,
+        diameter_px: float | None = None,
         on_event: OnEvent = ignore,
         stop: StopFlag | None = None,
     ) -> Prediction:
@@ -114,18 +127,22 @@ class Segmenter:
             use `predict_planes`.
         pixel_size_um : float, optional
             µm per px, for the columns of the bead table in µm; images that were read from files bring their own.
+        diameter_px : float, optional
+            Of the beads in this image, px. When not given, as the options say (`options.size`): the general model
+            measures it.
 
         Raises
         ------
         InputError
-            The array is no such image.
+            The array is no such image, or the diameter is given in µm and the pixel size is not known.
         Cancelled
             `stop` was set.
         """
         if isinstance(image, Image | LazyImage):
             pixel_size_um = image.pixel_size_um if pixel_size_um is None else pixel_size_um
         plane = as_plane(image)
-        maps = self.maps(plane, on_event, stop)
+        size = self.size(plane, pixel_size_um, stop) if diameter_px is None else Size(diameter_px)
+        maps = self.maps(plane, on_event, stop, size)
         return Prediction.of(maps, luminance(plane), pixel_size_um, self.options.objects)
 
     def predict_planes(
@@ -139,14 +156,83 @@ class Segmenter:
             yield name, plane, self.predict(plane, pixel_size_um=image.pixel_size_um, on_event=on_event, stop=stop)
             del plane
 
-    def maps(self, plane: NDArray[np.generic], on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Maps:
-        """Return what the network says of a plane (C, Y, X)."""
-        return self.prepared_maps(prepare(plane, self.config.image), on_event, stop)
+    @property
+    def knows(self) -> float:
+        """The bead diameter that the network was trained on, px as it sees them."""
+        return self.config.image.bead_px or needed_diameter(self.options.objects)
+
+    def size(
+        self, plane: NDArray[np.generic], pixel_size_um: float | None = None, stop: StopFlag | None = None
+    ) -> Size:
+        """Return the diameter of the beads in a plane (C, Y, X): as given in the options, measured, or as trained on.
+
+        Raises
+        ------
+        InputError
+            It is given in µm, and `pixel_size_um` is not known.
+        """
+        wanted = self.options.size
+        if wanted.diameter is not None:
+            return given_size(wanted, pixel_size_um)
+        if wanted.search:
+            return find_size(self._scaled, plane, self.options.objects, stop)
+        return Size(self.knows)
+
+    def maps(
+        self,
+        plane: NDArray[np.generic],
+        on_event: OnEvent = ignore,
+        stop: StopFlag | None = None,
+        size: Size | None = None,
+    ) -> Maps:
+        """Return what the network says of a plane (C, Y, X), in the plane's own pixels.
+
+        With `size` (as of `Segmenter.size`, which is asked when it is not given) the plane is resampled for the
+        network, so that its beads have the size that the network knows.
+        """
+        size = self.size(plane, stop=stop) if size is None else size
+        if size.diameter is None:
+            nothing = np.zeros((len(self.config.network.heads), *plane.shape[-2:]), np.float32)
+            return Maps.of_heads(nothing, doubt=size.doubt)
+        factor = self.knows / size.diameter
+        if abs(factor - 1) < SAME_SIZE:
+            return replace(self.prepared_maps(prepare(plane, self.config.image), on_event, stop), doubt=size.doubt)
+        seen = self._resampled_maps(plane, factor, on_event, stop)
+        return Maps.of_heads(seen, factor, size.doubt)
+
+    def _resampled_maps(
+        self, plane: NDArray[np.generic], factor: float, on_event: OnEvent = ignore, stop: StopFlag | None = None
+    ) -> NDArray[np.float32]:
+        """Return the network's maps (K, Y, X) of a plane that it sees resampled, brought back to the plane's pixels.
+
+        Where the network sees more pixels than the image has, it is given bands of rows, one after the other, that
+        overlap by several beads.
+        """
+        shape = (plane.shape[-2], plane.shape[-1])
+        if factor <= 1:
+            return brought_back(self._heads(prepare(resized(plane, factor), self.config.image), on_event, stop), shape)
+        x = prepare(plane, self.config.image.seen_at(factor))
+        rows = max(1, int(WHOLE_IMAGES * self.options.tiling.whole_image_pixels / (shape[1] * factor**2)))
+        if rows >= shape[0]:
+            return brought_back(self._heads(resized(x, factor), on_event, stop), shape)
+        beside = math.ceil(BESIDE * self.knows / factor)
+        out = np.empty((len(self.config.network.heads), *shape), np.float32)
+        for top in range(0, shape[0], rows):
+            first, last = max(0, top - beside), min(shape[0], top + rows + beside)
+            seen = self._heads(resized(x[:, first:last], factor), on_event, stop)
+            out[:, top : top + rows] = brought_back(seen, (last - first, shape[1]))[:, top - first :][:, :rows]
+        return out
+
+    def _scaled(self, plane: NDArray[np.generic], factor: float) -> Maps:
+        """Return what the network says of a plane resampled by `factor`, in the pixels that it sees."""
+        return Maps.of_heads(self._heads(prepare(resized(plane, factor), self.config.image), ignore, None))
 
     def prepared_maps(self, x: NDArray[np.float32], on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Maps:
         """Return what the network says of an image (C, Y, X) that `beadseg.model.inputs.prepare` has normalised."""
-        maps = probabilities(self.network, x, self.options.tiling, self.precision(on_event), on_event, stop)
-        return Maps.of_heads(maps)
+        return Maps.of_heads(self._heads(x, on_event, stop))
+
+    def _heads(self, x: NDArray[np.float32], on_event: OnEvent, stop: StopFlag | None) -> NDArray[np.float32]:
+        return probabilities(self.network, x, self.options.tiling, self.precision(on_event), on_event, stop)
 
     def describe(self) -> dict[str, Any]:
         """Return what ``prediction.json`` says of the model and the options."""

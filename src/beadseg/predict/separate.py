@@ -24,7 +24,10 @@ _ROWS = 256
 
 
 def separate(
-    probability: NDArray[np.float32], config: ObjectConfig, centre: NDArray[np.float32] | None = None
+    probability: NDArray[np.float32],
+    config: ObjectConfig,
+    centre: NDArray[np.float32] | None = None,
+    diameter: float | None = None,
 ) -> Separation:
     """Find the candidates for beads of one plane.
 
@@ -41,13 +44,15 @@ def separate(
         With a diameter (px).
     centre : (Y, X) float32, optional
         Centre map, between 0 and 1, with a peak at every bead's centre.
+    diameter : float, optional
+        Of the beads in these maps, px; when not given, `config.diameter`.
 
     Raises
     ------
     ConfigError
         The diameter is not known.
     """
-    diameter = needed_diameter(config)
+    diameter = needed_diameter(config) if diameter is None else diameter
     pixels = np.flatnonzero(probability >= np.float32(config.seeds.lowest))
     likely = np.asarray(probability.reshape(-1)[pixels], np.float32)
     seeds = np.zeros(0, np.int64)
@@ -70,6 +75,7 @@ def separate(
         positions=np.stack(np.divmod(seeds, probability.shape[1]), axis=1).astype(np.float32),
         confidence=_highest(values, owner, len(seeds)),
         touching=not config.separate,
+        diameter=diameter,
     )
 
 

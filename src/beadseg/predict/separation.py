@@ -39,6 +39,8 @@ class Separation:
         Height of each one's peak in the centre map; without such a map its highest probability.
     touching : bool
         Touching beads are left joined: what is chosen is labelled anew by what hangs together.
+    diameter : float or None
+        Of the beads in this plane, px; None where it is what a choice says.
     """
 
     shape: tuple[int, int]
@@ -49,6 +51,7 @@ class Separation:
     positions: NDArray[np.float32]
     confidence: NDArray[np.float32]
     touching: bool = False
+    diameter: float | None = None
 
     def select(self, *, threshold: float, min_area: int = 1, min_confidence: float = 0.0) -> NDArray[np.uint32]:
         """Return the labels (Y, X) uint32 of the candidates that suffice, 1, 2, … in their order; 0 is background.
@@ -87,7 +90,9 @@ class Separation:
     def chosen(self, config: ObjectConfig) -> NDArray[np.uint32]:
         """Return the labels (Y, X) uint32 of the candidates that `config` selects; its diameter must be known."""
         return self.select(
-            threshold=config.threshold, min_area=smallest_area(config), min_confidence=config.min_confidence
+            threshold=config.threshold,
+            min_area=smallest_area(config, self.diameter),
+            min_confidence=config.min_confidence,
         )
 
 
@@ -98,8 +103,8 @@ def needed_diameter(config: ObjectConfig) -> float:
     return config.diameter
 
 
-def smallest_area(config: ObjectConfig) -> int:
-    """Return the smallest area of an object, px²: the given one, or a quarter of a bead's."""
+def smallest_area(config: ObjectConfig, diameter: float | None = None) -> int:
+    """Return the smallest area of an object, px²: the given one, or a quarter of a bead's (of `config` by default)."""
     if config.min_area is not None:
         return config.min_area
-    return max(1, round(math.pi * needed_diameter(config) ** 2 / 16))
+    return max(1, round(math.pi * (needed_diameter(config) if diameter is None else diameter) ** 2 / 16))

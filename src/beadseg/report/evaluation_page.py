@@ -9,6 +9,7 @@ from beadseg import files
 from beadseg.data.dataset import natural_key
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.measure.agreement import agreement, ratio_agreement, spans_decades
+from beadseg.measure.evaluation import IDENTICAL, IDENTICAL_REMEDY
 from beadseg.report.agreement import agreement_table
 from beadseg.report.blocks import Block, Chart, Charts, Column, Items, Table, Text
 from beadseg.report.evaluation import (
@@ -52,6 +53,8 @@ def write_evaluation_page(
     dataset: Dataset | None = None,
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
+    *,
+    keep_fuller: str = "",
 ) -> Path:
     """Write ``report.html``, and the figures in ``report/``, into an evaluation folder; return the page's path.
 
@@ -65,6 +68,8 @@ def write_evaluation_page(
         The truth, for the pictures; opened from where the evaluation found it when not given.
     on_event, stop
         Progress, and the flag that ends the work.
+    keep_fuller : str
+        As for `Page.write`.
 
     Raises
     ------
@@ -83,7 +88,7 @@ def write_evaluation_page(
         sections=(*_sections(evaluation, folder, dataset, on_event, stop), _failures(evaluation)),
         source=folder.resolve(),
     )
-    return page.write(folder / files.REPORT_PAGE)
+    return page.write(folder / files.REPORT_PAGE, keep_fuller)
 
 
 def _sections(
@@ -130,6 +135,8 @@ def _notices(evaluation: Evaluation) -> list[Notice]:
     if evaluation.failed_samples:
         text = f"{len(evaluation.failed_samples)} of {evaluation.samples} samples could not be scored."
         notices.append(Notice(text, "They enter no mean. The list is at the end."))
+    if evaluation.scored_itself:
+        notices.append(Notice(IDENTICAL, IDENTICAL_REMEDY))
     unmarked = sum(not image.instances for image in evaluation.images)
     if unmarked:
         text = f"The truth of {unmarked} images is a mask without ids: touching beads count as one there."

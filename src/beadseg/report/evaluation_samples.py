@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from beadseg import files
 from beadseg.data.dataset import Dataset, natural_key
 from beadseg.errors import BeadsegError, Cancelled, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.report.blocks import Block, Gallery, Items, Text
-from beadseg.report.html import Section
+from beadseg.report.html import Section, missing_pictures
 from beadseg.report.picture import Picture, picture_of
 from beadseg.report.predicted import predicted_planes
 from beadseg.report.samples import LEGEND, fullest_window, match, matched_picture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from beadseg.measure.evaluation import Evaluation
     from beadseg.measure.score import ImageScore
@@ -52,9 +51,10 @@ def sample_section(
     """
     title = "Samples"
     try:
-        truth = Dataset.open(evaluation.dataset) if dataset is None else dataset
-        predictions = _predictions(evaluation, folder)
+        truth = evaluation.open_dataset(folder) if dataset is None else dataset
+        predictions = evaluation.find_predictions(folder)
     except InputError as error:
+        on_event(missing_pictures([str(error)]))
         return Section(title, (Text(f"Left out, since the images or predictions are not there any more: {error}"),))
     chosen = worst_middle_best(evaluation.images)
     pictures, missing = [], []
@@ -65,6 +65,8 @@ def sample_section(
             raise
         except (BeadsegError, OSError, ValueError, IndexError) as error:  # files that changed since the evaluation
             missing.append(f"{image.image}: {error}")
+    if missing:
+        on_event(missing_pictures(missing))
     blocks: list[Block] = [Gallery(pictures, LEGEND)] if pictures else []
     if missing:
         blocks.append(Items(missing, "Not shown"))
@@ -79,14 +81,6 @@ def worst_middle_best(images: Sequence[ImageScore]) -> list[ImageScore]:
         return order
     middle = len(order) // 2
     return [*order[:3], *order[middle - 1 : middle + 1], *order[-3:]]
-
-
-def _predictions(evaluation: Evaluation, folder: Path) -> Path:
-    """Return the prediction folder: where it was, or around the evaluation folder when both were moved together."""
-    for place in (Path(evaluation.predictions), folder.resolve().parent):
-        if (place / files.LABELS).is_dir() or (place / files.MASKS).is_dir():
-            return place
-    raise InputError("No such prediction folder.", evaluation.predictions, "Move it back and make the report again.")
 
 
 def _picture(image: ImageScore, truth: Dataset, predictions: Path) -> Picture:

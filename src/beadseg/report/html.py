@@ -33,9 +33,13 @@ import jinja2
 from markupsafe import Markup
 
 from beadseg import __version__
+from beadseg.data.fields import listed
+from beadseg.errors import InputError
+from beadseg.events import Event
 from beadseg.files import ensure_folder, printable, write_atomically
 from beadseg.report.blocks import Block, Chart, Gallery
 from beadseg.report.chart import svg_of
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,17 +114,50 @@ class Page:
             draw=_Drawings(),
         )
 
-    def write(self, path: Path) -> Path:
+    @property
+    def pictures(self) -> int:
+        """How many pictures it shows, charts not counted."""
+        blocks = (block for section in self.sections for block in section.blocks)
+        return sum(len(block.pictures) for block in blocks if isinstance(block, Gallery))
+
+    def write(self, path: Path, keep_fuller: str = "") -> Path:
         """Write the page, whole or not at all, and return its path.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            Where it goes.
+        keep_fuller : str
+            When given, a page that is there and has more pictures is kept, and this says what the user can do.
 
         Raises
         ------
+        InputError
+            A page with more pictures is there and was kept.
         MachineError
             The place is not writable, or the disk is full.
         """
+        before = _pictures_in(path) if keep_fuller else 0
+        if self.pictures < before:
+            text = f"Only {self.pictures} of its {plural(before, 'picture')} can be made now, so that it was kept."
+            raise InputError(text, path, f"{keep_fuller} Or delete the page to make it without them.")
         ensure_folder(path.parent)
         write_atomically(path, self.render())
         return path
+
+
+def _pictures_in(path: Path) -> int:
+    """Return how many pictures a page on disk shows; 0 where there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").count("<img src=")
+    except OSError:
+        return 0
+
+
+def missing_pictures(reasons: Sequence[str]) -> Event:
+    """Return the event that says which pictures a page lacks, and why."""
+    text = f"{plural(len(reasons), 'picture')} could not be made: {listed(list(reasons), 3)}"
+    return Event("missing-pictures", text, "warning", {"reasons": list(reasons)})
 
 
 class _Drawings:

@@ -33,6 +33,9 @@ MARKS = {
 """The files that each kind of folder is known by."""
 
 
+_WHERE = "Say where the images are now: --dataset DIR."
+
+
 def kind_of(folder: Path) -> str:
     """Return what a folder holds: a key of `MARKS`.
 
@@ -61,29 +64,37 @@ def _kind(folder: Path) -> str | None:
     return next(found, None)
 
 
-def write_page(folder: Path, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Path:
+def write_page(
+    folder: Path, on_event: OnEvent = ignore, stop: StopFlag | None = None, dataset: Path | None = None
+) -> Path:
     """Write ``report.html`` into a folder of any kind and return its path; see `kind_of`.
+
+    `dataset` says where the images of a run or an evaluation are now, when they were moved without it.
 
     Raises
     ------
     InputError
-        It is no such folder, or its files are damaged.
+        It is not such a folder, its files are damaged, or the page that is there has more pictures.
     MachineError
         The folder is not writable.
     Cancelled
         `stop` was set.
     """
     kind = kind_of(folder)
+    if dataset is not None and kind not in ("run", "evaluation"):
+        raise InputError(f"The page of a {kind} shows nothing of a dataset.", "--dataset", "Leave the option out.")
     if kind == "run":
-        return write_run_page(Run(folder), on_event, stop)
+        return write_run_page(Run(folder), on_event, stop, dataset=dataset, keep_fuller=_WHERE)
     if kind == "evaluation":
-        return write_evaluation_page(folder, Evaluation.read(folder), None, on_event, stop)
+        evaluation = Evaluation.read(folder)
+        truth = None if dataset is None else evaluation.open_dataset(folder, dataset)
+        return write_evaluation_page(folder, evaluation, truth, on_event, stop, keep_fuller=_WHERE)
     if kind == "sweep":
         return write_sweep_page(folder)
     if kind == "densities":
         return write_density_page(folder, DensityReport.read(folder))
     if kind == "prediction":
-        return write_prediction_page(folder, on_event, stop)
+        return write_prediction_page(folder, on_event, stop, keep_fuller="Predict again with overlays.")
     return write_crossval_page(folder)
 
 

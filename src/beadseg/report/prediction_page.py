@@ -16,7 +16,7 @@ from beadseg.errors import Cancelled, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.predict.counts import COUNT_COLUMNS
 from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Gallery, Items, Row, Table, Text, Verbatim
-from beadseg.report.html import Notice, Page, Section
+from beadseg.report.html import Notice, Page, Section, missing_pictures
 from beadseg.report.overlays import overlay_pictures
 from beadseg.report.prediction import counts_by_image_figure, diameter_figure
 from beadseg.text import original_cells
@@ -35,8 +35,10 @@ _NOT_REAL = ("image", "plane", "beads", "height", "width", "flags")
 """Columns of counts that hold texts or whole numbers."""
 
 
-def write_prediction_page(folder: Path, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Path:
-    """Write ``report.html`` into a prediction folder and return its path.
+def write_prediction_page(
+    folder: Path, on_event: OnEvent = ignore, stop: StopFlag | None = None, *, keep_fuller: str = ""
+) -> Path:
+    """Write ``report.html`` into a prediction folder and return its path; `keep_fuller` is that of `Page.write`.
 
     Raises
     ------
@@ -66,7 +68,7 @@ def write_prediction_page(folder: Path, on_event: OnEvent = ignore, stop: StopFl
         ),
         source=folder.resolve(),
     )
-    return page.write(folder / files.REPORT_PAGE)
+    return page.write(folder / files.REPORT_PAGE, keep_fuller)
 
 
 def read_counts(folder: Path) -> pd.DataFrame:
@@ -182,6 +184,7 @@ def _pictures(folder: Path, counts: pd.DataFrame, on_event: OnEvent, stop: StopF
             missing.append(f"{row['name']}: {error}")
     blocks: list[Block] = [Gallery(pictures)] if pictures else []
     if missing:
+        on_event(missing_pictures(missing))
         blocks.append(Items(missing, "Not shown"))
     intro = "Outlines of what was found. Implausible results first, then the densest image, the sparsest, the middle."
     return Section(title, blocks, f"{len(chosen)} of {len(counts)} images. {intro}")

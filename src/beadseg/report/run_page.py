@@ -28,12 +28,20 @@ if TYPE_CHECKING:
 _TONES: dict[str, Tone] = {"met": "good", "not met": "bad", "not applicable": "neutral"}
 
 
-def write_run_page(run: Run, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Path:
+def write_run_page(
+    run: Run,
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+    *,
+    dataset: Path | None = None,
+    keep_fuller: str = "",
+) -> Path:
     """Write ``report.html`` into a run folder, ``report.md`` and ``curves.png`` beside it; return the page's path.
 
     A run that is not finished gets a page too, which says so, and no ``report.md``. Where the images of the run are
     still in their place, up to `beadseg.report.run_samples.MOST_SAMPLES` validation samples are predicted with its best
-    weights and shown.
+    weights and shown. `dataset` says where the images are now, when they were moved without the run; `keep_fuller` is
+    that of `Page.write`.
 
     Raises
     ------
@@ -50,7 +58,7 @@ def write_run_page(run: Run, on_event: OnEvent = ignore, stop: StopFlag | None =
     samples = _sample_rows(run.folder / files.SAMPLES)
     if (run.folder / files.CRITERIA).exists():
         write_run_report(run)
-    pictures = validation_gallery(run.folder, samples, on_event, stop)
+    pictures = validation_gallery(run.folder, samples, on_event, stop, dataset)
     page = Page(
         title=run.folder.resolve().name,
         kind="Training run",
@@ -67,7 +75,7 @@ def write_run_page(run: Run, on_event: OnEvent = ignore, stop: StopFlag | None =
         ),
         source=run.folder.resolve(),
     )
-    return page.write(run.folder / files.REPORT_PAGE)
+    return page.write(run.folder / files.REPORT_PAGE, keep_fuller)
 
 
 def _lead(run: Run, history: list[dict[str, Any]]) -> str:

@@ -11,8 +11,10 @@ from beadseg.errors import BeadsegError, Cancelled, ImageError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.predict.segmenter import Segmenter
 from beadseg.report.blocks import Gallery
+from beadseg.report.html import missing_pictures
 from beadseg.report.picture import Picture, picture_of
 from beadseg.report.samples import LEGEND, Matched, fullest_window, match, matched_picture
+from beadseg.training.frozen import sample_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +29,11 @@ MOST_PIXELS = 4_000_000
 
 
 def validation_gallery(
-    folder: Path, rows: Sequence[dict[str, str]], on_event: OnEvent = ignore, stop: StopFlag | None = None
+    folder: Path,
+    rows: Sequence[dict[str, str]],
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+    dataset: Path | None = None,
 ) -> tuple[Gallery, str]:
     """Return pictures of validation samples, the worst first, and a sentence on what could not be shown.
 
@@ -38,7 +44,9 @@ def validation_gallery(
     rows : sequence of dict
         Rows of its ``samples.csv``.
     on_event, stop
-        Progress, and the flag that ends the work.
+        Progress, and an event ``"missing-pictures"`` for files that changed or are gone; the flag that ends the work.
+    dataset : pathlib.Path, optional
+        Where the dataset is now, when it was moved without the run.
 
     Raises
     ------
@@ -55,13 +63,17 @@ def validation_gallery(
         return Gallery(()), f"Left out: {error}"
     shown: list[tuple[float, Picture]] = []
     missing: list[str] = []
+    gone: list[str] = []
     for row in track(chosen, "validation samples", len(chosen), on_event, stop):
         try:
-            shown.append(_picture(row, segmenter, stop))
+            shown.append(_picture(row, _files(row, folder, dataset), segmenter, stop))
         except Cancelled:
             raise
         except (BeadsegError, OSError) as error:
             missing.append(f"{row['sample']} ({getattr(error, 'what', error)})")
+            gone += [] if isinstance(error, _TooLargeError) else [missing[-1]]
+    if gone:
+        on_event(missing_pictures(gone))
     shown.sort(key=lambda item: item[0])
     note = f"{len(chosen)} of {len(validation)} validation samples, from the sparsest to the densest; worst first. "
     left_out = f"Left out: {'; '.join(missing)}" if missing else ""
@@ -75,11 +87,17 @@ def _spread(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     return [rows[round(at * (len(rows) - 1) / (MOST_SAMPLES - 1))] for at in range(MOST_SAMPLES)]
 
 
-def _picture(row: dict[str, str], segmenter: Segmenter, stop: StopFlag | None) -> tuple[float, Picture]:
+class _TooLargeError(ImageError):
+    """An image that is left out by rule."""
+
+
+def _picture(
+    row: dict[str, str], found: tuple[Path, Path, Path | None], segmenter: Segmenter, stop: StopFlag | None
+) -> tuple[float, Picture]:
     """Return the F1 and the picture of one sample."""
-    pixels, target = _read(row)
+    pixels, target = _read(row, found)
     if pixels[0].size > MOST_PIXELS:
-        raise ImageError(f"Larger than {MOST_PIXELS / 1e6:g} megapixels.", row["image"])
+        raise _TooLargeError(f"Larger than {MOST_PIXELS / 1e6:g} megapixels.", row["image"])
     prediction = segmenter.predict(pixels, stop=stop)
     matched = match(prediction.labels > 0, prediction.labels, target)
     return matched.f1, _drawn(row["sample"], pixels, matched)
@@ -92,16 +110,15 @@ def _drawn(name: str, pixels: NDArray[np.generic], matched: Matched) -> Picture:
     return picture_of(matched_picture(pixels, matched, window), name, caption.strip())
 
 
-def _read(row: dict[str, str]) -> tuple[NDArray[np.generic], Target]:
+def _read(row: dict[str, str], found: tuple[Path, Path, Path | None]) -> tuple[NDArray[np.generic], Target]:
     """Read the first plane of a sample as the run saw it.
 
     The run's list does not say whether an annotation has ids; the reading that has the recorded number of objects is
     the right one. Files that changed since are refused.
     """
     problem = ImageError("Its files changed, or are not where they were.", row["image"], "Train again to see it.")
-    image, mask = Path(row["image"]), Path(row["mask"])
     for has_labels in (True, False):
-        sample = Sample(row["sample"], image, mask, _ignore_path(row), row["field"], has_labels)
+        sample = Sample(row["sample"], *found, row["field"], has_labels)
         hashes = sample.sha256()
         if any(hashes.get(role, "") != row[f"{role}_sha256"] for role in ("image", "mask", "ignore")):
             raise problem
@@ -118,10 +135,13 @@ def _planes(sample: Sample) -> list[tuple[str, Any, Target]]:
         return []
 
 
-def _ignore_path(row: dict[str, str]) -> Path | None:
-    """Return the sample's ignore mask, which lies beside the folder of masks."""
+def _files(row: dict[str, str], run: Path, dataset: Path | None) -> tuple[Path, Path, Path | None]:
+    """Return where a sample's image and masks are now; its ignore mask lies beside the folder of masks."""
+    image, mask = sample_files(row, run, dataset)
+    mask = Path() if mask is None else mask
     if not row["ignore_sha256"]:
-        return None
-    folder = Path(row["mask"]).parent.parent / files.IGNORE
+        return image, mask, None
+    folder = mask.parent.parent / files.IGNORE
     found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return next((path for path in found if stem_of(path).removesuffix("_ignore") == row["sample"]), None)
+    ignored = (path for path in found if stem_of(path).removesuffix("_ignore") == row["sample"])
+    return image, mask, next(ignored, None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.errors import RunError
-from beadseg.files import write_atomically
+from beadseg.files import find_again, relative_path, write_atomically
 from beadseg.text import original
 from beadseg.training.history import write_rows
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from beadseg.data.dataset import Dataset, Sample
     from beadseg.data.split import Split
 
+RELATIVE_COLUMNS = ("image_relative", "mask_relative")
+"""Ways from the run folder to a sample's files, for when both are moved together; absent in older runs."""
 SAMPLE_COLUMNS = ("sample", "fold", "field", "objects", "image", "image_sha256", "mask", "mask_sha256", "ignore_sha256")
 
 
@@ -26,12 +28,12 @@ def freeze(folder: Path, dataset: Dataset, config: TrainConfig, split: Split, ob
     """Write configuration, split and sample hashes into a new run; compare them in one that was begun, and say so."""
     rows = []
     for fold, names in (("train", split.train), ("val", split.val), ("test", split.test)):
-        rows += [_sample_row(dataset[name], fold, objects[name]) for name in names]
+        rows += [_sample_row(dataset[name], fold, objects[name], folder) for name in names]
     config_path, samples_path = folder / files.CONFIG, folder / files.SAMPLES
     if not config_path.exists():
         if (folder / files.LAST).exists():
             raise RunError("Holds checkpoints but no configuration.", folder, "Give a new --out folder.")
-        write_rows(samples_path, rows, SAMPLE_COLUMNS)
+        write_rows(samples_path, rows, (*SAMPLE_COLUMNS, *RELATIVE_COLUMNS))
         split.to_csv(folder / files.SPLIT)
         write_atomically(config_path, config.to_yaml())
         return False
@@ -52,19 +54,40 @@ def freeze(folder: Path, dataset: Dataset, config: TrainConfig, split: Split, ob
     return True
 
 
-def _sample_row(sample: Sample, fold: str, objects: int) -> dict[str, Any]:
+def _sample_row(sample: Sample, fold: str, objects: int, folder: Path) -> dict[str, Any]:
     hashes = sample.sha256()
+    image, mask = sample.image_path, sample.mask_path
     return {
         "sample": sample.name,
         "fold": fold,
         "field": sample.field,
         "objects": objects,
-        "image": sample.image_path,
+        "image": image.absolute(),
         "image_sha256": hashes["image"],
-        "mask": sample.mask_path,
+        "mask": "" if mask is None else mask.absolute(),
         "mask_sha256": hashes.get("mask", ""),
         "ignore_sha256": hashes.get("ignore", ""),
+        "image_relative": relative_path(image, folder),
+        "mask_relative": "" if mask is None else relative_path(mask, folder),
     }
+
+
+def sample_files(row: Mapping[str, str], folder: Path, dataset: Path | None = None) -> tuple[Path, Path | None]:
+    """Return where a sample's image and annotation are now.
+
+    Parameters
+    ----------
+    row : mapping of str to str
+        The sample's row of ``samples.csv``.
+    folder : pathlib.Path
+        The run folder.
+    dataset : pathlib.Path, optional
+        Where the dataset is now, when it was moved without the run.
+    """
+    image = find_again(row["image"], row.get("image_relative", ""), folder, dataset)
+    if not row["mask"]:
+        return image, None
+    return image, find_again(row["mask"], row.get("mask_relative", ""), folder, dataset)
 
 
 def _difference(one: TrainConfig, other: TrainConfig) -> str:

@@ -10,8 +10,10 @@ import copy
 import json
 import math
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,16 +34,20 @@ from beadseg.training.sampler import Batch, Sampler, crop
 from beadseg.training.schedule import learning_rate, move_average
 from beadseg.training.scores import score, spread
 from beadseg.training.step import Stepper
-from beadseg.training.watch import Diagnosis, Watch, few_steps
+from beadseg.training.watch import Diagnosis, Watch, few_steps, not_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from beadseg.config import TrainConfig
     from beadseg.training.samples import TrainingImage
 
 TIME_COLUMNS = ("epoch", "train_seconds", "validation_seconds")
+
+MOST_DRAWING = 6
+"""Threads that draw batches for a GPU, at most."""
 
 CHECKPOINT_SECONDS = 600.0
 """Longest time between two checkpoints, s."""
@@ -201,6 +207,8 @@ class Trainer:
             torch.manual_seed(_mix(self.config.seed, epoch, step, *([self.team.rank] if self.team.rank else [])))
             with self._indivisible():
                 loss = self.stepper.step(batch, learning_rate(self.config, at, self.total_steps))
+                if not math.isfinite(loss):
+                    self._end_not_finite(at, loss, where)
                 move_average(self.average, self.network, self.config.ema, at)
                 self.losses.append(loss)
             self.seconds += time.perf_counter() - began
@@ -209,16 +217,30 @@ class Trainer:
             self.on_event(progress(f"epoch {epoch}/{self.config.epochs}", step + 1, self.sampler.steps))
 
     def _batches(self, epoch: int, start: int) -> Iterator[tuple[int, Batch]]:
-        """Yield the epoch's steps from `start` on, each batch drawn in a thread while the one before is computed."""
-        if start == self.sampler.steps:  # stopped while the epoch was scored
-            return
-        with ThreadPoolExecutor(1, thread_name_prefix="beadseg-batches") as pool:
-            following = pool.submit(self.sampler.draw, epoch, start)
-            for step in range(start, self.sampler.steps):
-                batch = following.result()
-                if step + 1 < self.sampler.steps:
-                    following = pool.submit(self.sampler.draw, epoch, step + 1)
-                yield step, batch
+        """Yield the epoch's steps from `start` on; the batches of the next ones are drawn in threads meanwhile.
+
+        A batch depends on its epoch and step only, so the number of threads changes nothing.
+        """
+        steps = iter(range(start, self.sampler.steps))
+        threads = self._drawing_threads
+        with ThreadPoolExecutor(threads, thread_name_prefix="beadseg-batches") as pool:
+
+            def draw(step: int) -> Future[Batch]:
+                return pool.submit(self.sampler.draw, epoch, step, pin=self.device.type == "cuda")
+
+            waiting = deque((step, draw(step)) for step in islice(steps, threads))
+            while waiting:
+                step, batch = waiting.popleft()
+                ready = batch.result()
+                waiting.extend((later, draw(later)) for later in islice(steps, 1))
+                yield step, ready
+
+    @property
+    def _drawing_threads(self) -> int:
+        """How many threads draw batches: several for a GPU that waits for them, one where the processor computes."""
+        if self.device.type == "cpu":
+            return 1
+        return max(1, min(MOST_DRAWING, torch.get_num_threads() // self.team.local_size - 1))
 
     def _scores(self) -> Row:
         """Score the averaged weights on whole validation and training images."""
@@ -236,12 +258,6 @@ class Trainer:
     def _finish_epoch(self) -> None:
         """Save, record and report the epoch that just ended."""
         row = self.rows[-1]
-        if not math.isfinite(row["train_loss"]):
-            found = self.watch.new(self.rows)[0]
-            self._warn(found)
-            raise TrainingError(
-                found.message, self.folder, f"{found.remedy.capitalize()} Earlier checkpoints are kept."
-            )
         metric = self.config.stop.metric
         key = f"val_{metric}"
         if self.best is None or key not in row or gain(metric, row[key]) > gain(metric, self.best[key]):
@@ -252,6 +268,16 @@ class Trainer:
         self.on_event(Event("epoch", describe(row, self.config.epochs, key, self.best is row), data=dict(row)))
         for found in self.watch.new(self.rows):
             self._warn(found)
+
+    def _end_not_finite(self, at: int, loss: float, where: str) -> None:
+        """End the training at the step whose loss is not a number; no checkpoint is written after it."""
+        rate = learning_rate(self.config, at, self.total_steps)
+        self.rows.append({"epoch": self.epoch + 1, "step": at + 1, "lr": rate, "train_loss": loss})
+        found = not_finite(self.rows)
+        if found is not None:
+            self._warn(found)
+            remedy = f"{found.remedy.capitalize()} Earlier checkpoints are kept."
+            raise TrainingError(f"Training failed: the loss became {loss}{where}.", self.folder, remedy)
 
     def _warn(self, found: Diagnosis) -> None:
         self.on_event(Event("diagnosis", str(found), "warning", found.model_dump()))

@@ -56,7 +56,7 @@ def test_a_run_that_cannot_predict_is_a_message(
     viewer, widget = open_widget("Predict")
     viewer.add_image(np.zeros((64, 64), np.uint8))
     click(qtbot, widget.image.predict)
-    assert "No run was chosen." in widget.messages.text
+    assert "No model was chosen." in widget.messages.text
     widget.run.choose(run)
     assert said in widget.messages.text
     widget.messages.clear()

@@ -24,7 +24,6 @@ from beadseg.measure.beads import bead_table
 from beadseg.measure.matching import Detection, match_points
 from beadseg.model.inputs import luminance
 from beadseg.predict.prediction import Maps
-from beadseg.predict.separation import needed_diameter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from beadseg.data.image_io import Image
     from beadseg.events import StopFlag
+    from beadseg.predict.bead_size import Size
     from beadseg.predict.segmenter import Segmenter
 
 THRESHOLDS = (0.35, 0.65)
@@ -90,8 +90,9 @@ def uncertainty(segmenter: Segmenter, image: Image, stop: StopFlag | None = None
 
 def _plane(segmenter: Segmenter, plane: NDArray[np.generic], stop: StopFlag | None) -> Uncertainty:
     objects = segmenter.options.objects
-    diameter = needed_diameter(objects)
-    views = [_mirrored(segmenter, plane, axes, stop) for axes in ((), (-1,), (-2,))]
+    size = segmenter.size(plane, stop=stop)
+    views = [_mirrored(segmenter, plane, axes, size, stop) for axes in ((), (-1,), (-2,))]
+    diameter = views[0].diameter(objects)
     found = [view.separated(objects).chosen(objects) for view in views]
     tables = [bead_table(labels, probability=view.probability) for labels, view in zip(found, views, strict=True)]
     centres = [table[["y", "x"]].to_numpy(np.float64) for table in tables]
@@ -112,18 +113,20 @@ def _plane(segmenter: Segmenter, plane: NDArray[np.generic], stop: StopFlag | No
     )
 
 
-def _mirrored(segmenter: Segmenter, plane: NDArray[np.generic], axes: tuple[int, ...], stop: StopFlag | None) -> Maps:
+def _mirrored(
+    segmenter: Segmenter, plane: NDArray[np.generic], axes: tuple[int, ...], size: Size, stop: StopFlag | None
+) -> Maps:
     """Return the maps (Y, X) as predicted from the image mirrored along `axes`, mirrored back."""
-    seen = segmenter.maps(np.ascontiguousarray(np.flip(plane, axes)), stop=stop)
+    seen = segmenter.maps(np.ascontiguousarray(np.flip(plane, axes)), stop=stop, size=size)
     centre = None if seen.centre is None else np.flip(seen.centre, axes)
-    return Maps(np.flip(seen.probability, axes), centre)
+    return Maps(np.flip(seen.probability, axes), centre, seen.scale)
 
 
 def _mean(views: Sequence[Maps]) -> Maps:
     """Return the mean of several views of one plane."""
     probability = np.mean(np.stack([view.probability for view in views]), axis=0)
     centres = [view.centre for view in views if view.centre is not None]
-    return Maps(probability, np.mean(np.stack(centres), axis=0) if centres else None)
+    return Maps(probability, np.mean(np.stack(centres), axis=0) if centres else None, views[0].scale)
 
 
 def _entropy(probability: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -127,7 +127,7 @@ def _insert(
     side: int, arrangement: str, sizes: NDArray[np.float64], overlap: float, margin: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Place beads one after the other, free or beside another one; what finds no room is left out."""
-    beside = {"sparse": 0.3, "free": rng.uniform(0.0, 0.3)}.get(arrangement, rng.uniform(0.55, 0.97))
+    beside = {"sparse": 0.3, "free": rng.uniform(0.0, 0.6)}.get(arrangement, rng.uniform(0.55, 0.97))
     placed = np.empty((len(sizes), 3))
     count, heading = 0, rng.uniform(0, 2 * np.pi)
     attached = rng.random(len(sizes)) < beside
@@ -187,7 +187,7 @@ def _body(rho: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.floa
     power = rng.choice([0.0, 0.5, 1.0], p=[0.4, 0.4, 0.2])
     body = inside * np.clip(1 - rho**2, 1e-9, 1) ** power
     if rng.random() < 0.35:  # a pale or strong middle, as lenses and red blood cells have
-        body *= 1 - rng.uniform(-0.6, 0.85) * np.exp(-0.5 * (rho / rng.uniform(0.2, 0.55)) ** 2)
+        body *= 1 - rng.uniform(-0.6, 1.0) * np.exp(-0.5 * (rho / rng.uniform(0.2, 0.7)) ** 2)
     return np.asarray(body)
 
 

@@ -44,11 +44,11 @@ class LookConfig(Config):
         "sparse": 0.12, "free": 0.24, "chains": 0.14, "clumps": 0.28, "lattice": 0.08, "packed": 0.14
     })  # fmt: skip
     """How often each arrangement is drawn (relative). Clumps lead: they decide the error of a count."""
-    empty: Share = 0.16
+    empty: Share = 0.2
     """Share of images without beads: enough to learn them, few enough not to make the model timid."""
     empties: dict[Empty, float] = Field(default={
-        "blank": 1, "gradient": 0.7, "noise": 1.5, "scene": 3, "text": 1, "gratings": 1.2, "cells": 1.2, "weave": 1,
-        "debris": 1.2, "too-large": 2.5, "too-small": 1.5,
+        "blank": 1, "gradient": 0.7, "noise": 2.2, "scene": 3, "text": 1.4, "gratings": 1.2, "cells": 1.2, "weave": 1,
+        "debris": 1.2, "too-large": 4, "too-small": 2,
     })  # fmt: skip
     """How often each kind of empty image is drawn (relative). Scenes stand for photographs. Beads far from the size
     that the model works at are empty images too: this is how it knows that a scale is the wrong one."""
@@ -67,11 +67,11 @@ class LookConfig(Config):
     """Largest to smallest diameter there."""
     elongated: Share = 0.25
     """Share of images whose beads are not quite round: cells, nuclei, squeezed droplets."""
-    elongation: Range = (1.0, 1.5)
-    """Long to short axis there: nuclei reach 1.6; beyond it one bead looks like two."""
+    elongation: Range = (1.0, 1.45)
+    """Long to short axis there; beyond it one bead looks like two."""
     rough: Range = (0.0, 0.05)
     """Amplitude of an irregular outline in those images, share of the radius."""
-    overlap: Range = (0.0, 0.4)
+    overlap: Range = (0.0, 0.42)
     """Deepest overlap of two beads in an image, share of their mean diameter: a little beyond the 30 % promised."""
     coverage: Range = (0.02, 0.5)
     """Share of the area that free, chained or clumped beads are to cover, logarithmically."""
@@ -81,14 +81,21 @@ class LookConfig(Config):
     blur: Range = (0.03, 0.28)
     """Standard deviation of a bead's blur, diameters. Beads of 7.5 px blurred over 2 px are common; at 0.28 two that
     touch hardly have a valley between them, but are longer, and darker where they overlap, than one."""
+    packed_blur: Annotated[float, Field(ge=0.0)] = 0.17
+    """No more blur than this where beads fill the image: at 0.17 a lattice of touching beads keeps a third of its
+    modulation, at 0.28 a tenth, which noise hides."""
+    packed_rose: Annotated[float, Field(ge=1.0)] = 18.0
+    """In place of `rose` there. Packed beads are equally bright, and the images without stripes of the sensor and
+    lightly compressed, since only the modulation between beads tells them apart."""
     blur_spread: Range = (0.0, 0.3)
     """Difference of blur between the beads of an image, share of it: beads lie at different heights."""
     contrast: Range = (0.05, 0.85)
     """Dark, bright, ring and opaque: contrast to the ground, logarithmically."""
     contrast_spread: Range = (0.0, 0.25)
     """Standard deviation of the contrast between beads, share."""
-    rose: Annotated[float, Field(ge=1.0)] = 13.0
-    """Limit of what can be seen: contrast times the root of a bead's area in sensor pixels, over the noise of a pixel.
+    rose: Annotated[float, Field(ge=1.0)] = 14.0
+    """Limit of what can be seen: contrast times the root of a bead's area in sensor pixels, over the noise of a pixel;
+    where beads touch, the contrast of what tells them apart.
     Rose (1948) found 5 to be what an observer needs to detect a disc; to tell
     two that touch, in noise that enlargement and JPEG made coarse, takes more than twice."""
     grey_levels: Annotated[float, Field(ge=1.0)] = 7.0
@@ -97,6 +104,10 @@ class LookConfig(Config):
     """Share of images whose beads differ in brightness up to `inequality`: stained to unequal degrees, or dividing."""
     inequality: Range = (1.5, 5.0)
     """Strongest to weakest bead there."""
+    textured: Share = 0.2
+    """Share of fluorescent and opaque images whose beads have a texture inside, as nuclei and porous beads have."""
+    texture: Range = (0.05, 0.3)
+    """Its standard deviation, share of the bead's light; its grain is about a third of a diameter."""
     noise: Range = (0.002, 0.1)
     """Noise of a sensor pixel in bright light, share of it, logarithmically, below what `rose` allows."""
     photons: Range = (4.0, 3000.0)
@@ -116,6 +127,8 @@ class LookConfig(Config):
     """Share of images with hot and dead pixels."""
     dirty: Share = 0.2
     """Share of images with debris. Few: with debris everywhere, clumps were taken for dirt (half of them lost)."""
+    haze: Range = (0.02, 0.08)
+    """Fluorescence: light of beads above and below the focus, share of a bead's light, in a third of the images."""
     pieces: tuple[int, int] = (1, 5)
     """Pieces of debris in such an image."""
     written: Share = 0.05

@@ -27,7 +27,7 @@ def light(config: LookConfig, side: int, contrast: float, rng: np.random.Generat
     field = 1 + rng.uniform(*config.uneven) * (y * np.sin(turn) + x * np.cos(turn))
     field = field * (1 - rng.uniform(*config.vignette) * ((y - centre[0]) ** 2 + (x - centre[1]) ** 2))
     if rng.random() < 0.4:
-        stains = min(rng.uniform(*config.mottle), 0.25 * contrast)
+        stains = min(rng.uniform(*config.mottle), 0.12 * contrast)
         field = field * (1 + stains * clouds(side, rng.uniform(0.12, 0.4) * side, rng))
     return np.asarray(np.clip(field, 0.05, None), np.float32)
 
@@ -161,7 +161,10 @@ def _gradient(side: int, rng: np.random.Generator) -> Floats:
 
 
 def _noise(side: int, rng: np.random.Generator) -> Floats:
-    """White to brown noise, sometimes in one direction, sometimes folded into ridges."""
+    """White to brown noise, sometimes in one direction or folded into ridges, or of one grain without any edge."""
+    if rng.random() < 0.3:
+        grain = np.exp(rng.uniform(np.log(0.6), np.log(6.0)))
+        return np.asarray(gaussian_filter(rng.standard_normal((side, side)), grain), np.float32)
     field = fractal(side, rng.uniform(0.0, 2.2), rng, rng.choice([1.0, 1.0, rng.uniform(2, 6)]))
     return np.asarray(-np.abs(field) if rng.random() < 0.3 else field)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from beadseg.data.simulate import look_beads, look_scene
 from beadseg.data.simulate.look_camera import Exposure, enlarged, photograph
@@ -75,10 +76,21 @@ def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: 
     if kind == "too-small" and arrangement == "packed":
         arrangement = "free"
     blur = float(rng.uniform(*config.blur))
-    discs = look_beads.lay(config, arrangement, diameter, _deepest(config, blur), rng)
+    if arrangement in ("packed", "lattice"):
+        blur = min(blur, config.packed_blur)
+        plain = {
+            "unequal": 0.0,
+            "textured": 0.0,
+            "stripes": 0.0,
+            "contrast_spread": (0.0, 0.12),
+            "jpeg_quality": (75, 96),
+        }
+        config = config.model_copy(update={**plain, "rose": config.packed_rose})
+    discs = look_beads.lay(config, arrangement, diameter, _deepest(config, family, blur), rng)
     side = _sensor_side(config, diameter, rng)
     on_sensor = discs.scaled(side / config.side)
     exposure = _exposed(config, family, on_sensor, diameter * side / config.side, side, blur, rng)
+    exposure = _visible(config, exposure, on_sensor, diameter * side / config.side)
     exposure, covered = _with_extras(config, exposure, diameter * side / config.side, rng)
     image = photograph(config, exposure, config.side, diameter * side / config.side, rng)
     labels, centres, diameters, ignore = _truth(config, discs, top=family == "opaque")
@@ -87,8 +99,13 @@ def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: 
     return Look(image, labels, centres, diameters, ignore, kind or family, arrangement)
 
 
-def _deepest(config: LookConfig, blur: float) -> float:
-    """Return the deepest overlap: less where beads are so blurred that two of them would be one to everybody."""
+def _deepest(config: LookConfig, family: str, blur: float) -> float:
+    """Return the deepest overlap: less where beads are so blurred that two of them would be one to everybody.
+
+    Of beads that absorb light, the darkness still tells.
+    """
+    if family == "dark":
+        return config.overlap[1]
     low, high = config.blur
     return config.overlap[1] * (1 - 0.3 * (blur - low) / max(high - low, 1e-6))
 
@@ -140,10 +157,12 @@ def _exposed(
         shade = max(1 - contrast, 0.05) if rng.random() < 0.35 else 1 + 2 * contrast
         turn, slope = rng.uniform(0, 2 * np.pi), rng.choice([0.0, rng.uniform(0, 0.5)])
         rim = rng.choice([0.0, rng.uniform(-0.4, 0.6)])
+        if config.packed_rose == config.rose:  # without a rim, equal beads that hide each other would be one area
+            rim = rng.choice([-1, 1]) * rng.uniform(0.25, 0.6)
         opacity = look_beads.profiles("opaque", blur, 0.2, np.random.default_rng(0))
         light = (slope * np.cos(turn), slope * np.sin(turn), rim)
         beads, hidden = look_beads.cover(side, discs, opacity, shade * factor**0.5, level, light)
-        total = ground * (1 - hidden) + beads
+        total = ground * (1 - hidden) + beads * _texture(config, side, diameter, rng)
         return Exposure(np.clip(total, 0.0, None), ground, max(1.0, shade), noise * max(1.0, shade), shot, shade - 1)
     if family == "dark":
         absorbed = look_beads.stamp(side, discs, table, -np.log1p(-min(contrast, 0.9)) * factor, level)
@@ -153,6 +172,14 @@ def _exposed(
     shown = look_beads.stamp(side, discs, table, strength * factor, level)
     light = np.clip(ground * (1 + shown), 0.02, None)
     return Exposure(light, ground, max(1.0, 1 + max(strength, 0.0)), noise, shot, strength * body)
+
+
+def _texture(config: LookConfig, side: int, diameter: float, rng: np.random.Generator) -> Floats | float:
+    """Return the factor (Y, X) by which the inside of beads differs in brightness."""
+    if rng.random() >= config.textured:
+        return 1.0
+    grain = look_scene.clouds(side, max(diameter / 3, 1.5), rng)
+    return np.asarray(np.clip(1 + rng.uniform(*config.texture) * grain, 0.3, 2.0), np.float32)
 
 
 def _strength(table: Floats) -> float:
@@ -167,15 +194,32 @@ def _allowed(config: LookConfig, contrast: float, diameter: float) -> float:
     return contrast * float(np.sqrt(np.pi / 4) * diameter) / config.rose
 
 
+def _visible(config: LookConfig, exposure: Exposure, discs: Discs, diameter: float) -> Exposure:
+    """Return the exposure with no more noise than lets beads be told apart, not only seen.
+
+    What tells them is the detail of about their size on their own pixels: less than the contrast where they touch.
+    """
+    own = look_beads.owners(len(exposure.light), discs, top=True) > 0
+    if not own.any():
+        return exposure
+    detail = exposure.light - gaussian_filter(exposure.light, 0.6 * diameter)
+    shown = 2.0 * float(np.sqrt(np.mean(detail[own] ** 2)))
+    light = float(np.mean(exposure.light[own])) if exposure.shot > 0.5 else 1.0
+    noise = min(exposure.noise, _allowed(config, shown, diameter) / max(np.sqrt(light), 0.2))
+    contrast = float(np.copysign(min(abs(exposure.contrast), shown), exposure.contrast))
+    return replace(exposure, noise=noise, contrast=contrast)
+
+
 def _fluorescence(
     config: LookConfig, discs: Discs, ground: Floats, table: Floats, level: NDArray[np.int64], factor: Floats,
     diameter: float, rng: np.random.Generator,
 ) -> Exposure:  # fmt: skip
     """Return bright beads on a dark ground; one photon has the same light everywhere."""
     dim = float(rng.uniform(*config.dim)) if rng.random() < 0.7 else 0.003
-    light = dim * ground + look_beads.stamp(len(ground), discs, table, factor, level)
+    beads = look_beads.stamp(len(ground), discs, table, factor, level)
+    light = dim * ground + beads * _texture(config, len(ground), diameter, rng)
     if rng.random() < 0.3:  # light from beads above and below the focus
-        light = light + rng.uniform(0.02, 0.15) * (1 + look_scene.clouds(len(ground), 3 * diameter, rng)).clip(0)
+        light = light + rng.uniform(*config.haze) * (1 + look_scene.clouds(len(ground), 3 * diameter, rng)).clip(0)
     body = _strength(table)
     # Rose: body * photons * sqrt(area) / sqrt((dim + body) * photons) >= limit
     needed = config.rose**2 * (dim + 0.1 + body) / (body**2 * np.pi / 4 * diameter**2)
@@ -198,10 +242,7 @@ def _with_extras(
     if rng.random() < config.written:
         opacity, covered = look_scene.writing(side, rng)
         light = light * (1 - opacity) + opacity * exposure.full * rng.choice([0.0, 1.1])
-    changed = Exposure(
-        np.asarray(light, np.float32), exposure.ground, exposure.full, exposure.noise, exposure.shot, exposure.contrast
-    )
-    return changed, covered
+    return replace(exposure, light=np.asarray(light, np.float32)), covered
 
 
 def _truth(

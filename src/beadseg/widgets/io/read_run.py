@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import imageio.v3 as iio
@@ -13,9 +12,12 @@ from beadseg.data.dataset import Dataset, Sample
 from beadseg.data.documents import read_table
 from beadseg.errors import RunError
 from beadseg.predict.model_file import model_file
+from beadseg.training.frozen import sample_files
 from beadseg.widgets.io.read_dataset import sample_layers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from beadseg.widgets.io.layer_data import LayerData
 
 
@@ -49,12 +51,8 @@ def read_run(folder: Path) -> list[LayerData]:
 def _validated(folder: Path) -> tuple[Sample, ...]:
     """Return the validation samples whose image is still there."""
     rows = read_table(folder / files.SAMPLES, "sample", "fold", "image", "mask")
-    samples = [
-        Sample(row["sample"], Path(row["image"]), Path(row["mask"]) if row["mask"] else None)
-        for row in rows
-        if row["fold"] == "val" and Path(row["image"]).exists()
-    ]
-    return tuple(_as_it_is(sample) for sample in samples)
+    samples = [Sample(row["sample"], *sample_files(row, folder)) for row in rows if row["fold"] == "val"]
+    return tuple(_as_it_is(sample) for sample in samples if sample.image_path.exists())
 
 
 def _as_it_is(sample: Sample) -> Sample:

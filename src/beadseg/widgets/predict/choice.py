@@ -29,6 +29,7 @@ class ObjectSliders(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._value = self._first = ObjectConfig(diameter=7.0)
+        self._diameter = 7.0
         self._setting = False
         self.threshold = _double(THRESHOLD_STEP, 2, "Pixels of at least this probability belong to beads")
         self.separation = _double(
@@ -67,14 +68,14 @@ class ObjectSliders(QWidget):
         """Return what is chosen."""
         return self._value
 
-    def setValue(self, objects: ObjectConfig) -> None:
-        """Show what an image was predicted with; `reset` comes back to it."""
+    def setValue(self, objects: ObjectConfig, diameter: float | None = None) -> None:
+        """Show what an image, whose beads have a diameter (px), was predicted with; `reset` comes back to it."""
         self._first = objects
-        diameter = objects.diameter or 7.0
-        bead = math.pi * diameter**2 / 4
+        self._diameter = diameter or objects.diameter or 7.0
+        bead = math.pi * self._diameter**2 / 4
         self._setting = True
         self.threshold.setRange(objects.seeds.lowest, max(HIGHEST_THRESHOLD, objects.threshold))
-        self.min_area.setRange(1, max(10, round(LARGEST * bead), smallest_area(objects)))
+        self.min_area.setRange(1, max(10, round(LARGEST * bead), smallest_area(objects, self._diameter)))
         self._setting = False
         self._show(objects)
         self._value = objects
@@ -83,7 +84,7 @@ class ObjectSliders(QWidget):
         self._setting = True
         self.threshold.setValue(objects.threshold)
         self.separation.setValue(objects.seeds.distance)
-        self.min_area.setValue(smallest_area(objects))
+        self.min_area.setValue(smallest_area(objects, self._diameter))
         self.confidence.setValue(objects.min_confidence)
         self.cut.setChecked(objects.separate)
         self.separation.setEnabled(objects.separate)
@@ -101,7 +102,7 @@ class ObjectSliders(QWidget):
         area = self.min_area.value()
         changes = {
             "threshold": round(self.threshold.value(), 3),
-            "min_area": before.min_area if area == smallest_area(before) else area,
+            "min_area": before.min_area if area == smallest_area(before, self._diameter) else area,
             "min_confidence": round(self.confidence.value(), 3),
             "separate": self.cut.isChecked(),
             "seeds": before.seeds.replace(distance=round(self.separation.value(), 3)),

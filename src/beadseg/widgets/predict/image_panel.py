@@ -144,7 +144,7 @@ class ImagePanel(QWidget):
             return
         self._measured = None
         self.results.clear()
-        self.sliders.setValue(session.predicted)
+        self.sliders.setValue(session.predicted, session.separations[0].diameter)
         self.live.start(session, self._below)
         self._show_state()
 

@@ -12,6 +12,7 @@ import tifffile
 
 from beadseg.data.dataset import stem_of
 from beadseg.data.lazy import LazyImage, open_image
+from beadseg.data.raw import micrometres
 from beadseg.errors import BeadsegError, InputError
 from beadseg.files import write_atomically
 from beadseg.widgets.layers.planes import finest
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from beadseg.events import StopFlag
-
-MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "meter": 1e6, "centimeter": 1e4}
-"""µm in the units of length that a layer may have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,5 +154,5 @@ def _pixel_size(layer: Image) -> float | None:
     units = getattr(layer, "units", None) or ()
     if len(units) < 2:
         return None
-    sizes = [float(layer.scale[at]) * MICROMETRES.get(str(units[at]), np.nan) for at in (-2, -1)]
+    sizes = [float(layer.scale[at]) * (micrometres(units[at]) or np.nan) for at in (-2, -1)]
     return sizes[0] if np.isfinite(sizes[0]) and np.isclose(sizes[0], sizes[1], rtol=1e-3) else None

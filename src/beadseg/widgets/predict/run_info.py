@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from beadseg.config import TrainConfig
 from beadseg.errors import ConfigError, RunError
 from beadseg.model.checkpoint import read_meta
-from beadseg.predict.model_file import model_file
+from beadseg.predict.model_file import general_file, model_file
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+GENERAL_MODEL = "The model that comes with beadseg: it measures the size of the beads in every image"
 
 
 def run_info(run: Path) -> str:
@@ -31,6 +33,9 @@ def run_info(run: Path) -> str:
         detail = error.what if isinstance(error, ConfigError) else str(error)
         text = f"Does not fit this version of beadseg ({detail})."
         raise RunError(text, path, "Update beadseg, or train again.") from None
-    objects = config.predict.objects
-    size = "" if objects.diameter is None else f", beads of {objects.diameter:.1f} px"
-    return f"{config.network.kind}{size}, threshold {objects.threshold:g}"
+    objects, size = config.predict.objects, config.predict.size
+    if run == general_file():
+        return f"{GENERAL_MODEL}, threshold {objects.threshold:g}"
+    diameter = size.diameter or objects.diameter
+    beads = "" if diameter is None else f", beads of {diameter:.1f} px"
+    return f"{config.network.kind}{beads}, threshold {objects.threshold:g}"

@@ -9,6 +9,7 @@ from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QFormLayout, QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from beadseg.errors import RunError
+from beadseg.predict.model_file import GENERAL, general_file, named_model
 from beadseg.widgets.common import MessageArea, guarded
 from beadseg.widgets.predict.folder_panel import FolderPanel
 from beadseg.widgets.predict.image_panel import ImagePanel
@@ -35,7 +36,9 @@ class PredictWidget(QWidget):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.messages = MessageArea()
-        self.run = FolderLine("Run folder", "Folder that training wrote: it holds the model and its options")
+        self.run = FolderLine(
+            "general, or a run folder", "The general model, or the folder of a model that you trained"
+        )
         self.about = QLabel()
         self.about.setWordWrap(True)
         self.image = ImagePanel(napari_viewer, self._run, self.messages)
@@ -55,7 +58,7 @@ class PredictWidget(QWidget):
         layout.addWidget(self.tabs, 1)
         self.run.valueChanged.connect(self._look)
         self.about.setVisible(False)
-        first = PluginSettings.read().run
+        first = PluginSettings.read().run or (GENERAL if general_file().is_file() else "")
         if first:
             self.run.choose(Path(first))
 
@@ -64,18 +67,25 @@ class PredictWidget(QWidget):
         return QSize(*SIZE_PX)
 
     def _run(self) -> Path:
-        """Return the run folder; raises `RunError` where there is no model in it."""
-        run = self.run.value()
+        """Return where the model lies; raises `RunError` where there is none."""
+        run = self._model()
         if run is None:
-            raise RunError("No run was chosen.", remedy="Give the folder of a trained model at the top.")
+            raise RunError(
+                "No model was chosen.", remedy=f"Give {GENERAL} or the folder of a trained model at the top."
+            )
         run_info(run)
         return run
+
+    def _model(self) -> Path | None:
+        """Return where the model that is named at the top lies: the general one, or a run; None while nothing is."""
+        run = self.run.value()
+        return run if run is None else named_model(self.run.line.text().strip()) if run == Path(GENERAL) else run
 
     @guarded
     def _look(self) -> None:
         """Say what the run is, as soon as it is named."""
         self.about.setVisible(False)
-        run = self.run.value()
+        run = self._model()
         if run is not None:
             self.about.setText(run_info(run))
             self.about.setVisible(True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
@@ -19,12 +18,14 @@ from beadseg.errors import BeadsegError, ConfigError, MachineError, RunError
 from beadseg.model.checkpoint import read_meta
 from beadseg.text import original
 from beadseg.training.criteria import Criterion
+from beadseg.training.frozen import sample_files
 from beadseg.training.history import Row, gain, read_history
 from beadseg.training.plan import Planned
 from beadseg.training.watch import Diagnosis, Watch, few_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 LOG_BYTES = 20_000
 """The end of the log that is shown."""
@@ -39,7 +40,7 @@ class ValidationSample:
 
     name: str
     image: Path
-    mask: Path
+    mask: Path | None
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def _noticed(rows: list[Row], config: TrainConfig) -> list[Diagnosis]:
 def _validation(path: Path) -> list[ValidationSample]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row.get("fold") == "val"]
-    return [ValidationSample(original(row["sample"]), Path(row["image"]), Path(row["mask"])) for row in rows]
+    return [ValidationSample(original(row["sample"]), *sample_files(row, path.parent)) for row in rows]
 
 
 def _seconds(path: Path) -> float | None:

@@ -189,7 +189,7 @@ def _read(sample: ValidationSample, labels: Path) -> Picture:
 
 def _annotation(sample: ValidationSample) -> NDArray[Any] | None:
     """Return the annotation, None where it is no longer there."""
-    if not sample.mask.exists():
+    if sample.mask is None or not sample.mask.exists():
         return None
     mask = read_labels(sample.mask) if sample.mask.parent.name == files.LABELS else read_mask(sample.mask)
     return mask.foreground.astype(np.uint8) if mask.labels is None else mask.labels
