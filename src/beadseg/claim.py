@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from beadseg import files
 from beadseg.config.base import Config
+from beadseg.events import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,13 +80,22 @@ class Owner(ProcessId):
     """Name of the machine."""
     job: str = ""
     """Id of its PBS job."""
+    deadline: float | None = None
+    """When the time of its job is up, s since 1970."""
 
     @classmethod
     def this_process(cls) -> Owner:
         """Return what this process would write."""
         own = ProcessId.of(os.getpid()).model_dump()
         job = os.environ.get("PBS_JOBID", "")
-        return cls(token=secrets.token_hex(8), host=platform.node(), job=job, **own)
+        deadline = None
+        with suppress(KeyError, ValueError):
+            deadline = float(os.environ[DEADLINE])
+        return cls(token=secrets.token_hex(8), host=platform.node(), job=job, deadline=deadline, **own)
+
+    def ran_out_of_time(self, beat: float | None) -> bool:
+        """Whether the owner, whose last sign of life was at `beat`, was ended because its job's time was up."""
+        return self.deadline is not None and beat is not None and beat >= self.deadline - 4 * HEARTBEAT
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}" + (f" (job {self.job})" if self.job else "")

@@ -51,7 +51,9 @@ REVIEW_TABLE = "review.csv"
 # --- A run folder -----------------------------------------------------------------------------------------------------
 
 CONFIG = "config.yaml"
-"""The configuration as asked for."""
+"""The complete configuration: as asked for, and what was planned from the data."""
+ASKED = "asked.yaml"
+"""The configuration as asked for: for other data, what is open in it is planned again."""
 PLAN = "plan.json"
 """The data's fingerprint and every value planned from it."""
 SPLIT = "split.csv"

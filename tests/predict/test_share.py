@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from beadseg import files
 from beadseg.claim import Owner, create
 from beadseg.cluster.share import Patience, Share, begin, close, join, predict_shared
+from beadseg.cluster.share.dead import take_from_dead
 from beadseg.cluster.share.image import Claim, predict_item
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import Cancelled, InputError, RunError
@@ -170,6 +172,18 @@ def test_an_image_that_a_living_process_has_for_too_long_is_predicted_by_another
     assert not predict_item(segmenter, share, share.items[1], slow, events.append)
     assert "what was begun here is dropped" in messages(events)
     assert content(tmp_path / "out") == before
+
+
+def test_an_image_whose_jobs_ran_out_of_time_is_not_too_large(segmenter: Segmenter, images: Path, tmp_path: Path):
+    share = begin(wanted(images, tmp_path / "out"), never)
+    events: list[Event] = []
+    for number in range(4):
+        path = leave_claim(share, 1, job=f"{number}.server", deadline=time.time() + 5)
+        assert take_from_dead(share, share.items[1], lambda job: True, events.append)
+        assert not path.exists()
+    assert messages(events).count("its job's time was up") == 4
+    result, _ = work(segmenter, share, on_event=events.append)
+    assert len(result.counts) == 5
 
 
 def test_an_image_that_kills_who_predicts_it_is_given_up(segmenter: Segmenter, images: Path, tmp_path: Path):

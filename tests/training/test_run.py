@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,14 +155,25 @@ def test_running_out_of_memory_makes_the_parts_smaller(
 
     original = Network.forward
     events: list[Event] = []
+    held: list[weakref.ref[torch.Tensor]] = []
+    freed: list[bool] = []
 
     def limited(self: Network, x: torch.Tensor) -> torch.Tensor:
         if self.training and len(x) > 1:
+            activations = x.clone()
+            held.append(weakref.ref(activations))
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
         return original(self, x)
 
     monkeypatch.setattr(Network, "forward", limited)
-    run = train(dataset, tiny.replace(epochs=1), tmp_path / "run", on_event=events.append)
+
+    def listen(event: Event) -> None:
+        events.append(event)
+        if "Out of memory" in event.message:
+            freed.append(held[-1]() is None)
+
+    run = train(dataset, tiny.replace(epochs=1), tmp_path / "run", on_event=listen)
+    assert freed == [True, True], "what the functions held that memory ran out in is let go before the next try"
     assert load_checkpoint(run.folder / files.LAST)[1]["accumulate"] == 4
     said = [event.message for event in events if "Out of memory" in event.message]
     assert [text[-11:] for text in said] == ["parts of 2.", "parts of 1."]
@@ -185,7 +197,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoints(
         return float("nan") if (tmp_path / "run" / files.HISTORY).exists() else original(self, batch)
 
     monkeypatch.setattr(Stepper, "backward", broken)
-    with pytest.raises(TrainingError, match=r"loss became nan in epoch 1, step \d of 4"):
+    with pytest.raises(TrainingError, match="loss became nan in epoch 2, step 1 of 4"):
         train(dataset, tiny, tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / files.LAST)[1]["epoch"] == 1
     noticed = json.loads((tmp_path / "run" / files.DIAGNOSIS).read_text())["diagnosis"]

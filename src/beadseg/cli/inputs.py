@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from beadseg.config import TrainConfig
     from beadseg.data.dataset import Dataset
     from beadseg.data.fields import FieldRule
@@ -79,7 +81,7 @@ def train_config(
     if file is None:
         config = TrainConfig.preset(preset, network or NETWORK_KINDS[0])
     else:
-        config = TrainConfig.from_file(file)
+        config = TrainConfig.from_file(_asked(file, note))
         if network not in (None, config.network.kind):
             config = config.with_overrides([f"network.kind={network}"], note)
     changes: dict[str, Any] = {}
@@ -91,6 +93,19 @@ def train_config(
         changes["split"] = {"kind": "file", "path": split_file}
     config = config.replace(**changes) if changes else config
     return config.with_overrides(assignments, note) if assignments else config
+
+
+def _asked(file: Path, note: Callable[[str], None]) -> Path:
+    """Return the configuration file of a run folder: the one asked for; say what a run's planned one means."""
+    from beadseg import files
+
+    if file.is_dir():
+        asked = file / files.ASKED
+        return asked if asked.exists() else file / files.CONFIG
+    if file.name == files.CONFIG and (file.parent / files.PLAN).exists():
+        what = f"{file} holds values that were planned from the data of that run."
+        note(f"{what} To plan them again for other data, give its folder: --config {file.parent}.")
+    return file
 
 
 def use_threads(threads: int | None) -> int:

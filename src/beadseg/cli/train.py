@@ -31,7 +31,8 @@ Model = Annotated[
     str | None, typer.Option("--model", help="unet (default), attention-unet, attention-resunet, or all three: all.")
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="A configuration file instead of a preset.")
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="A configuration file, or a run folder, instead of a preset."),
 ]
 SplitFile = Annotated[
     Path | None,

@@ -15,7 +15,7 @@ from beadseg.errors import ConfigError
 class Config(BaseModel):
     """A frozen pydantic model that refuses unknown fields and names the remedy when a value is wrong."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, values: dict[str, Any], where: str | Path | None = None) -> Self:

@@ -132,6 +132,43 @@ class Sample:
         return image | {role: sha256_of(path) for role, path in paths.items() if path is not None}
 
 
+class Decoded:
+    """Remembers what was read of samples while it fits, so that several passes over a dataset decode every file once.
+
+    Parameters
+    ----------
+    room : float
+        Bytes that may be remembered; later samples are read again in each pass.
+    """
+
+    def __init__(self, room: float = 0.0) -> None:
+        self._room = room
+        self._known: dict[Path, tuple[float | None, list[tuple[str, np.ndarray, Target]]]] = {}
+
+    def read(self, sample: Sample) -> tuple[float | None, list[tuple[str, np.ndarray, Target]]]:
+        """Return the pixel size, µm, and what `Sample.planes` yields; raises `ImageError`."""
+        known = self._known.get(sample.image_path)
+        if known is not None:
+            return known
+        image = sample.read_image()
+        found = image.pixel_size_um, list(sample.planes(image))
+        size = sum(_bytes_of(pixels, target) for _, pixels, target in found[1])
+        if size <= self._room:
+            self._room -= size
+            self._known[sample.image_path] = found
+        return found
+
+    def take(self, sample: Sample) -> tuple[float | None, list[tuple[str, np.ndarray, Target]]]:
+        """Return the same as `read`, and forget it."""
+        found = self.read(sample)
+        self._known.pop(sample.image_path, None)
+        return found
+
+
+def _bytes_of(pixels: np.ndarray, target: Target) -> int:
+    return sum(part.nbytes for part in (pixels, target.foreground, target.labels, target.ignore) if part is not None)
+
+
 def _check_same(image: Image, mask: Mask, path: Path) -> None:
     height, width = image.size
     found = mask.foreground.shape[-2:]

@@ -10,7 +10,6 @@ from traceback import clear_frames
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor, nn
 
 from beadseg.errors import ConfigError, MachineError
 
@@ -49,7 +48,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def automatic(*, cuda: bool, mps: bool) -> str:
-    """Return the kind of device that ``auto`` stands for, given which GPUs there are: NVIDIA's or AMD's, then Apple's."""
+    """Return the kind of device that ``auto`` stands for, given which GPUs there are; Apple's comes last."""
     return "cuda" if cuda else "mps" if mps else "cpu"
 
 
@@ -83,20 +82,6 @@ def arithmetic(precision: Precision, device: torch.device) -> AbstractContextMan
     if precision == "fp32" and device.type not in ("cpu", "cuda"):  # torch 2.4 has no autocast there to switch off
         return nullcontext()
     return torch.autocast(device.type, dtype=_DTYPES[precision], enabled=precision != "fp32")
-
-
-def agrees_with_fp32(network: nn.Module, x: Tensor, precision: Precision, tolerance: float = 0.02) -> bool:
-    """Return whether `precision` gives the same probabilities as fp32 on `x` (N, C, Y, X).
-
-    Compared is the mean absolute difference of the probabilities, not of logits: bf16 logits differ by up to 0.1
-    where nothing changes in the result.
-    """
-    with torch.inference_mode():
-        with arithmetic("fp32", x.device):
-            reference = network(x).float().sigmoid()
-        with arithmetic(precision, x.device):
-            fast = network(x).float().sigmoid()
-    return bool((fast - reference).abs().mean() <= tolerance) and bool(torch.isfinite(fast).all())
 
 
 def free_memory(error: BaseException | None = None) -> None:

@@ -140,8 +140,7 @@ class Sampler:
         return self._stack(crop(image, size, rng, centre), image, rng)
 
     def _whole(self, image: TrainingImage, epoch: ImageEpochConfig, rng: np.random.Generator) -> Stack:
-        stack = crop(image, epoch.size, rng, None) if epoch.fit == "crop" else resized(image, epoch.size)
-        return self._stack(stack, image, rng)
+        return self._stack(crop(image, epoch.size, rng, None), image, rng)
 
     def _stack(self, pixels: NDArray[np.float32], image: TrainingImage, rng: np.random.Generator) -> Stack:
         return Stack(pixels, len(image.image), int(rng.integers(2**31)))
@@ -187,13 +186,3 @@ def crop(
     padded[-1, patch.shape[1] :] = 0
     padded[-1, :, patch.shape[2] :] = 0
     return padded
-
-
-def resized(image: TrainingImage, size: int) -> NDArray[np.float32]:
-    """Return the stack of `crop` of the whole image, resized: image channels antialiased bilinear, others nearest."""
-    pixels = torch.from_numpy(image.image)[None]
-    masks = torch.from_numpy(np.stack([*image.targets, image.counted]).astype(np.float32))[None]
-    pixels = torch.nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
-    masks = torch.nn.functional.interpolate(masks, (size, size), mode="nearest-exact")
-    result: NDArray[np.float32] = torch.cat([pixels, masks], dim=1)[0].numpy()
-    return result

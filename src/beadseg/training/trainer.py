@@ -23,9 +23,12 @@ from beadseg import files
 from beadseg.errors import Cancelled, ConfigError, TrainingError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
 from beadseg.model.checkpoint import save_checkpoint
-from beadseg.model.device import agrees_with_fp32, choose_precision
+from beadseg.model.device import choose_precision
 from beadseg.model.losses import build_heads_loss
 from beadseg.model.networks import Network, build_network
+from beadseg.predict.inference import probabilities
+from beadseg.predict.prediction import Maps
+from beadseg.predict.segmenter import same_beads
 from beadseg.training.history import COLUMNS, DENSITY_SCORES, SCORES, Row, describe, gain, write_rows
 from beadseg.training.parallel import digest, sync_norms
 from beadseg.training.processes import Team
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
     from beadseg.training.samples import TrainingImage
 
 TIME_COLUMNS = ("epoch", "train_seconds", "validation_seconds")
+
+PRECISION_PX = 384
+"""Side of the piece of an image on which a reduced precision is compared with fp32, px."""
 
 MOST_DRAWING = 6
 """Threads that draw batches for a GPU, at most."""
@@ -112,9 +118,6 @@ class Trainer:
         sync_norms(network, self.team, device)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average: Network = copy.deepcopy(self.network) if config.ema else self.network
-        if self.team.any(self.precision != "fp32" and not self._precision_works(training[0])):
-            self.on_event(log(f"{self.precision} disagrees with fp32 on this machine: fp32 is used.", "warning"))
-            self.precision = "fp32"
         self.stepper = Stepper(self.network, self.loss, config, self.precision, device, self.team, on_event)
         self.between_steps = True
         self.epoch = 0
@@ -181,6 +184,7 @@ class Trainer:
     def _run_epoch(self) -> None:
         """Train and score one epoch, or what is left of it, and record it."""
         self._train_epoch(self.epoch + 1)
+        self._check_precision()
         began = time.perf_counter()
         scores = self._scores()
         with self._indivisible():
@@ -323,12 +327,27 @@ class Trainer:
         values: dict[str, Any] = json.loads(self.config.model_dump_json())
         return values
 
-    def _precision_works(self, image: TrainingImage) -> bool:
-        """Return whether the reduced precision computes what fp32 does, on a piece of a real image."""
-        patch = crop(image, 128, np.random.default_rng(0), None)[None, : len(image.image)]
-        self.network.eval()
-        x = torch.from_numpy(patch).to(self.device, memory_format=torch.channels_last)
-        return agrees_with_fp32(self.network, x, self.precision)
+    def _check_precision(self) -> None:
+        """Go on in fp32 where the reduced precision finds other beads, with the weights that an epoch has trained.
+
+        Looked at is a piece of the training image with most beads; an untrained network would tell nothing.
+        """
+        if self.precision == "fp32":
+            return
+        image = max(self.sampler.images, key=lambda image: len(image.beads))
+        x = crop(image, PRECISION_PX, np.random.default_rng(0), None)[: len(image.image)]
+        self.average.eval()
+        tiling = self.config.predict.tiling
+        exact = Maps.of_heads(probabilities(self.average, x, tiling))
+        fast = Maps.of_heads(probabilities(self.average, x, tiling, self.precision))
+        if self.team.any(not same_beads(exact, fast, self.config.predict.objects)):
+            self.on_event(log(f"{self.precision} does not find the beads that fp32 finds: fp32 is used.", "warning"))
+            self.use_fp32()
+
+    def use_fp32(self) -> None:
+        """Compute all that follows in fp32."""
+        self.precision = self.stepper.precision = "fp32"
+        self.stepper.scaler = torch.amp.GradScaler(self.device.type, enabled=False)
 
     @property
     def _in_channels(self) -> int:
