@@ -167,7 +167,7 @@ def look_config(family: str, seed: int) -> LookConfig:
             "vignette": (0.0, 0.35),
             "fringe": (0.0, 0.15),
             "enlargement": (1.1, 3.0),
-            "jpeg_quality": (35, 98),
+            "jpeg_quality": (max(35, round(100 - 6 * diameter)), 98),
             "pedestal": (0.0, 0.2),
             "gamma": (0.5, 1.8),
         },

@@ -2,9 +2,11 @@
 
     python benchmarks/train_general.py --out runs/general --seed 0
 
-Writes ``general.safetensors``, ``history.csv`` and ``training.json`` (options, time, machine). A second process draws
-the images, in parts of 2,048, while the first one learns; the same command goes on where it was stopped. The result
-depends on the seed and on the machine's arithmetic, not on the number of workers.
+Two stages: the first learns from scratch, the second goes on at half the rate with other images, which have the look
+of real ones more often. Each writes ``general.safetensors``, ``history.csv`` and ``training.json`` (options, time,
+machine) into ``first`` and ``second``; the model is that of the second. Another process draws the images, in parts of
+2,048, while the network learns; the same command goes on where it was stopped. The result depends on the seed and on
+the machine's arithmetic, not on the number of workers.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import multiprocessing
 import os
 import platform
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +45,8 @@ from beadseg.model.networks import Network, build_network
 from beadseg.training.targets import look_target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 KNOWN = 8.0
@@ -56,29 +61,62 @@ CONFIG: dict[str, Any] = {
     "image": {"channels": {"kind": "grey"}, "norm": {"kind": "background"}, "bead_px": KNOWN},
     "loss": {"kind": "dice-ce", "dice_weight": 0.7, "ce_weight": 1.0, "ce_per_area": 1000, "batch": False},
     "centre": {"target": {"kind": "gaussian", "sigma": 0.13}, "per_area": 300},
-    "optimizer": {"name": "adamw", "lr": 3.0e-3},
+    "optimizer": {"name": "adamw", "lr": 1.5e-3},
     "ema": 0.998,
     "batch": 16,
     "predict": {"objects": {"diameter": KNOWN}, "size": {"search": True}},
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: images per part 2,048, steps of 16; other looks than the defaults."""
+
+    name: str
+    steps: int
+    parts: int
+    rate: float
+    looks: dict[str, Any]
+
+
+STAGES = (
+    Stage("first", 10_000, 24, 3.0e-3, {
+        "middle": 0.0, "dark_pairs": 0.0, "jpeg_small": 0.0, "gap": (0.86, 1.9),
+        "empties": {"blank": 1, "gradient": 0.7, "noise": 2.2, "scene": 3, "text": 1.4, "gratings": 1.2, "cells": 1.2,
+                    "weave": 1, "debris": 1.2, "too-large": 4, "too-small": 2},
+    }),
+    Stage("second", 12_000, 28, 1.5e-3, {}),
+)  # fmt: skip
+
+
 def main() -> None:
     """Train, or go on training."""
     options = parse()
     torch.set_num_threads(options.threads)
-    options.out.mkdir(parents=True, exist_ok=True)
-    pool = options.pool or options.out / "pool"
+    start = None
+    for number, stage in enumerate(STAGES):
+        out = options.out / stage.name
+        if options.stage in (None, stage.name):
+            train(replace(stage, steps=options.steps or stage.steps), out, start, options, options.seed + number)
+        start = out / "general.safetensors"
+
+
+def train(stage: Stage, out: Path, start: Path | None, options: argparse.Namespace, seed: int) -> None:
+    """Train one stage, while other processes draw its images."""
+    pool = options.pool / stage.name if options.pool else out / "pool"
     pool.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     stop = multiprocessing.Event()
     workers = [
-        multiprocessing.Process(target=draw_parts, args=(pool, options, number, stop), daemon=True)
+        multiprocessing.Process(
+            target=draw_parts, args=(pool, stage, seed, range(number, stage.parts, options.workers), stop), daemon=True
+        )
         for number in range(options.workers)
     ]
     for worker in workers:
         worker.start()
     try:
-        Training(options, pool).run()
+        Training(stage, out, pool, start, options, seed).run()
     finally:
         stop.set()
         for worker in workers:
@@ -90,31 +128,29 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=10000, help="steps of 16 images")
-    parser.add_argument("--parts", type=int, default=24, help="parts of 2,048 different images")
-    parser.add_argument("--pool", type=Path, help="folder of the parts, to be shared by runs (default: OUT/pool)")
+    parser.add_argument("--stage", choices=[stage.name for stage in STAGES], help="only this stage")
+    parser.add_argument("--steps", type=int, help="steps of 16 images in every stage, for trials")
+    parser.add_argument("--pool", type=Path, help="folder of the drawn images (default: in OUT)")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw images (0: the parts are there)")
     parser.add_argument("--threads", type=int, default=1, help="threads of the training")
     parser.add_argument("--set", nargs="*", default=[], help="changes of the configuration, such as network.width=32")
-    parser.add_argument("--looks", type=json.loads, default={}, help="changes of the looks, as JSON")
-    parser.add_argument("--start", type=Path, help="weights to begin with")
     return parser.parse_args()
 
 
-def draw_parts(pool: Path, options: argparse.Namespace, number: int, stop: Any) -> None:
-    """Draw every `options.workers`-th part that is not there yet."""
+def draw_parts(pool: Path, stage: Stage, seed: int, parts: Iterable[int], stop: Any) -> None:
+    """Draw the parts that are not there yet."""
     os.nice(10)
-    looks = LookConfig.parse(options.looks, "--looks")
-    for part in range(number, options.parts, options.workers):
+    looks = LookConfig.parse(stage.looks, stage.name)
+    for part in parts:
         if (pool / f"{part}.npy").exists():
             continue
-        seeds = np.random.SeedSequence((options.seed, part)).generate_state(PART)
+        seeds = np.random.SeedSequence((seed, part)).generate_state(PART)
         side = looks.side
         data = np.empty((PART, 5, side, side), np.float16)
-        for row, seed in zip(data, seeds, strict=True):
+        for row, one in zip(data, seeds, strict=True):
             if stop.is_set():
                 return
-            row[...] = learnt(draw_look(looks, int(seed)))
+            row[...] = learnt(draw_look(looks, int(one)))
         unfinished = pool / f"{part}.unfinished.npy"
         np.save(unfinished, data)
         unfinished.rename(pool / f"{part}.npy")
@@ -130,13 +166,15 @@ def learnt(look: Look) -> NDArray[np.float16]:
 class Training:
     """The network, its average, and how far it is."""
 
-    def __init__(self, options: argparse.Namespace, pool: Path) -> None:
-        self.options, self.pool, self.out = options, pool, options.out
+    def __init__(
+        self, stage: Stage, out: Path, pool: Path, start: Path | None, options: argparse.Namespace, seed: int
+    ) -> None:
+        self.stage, self.out, self.pool, self.seed, self.threads = stage, out, pool, seed, options.threads
         self.config = TrainConfig.parse(CONFIG).with_overrides([*options.set, f"seed={options.seed}"])
-        torch.manual_seed(options.seed)
+        torch.manual_seed(seed)
         self.network = build_network(self.config.network, 1)
-        if options.start:
-            self.network.load_state_dict(load_checkpoint(options.start)[0])
+        if start is not None:
+            self.network.load_state_dict(load_checkpoint(start)[0])
         self.average = torch.optim.swa_utils.AveragedModel(self.network, use_buffers=True).module
         self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = build_heads_loss(self.config.loss, self.config.centre, self.config.network.heads)
@@ -149,22 +187,22 @@ class Training:
     def run(self) -> None:
         """Train to the last step."""
         started, losses = time.monotonic() - self.seconds, []
-        while self.step < self.options.steps:
+        while self.step < self.stage.steps:
             losses.append(self.update())
             self.step += 1
-            if self.step % 100 == 0 or self.step == self.options.steps:
+            if self.step % 100 == 0 or self.step == self.stage.steps:
                 self.seconds = time.monotonic() - started
                 self.report(float(np.mean(losses)))
                 losses = []
-            if self.step % 500 == 0 or self.step == self.options.steps:
+            if self.step % 500 == 0 or self.step == self.stage.steps:
                 self.save()
 
     def update(self) -> float:
         """Do one step; return its loss."""
         batch = self.config.batch or 16
         data = self.batch(batch)
-        share = self.step / self.options.steps
-        rate = self.config.optimizer.lr * min(1.0, self.step / 200) * 0.5 * (1 + math.cos(math.pi * share))
+        share = self.step / self.stage.steps
+        rate = self.stage.rate * min(1.0, self.step / 200) * 0.5 * (1 + math.cos(math.pi * share))
         for group in self.optimizer.param_groups:
             group["lr"] = max(rate, 1e-6)
         self.network.train()
@@ -185,10 +223,10 @@ class Training:
         """Return the images (N, 5, Y, X) of this step, mirrored, turned, and changed in contrast and sign."""
         first = self.step * size
         number, place = first // PART, first % PART
-        rng = np.random.default_rng(np.random.SeedSequence((self.options.seed, 1, number)))
+        rng = np.random.default_rng(np.random.SeedSequence((self.seed, 1, number)))
         order = rng.permutation(PART)[place : place + size]
         rows = np.array(self.read(self.which(number))[order], np.float32)
-        rng = np.random.default_rng(np.random.SeedSequence((self.options.seed, 2, self.step)))
+        rng = np.random.default_rng(np.random.SeedSequence((self.seed, 2, self.step)))
         gains = np.exp(rng.normal(0, 0.25, len(rows))) * np.where(rng.random(len(rows)) < 0.2, -1, 1)
         rows[:, 0] *= gains[:, None, None]
         turned = [np.rot90(row, k, (1, 2))[:, :, :: flip or 1] for row, k, flip in
@@ -197,8 +235,8 @@ class Training:
 
     def which(self, round_: int) -> int:
         """Return the part of a round: every fourth is new, the others are repeated while it is being drawn."""
-        there = min(round_ // 4 + 1, self.options.parts)
-        if round_ % 4 == 0 and round_ // 4 < self.options.parts:
+        there = min(round_ // 4 + 1, self.stage.parts)
+        if round_ % 4 == 0 and round_ // 4 < self.stage.parts:
             return round_ // 4
         return (round_ * 7 + round_ // 4) % there
 
@@ -213,7 +251,7 @@ class Training:
 
     def report(self, loss: float) -> None:
         """Print and record the loss."""
-        print(f"step {self.step} of {self.options.steps}: loss {loss:.4f}, {self.seconds / 60:.1f} min", flush=True)
+        print(f"step {self.step} of {self.stage.steps}: loss {loss:.4f}, {self.seconds / 60:.1f} min", flush=True)
         with (self.out / "history.csv").open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow([self.step, f"{loss:.5f}", f"{self.seconds:.0f}"])
 
@@ -236,12 +274,12 @@ class Training:
     def description(self) -> dict[str, Any]:
         """Return what the model card says of the training, and write it beside the model."""
         found = {
-            "command": f"python benchmarks/train_general.py --out OUT --seed {self.options.seed}"
-            f" --steps {self.options.steps} --parts {self.options.parts}",
-            "step": self.step, "images": self.step * (self.config.batch or 16), "minutes": round(self.seconds / 60, 1),
-            "different_images": min(self.options.parts * PART, self.step * 16), "precision": self.precision,
-            "machine": f"{platform.processor() or platform.machine()}, {self.options.threads} thread(s)",
-            "torch": torch.__version__, "beadseg": beadseg.__version__, "looks": self.options.looks,
+            "command": f"python benchmarks/train_general.py --out OUT --seed {self.config.seed}",
+            "stage": self.stage.name, "step": self.step, "images": self.step * (self.config.batch or 16),
+            "minutes": round(self.seconds / 60, 1),
+            "different_images": min(self.stage.parts * PART, self.step * 16), "precision": self.precision,
+            "machine": f"{platform.processor() or platform.machine()}, {self.threads} thread(s)",
+            "torch": torch.__version__, "beadseg": beadseg.__version__,
         }  # fmt: skip
         (self.out / "training.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         return found

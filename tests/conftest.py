@@ -62,3 +62,35 @@ def _set_capabilities(values: ctypes.Array[ctypes.c_uint32]) -> None:
     header = (ctypes.c_uint32 * 2)(CAPABILITIES_VERSION, 0)
     if ctypes.CDLL(None, use_errno=True).capset(header, values) != 0:
         raise OSError(ctypes.get_errno(), "capset failed")
+
+
+@pytest.fixture
+def kept_open() -> Callable[[Path], AbstractContextManager[None]]:
+    """Keep a file from being replaced or written to, as Windows does while another program has it open."""
+    return _kept_open
+
+
+@contextmanager
+def _kept_open(path: Path) -> Iterator[None]:
+    if sys.platform == "win32":
+        import msvcrt
+
+        with path.open("rb") as file:
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+            yield
+        return
+    if os.geteuid() != 0:
+        pytest.skip("only a superuser can make a file that another user owns")
+    folder, mode = path.parent, path.parent.stat().st_mode
+    for place in (path, folder):
+        os.chown(place, 12345, 12345)
+    folder.chmod(0o1777)  # sticky: only its owner may replace a file
+    path.chmod(0o644)
+    before = _give_up(WRITES_ANYWHERE | 1 << 3)  # CAP_FOWNER: why a superuser owns every file
+    try:
+        yield
+    finally:
+        _set_capabilities(before)
+        for place in (path, folder):
+            os.chown(place, 0, 0)
+        folder.chmod(mode)

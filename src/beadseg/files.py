@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beadseg.errors import HeldError, MachineError
-from beadseg.events import OnEvent, ignore, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,7 +143,9 @@ COUNTS = "counts.csv"
 FAILURES = "failures.csv"
 """One row per image that failed: path and reason. Absent when none failed."""
 PREDICTION = "prediction.json"
-"""What made the prediction: run, weights, configuration, versions."""
+"""What made the prediction: run, weights, configuration; and which source each name stands for."""
+UNMERGED = "unmerged.jsonl"
+"""There while `predict` works, and after it was killed: one line per image done since the tables were written."""
 SHARE = "share"
 """``predict --share``: folder of what several processes know of their common work: `SHARE_LIST`, `CLAIMS`, `PARTS`,
 `STAGES`, `MERGED`."""
@@ -211,10 +212,7 @@ TEMPORARY_PREFIX = ".beadseg-"
 """Unfinished files begin with this, and end with `TEMPORARY_SUFFIX` and the extension of the file they become."""
 TEMPORARY_SUFFIX = "~tmp"
 
-ASIDE = "~new"
-"""At the end of a table's name: its newer rows, written while another program held the table itself."""
-
-REPLACE_TRIES, REPLACE_SECONDS = 20, 4.0
+REPLACE_TRIES, REPLACE_SECONDS = 10, 2.0
 """On Windows a file that another program has open is tried to be replaced this often, within so many seconds."""
 
 _REMEDIES = {
@@ -255,42 +253,56 @@ def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]
     _flush_folder(path.parent)
 
 
-def write_table(path: Path, text: str, on_event: OnEvent = ignore) -> None:
-    """Write a table that people open while it grows; what another program holds does not end the work.
-
-    On Windows a file that is open in Excel cannot be replaced. The table is then written beside it, with `ASIDE` in its
-    name; the next call that can writes the file itself, and removes the one beside it. `current` finds the newer one.
+def write_table(path: Path, text: str, seconds: float = 2.0) -> Path:
+    """Write a table that a person may have open in another program, which on Windows keeps it from being replaced.
 
     Parameters
     ----------
     path : pathlib.Path
-        Where the table goes.
+        Where the table goes; an existing one is replaced.
     text : str
-        All of it.
-    on_event : callable
-        Hears once that the file is held.
+        What it holds.
+    seconds : float
+        How long it is tried before the table is written beside, s.
+
+    Returns
+    -------
+    pathlib.Path
+        `path`, or where the table was written instead (see `beside`).
 
     Raises
     ------
     MachineError
-        The disk is full, or the place is not writable.
+        The disk is full, or the folder is not writable.
     """
-    aside = path.with_name(f"{path.stem}{ASIDE}{path.suffix}")
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            write_atomically(path, text)
+        except MachineError as error:
+            if not isinstance(error, HeldError) and not isinstance(error.__cause__, PermissionError):
+                raise
+        else:
+            beside(path).unlink(missing_ok=True)
+            return path
+        if time.monotonic() >= end:
+            write_atomically(beside(path), text)  # fails too where the folder is what may not be written in
+            return beside(path)
+        time.sleep(0.1)
+
+
+def beside(path: Path) -> Path:
+    """Return where a table is written that cannot be replaced: ``counts-new.csv`` beside ``counts.csv``."""
+    return path.with_name(f"{path.stem}-new{path.suffix}")
+
+
+def user_path(path: Path | str) -> Path:
+    """Return a path that a person gave, with ``~`` as the home folder: the one place that knows what ``~`` means."""
+    path = Path(path)
     try:
-        write_atomically(path, text)
-    except HeldError as error:
-        told = aside.exists()
-        write_atomically(aside, text)
-        if not told:
-            on_event(log(f"{path}: {error.what} Until it can be replaced, its rows go to {aside.name}.", "warning"))
-    else:
-        aside.unlink(missing_ok=True)
-
-
-def current(path: Path) -> Path:
-    """Return the file in which `write_table` wrote last: `path`, or the one beside it."""
-    aside = path.with_name(f"{path.stem}{ASIDE}{path.suffix}")
-    return aside if aside.exists() else path
+        return path.expanduser()
+    except RuntimeError:  # no user of that name: a file that begins with ~
+        return path
 
 
 def _replace(temporary: Path, path: Path) -> None:
@@ -308,6 +320,12 @@ def _replace(temporary: Path, path: Path) -> None:
                                 "Close it there, e.g. in Excel, and run the command again.") from error  # fmt: skip
             else:
                 raise
+
+
+def current(path: Path) -> Path:
+    """Return the file in which `write_table` wrote last: `path`, or the one beside it."""
+    aside = beside(path)
+    return aside if aside.exists() else path
 
 
 def ensure_folder(path: Path) -> Path:

@@ -66,13 +66,16 @@ def test_light_that_is_absorbed_adds_up_where_beads_overlap() -> None:
         families={"dark": 1}, arrangements={"clumps": 1}, overlap=(0.3, 0.3), blur=(0.03, 0.03), diameter=(13, 13),
         contrast=(0.4, 0.4), contrast_spread=(0, 0), noise=(1e-6, 1e-6), uneven=(0, 0), vignette=(0, 0), mottle=(0, 0),
         colour=0, enlarged=0, jpeg=0, sharpened=0, gamma=(1, 1), clipped=0, pedestal=(0, 0), stripes=0, hot=0,
-        spread=(0, 0), elongated=0, coverage=(0.3, 0.3),
+        spread=(0, 0), elongated=0, coverage=(0.3, 0.3), unequal=0, dark_pairs=0,
     )  # fmt: skip
-    look = draw_look(config, 5)
-    rows, columns = np.indices(look.labels.shape)
-    covering = sum(np.hypot(rows - y, columns - x) < 5 for y, x in look.centres)
-    image = grey(look)
-    assert np.median(image[covering == 2]) < 0.85 * np.median(image[covering == 1])
+    ratios = []
+    for seed in range(6):  # the profile of a bead is random: of a flat one the overlap is darkest
+        look = draw_look(config, seed)
+        rows, columns = np.indices(look.labels.shape)
+        covering = sum(np.hypot(rows - y, columns - x) < 5 for y, x in look.centres)
+        image = grey(look)
+        ratios.append(np.median(image[covering == 2]) / np.median(image[covering == 1]))
+    assert min(ratios) < 0.8
 
 
 def test_sizes_between_bead_and_no_bead_are_ignored() -> None:

@@ -31,13 +31,13 @@ def test_a_table_that_cannot_be_replaced_lies_beside_it_until_it_can(beads: Path
     assert len(train(Dataset.open(beads), config, run, device="cpu", on_event=listen).history) == 2
     warnings = [event.message for event in events if "another program has it open" in event.message]
     assert len(warnings) == 2, "once per table"
-    assert all("~new.csv" in text for text in warnings)
+    assert all("-new.csv" in text for text in warnings)
     for path in held:
         path.rmdir()
     train(Dataset.open(beads), config, run, device="cpu")
     assert [row["epoch"] for row in Run(run).history] == [1, 2]
     assert all(path.is_file() for path in held)
-    assert not list(run.glob("*~new*"))
+    assert not list(run.glob("*-new*"))
 
 
 def test_a_log_that_cannot_be_written_ends_nothing(beads: Path, tmp_path: Path) -> None:

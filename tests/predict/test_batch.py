@@ -14,12 +14,13 @@ from predict_helpers import FINGERPRINT
 
 from beadseg import files
 from beadseg.config import TilingConfig, TrainConfig
+from beadseg.data.predictions import names_of
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import Cancelled, InputError, RunError
 from beadseg.events import Event, StopFlag
 from beadseg.model.networks import build_network
 from beadseg.predict import Segmenter
-from beadseg.predict.batch import find_images, predict_folder, unique_names
+from beadseg.predict.batch import find_images, predict_folder
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_colour_grey_and_sixteen_bit_arrays_are_the_same_image(segmenter: Segmen
 
 def test_names_that_repeat_stay_apart(tmp_path: Path):
     paths = [tmp_path / "a" / "x.png", tmp_path / "a" / "x.tif", tmp_path / "b" / "x.png"]
-    assert len(set(unique_names(paths).values())) == 3
+    assert len(set(names_of(paths).values())) == 3
 
 
 def test_nothing_to_predict_is_refused(tmp_path: Path):

@@ -311,7 +311,7 @@ def test_an_image_that_changes_while_others_are_predicted_is_predicted_again(
             changed.append(True)
             (images / "tile_0.png").write_bytes((images / "tile_1.png").read_bytes())
 
-    with pytest.raises(RunError, match="1 images or their results changed"):
+    with pytest.raises(RunError, match="1 image or their results changed"):
         work(segmenter, share, on_event=change)
     result, _ = work(segmenter, share)
     assert list(result.counts["beads"])[:2] == [list(result.counts["beads"])[1]] * 2

@@ -142,3 +142,10 @@ def test_diameters_are_read_with_their_unit(text: str, diameter: float, unit: st
 def test_what_is_not_a_diameter_is_refused(text: str):
     with pytest.raises(ConfigError, match="not a bead diameter"):
         changes_of(None, text)
+
+
+@pytest.mark.parametrize("shape", [(100, 700), (700, 100), (40, 2000), (101, 333)])
+def test_the_size_is_looked_for_in_long_and_narrow_images(shape: tuple[int, int]):
+    plane = np.random.default_rng(0).normal(100, 3, (1, *shape)).astype(np.float32)
+    size = Segmenter.load("general").size(plane)
+    assert size.diameter is None or 3 <= size.diameter <= 150

@@ -102,7 +102,7 @@ def test_a_stack_that_breaks_in_the_middle_leaves_nothing(segmenter: Segmenter, 
     assert "NaN" in result.failures["error"][0]
     assert len(result.counts) == 0
     for kind in (files.LABELS, files.MASKS, files.BEADS, files.OVERLAYS):
-        assert list((tmp_path / "out" / kind).iterdir()) == []
+        assert not (tmp_path / "out" / kind).exists()
 
 
 def test_stopping_inside_a_stack_keeps_earlier_results(segmenter: Segmenter, tmp_path: Path):

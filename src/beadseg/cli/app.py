@@ -13,14 +13,17 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib import import_module
 from keyword import iskeyword
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from beadseg.cli.stop import stop_on_signals
 from beadseg.errors import BeadsegError, ExitCode, MachineError, is_out_of_memory
+from beadseg.files import machine_error, user_path
 
 PROGRAM = "beadseg-batch"
 
@@ -131,7 +134,19 @@ def _load(name: str) -> Callable[..., Any]:
     """Return the function of a command."""
     python_name = f"{name}_" if iskeyword(name) else name
     command: Callable[..., Any] = getattr(import_module(f"beadseg.cli.{python_name}"), python_name)
-    return command
+
+    @wraps(command)
+    def with_paths(**values: Any) -> Any:
+        return command(**{name: user_paths(value) for name, value in values.items()})
+
+    return with_paths
+
+
+def user_paths(value: Any) -> Any:
+    """Return the value of a parameter with every path in it as the user means it: ``~`` is the home folder."""
+    if isinstance(value, list | tuple):
+        return type(value)(user_paths(item) for item in value)
+    return user_path(value) if isinstance(value, Path) else value
 
 
 def _named_only() -> None:
@@ -161,10 +176,6 @@ def as_beadseg_error(error: BaseException) -> BeadsegError | None:
             "Out of memory.", remedy="Use smaller tiles or batches, close other programs, or ask for more memory."
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-        from pathlib import Path
-
-        from beadseg.files import machine_error
-
         return machine_error(error, Path(error.filename or "."))
     return None
 

@@ -34,6 +34,10 @@ Maps = Annotated[
     bool, typer.Option("--maps", help="Keep what the network says of every pixel, to choose beads again without it.")
 ]
 Page = Annotated[bool, typer.Option("--report/--no-report", help="Write the page report.html.")]
+Again = Annotated[
+    bool,
+    typer.Option("--again", help="Predict again what was predicted before, too, not only what is new or changed."),
+]
 ShareOption = Annotated[
     bool, typer.Option("--share", help="Share the images with other processes that predict into the same --out folder.")
 ]
@@ -72,6 +76,7 @@ def predict(
     report: Page = True,
     diameter: Diameter = None,
     set_: SetOption = None,
+    again: Again = False,
     share: ShareOption = False,
     dask: DaskOption = None,
     cluster: Profile = None,
@@ -84,6 +89,7 @@ def predict(
 ) -> None:
     """Segment and count the beads of images; writes masks, labels, overlays, bead tables, counts, and report.html.
 
+    The same command goes on: images that were predicted before, with the same model and options, are skipped.
     With the model called general, which comes with beadseg, nothing has to be annotated or trained before.
     With --share any number of such commands, on any machines that see the same folders, predict one batch together.
     """
@@ -91,6 +97,7 @@ def predict(
     from beadseg.cli.jobs import has_ended
     from beadseg.cli.sharing import shared_batch, work_over_dask
     from beadseg.cluster.share import close, predict_shared
+    from beadseg.data.predictions import refuse_output
     from beadseg.predict.batch import find_images, predict_folder
     from beadseg.predict.model_file import model_name, which_general
     from beadseg.predict.segmenter import Segmenter
@@ -105,9 +112,10 @@ def predict(
         share = share or dask is not None
         wanted = changes_of(set_, diameter)
         if share:
-            batch = shared_batch(run, images or [], out, wanted, overlays, maps, stop)
+            batch = shared_batch(run, images or [], out, wanted, overlays, maps, stop, again=again)
         else:
             paths = find_images(images or [])
+            refuse_output(out, paths)
         segmenter = Segmenter.load(run, device=device)
         if which := which_general(run):
             on_event(log(which, "warning"))
@@ -121,12 +129,15 @@ def predict(
         else:
             close(out)
             result = predict_folder(segmenter, paths, out, overlays=overlays, maps=maps, source=model_name(run),
-                                    model_sha256=segmenter.model_sha256, on_event=on_event, stop=stop)  # fmt: skip
+                                    model_sha256=segmenter.model_sha256, again=again, has_ended=has_ended,
+                                    on_event=on_event, stop=stop)  # fmt: skip
             first = True
         page = ""
         if report and (first or not (out / files.REPORT_PAGE).exists()):
             page = report_or_warn(partial(write_prediction_page, out, on_event, stop), out, on_event)
         _tell(result, out, page, on_event)
+    if result.unwritten:
+        raise typer.Exit(ExitCode.MACHINE)
     if len(result.failures):
         raise typer.Exit(ExitCode.SOME_FAILED)
     if len(result.flagged):
@@ -154,13 +165,15 @@ def changes_of(set_: list[str] | None, diameter: str | None) -> list[str]:
 def _tell(result: BatchResult, out: Path, page: str, on_event: OnEvent) -> None:
     """Report what became of a batch."""
     from beadseg.events import Event
+    from beadseg.text import plural
 
     beads, planes = int(result.counts["beads"].sum()), len(result.counts)
     failed, flagged = len(result.failures), len(result.flagged)
-    lines = [
-        f"{beads} beads in {planes} images. {flagged} implausible, {failed} failed. Results: {out}. {page}".strip()
-    ]
+    skipped = f" {plural(result.skipped, 'image')} predicted before." if result.skipped else ""
+    found = f"{plural(beads, 'bead')} in {plural(planes, 'image')}.{skipped} {flagged} implausible, {failed} failed."
+    lines = [f"{found} Results: {out}. {page}".strip()]
     lines += [f"implausible: {f'{row.image} {row.plane}'.strip()}: {row.flags}" for row in result.flagged.itertuples()]
     lines += [f"failed: {row.error}" for row in result.failures.itertuples()]
-    data = {"beads": beads, "images": planes, "flagged": flagged, "failed": failed, "out": str(out)}
+    data = {"beads": beads, "images": planes, "flagged": flagged, "failed": failed, "skipped": result.skipped,
+            "out": str(out)}  # fmt: skip
     on_event(Event("result", "\n".join(lines), "warning" if failed or flagged else "info", data))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from beadseg.errors import ConfigError, InputError
+from beadseg.files import user_path
 
 if TYPE_CHECKING:
     from beadseg.config.site import SiteConfig
@@ -72,8 +73,8 @@ def parsed(kind: str, words: list[str]) -> dict[str, Any]:
         raise ConfigError(message(), f"submit {kind}", remedy) from None
     values: dict[str, Any] = {}
     for name, value in context.params.items():
-        values[name] = [Path(item) for item in value or ()] if name == "images" and kind == "predict" else value
-    return {name: Path(value) if name in ("dataset", "run", "config", "split_file", "space") and value else value
+        values[name] = [user_path(item) for item in value or ()] if name == "images" and kind == "predict" else value
+    return {name: user_path(value) if name in ("dataset", "run", "config", "split_file", "space") and value else value
             for name, value in values.items()}  # fmt: skip
 
 

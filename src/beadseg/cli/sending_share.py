@@ -41,7 +41,8 @@ def jobs_of_share(
     if freeze:
         refuse_second(out.absolute())
         changes = changes_of(values["set_"], values["diameter"])
-        shared_batch(values["run"], images, out, changes, values["overlays"], values["maps"], None)
+        shared_batch(values["run"], images, out, changes, values["overlays"], values["maps"], None,
+                     again=values["again"])  # fmt: skip
     command = ("predict", model_name(values["run"]), "--out", str(out), "--share", *_of_each(values))
     job = JobScript("predict", command, out.absolute(), Path.cwd(), umask=present_umask())
     return share_jobs(job, len(images), elements, running)

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 
 def shared_batch(
-    run: Path, images: list[Path], out: Path, changes: list[str], overlays: bool, maps: bool, stop: StopFlag | None
+    run: Path,
+    images: list[Path],
+    out: Path,
+    changes: list[str],
+    overlays: bool,
+    maps: bool,
+    stop: StopFlag | None,
+    *,
+    again: bool = False,
 ) -> Share:
     """Return the batch to work on: of these images, or, where none are given, the one that was begun in `out`.
 
@@ -40,10 +48,10 @@ def shared_batch(
         wanted = Share.of(
             out, run, sha256, find_images(images), changes=tuple(changes), overlays=overlays, maps=maps
         )  # fmt: skip
-        return begin(wanted, has_ended, stop)
-    if changes or maps or not overlays:
+        return begin(wanted, has_ended, stop, again=again)
+    if changes or maps or again or not overlays:
         text = "The batch that is joined says how its images are predicted."
-        raise ConfigError(text, "--set, --overlays, --maps", "Leave them out, or begin a batch with IMAGES.")
+        raise ConfigError(text, "--set, --overlays, --maps, --again", "Leave them out, or begin a batch with IMAGES.")
     return join(out, str(run.resolve()), sha256)
 
 

@@ -7,15 +7,22 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from beadseg.errors import ConfigError
+from beadseg.files import user_path
 
 
 class Config(BaseModel):
     """A frozen pydantic model that refuses unknown fields and names the remedy when a value is wrong."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _user_paths(cls, value: Any) -> Any:
+        """Read ``~`` as the home folder in every path of every configuration."""
+        return user_path(value) if isinstance(value, Path) else value
 
     @classmethod
     def parse(cls, values: dict[str, Any], where: str | Path | None = None) -> Self:
@@ -62,7 +69,7 @@ class Config(BaseModel):
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file; raise `ConfigError` when there is none."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(user_path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError("No such configuration file.", path, "Check the path.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -105,6 +105,9 @@ class TrainConfig(Config):
     """Seed of every random choice."""
     network: NetworkConfig = UNetConfig()
     """The network."""
+    start_from: str = "none"
+    """Weights that training starts from: ``general`` (the model that comes with beadseg), ``none`` (random ones), or a
+    run folder. The network must have the same shape."""
     image: ImageConfig = ImageConfig()
     """Channels and normalisation."""
     split: SplitConfig = StratifiedSplitConfig()

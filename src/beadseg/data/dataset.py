@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,12 +17,14 @@ from beadseg.data.hashes import sha256_of
 from beadseg.data.image_io import Image, Mask, plane_names, read_image, read_labels, read_mask
 from beadseg.data.objects import count_objects
 from beadseg.data.ome_zarr_meta import label_group
+from beadseg.data.predictions import is_predicted
 from beadseg.data.raw import KNOWN_KINDS, NOT_UTF8, is_zarr, refuse_address
 from beadseg.data.scan import Filter, Found, Problem, natural_key, scan, stem_of
 from beadseg.errors import ImageError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
 __all__ = ["Dataset", "Problem", "Sample", "Target", "natural_key", "stem_of"]
 
@@ -239,7 +240,7 @@ class Dataset:
         InputError
             A folder is missing, holds no images, or no sample is left.
         """
-        root = Path(root)
+        root = files.user_path(root)
         if files.printable(root) != str(root):
             raise InputError(NOT_UTF8, files.printable(root), "Rename the folder.")
         refuse_address(root)
@@ -270,6 +271,10 @@ class Dataset:
             role: scan(folder, wanted, problems, known) if folder.is_dir() else Found({}, frozenset())
             for role, folder in folders.items()
         }
+        predicted = next((folder for folder in folders.values() if folder.is_dir() and is_predicted(folder)), None)
+        if predicted is not None:
+            remedy = "Move them to a folder of their own; to correct predictions for training, use beadseg-batch draft."
+            raise InputError("Holds predictions of a model, not annotations.", predicted, remedy)
         samples = _samples(image_files, found, own, require_masks, problems)
         if not samples:
             text = f"None of its {len(image_files.paths)} images has a usable annotation."

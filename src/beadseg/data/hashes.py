@@ -41,6 +41,18 @@ def sha256_of(path: Path, *, without_labels: bool = False) -> str:
         raise ImageError(f"Cannot be read: {error.strerror}.", path, "Check the file.") from None
 
 
+def signature_of(path: Path) -> list[int]:
+    """Return size in bytes and latest time in ns of a file, or of all files of a folder; ``[]`` when there is none."""
+    try:
+        if not path.is_dir():
+            found = path.stat()
+            return [found.st_size, found.st_mtime_ns]
+        inside = [(path / name).stat() for name in _names(path, without_labels=False)]
+    except OSError:
+        return []
+    return [sum(found.st_size for found in inside), max((found.st_mtime_ns for found in inside), default=0)]
+
+
 def _of_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

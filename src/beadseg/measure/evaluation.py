@@ -14,6 +14,7 @@ from beadseg.config.base import Config
 from beadseg.data.dataset import Dataset, Sample, Target, natural_key
 from beadseg.data.fields import listed
 from beadseg.data.image_io import read_labels, read_mask
+from beadseg.data.predictions import pair
 from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.measure.groups import GroupScore, group_scores, with_density
@@ -210,7 +211,8 @@ def evaluate(
     Cancelled
         `stop` was set.
     """
-    folder = _Predictions.open(Path(predictions))
+    predictions = files.user_path(predictions)
+    folder = _Predictions.open(predictions).of_samples(dataset, on_event)
     if diameter_px is not None and not 0 < diameter_px < float("inf"):
         raise InputError(f"The bead diameter is {diameter_px} px.", remedy="Give a positive number.")
     folder.refuse_as_truth(dataset)
@@ -235,7 +237,7 @@ def evaluate(
     if any(not image.instances for image in scored):
         on_event(log("Some masks have no ids: touching beads count as one there, so that counts may look too high."))
     evaluation = Evaluation(
-        predictions=files.printable(Path(predictions).absolute()),
+        predictions=files.printable(predictions.absolute()),
         dataset=str(dataset.root.absolute()),
         folders=_folders(dataset),
         samples=len(dataset.samples),
@@ -266,6 +268,7 @@ class _Predictions:
 
     def __init__(self, root: Path, masks: dict[str, Path], labels: dict[str, Path]) -> None:
         self.root, self.masks, self.labels = root, masks, labels
+        self.failed: dict[str, str] = {}
 
     @classmethod
     def open(cls, root: Path) -> _Predictions:
@@ -279,6 +282,21 @@ class _Predictions:
                 "Give the folder that `predict` wrote.",
             )
         return cls(root, masks, labels)
+
+    def of_samples(self, dataset: Dataset, on_event: OnEvent) -> _Predictions:
+        """Return the files by the names of the samples that they are of; others keep the names that they have here."""
+        stored = {*self.masks, *self.labels}
+        pairing = pair(self.root, stored, [(sample.name, sample.image_path) for sample in dataset])
+        if pairing.doubtful:
+            text = "Another file was predicted under this name than the dataset's image"
+            on_event(log(f"{listed(list(pairing.doubtful))}: {text}. Check that they show the same.", "warning"))
+        sample_of = {name: sample for sample, name in pairing.names.items()}
+        rest = {name: f"{self.root.name}/{name}" if name in dataset.names else name for name in stored - set(sample_of)}
+        masks, labels = ({(sample_of | rest)[name]: path for name, path in found.items()}
+                         for found in (self.masks, self.labels))  # fmt: skip
+        folder = _Predictions(self.root, masks, labels)
+        folder.failed = pairing.failed
+        return folder
 
     def refuse_as_truth(self, dataset: Dataset) -> None:
         """Raise `InputError` where the dataset's annotations are these predictions, or those of another folder."""
@@ -305,6 +323,8 @@ class _Predictions:
         mask_path, label_path = self.masks.get(name), self.labels.get(name)
         if label_path is None:
             if mask_path is None:
+                if name in self.failed:
+                    raise _MissingError(f"Could not be predicted: {self.failed[name]}")
                 raise _MissingError("Has no prediction.", remedy="Predict it, or leave it out with --exclude.")
             return [(foreground, None) for foreground, _ in read_mask(mask_path).planes()]
         instances = [labels for _, labels in read_labels(label_path).planes() if labels is not None]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from beadseg.config.centre import CentreConfig
     from beadseg.config.loss import LossConfig
 
+SIZE_WEIGHT = 10.0
+"""Factor on the loss of the size, whose values differ by tenths only."""
 _SURELY_BACKGROUND = -1e4
 """A logit whose sigmoid, cross-entropy and focal loss against background are exactly 0 in float32."""
 
@@ -180,7 +182,7 @@ class HeadsLoss(nn.Module):
         if self.centre is not None:
             total = total + self.weight * self.centre(logits[:, 1:2], target[:, 1:2], weight)
         if self.size is not None and target.shape[1] > 2:
-            total = total + self.size(logits[:, 2:3], target[:, 2:3], weight)
+            total = total + SIZE_WEIGHT * self.size(logits[:, 2:3], target[:, 2:3], weight)
         return total
 
 

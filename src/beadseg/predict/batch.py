@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from pathlib import Path
+import os
+import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
-from beadseg.data.dataset import natural_key, stem_of
-from beadseg.data.documents import inner
+from beadseg.data.dataset import natural_key
+from beadseg.data.fields import listed
+from beadseg.data.predictions import refuse_output, source_of
 from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, ZARR_SUFFIX, is_zarr, refuse_address
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError, is_out_of_memory
-from beadseg.events import Event, OnEvent, StopFlag, ignore, track
-from beadseg.files import ensure_folder, printable, write_atomically
+from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
+from beadseg.files import ensure_folder, user_path
+from beadseg.locking import locked
 from beadseg.model.device import free_memory
+from beadseg.predict.flags import NOT_COMPARED
 from beadseg.predict.results import predict_file
-from beadseg.predict.tables import BatchResult, earlier_tables, write_tables
+from beadseg.predict.tables import BatchResult, PredictionIndex, described
+from beadseg.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from beadseg.predict.predictor import Predictor
 
@@ -32,19 +40,25 @@ def predict_folder(
     maps: bool = False,
     source: str = "",
     model_sha256: str = "",
+    again: bool = False,
+    sources: Mapping[Path, str] | None = None,
+    has_ended: Callable[[str], bool] = lambda job: False,
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
 ) -> BatchResult:
     """Predict images and write masks, labels, overlays, bead tables and counts.
+
+    An image that was predicted into the folder before, from the same file, by the same model with the same options, is
+    skipped. What an image has is replaced when all its new results are complete, never before.
 
     Parameters
     ----------
     predictor : Segmenter or StoredMaps
         The model, or what it left on disk.
     images : sequence of path
-        Image files and OME-Zarr folders; see `find_images` for folders.
+        Image files and OME-Zarr folders; see `find_images` for folders. One that is named twice is predicted once.
     out : path
-        The prediction folder. Results of the same run that are there are kept; those of the same images are replaced.
+        The prediction folder. Results of other images of the same run that are there are kept.
     overlays : bool
         Also draw the outlines over each image.
     maps : bool
@@ -54,6 +68,12 @@ def predict_folder(
     model_sha256 : str
         What the model is known by wherever it lies: `Segmenter.model_sha256`. When empty, or where the folder's earlier
         predictions say none, `source` decides whether they are of the same run.
+    again : bool
+        Predict also what would be skipped.
+    sources : mapping of path to str, optional
+        What images are known by that do not lie where they come from, such as layers of a viewer.
+    has_ended : callable
+        Tells whether the PBS job of this id has certainly ended: one that left the folder locked.
     on_event, stop
         Progress, and the flag that ends the batch between tiles; finished images are kept and counted.
 
@@ -61,50 +81,123 @@ def predict_folder(
     ------
     Cancelled
         `stop` was set.
+    BusyError
+        Another process predicts into the folder.
     InputError
-        The folder holds predictions of another run, or masks or labels that no prediction wrote.
+        The folder holds predictions of another run, masks or labels that no prediction wrote, or an image of the batch;
+        or it belongs to a dataset.
     MachineError
         The folder cannot be written to.
     """
-    folder = ensure_folder(Path(out))
+    folder = user_path(out)
+    refuse_output(folder, images)
     refuse_foreign(folder, source, model_sha256)
-    names = unique_names(images)
-    earlier = earlier_tables(folder, names)
-    write_about(predictor, names, folder, source, model_sha256)
-    counts: list[dict[str, Any]] = []
-    failures: list[dict[str, str]] = []
-    result = write_tables(folder, counts, failures, earlier)
-    for path in track(images, "images", len(images), on_event, stop):
+    with locked(ensure_folder(folder), on_event, stop, has_ended):
+        refuse_foreign(folder, source, model_sha256)
+        index = PredictionIndex(folder, on_event)
+        batch = _Batch(predictor, index, index.names_of(images, sources), overlays, maps, on_event, stop)
+        batch.made_with = made_with(predictor, model_sha256)
+        batch.one_model = bool(model_sha256)
+        index.write_tables()
+        index.write_about(about(predictor, source, model_sha256))
+        if predictor.appearance is None and not predictor.fingerprint.get("simulated"):  # as the general model
+            on_event(log(NOT_COMPARED, "warning"))
         try:
-            rows = predict_file(predictor, path, names[path], folder, overlays=overlays, maps=maps,
-                                on_event=on_event, stop=stop)  # fmt: skip
-        except (Cancelled, MachineError):
+            batch.run(again)
+        except BaseException:
+            with suppress(BeadsegError):  # what was to be said first is why it ended; the journal has all
+                index.close()
             raise
+        index.close()
+        return index.result_of(batch.names, batch.failures, batch.skipped)
+
+
+class _Batch:
+    """The images of a batch, one after the other."""
+
+    made_with = ""
+    one_model = False
+    """All images of the folder are of this very model; otherwise of several of one kind, as in a cross-validation."""
+
+    def __init__(
+        self, predictor: Predictor, index: PredictionIndex, names: dict[Path, str], overlays: bool, maps: bool,
+        on_event: OnEvent, stop: StopFlag | None,
+    ) -> None:  # fmt: skip
+        self.names, self.skipped = names, 0
+        self.failures: dict[str, str] = {}
+        self._predictor, self._index, self._on_event, self._stop = predictor, index, on_event, stop
+        self._overlays, self._maps = overlays, maps
+        wanted = (files.OVERLAYS, overlays), (files.MAPS, maps)
+        self._kinds = [files.MASKS, files.LABELS, files.BEADS, *(kind for kind, wish in wanted if wish)]
+
+    def run(self, again: bool) -> None:
+        """Predict what is not there already."""
+        left = {path: name for path, name in self.names.items() if again or not self._is_current(name, path)}
+        self.skipped = len(self.names) - len(left)
+        if self.skipped:
+            text = (
+                f"Skipped {plural(self.skipped, 'image')} of {len(self.names)}: predicted before, with the same model"
+            )
+            self._on_event(log(f"{text} and options. Use --again to predict again.", skipped=self.skipped))
+        others = self._index.other_options(self.made_with, self.names.values())
+        if others and self.one_model:
+            text = f"{listed(others)} in this folder: predicted with other options, so that counts are not comparable."
+            self._on_event(log(f"{text} Predict them again too, or use a new --out folder.", "warning"))
+        for path in track(left, "images", len(left), self._on_event, self._stop):
+            self._predict(path, left[path])
+
+    def _is_current(self, name: str, path: Path) -> bool:
+        return self._index.is_current(name, path, self.made_with, self._kinds)
+
+    def _predict(self, path: Path, name: str) -> None:
+        stage = self._index.stage
+        try:
+            result = described(path, self.made_with, self._kinds)
+            rows = predict_file(self._predictor, path, name, ensure_folder(stage), overlays=self._overlays,
+                                maps=self._maps, on_event=self._on_event, stop=self._stop)  # fmt: skip
+            self._index.done(name, rows, result)
+        except Cancelled:
+            raise
+        except MachineError as error:
+            if not isinstance(error.__cause__, PermissionError) or not os.access(stage, os.W_OK):
+                raise
+            self._fail(path, name, f"{error} Is it open in another program?", keep=False)
         except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
-            reason = reason_of(error, path)
             if is_out_of_memory(error):  # what this image took is wanted for the next one
                 free_memory(error)
-            failures.append({"image": printable(path), "error": reason})
-            on_event(Event("failure", f"Failed: {reason}", "error", {"image": str(path)}))
+            self._fail(path, name, reason_of(error, path), keep=self._is_current(name, path))
         else:
-            counts += rows
-            on_event(told(names[path], rows))
-        result = write_tables(folder, counts, failures, earlier)
-    return result
+            self._on_event(told(name, rows))
+
+    def _fail(self, path: Path, name: str, reason: str, *, keep: bool) -> None:
+        shutil.rmtree(self._index.stage, ignore_errors=True)
+        if keep:
+            reason = f"{reason} Its earlier results, of the same file and options, are kept."
+        self._index.failed(name, reason, keep=keep)
+        self.failures[self._index.sources[name]] = reason
+        self._on_event(Event("failure", f"Failed: {reason}", "error", {"image": str(path)}))
+
+
+def about(predictor: Predictor, source: str, model_sha256: str) -> dict[str, Any]:
+    """Return what ``prediction.json`` says of the model and the options."""
+    return {"schema_version": 1, "run": source, "model_sha256": model_sha256, **predictor.describe()}
+
+
+def made_with(predictor: Predictor, model_sha256: str) -> str:
+    """Return what a model with its options is known by; empty where the model has no file, and is never the same."""
+    model = getattr(predictor, "model_sha256", "") or model_sha256
+    if not model:
+        return ""
+    said = predictor.describe()
+    values = {"model": model, "options": said.get("options"), "image": said.get("image")}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def write_about(predictor: Predictor, names: dict[Path, str], folder: Path, source: str, model_sha256: str) -> None:
     """Write ``prediction.json``: what predicts, and where all images in the folder were read from."""
-    about = {"schema_version": 1, "run": source, "model_sha256": model_sha256, **predictor.describe()}
-    about["images"] = _sources(folder) | {name: printable(path.resolve()) for path, name in names.items()}
-    write_atomically(folder / files.PREDICTION, json.dumps(about, indent=2))
-
-
-def _sources(folder: Path) -> dict[str, str]:
-    """Return where the images that were predicted into the folder before came from, by name."""
-    path = folder / files.PREDICTION
-    document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return inner(document, "images")
+    index = PredictionIndex(folder)
+    index.sources |= {name: source_of(path) for path, name in names.items()}
+    index.write_about(about(predictor, source, model_sha256))
 
 
 def reason_of(error: Exception, path: Path) -> str:
@@ -166,18 +259,6 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 def _is_image(path: Path) -> bool:
     suffix = path.suffix.lower()
     return suffix in IMAGE_SUFFIXES or (suffix == ZARR_SUFFIX and path.is_dir())
-
-
-def unique_names(images: Sequence[Path]) -> dict[Path, str]:
-    """Return a name for every image: its stem, with the extension or folder added where stems repeat."""
-    names: dict[Path, str] = {}
-    taken: set[str] = set()
-    for path in images:
-        candidates = [stem_of(path), path.name.replace(".", "_"), f"{path.parent.name}_{path.name.replace('.', '_')}"]
-        candidates += [f"{path.stem}_{number}" for number in range(2, len(images) + 2)]
-        names[path] = next(name for name in candidates if name.casefold() not in taken)
-        taken.add(names[path].casefold())
-    return names
 
 
 def told(name: str, rows: list[dict[str, Any]]) -> Event:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.ndimage import gaussian_filter
 
 from beadseg.errors import InputError
+from beadseg.model.inputs import luminance, resized
 from beadseg.predict.peaks import peaks
 from beadseg.predict.separation import needed_diameter
 
@@ -28,18 +29,24 @@ SCALES = (3.6, 7.2, 14.4, 28.8, 57.6, 115.2)
 """Diameters whose scales are looked at, px: an octave apart, since the network knows sizes of half an octave around."""
 WINDOW = 28.0
 """Side of the part of an image that is looked at, in diameters of the scale."""
+LOOKED_AT = 1024
+"""Pixels along an axis from which that part is chosen."""
 REACH = 0.8
 """Beads count for a scale when they are within so many octaves of it."""
-AGAIN = 0.3
+ENOUGH = 0.4
+"""Scales whose beads cover at least this share of the most are compared by the number of their beads."""
+AGAIN = 0.6
 """A diameter that is more octaves than this from its scale is looked at once more."""
 LEAST_SEED = 0.15
 """Peaks of the centre map below this are not looked at."""
 LEAST_CONFIDENCE = 0.35
 """Without a bead as sure as this there are none."""
-TYPICAL_CONFIDENCE = 0.3
-"""Beads that are less sure on average are flagged."""
-RIVAL_OCTAVES, RIVAL_SHARE = 1.2, 0.6
-"""A scale so far from the chosen one whose beads cover so much of what its beads do makes it doubtful."""
+SIGNS = 8
+"""How many numbers tell beads from other things."""
+BEAD_SIGNS = np.array([7.412, -4.616, 8.744, -2.683, 3.107, 2.139, 0.639, 0.193, -10.177])
+"""Weights of these, and a constant: a logistic regression on simulated images (docs/models.md)."""
+RIVAL_OCTAVES, RIVAL_SHARE = 1.2, 0.8
+"""A scale so far from the chosen one whose beads cover so much of what its beads do, as surely, makes it doubtful."""
 OCTAVES = 4.0
 """Range of the size map: from a quarter to four times the diameter that the network works at."""
 
@@ -99,8 +106,9 @@ def find_size(
     """Find the bead diameter of a plane.
 
     The network looks at the plane at scales an octave apart, at a part of it where the scale is fine. At each scale it
-    says where beads are, how sure it is and how large they are. The scale whose beads cover most, weighted by how sure
-    the network is, decides; the median of their diameters is the answer, looked at once more at its own scale.
+    says where beads are, how sure it is and how large they are. Of the scales whose beads cover most, weighted by how
+    sure the network is, that with most beads decides; the median of their diameters is the answer, looked at once more
+    where that is far from the scale.
 
     Parameters
     ----------
@@ -117,7 +125,9 @@ def find_size(
             stop.check()
         if not views or diameter <= max(plane.shape[-2:]):
             views.append(_view(answer, plane, objects, diameter))
-    best = max(views, key=lambda view: view.share)
+    # Beads that are scaled down look like larger ones: of scales that explain as much, that with most beads.
+    most = max(view.share for view in views)
+    best = max((view for view in views if view.share >= ENOUGH * most), key=lambda view: view.evidence)
     if best.surest < LEAST_CONFIDENCE:
         return Size(None, f"no beads of {SMALLEST_PX:g} to {LARGEST_PX:g} px were found")
     if abs(math.log2(best.diameter / best.scale)) > AGAIN:
@@ -137,19 +147,21 @@ class View:
     diameter : float
         Median diameter of what was found, px of the image; `scale` where nothing was.
     share : float
-        Of the area, covered by beads, each weighted by its confidence.
-    beads : int
-        How many were found.
-    surest, typical : float
-        Highest and mean confidence; 0 where there is none.
+        Of the area, covered by beads, each weighted by its confidence and by how near its size is to the scale.
+    evidence : float
+        Number of beads, weighted likewise, per px² of the image.
+    surest : float
+        Highest confidence; 0 where nothing was found.
+    signs : (`SIGNS`,) float64
+        By which beads are told from other things, see `_signs`.
     """
 
     scale: float
     diameter: float
-    share: float
-    beads: int
-    surest: float
-    typical: float
+    share: float = 0.0
+    evidence: float = 0.0
+    surest: float = 0.0
+    signs: NDArray[np.float64] = field(default_factory=lambda: np.zeros(SIGNS))
 
 
 def _view(
@@ -160,30 +172,79 @@ def _view(
 ) -> View:
     """Return what the network says of a plane when beads of `scale` px have the size that it knows."""
     known = needed_diameter(objects)
-    maps = answer(_busiest(plane, round(WINDOW * scale), scale), known / scale)
+    part = _busiest(plane, round(WINDOW * scale), scale)
+    maps = answer(part, known / scale)
     height = maps.probability if maps.centre is None else maps.centre
     pixels = np.flatnonzero(height >= np.float32(max(objects.seeds.threshold, LEAST_SEED)))
     at = peaks(height, pixels, distance=max(1.5, objects.seeds.distance * known), reach=known, valley=0.0)
     sizes = decoded(np.full(len(at), 0.5) if maps.size is None else maps.size.reshape(-1)[at], known)
-    fits = np.abs(np.log2(sizes / known)) <= REACH
-    sure, sizes = height.reshape(-1)[at][fits].astype(np.float64), sizes[fits].astype(np.float64)
-    if not len(sure):
-        return View(scale, scale, 0.0, 0, 0.0, 0.0)
-    order = np.argsort(sizes)
-    middle = np.searchsorted(np.cumsum(sure[order]), sure.sum() / 2)
-    share = float((sure * sizes**2).sum()) * math.pi / 4 / height.size
-    diameter = float(sizes[order][middle]) * scale / known
-    return View(scale, diameter, share, len(sure), float(sure.max()), float(sure.mean()))
+    off = np.log2(sizes / known).astype(np.float64)
+    fits = np.abs(off) <= REACH
+    at, off, sure = at[fits], off[fits], height.reshape(-1)[at][fits].astype(np.float64)
+    if not len(at):
+        return View(scale, scale)
+    order = np.argsort(off)
+    middle = float(off[order][np.searchsorted(np.cumsum(sure[order]), sure.sum() / 2)])
+    # Beads that the network is sure of, and that have nearly the size it knows, speak most for a scale.
+    weights = sure**2 * np.exp(-((off / REACH) ** 2))
+    share = float((weights * (known * 2**off) ** 2).sum()) * math.pi / 4 / height.size
+    signs = _signs(maps, resized(luminance(part)[None], known / scale)[0], at, sure, off, known, 2**middle * scale)
+    evidence = float(weights.sum()) / height.size * (known / scale) ** 2
+    return View(scale, 2**middle * scale, share, evidence, float(sure.max()), signs)
+
+
+def _signs(
+    maps: Maps,
+    grey: NDArray[np.float32],
+    at: NDArray[np.int64],
+    sure: NDArray[np.float64],
+    off: NDArray[np.float64],
+    known: float,
+    diameter: float,
+) -> NDArray[np.float64]:
+    """Return by what beads differ from letters, textures and noise that a network may take for beads.
+
+    How sure it is of them on average, and of the weakest; how sharply it tells them from the ground; how much of the
+    foreground is explained by discs of the sizes it says; how equal the sizes are; how alike they look; how many they
+    are, and how large in the image, as logarithms.
+    """
+    probability = maps.probability
+    likely = probability[probability > 0.1]
+    sharp = float(np.abs(2 * likely - 1).mean()) if likely.size else 0.0
+    discs = float(((known * 2**off) ** 2).sum()) * math.pi / 4
+    explained = math.log2((discs + 20) / (float((probability > 0.5).sum()) + 20))
+    spread = float(np.median(np.abs(off - np.median(off))))
+    values = (sure.mean(), np.percentile(sure, 10), sharp, abs(explained), spread, _alike(grey, at, known))
+    return np.array([*values, math.log2(len(at) + 1), math.log2(diameter)])
+
+
+def _alike(grey: NDArray[np.float32], at: NDArray[np.int64], known: float) -> float:
+    """Return the median correlation of the surroundings of beads with their mean; 0.5 where there are too few."""
+    half = round(0.6 * known)
+    y, x = np.divmod(at, grey.shape[1])
+    inner = (np.minimum(y, x) >= half) & (y < grey.shape[0] - half) & (x < grey.shape[1] - half)
+    y, x = y[inner][:400], x[inner][:400]
+    if len(y) < 3:
+        return 0.5
+    around = np.arange(-half, half + 1)
+    patches = grey[y[:, None, None] + around[:, None], x[:, None, None] + around].reshape(len(y), -1).astype(np.float64)
+    patches -= patches.mean(axis=1, keepdims=True)
+    patches /= np.linalg.norm(patches, axis=1, keepdims=True) + 1e-9
+    mean = patches.sum(axis=0)
+    # Every patch is compared with the mean of the others.
+    others = mean - patches
+    return float(np.median((patches * others).sum(axis=1) / (np.linalg.norm(others, axis=1) + 1e-9)))
 
 
 def _doubt(best: View, views: list[View]) -> str:
     """Return why the size is not sure; empty when it is."""
     for view in views:
         apart = abs(math.log2(view.diameter / best.diameter))
-        if apart > RIVAL_OCTAVES and view.share > RIVAL_SHARE * best.share and view.surest >= LEAST_CONFIDENCE:
+        as_sure = view.signs[0] >= RIVAL_SHARE * best.signs[0]
+        if apart > RIVAL_OCTAVES and view.share > RIVAL_SHARE * best.share and as_sure:
             return f"beads of {best.diameter:.3g} px and of {view.diameter:.3g} px would both fit: give the diameter"
-    if best.typical < TYPICAL_CONFIDENCE:
-        return "what was found does not look like beads"
+    if float(np.append(best.signs, 1.0) @ BEAD_SIGNS) < 0:
+        return "what was found may not be beads"
     return ""
 
 
@@ -192,17 +253,16 @@ def _busiest(plane: NDArray[np.generic], side: int, scale: float) -> NDArray[np.
     height, width = plane.shape[-2:]
     if height <= side and width <= side:
         return plane
-    step = max(1, int(scale / 4))
+    step = max(1, int(scale / 4), max(height, width) // LOOKED_AT)
     grey = plane[:, ::step, ::step].mean(axis=0, dtype=np.float32)
     grey = np.nan_to_num(grey, copy=False)
     size = max(1.0, scale / step / 4)
     structure = np.abs(gaussian_filter(grey, size) - gaussian_filter(grey, 3 * size))
     # No single bright thing decides: what counts is how much of the window has structure.
     structure = np.minimum(structure, np.percentile(structure, 98))
-    within = min(max(1, side // step), *structure.shape)
-    sums = uniform_filter(structure, within, mode="constant")
-    half = within // 2
-    inner = sums[half : sums.shape[0] - half or None, half : sums.shape[1] - half or None]
-    row, column = np.unravel_index(int(np.argmax(inner)), inner.shape)
-    top, left = (min(int(at) * step, max(0, length - side)) for at, length in ((row, height), (column, width)))
+    sums = np.pad(structure, ((1, 0), (1, 0))).cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
+    high, wide = (min(max(1, side // step), length) for length in structure.shape)
+    within = sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]
+    row, column = np.unravel_index(int(np.argmax(within)), within.shape)
+    top, left = (max(0, min(int(at) * step, length - side)) for at, length in ((row, height), (column, width)))
     return plane[:, top : top + side, left : left + side]

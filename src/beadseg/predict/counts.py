@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from beadseg.measure.intervals import combined, poisson_interval
-from beadseg.predict.flags import disagreement, flags
+from beadseg.predict.flags import NO_INTERVAL, disagreement, flags, unlike
 
 if TYPE_CHECKING:
     from beadseg.data.lazy import LazyImage
+    from beadseg.measure.calibration import Calibration
     from beadseg.predict.prediction import Prediction
     from beadseg.predict.predictor import Predictor
 
@@ -35,7 +36,10 @@ def count_row(name: str, plane: str, image: LazyImage, prediction: Prediction, p
     every = int(prediction.labels.max(initial=0))  # those that do not count are in the area too
     found = [*flags(count, coverage, seen, predictor.fingerprint), *disagreement(every, second, seen, calibration)]
     found += [prediction.doubt] if prediction.doubt else []
-    counting = None if calibration is None else calibration.interval(count, seen)
+    differences = _differences(prediction, predictor, calibration)
+    if differences and calibration is not None:
+        differences.append(NO_INTERVAL)
+    counting = None if calibration is None or differences else calibration.interval(count, seen)
     return {
         "image": name,
         "plane": plane,
@@ -49,8 +53,17 @@ def count_row(name: str, plane: str, image: LazyImage, prediction: Prediction, p
         "height": height,
         "width": width,
         "pixel_size_um": "" if size is None else size,
-        "flags": "; ".join(found),
+        "flags": "; ".join([*found, *differences]),
     }
+
+
+def _differences(prediction: Prediction, predictor: Predictor, calibration: Calibration | None) -> list[str]:
+    """Return in what an image is unlike the training images."""
+    training = predictor.appearance
+    image = None if training is None else prediction.appearance(training.diameter)
+    if training is None or image is None:
+        return []
+    return unlike(training, image, same_choice=calibration is not None)
 
 
 def _density(

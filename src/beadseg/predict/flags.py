@@ -2,17 +2,86 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from beadseg.measure.appearance import half_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from beadseg.measure.appearance import Appearance, PropertyRange, TrainingAppearance, Value
     from beadseg.measure.calibration import Calibration
 
 NEARLY_EVERYTHING = 0.5
 """Share of the image from which a foreground is implausible for separate beads."""
 DENSITY_FACTOR = 3.0
 """How far outside the training densities a result may lie before it is flagged."""
+SPREADS = 2.0
+"""A property may lie so many standard deviations between images outside the range of the training images …"""
+ERRORS = 3.0
+"""… and so many of its own standard errors."""
+SPOT_SHARE = 0.05
+"""Fewer spots that were not counted, as a share of the beads, change no count that matters."""
+OFFSET = 5.0
+"""Values that vary so many times less, relative to the background, seem to have an offset."""
+NO_INTERVAL = "no interval is given, because the image is unlike the training images"
+"""Said where a count has no interval for this reason."""
+
+NOT_COMPARED = (
+    "Images are not compared with the training images, because the model does not store what these looked like. "
+    "Repeat the training command with this version of beadseg to add it; nothing is trained again."
+)
+"""Said of a model of an earlier version."""
+
+
+@dataclass(frozen=True)
+class _Property:
+    """How a property of an image is compared with the training images, and how the difference is told.
+
+    Attributes
+    ----------
+    text : str
+        What is said, with the ``value``, the training's ``low`` and ``high``, and what `PixelStats` holds.
+    below, above : float
+        How far outside of the range a value may lie at least: a factor where `relative`, else in its own units.
+    relative : bool
+        Whether they are factors.
+    certain : bool
+        It says what is unlike. Others only tell that the network is less sure, and are told where nothing else is.
+    """
+
+    text: str
+    below: float
+    above: float
+    relative: bool = True
+    certain: bool = True
+
+
+_PROPERTIES = {
+    "clipped": _Property("{value:.0%} of the pixels have the largest or the smallest value "
+                         "(training images: at most {high:.1%}): is it overexposed or clipped?",
+                         math.inf, 0.02, relative=False),
+    "variation": _Property("brightness varies by {value:.1%} of the background "
+                           "(training images: {low:.0%} to {high:.0%})", 2.5, 4.0),
+    "contrast": _Property("contrast of beads {value:.2f}{unit} (training images: {low:.2f} to {high:.2f})", 1.15, 1.15),
+    "noise": _Property("noise {value:.2g}{unit} (training images: {low:.2g} to {high:.2g})", 3.0, 1.3),
+    "sharpness": _Property("sharpness of bead edges {value:.2f} (training images: {low:.2f} to {high:.2f})",
+                           0.03, 0.06, relative=False),
+    "diameter": _Property("bead diameter {value:.1f} px (training images: {low:.1f} to {high:.1f} px)", 1.06, 1.06),
+    "red": _Property("{value:.0%} of the contrast of beads is red (training images: {low:.0%} to {high:.0%})",
+                     0.02, 0.02, relative=False),
+    "blue": _Property("{value:.0%} of the contrast of beads is blue (training images: {low:.0%} to {high:.0%})",
+                      0.02, 0.02, relative=False),
+    "left_out": _Property("{value:.0%} of the candidates for beads are left out as too small or too uncertain "
+                          "(training images: {low:.0%} to {high:.0%})", math.inf, 0.1, relative=False, certain=False),
+    "confidence": _Property("confidence of beads {value:.2f} (training images: {low:.2f} to {high:.2f})",
+                            0.06, math.inf, relative=False, certain=False),
+    "probability": _Property("mean probability inside beads {value:.3f} (training images: {low:.3f} to {high:.3f})",
+                             0.006, math.inf, relative=False, certain=False),
+}  # fmt: skip
+"""By property, in the order in which differences are told."""
 
 
 def flags(count: int, coverage: float, pixels: int, fingerprint: Mapping[str, Any]) -> list[str]:
@@ -68,3 +137,97 @@ def disagreement(count: float, second: float | None, pixels: int, calibration: C
         return []
     low, high = calibration.usual_seconds(count, pixels)
     return [f"two counts disagree: {count:.0f} beads separated, {second:.0f} by area (usual: {low:.0f} to {high:.0f})"]
+
+
+def unlike(training: TrainingAppearance, image: Appearance, *, same_choice: bool = True) -> list[str]:
+    """Return in what an image is unlike the training images, in plain words with numbers; empty where in nothing.
+
+    Parameters
+    ----------
+    training : TrainingAppearance
+        Of the model.
+    image : Appearance
+        Of the image.
+    same_choice : bool
+        Beads were chosen with the thresholds of the model, so that what was left out can be compared too.
+    """
+    beyond = {
+        name: _beyond(training.ranges[name], image.values[name], compared, image.measured)
+        for name, compared in _PROPERTIES.items()
+        if name in training.ranges and name in image.values and (compared.certain or same_choice)
+    }
+    # One property far outside the range, or several that are a little outside of theirs.
+    whole = math.hypot(*beyond.values())
+    told = [name for name, far in beyond.items() if far > min(1.0, whole / 2)] if whole > 1 else []
+    certain = [name for name in told if _PROPERTIES[name].certain]
+    found = [_told(name, image.values[name].value, image, training) for name in certain]
+    found = [*_channels(training, image), *found, *_spots(training, image)]
+    return found or [_told(name, image.values[name].value, image, training) for name in told]
+
+
+def _channels(training: TrainingAppearance, image: Appearance) -> list[str]:
+    channels = image.pixels.channels
+    if channels < training.channels_min:
+        return ["grey or one colour only (training images: colour)"]
+    return ["colour (training images: grey)"] if channels > training.channels_max else []
+
+
+def _beyond(known: PropertyRange, value: Value, compared: _Property, beads: int) -> float:
+    """Return how far a value lies outside the training images' range: 0 inside, 1 where it is certainly outside.
+
+    What chance and the images' variety explain is allowed for.
+    """
+    chance = ERRORS * max(value.error, known.scatter / math.sqrt(max(1, beads)))
+    variety = SPREADS * known.spread
+    if not compared.relative:
+        below, above = known.low - value.value, value.value - known.high
+        return max(
+            0.0, below / (max(compared.below, variety) + chance), above / (max(compared.above, variety) + chance)
+        )
+    if known.low * known.high < 0:  # dark beads in some images, bright ones in others
+        return 0.0
+    size, (small, large) = abs(value.value), sorted((abs(known.low), abs(known.high)))
+    if value.value * (known.low + known.high) < 0:
+        return size / chance if chance > 0 else math.inf
+    below, above = max(small * (1 - 1 / compared.below), variety), max(large * (compared.above - 1), variety)
+    return max(0.0, _ratio(small - size, below + chance), _ratio(size - large, above + chance))
+
+
+def _ratio(value: float, scale: float) -> float:
+    return value / scale if scale > 0 else math.copysign(math.inf, value) if value else 0.0
+
+
+def _told(name: str, value: float, image: Appearance, training: TrainingAppearance) -> str:
+    """Tell a property with the range that it has in the training images."""
+    low, high = training.ranges[name].low, training.ranges[name].high
+    if name == "contrast" and value * (low + high) < 0:
+        words = ("darker", "brighter") if value < 0 else ("brighter", "darker")
+        return f"beads are {words[0]} than the background (training images: {words[1]})"
+    if name == "variation":
+        return _range_told(value, low, high, image)
+    low, high = sorted((abs(low), abs(high)))
+    unit = " of the background" if training.relative else ""
+    return _PROPERTIES[name].text.format(value=abs(value), low=low, high=high, unit=unit)
+
+
+def _range_told(value: float, low: float, high: float, image: Appearance) -> str:
+    """Tell a difference in the range of the file's values, with its usual cause."""
+    pixels = image.pixels
+    values = f"{pixels.lowest:,.5g} to {pixels.highest:,.5g}"
+    if value > high:
+        return f"the background is {pixels.background:,.3g}, with values of {values}: was it already subtracted?"
+    text = _PROPERTIES["variation"].text.format(value=value, low=low, high=high)
+    cause = ": was an offset added?" if value < low / OFFSET else ""
+    return f"{text}, values are {values}{cause}"
+
+
+def _spots(training: TrainingAppearance, image: Appearance) -> list[str]:
+    """Tell of spots as strong as beads that were not counted."""
+    found: list[str] = []
+    strong = half_response(training.ranges)
+    for kind, most, responses in zip(("dark", "bright"), training.spots_per_mpx, image.spots, strict=True):
+        number, usual = sum(response >= strong for response in responses), most * image.area / 1e6
+        if number > max(2 + 1.5 * usual + ERRORS * math.sqrt(usual + 1), SPOT_SHARE * image.found):
+            found.append(f"{number} {kind} spots as strong as beads are not counted "
+                         f"(training images: at most {math.ceil(usual)} in such an area)")  # fmt: skip
+    return found

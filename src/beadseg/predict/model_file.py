@@ -19,7 +19,7 @@ def general_file() -> Path:
 
 def named_model(name: str | Path) -> Path:
     """Return where the model of a name lies: `GENERAL`, as text, is the general one; all else is a path."""
-    return general_file() if name == GENERAL else Path(name)
+    return general_file() if name == GENERAL else files.user_path(name)
 
 
 def model_name(run: Path) -> str:

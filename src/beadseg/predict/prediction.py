@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from beadseg.measure.appearance import appearance
 from beadseg.predict.bead_list import bead_list
 from beadseg.predict.separate import separate
 from beadseg.predict.separation import needed_diameter
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.config.predict import ObjectConfig
+    from beadseg.measure.appearance import Appearance, ImageSample
     from beadseg.predict.separation import Separation
 
 _SELECTING = {"threshold", "min_area", "min_confidence", "border", "min_focus"}
@@ -85,6 +87,8 @@ class Prediction:
         The candidates for beads, among which `objects` chose.
     labels : (Y, X) uint32
         Instances: 0 is background, ids run from 1.
+    sample : ImageSample or None
+        What the image's appearance is told from; None where it is not compared with the training images.
     """
 
     maps: Maps
@@ -93,6 +97,7 @@ class Prediction:
     objects: ObjectConfig
     separation: Separation
     labels: NDArray[np.uint32]
+    sample: ImageSample | None = None
 
     @classmethod
     def of(
@@ -102,10 +107,11 @@ class Prediction:
         pixel_size_um: float | None,
         objects: ObjectConfig,
         separation: Separation | None = None,
+        sample: ImageSample | None = None,
     ) -> Prediction:
         """Separate, unless that was done, and choose."""
         separation = maps.separated(objects) if separation is None else separation
-        return cls(maps, intensity, pixel_size_um, objects, separation, separation.chosen(objects))
+        return cls(maps, intensity, pixel_size_um, objects, separation, separation.chosen(objects), sample)
 
     @cached_property
     def beads(self) -> pd.DataFrame:
@@ -146,6 +152,18 @@ class Prediction:
         """Summed probability of what can be bead, px² as the network saw it: what the count by area is made from."""
         return float(self.separation.probability.sum(dtype="float64")) * self.maps.scale**2
 
+    def appearance(self, diameter: float) -> Appearance | None:
+        """Return what the image looks like, measured with a bead diameter (px as the network saw it).
+
+        None without a sample of it.
+        """
+        if self.sample is None:
+            return None
+        maps, candidates = self.maps, self.separation.positions
+        near = diameter / maps.scale
+        found = appearance(self.sample, self.labels, maps.probability, maps.centre, candidates, near)
+        return found if maps.scale == 1 else found.seen_at(maps.scale)
+
     def select(self, objects: ObjectConfig) -> Prediction:
         """Return what another choice finds, without the network.
 
@@ -158,7 +176,7 @@ class Prediction:
             `objects` has no diameter.
         """
         kept = self.separation if same_candidates(objects, self.objects) else None
-        return Prediction.of(self.maps, self.intensity, self.pixel_size_um, objects, kept)
+        return Prediction.of(self.maps, self.intensity, self.pixel_size_um, objects, kept, self.sample)
 
 
 def same_candidates(one: ObjectConfig, other: ObjectConfig) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from beadseg.data.image_io import Image
     from beadseg.data.lazy import LazyImage
     from beadseg.events import OnEvent, StopFlag
+    from beadseg.measure.appearance import TrainingAppearance
     from beadseg.measure.calibration import Calibration
     from beadseg.predict.prediction import Prediction
 
@@ -23,6 +24,10 @@ class Predictor(Protocol):
     @property
     def fingerprint(self) -> dict[str, Any]:
         """Of the training data, for telling implausible results."""
+
+    @property
+    def appearance(self) -> TrainingAppearance | None:
+        """What the training images looked like; None for a model that was stored without."""
 
     @property
     def calibration(self) -> Calibration | None:

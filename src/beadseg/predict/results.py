@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
-from contextlib import contextmanager
+import shutil
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import imageio.v3 as iio
@@ -12,6 +14,7 @@ import pandas as pd
 import tifffile
 
 from beadseg import files
+from beadseg.data.documents import is_plain_name
 from beadseg.data.lazy import LazyImage, open_image
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.files import ensure_folder, write_atomically
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from beadseg.predict.predictor import Predictor
 
 
+KINDS = (files.MASKS, files.LABELS, files.BEADS, files.OVERLAYS, files.MAPS)
+"""Folders of results in a prediction folder."""
 _CLASSIC_TIFF = 2**32 - 2**25
 """Stacks of more bytes are written as BigTIFF, however well they compress."""
 
@@ -44,9 +49,10 @@ def predict_file(
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
 ) -> list[dict[str, Any]]:
-    """Predict one image file or OME-Zarr folder into a prediction folder, and return its rows of ``counts.csv``.
+    """Predict one image file or OME-Zarr folder, and return its rows of ``counts.csv``.
 
-    Masks, labels and bead table are there whole or not at all; a stack's are multi-page TIFFs.
+    The results, a stack's as multi-page TIFFs, are written into `folder`, which is laid out as a prediction folder. It
+    is one that nobody reads yet; `publish` moves them to their places when all are complete.
 
     Raises
     ------
@@ -59,16 +65,61 @@ def predict_file(
     """
     image = open_image(path)
     pictures = [kind for kind, wanted in ((files.OVERLAYS, overlays), (files.MAPS, maps)) if wanted]
-    for kind in (files.MASKS, files.LABELS, files.BEADS, *pictures):
+    for kind in (*KINDS[:3], *pictures):
         ensure_folder(folder / kind)
     results = _Results(predictor, image, name, folder, pictures)
     labels_path = folder / files.LABELS / f"{name}.tif"
-    with results.undone_on_failure():
-        pages = results.pages(on_event, stop)
-        write_atomically(labels_path, lambda file: write_pages(file, pages, image, np.uint32))
-        results.write_mask(labels_path)
-        results.write_table()
+    pages = results.pages(on_event, stop)
+    write_atomically(labels_path, lambda file: write_pages(file, pages, image, np.uint32))
+    results.write_mask(labels_path)
+    results.write_table()
     return results.rows
+
+
+def publish(stage: Path, folder: Path, names: Iterable[str]) -> None:
+    """Move complete results to their places; those that were moved before a kill are there already.
+
+    Parameters
+    ----------
+    stage : pathlib.Path
+        Where `predict_file` wrote them.
+    folder : pathlib.Path
+        The prediction folder.
+    names : iterable of str
+        Their paths in it, such as ``labels/a.tif``.
+
+    Raises
+    ------
+    MachineError
+        A result cannot be replaced, since another program has it open, or the folder cannot be written to.
+    """
+    for name in names:
+        kind, _, file = name.partition("/")
+        source, target = stage / kind / file, folder / kind / file
+        if kind not in KINDS or not is_plain_name(file) or not source.exists():
+            continue
+        ensure_folder(target.parent)
+        try:
+            source.replace(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise files.machine_error(error, target) from error
+            write_atomically(target, partial(_copy, source))  # its folder is a link to another disk
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def result_files(folder: Path, name: str, planes: Iterable[str] = ()) -> list[Path]:
+    """Return the files that a prediction folder has of an image with these planes."""
+    ends = [f"_{plane}" if plane else "" for plane in dict.fromkeys(planes)] or [""]
+    paths = [folder / files.LABELS / f"{name}.tif"]
+    paths += [folder / files.MASKS / f"{name}{suffix}" for suffix in (".png", ".tif")]
+    paths += [folder / files.BEADS / f"{name}{suffix}" for suffix in (".csv", ".parquet")]
+    paths += [folder / files.OVERLAYS / f"{name}{end}.png" for end in ends]
+    paths += [folder / files.MAPS / f"{name}{end}.tif" for end in ends]
+    return [path for path in paths if path.is_file()]
 
 
 def write_pages(path: Path, pages: Iterable[NDArray[np.generic]], image: LazyImage, dtype: type[np.generic]) -> None:
@@ -99,7 +150,6 @@ class _Results:
         self.predictor, self.image, self.name, self.folder, self.pictures = predictor, image, name, folder, pictures
         self.rows: list[dict[str, Any]] = []
         self._tables: list[pd.DataFrame] = []
-        self._new_pictures: list[Path] = []
 
     def pages(self, on_event: OnEvent, stop: StopFlag | None) -> Iterator[NDArray[np.uint32]]:
         """Predict plane by plane; yield the labels (Y, X) of each."""
@@ -110,20 +160,14 @@ class _Results:
             if files.OVERLAYS in self.pictures:
                 self._write_overlay(plane, pixels, labels)
             if files.MAPS in self.pictures:
-                write_maps(self._noted(map_path(self.folder, self.name, plane)), prediction.maps)
+                write_maps(map_path(self.folder, self.name, plane), prediction.maps)
             del pixels, prediction
             yield labels
             del labels
 
     def _write_overlay(self, plane: str, pixels: NDArray[np.generic], labels: NDArray[np.uint32]) -> None:
         path = self.folder / files.OVERLAYS / (f"{self.name}_{plane}.png" if plane else f"{self.name}.png")
-        write_atomically(self._noted(path), iio.imwrite("<bytes>", overlay(pixels, labels), extension=".png"))
-
-    def _noted(self, path: Path) -> Path:
-        """Remember a file that is written plane by plane, to be removed when not everything could be finished."""
-        if not path.exists():
-            self._new_pictures.append(path)
-        return path
+        write_atomically(path, iio.imwrite("<bytes>", overlay(pixels, labels), extension=".png"))
 
     def write_mask(self, labels_path: Path) -> None:
         """Write the foreground of the labels just written: PNG, for a stack TIFF."""
@@ -141,13 +185,3 @@ class _Results:
         folder = self.folder / files.BEADS
         write_atomically(folder / f"{self.name}.parquet", lambda file: table.to_parquet(file, index=False))
         write_atomically(folder / f"{self.name}.csv", text)
-
-    @contextmanager
-    def undone_on_failure(self) -> Iterator[None]:
-        """Remove overlays and maps that were not there before when not everything could be finished."""
-        try:
-            yield
-        except BaseException:
-            for path in self._new_pictures:
-                path.unlink(missing_ok=True)
-            raise

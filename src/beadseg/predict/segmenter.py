@@ -18,6 +18,7 @@ from beadseg.data.lazy import LazyImage
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore, log
+from beadseg.measure.appearance import TrainingAppearance, sample_of
 from beadseg.measure.calibration import CALIBRATION, Calibration
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.model.device import Precision, choose_device, choose_precision
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from beadseg.measure.appearance import ImageSample
 
 SAME_SIZE = 0.02
 """Images whose beads differ by less than this share from the size that the network knows are not resampled."""
@@ -70,6 +73,8 @@ class Segmenter:
         self.network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.fingerprint, self.device = config, fingerprint, device
         self.options = config.predict
+        self.appearance = TrainingAppearance.stored_in(fingerprint)
+        """What the training images looked like; None for a model that was stored without."""
         self.calibration: Calibration | None = None
         """How its counts are to be read; None for a model that was stored without."""
         self.model_sha256 = ""
@@ -104,6 +109,7 @@ class Segmenter:
             network = build_network(config.network, meta["in_channels"])
             network.load_state_dict(tensors)
             fingerprint = dict(meta["fingerprint"])
+            TrainingAppearance.stored_in(fingerprint, path)
             fitted = ObjectConfig.parse(meta["objects"], path) if "objects" in meta else config.predict.objects
             calibration = Calibration.parse(meta[CALIBRATION], path) if CALIBRATION in meta else None
         except (ConfigError, KeyError, TypeError, RuntimeError) as error:
@@ -150,8 +156,24 @@ class Segmenter:
             pixel_size_um = image.pixel_size_um if pixel_size_um is None else pixel_size_um
         plane = as_plane(image)
         size = self.size(plane, pixel_size_um, stop) if diameter_px is None else Size(diameter_px)
-        maps = self.maps(plane, on_event, stop, size)
-        return Prediction.of(maps, luminance(plane), pixel_size_um, self.options.objects)
+        factor = self._factor(size)
+        x = prepare(plane, self.config.image.seen_at(factor)) if self.appearance is not None else None
+        if x is None or factor != 1 or size.diameter is None:
+            maps = self.maps(plane, on_event, stop, size)
+        else:
+            maps = replace(self.prepared_maps(x, on_event, stop), doubt=size.doubt)
+        sample = None if x is None else self._sample(plane, x, factor)
+        del x
+        return Prediction.of(maps, luminance(plane), pixel_size_um, self.options.objects, sample=sample)
+
+    def _sample(self, plane: NDArray[np.generic], x: NDArray[np.float32], factor: float) -> ImageSample | None:
+        training = self.appearance
+        return None if training is None else sample_of(plane, x, self.config.image, training.diameter / factor)
+
+    def _factor(self, size: Size) -> float:
+        """Return the factor that a plane is resampled by; 1 where its beads have the size that the network knows."""
+        factor = 1.0 if size.diameter is None else self.knows / size.diameter
+        return 1.0 if abs(factor - 1) < SAME_SIZE else factor
 
     def predict_planes(
         self, image: Image | LazyImage, on_event: OnEvent = ignore, stop: StopFlag | None = None
@@ -202,8 +224,8 @@ class Segmenter:
         if size.diameter is None:
             nothing = np.zeros((len(self.config.network.heads), *plane.shape[-2:]), np.float32)
             return Maps.of_heads(nothing, doubt=size.doubt)
-        factor = self.knows / size.diameter
-        if abs(factor - 1) < SAME_SIZE:
+        factor = self._factor(size)
+        if factor == 1:
             return replace(self.prepared_maps(prepare(plane, self.config.image), on_event, stop), doubt=size.doubt)
         seen = self._resampled_maps(plane, factor, on_event, stop)
         return Maps.of_heads(seen, factor, size.doubt)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
 from beadseg.config import PredictConfig
+from beadseg.config.image import ImageConfig
 from beadseg.data.documents import read_document
 from beadseg.errors import ConfigError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore
+from beadseg.measure.appearance import TrainingAppearance, sample_of
 from beadseg.measure.calibration import CALIBRATION, Calibration
-from beadseg.model.inputs import luminance
+from beadseg.model.inputs import luminance, prepare
 from beadseg.predict.map_files import map_path, read_maps
 from beadseg.predict.prediction import Prediction
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from beadseg.config.predict import ObjectConfig
     from beadseg.data.image_io import Image
     from beadseg.data.lazy import LazyImage
+    from beadseg.measure.appearance import ImageSample
 
 
 class StoredMaps:
@@ -60,6 +64,11 @@ class StoredMaps:
         """Of the training data."""
         return dict(self.document["fingerprint"])
 
+    @cached_property
+    def appearance(self) -> TrainingAppearance | None:
+        """What the training images looked like; None where the model was stored without."""
+        return TrainingAppearance.stored_in(self.fingerprint, self.folder / files.PREDICTION)
+
     @property
     def calibration(self) -> Calibration | None:
         """How the model's counts are to be read; None where it was stored without."""
@@ -93,5 +102,17 @@ class StoredMaps:
         for plane, pixels in image.planes():
             if stop is not None:
                 stop.check()
-            maps = read_maps(map_path(self.folder, self.name, plane))
-            yield plane, pixels, Prediction.of(maps, luminance(pixels), image.pixel_size_um, self.options.objects)
+            maps, objects = read_maps(map_path(self.folder, self.name, plane)), self.options.objects
+            sample = self.sample(pixels, maps.scale)
+            yield plane, pixels, Prediction.of(maps, luminance(pixels), image.pixel_size_um, objects, sample=sample)
+
+    def sample(self, pixels: NDArray[np.generic], scale: float = 1.0) -> ImageSample | None:
+        """Return what the appearance of a plane (C, Y, X) is told from; None where it is not compared.
+
+        `scale` is that of its maps.
+        """
+        training = self.appearance
+        if training is None:
+            return None
+        config = ImageConfig.parse(self.document["image"], self.folder / files.PREDICTION)
+        return sample_of(pixels, prepare(pixels, config.seen_at(scale)), config, training.diameter / scale)

@@ -1,22 +1,46 @@
-"""The tables of a prediction folder: counts and failures, those of earlier batches kept."""
+"""What a prediction folder knows of its images: rows of counts, failures, and what each result was made with.
+
+`PredictionIndex` is held by the one process that writes in the folder. What becomes of an image is one line of a
+journal (``unmerged.jsonl``), written before its results are moved to their places: after a kill the next process
+finishes the move and merges the journal, so that tables, results and ``prediction.json`` say the same of every image.
+Nothing that is written per image grows with the number of images.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from beadseg import files
+from beadseg.data.documents import is_plain_name
+from beadseg.data.hashes import sha256_of, signature_of
+from beadseg.data.predictions import names_of, read_results, read_sources, read_unmerged, source_of
+from beadseg.data.raw import is_zarr
 from beadseg.errors import InputError
-from beadseg.files import printable, write_atomically
+from beadseg.events import Event, OnEvent, ignore
+from beadseg.files import write_atomically, write_table
 from beadseg.predict.counts import COUNT_COLUMNS
+from beadseg.predict.results import publish, result_files
 from beadseg.text import csv_text, original_cells
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
 
 FAILURE_COLUMNS = ("image", "error")
+_NEEDED = ("image", "plane", "beads")
+_TEXTS = ("image", "plane", "flags")
+_SHARE_OF_TIME = 0.05
+"""Most of the time that may go into writing tables while images are predicted."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +53,16 @@ class BatchResult:
         One row per plane, as in ``counts.csv``.
     failures : pandas.DataFrame
         One row per image that failed, as in ``failures.csv``.
+    skipped : int
+        Images among them that had been predicted before.
+    unwritten : tuple of pathlib.Path
+        Tables that could not be replaced, since another program had them open.
     """
 
     counts: pd.DataFrame
     failures: pd.DataFrame
+    skipped: int = 0
+    unwritten: tuple[Path, ...] = ()
 
     @property
     def flagged(self) -> pd.DataFrame:
@@ -40,43 +70,299 @@ class BatchResult:
         return self.counts[self.counts["flags"] != ""]
 
 
-def earlier_tables(folder: Path, names: dict[Path, str]) -> BatchResult:
-    """Return what the folder's tables say of other images than those to be predicted now, whose names are given."""
-    tables = {}
-    for file, columns in ((files.COUNTS, COUNT_COLUMNS), (files.FAILURES, FAILURE_COLUMNS)):
-        path = folder / file
-        tables[file] = _table(path, columns) if path.exists() else pd.DataFrame(columns=list(columns))
-    counts, failures = tables[files.COUNTS], tables[files.FAILURES]
-    return BatchResult(
-        counts[~counts["image"].isin(list(names.values()))],
-        failures[~failures["image"].isin([printable(p) for p in names])],
-    )
+class PredictionIndex:
+    """The images of a prediction folder by name: sources, rows, failures, and what results were made with.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The prediction folder; its lock must be held.
+    on_event : callable
+        Told of tables that cannot be replaced.
+
+    Raises
+    ------
+    InputError
+        A table in the folder is damaged, or none of predictions.
+    """
+
+    def __init__(self, folder: Path, on_event: OnEvent = ignore) -> None:
+        self.folder, self._on_event = folder, on_event
+        document = _document(folder)
+        self.sources: dict[str, str] = read_sources(folder)
+        self.results: dict[str, dict[str, Any]] = read_results(folder)
+        self.rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._columns = [*COUNT_COLUMNS]
+        for row in self._read(files.COUNTS, _NEEDED):
+            self.rows[row["image"]].append(row)
+        self.failures: dict[str, str] = {
+            source_of(Path(row["image"])): row["error"] for row in self._read(files.FAILURES, FAILURE_COLUMNS)
+        }
+        self.unwritten: list[Path] = []
+        self._about = {key: value for key, value in document.items() if key not in ("images", "results")}
+        self._written, self._cost = float("-inf"), 0.0
+        self._recover()
+        self.stage = folder / f"{files.TEMPORARY_PREFIX}stage-{secrets.token_hex(4)}{files.TEMPORARY_SUFFIX}"
+
+    def _read(self, file: str, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+        path = self.folder / file
+        if not path.exists():
+            return []
+        table = _table(path, columns)
+        if file == files.COUNTS:
+            self._columns += [column for column in table.columns if column not in self._columns]
+        rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+        return rows
+
+    def _recover(self) -> None:
+        """Finish what a killed process had begun to move, and take over what it had not merged."""
+        for entry in read_unmerged(self.folder):
+            if is_plain_name(entry["image"]):
+                self._take(entry)
+        for left in self.folder.glob(f"{files.TEMPORARY_PREFIX}stage-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def names_of(self, images: Iterable[Path], sources: Mapping[Path, str] | None = None) -> dict[Path, str]:
+        """Return the name of every image, each once; see `beadseg.data.predictions`. New ones get their names."""
+        images = list(images)
+        self._follow(images)
+        names = names_of(images, self.sources, sources)
+        self.sources |= {name: (sources or {}).get(path) or source_of(path) for path, name in names.items()}
+        return names
+
+    def _follow(self, images: list[Path]) -> None:
+        """Recognise images that were moved with the folder: gone from where they were, here with the same content."""
+        known = set(self.sources.values())
+        new = [path for path in images if source_of(path) not in known]
+        lost: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for name, source in self.sources.items() if new else ():
+            lost[Path(source).parts[-2:]].append(name)
+        for path in new:
+            source = source_of(path)
+            for name in lost.get(Path(source).parts[-2:], ()):
+                old = self.sources[name]
+                if not Path(old).exists() and self._same_content(name, path):
+                    self.sources[name] = source
+                    self.failures.pop(old, None)
+                    break
+
+    def is_current(self, name: str, path: Path, made_with: str, kinds: Iterable[str]) -> bool:
+        """Tell whether an image has results of its present file, made with the same model and options, and all wanted.
+
+        Parameters
+        ----------
+        name : str
+            The image's name.
+        path : pathlib.Path
+            Where it lies.
+        made_with : str
+            What model and options are known by; see `beadseg.predict.batch`.
+        kinds : iterable of str
+            Folders in which there must be results of it.
+        """
+        result = self.results.get(name)
+        if not made_with or result is None or name not in self.rows or result.get("made_with") != made_with:
+            return False
+        if not set(kinds) <= set(result.get("kinds", ())):
+            return False
+        there = result_files(self.folder, name, self._planes(name))
+        if not set(kinds) <= {file.parent.name for file in there}:
+            return False
+        return self._same_content(name, path)
+
+    def _same_content(self, name: str, path: Path) -> bool:
+        result, signature = self.results.get(name, {}), signature_of(path)
+        if not signature or result.get("size") != signature[0]:
+            return False
+        if result.get("mtime_ns") == signature[1]:
+            return True
+        return bool(result.get("sha256")) and not path.is_dir() and sha256_of(path) == result["sha256"]
+
+    def _planes(self, name: str) -> list[str]:
+        return [str(row.get("plane", "")) for row in self.rows.get(name, ())]
+
+    def done(self, name: str, rows: list[dict[str, Any]], result: dict[str, Any]) -> None:
+        """Take over the results of an image from `stage`; what it had before is replaced by then, and not earlier.
+
+        Parameters
+        ----------
+        name : str
+            The image's name.
+        rows : list of dict
+            Its rows of ``counts.csv``.
+        result : dict
+            What the results were made of and with; see `result_of`.
+
+        Raises
+        ------
+        MachineError
+            A result cannot be replaced, or the folder cannot be written to.
+        """
+        new = sorted(path.relative_to(self.stage).as_posix() for path in self.stage.rglob("*") if path.is_file())
+        entry = {"image": name, "source": self.sources[name], "rows": rows, "result": result,
+                 "files": new, "stage": self.stage.name}  # fmt: skip
+        known = name in self.rows or self.sources[name] in self.failures
+        self._note(entry)
+        self._take(entry)
+        if known or not self._append(rows):
+            self._write_tables_soon()
+
+    def failed(self, name: str, error: str, *, keep: bool = False) -> None:
+        """Note that an image failed: it then has no results. With `keep` those that it had before stay valid."""
+        if not keep:
+            entry = {"image": name, "source": self.sources[name], "error": error}
+            self._note(entry)
+            self._take(entry)
+            self._write_tables_soon()
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        line = json.dumps(entry, default=lambda number: number.item())
+        path = self.folder / files.UNMERGED
+        try:
+            with path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(f"{line}\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise files.machine_error(error, path) from error
+
+    def _take(self, entry: dict[str, Any]) -> None:
+        """Do what a line of the journal says; doing it again changes nothing."""
+        name, source = entry["image"], str(entry.get("source", ""))
+        self.sources[name] = source
+        before = result_files(self.folder, name, self._planes(name))
+        if "error" in entry:
+            self.failures[source] = entry["error"]
+            self.rows.pop(name, None)
+            self.results.pop(name, None)
+            new = []
+        else:
+            publish(self.folder / Path(str(entry["stage"])).name, self.folder, entry["files"])
+            self.failures.pop(source, None)
+            self.rows[name], self.results[name] = entry["rows"], entry["result"]
+            new = [self.folder / file for file in entry["files"]]
+        for path in set(before) - set(new):
+            with contextlib.suppress(PermissionError):  # open in another program; nothing refers to it any more
+                path.unlink(missing_ok=True)
+
+    def _append(self, rows: list[dict[str, Any]]) -> bool:
+        """Add the rows of an image that is new to ``counts.csv``; return False where that is not possible."""
+        if self.unwritten:
+            return False
+        text = csv_text(pd.DataFrame(rows, columns=self._columns).astype(object).fillna(""))
+        try:
+            with (self.folder / files.COUNTS).open("a", encoding="utf-8", newline="\n") as file:
+                file.write(text.split("\n", 1)[1])
+        except OSError:
+            return False
+        return True
+
+    def _write_tables_soon(self) -> None:
+        """Write the tables, if that takes little of the time that goes by; the journal has what they lack."""
+        if time.monotonic() - self._written > self._cost / _SHARE_OF_TIME:
+            self.write_tables(seconds=0.0)
+
+    def write_tables(self, seconds: float = 2.0) -> None:
+        """Write ``counts.csv`` and ``failures.csv``.
+
+        Parameters
+        ----------
+        seconds : float
+            How long a table is waited for that another program has open, s; then it is written beside, and said.
+        """
+        began = time.monotonic()
+        rows = [row for rows in self.rows.values() for row in rows]
+        counts = pd.DataFrame(rows, columns=self._columns).astype(object).fillna("")
+        failures = pd.DataFrame(list(self.failures.items()), columns=list(FAILURE_COLUMNS))
+        texts = {files.COUNTS: csv_text(counts)} | ({files.FAILURES: csv_text(failures)} if len(failures) else {})
+        unwritten = []
+        for file, text in texts.items():
+            path = self.folder / file
+            if write_table(path, text, seconds) != path:
+                unwritten.append(path)
+                self._tell_unwritten(path)
+        if not len(failures):
+            (self.folder / files.FAILURES).unlink(missing_ok=True)
+        self.unwritten = unwritten
+        self._written = time.monotonic()
+        self._cost = self._written - began
+
+    def _tell_unwritten(self, path: Path) -> None:
+        if path in self.unwritten:
+            return
+        text = (f"{path}: Cannot be replaced; it is open in another program, or you may not change it. The table is in "
+                f"{files.beside(path).name}. Close the program and run the command again.")  # fmt: skip
+        self._on_event(Event("warning", text, "warning", {"path": str(path)}))
+
+    def write_about(self, about: dict[str, Any]) -> None:
+        """Write ``prediction.json``: what predicts, where images were read from, and what results were made with."""
+        self._about = about
+        document = {**about, "images": self.sources, "results": self.results}
+        write_atomically(self.folder / files.PREDICTION, json.dumps(document, indent=1))
+
+    def close(self) -> None:
+        """Write everything, and remove the journal where nothing is left in it alone."""
+        shutil.rmtree(self.stage, ignore_errors=True)
+        self.write_tables()
+        self.write_about(self._about)
+        if not self.unwritten:
+            (self.folder / files.UNMERGED).unlink(missing_ok=True)
+
+    def result_of(self, names: Mapping[Path, str], failures: Mapping[str, str], skipped: int = 0) -> BatchResult:
+        """Return what became of a batch: the rows of these images, and why some failed (by source)."""
+        rows = [_typed(row) for name in names.values() if name in self.rows for row in self.rows[name]]
+        return BatchResult(
+            pd.DataFrame(rows, columns=list(COUNT_COLUMNS)),
+            pd.DataFrame(list(failures.items()), columns=list(FAILURE_COLUMNS)),
+            skipped,
+            tuple(self.unwritten),
+        )
+
+    def other_options(self, made_with: str, names: Iterable[str]) -> list[str]:
+        """Return the images besides `names` whose results were made with another model or other options."""
+        mine = set(names)
+        return [name for name, result in self.results.items() if name in self.rows and name not in mine
+                and result.get("made_with") and result["made_with"] != made_with]  # fmt: skip
 
 
-def write_tables(
-    folder: Path, counts_now: list[dict[str, Any]], failures_now: list[dict[str, str]], earlier: BatchResult
-) -> BatchResult:
-    """Write the tables of what is done so far, so that whoever ends the batch by force loses one image at most."""
-    result = BatchResult(
-        pd.DataFrame(counts_now, columns=list(COUNT_COLUMNS)), pd.DataFrame(failures_now, columns=list(FAILURE_COLUMNS))
-    )
-    counts = pd.concat([earlier.counts, result.counts.astype(object)], ignore_index=True)
-    write_atomically(folder / files.COUNTS, csv_text(counts))
-    failures = pd.concat([earlier.failures, result.failures], ignore_index=True)
-    if len(failures):
-        write_atomically(folder / files.FAILURES, csv_text(failures))
-    else:
-        (folder / files.FAILURES).unlink(missing_ok=True)
-    return result
+def described(path: Path, made_with: str, kinds: Iterable[str]) -> dict[str, Any]:
+    """Return what a result is known by: size, time and SHA-256 of its file as it is now, and what it is made with.
+
+    Of an OME-Zarr folder no SHA-256 is computed, since all its files would have to be read for it.
+    """
+    signature = signature_of(path)
+    size, time_ns = signature or (None, None)
+    sha256 = sha256_of(path) if signature and not is_zarr(path) else ""
+    return {"size": size, "mtime_ns": time_ns, "sha256": sha256, "made_with": made_with, "kinds": sorted(kinds)}
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    path = folder / files.PREDICTION
+    document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return document if isinstance(document, dict) else {}
+
+
+def _typed(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of counts with numbers as numbers, also when it was read from a table."""
+    return {
+        name: value if name in _TEXTS or not isinstance(value, str) else _number(value) for name, value in row.items()
+    }
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """Read one of the folder's own tables as text."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         detail = " ".join(str(error).split()).rstrip(".")
         raise InputError(f"Cannot be read ({detail}).", path, "Move it away, or give a new --out folder.") from None
     if not set(columns) <= set(table.columns):
-        raise InputError("Is no table of predictions.", path, "Move it away, or give a new --out folder.")
+        raise InputError("Is not a table of predictions.", path, "Move it away, or give a new --out folder.")
     return original_cells(table)

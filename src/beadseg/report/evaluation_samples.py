@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from beadseg import files
 from beadseg.data.dataset import Dataset, natural_key
+from beadseg.data.predictions import pair
 from beadseg.errors import BeadsegError, Cancelled, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.report.blocks import Block, Gallery, Items, Text
@@ -56,11 +58,12 @@ def sample_section(
     except InputError as error:
         on_event(missing_pictures([str(error)]))
         return Section(title, (Text(f"Left out, since the images or predictions are not there any more: {error}"),))
+    names = _names(predictions, truth)
     chosen = worst_middle_best(evaluation.images)
     pictures, missing = [], []
     for image in track(chosen, "samples", len(chosen), on_event, stop):
         try:
-            pictures.append(_picture(image, truth, predictions))
+            pictures.append(_picture(image, truth, predictions, names))
         except Cancelled:
             raise
         except (BeadsegError, OSError, ValueError, IndexError) as error:  # files that changed since the evaluation
@@ -83,12 +86,18 @@ def worst_middle_best(images: Sequence[ImageScore]) -> list[ImageScore]:
     return [*order[:3], *order[middle - 1 : middle + 1], *order[-3:]]
 
 
-def _picture(image: ImageScore, truth: Dataset, predictions: Path) -> Picture:
+def _names(predictions: Path, truth: Dataset) -> dict[str, str]:
+    """Return what the samples are called in the prediction folder."""
+    stored = {path.stem for kind in (files.MASKS, files.LABELS) for path in (predictions / kind).glob("*.*")}
+    return pair(predictions, stored, [(sample.name, sample.image_path) for sample in truth]).names
+
+
+def _picture(image: ImageScore, truth: Dataset, predictions: Path, predicted: dict[str, str]) -> Picture:
     planes = list(truth[image.sample].planes())
     names = [f"{image.sample}_{plane}" if plane else image.sample for plane, _, _ in planes]
     index = names.index(image.image)
     _, pixels, target = planes[index]
-    foreground, labels = predicted_planes(predictions, image.sample)[index]
+    foreground, labels = predicted_planes(predictions, predicted.get(image.sample, image.sample))[index]
     matched = match(foreground, labels, target, image.tolerance_px)
     if matched.counts != (image.tp, image.fp, image.fn):
         raise InputError("The image, its annotation or its prediction changed since.", remedy="Evaluate again.")

@@ -11,7 +11,8 @@ import pandas as pd
 from beadseg import files
 from beadseg.data.dataset import natural_key
 from beadseg.data.documents import inner, is_plain_name, read_document
-from beadseg.data.fields import PatternFields, fields_of
+from beadseg.data.fields import PatternFields, fields_of, listed
+from beadseg.data.predictions import with_unmerged
 from beadseg.errors import Cancelled, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.predict.counts import COUNT_COLUMNS
@@ -19,7 +20,7 @@ from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Gallery, 
 from beadseg.report.html import Notice, Page, Section, missing_pictures
 from beadseg.report.overlays import overlay_pictures
 from beadseg.report.prediction import counts_by_image_figure, diameter_figure
-from beadseg.text import original_cells
+from beadseg.text import original_cells, plural
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -57,7 +58,7 @@ def write_prediction_page(
         kind="Prediction",
         lead=_lead(counts, len(failures)),
         facts=_facts(counts, made_by),
-        notices=_notices(counts, failures),
+        notices=_notices(counts, failures, made_by),
         sections=(
             Section("Beads", (_charts(folder, counts, made_by, on_event, stop),) if len(counts) else ()),
             _pictures(folder, counts, on_event, stop),
@@ -79,7 +80,7 @@ def read_counts(folder: Path) -> pd.DataFrame:
     InputError
         It is missing, damaged, or no table of predictions.
     """
-    table = _table(folder / files.COUNTS)
+    table = with_unmerged(_table(folder / files.COUNTS), folder)
     if not set(COUNT_COLUMNS) <= set(table.columns):
         raise InputError("Is no table of predictions.", folder / files.COUNTS, "Predict again.")
     for name in (table["image"] + table["plane"]).unique():
@@ -123,7 +124,7 @@ def _facts(counts: pd.DataFrame, made_by: dict[str, Any]) -> list[tuple[str, str
     return [*facts, ("Model", str(made_by.get("run", "unknown")))]
 
 
-def _notices(counts: pd.DataFrame, failures: pd.DataFrame) -> list[Notice]:
+def _notices(counts: pd.DataFrame, failures: pd.DataFrame, made_by: dict[str, Any]) -> list[Notice]:
     notices = []
     flagged = counts[counts["flags"] != ""]
     if len(flagged):
@@ -133,7 +134,22 @@ def _notices(counts: pd.DataFrame, failures: pd.DataFrame) -> list[Notice]:
     if len(failures):
         text = f"{len(failures)} images could not be predicted and have no count."
         notices.append(Notice(text, "The list is below."))
+    others = _with_other_options(counts, made_by)
+    if others:
+        text = f"{plural(len(others), 'image')} predicted with other options than the rest: counts are not comparable."
+        notices.append(Notice(text, f"{listed(others)}. Predict all with the same options."))
     return notices
+
+
+def _with_other_options(counts: pd.DataFrame, made_by: dict[str, Any]) -> list[str]:
+    """Return the images whose results were made with another model or other options than most."""
+    results = (
+        inner(made_by, "results") if made_by.get("model_sha256") else {}
+    )  # of one model, not of a cross-validation
+    made_with = {str(name): inner(results, str(name)).get("made_with") for name in counts["image"].unique()}
+    known = pd.Series([value for value in made_with.values() if value], dtype=object)
+    usual = None if known.empty else known.mode().iloc[0]
+    return [name for name, value in made_with.items() if value and value != usual]
 
 
 def _charts(
@@ -271,7 +287,8 @@ def _model(made_by: dict[str, Any]) -> list[Block]:
         *((f"Objects: {name.replace('_', ' ')}", value) for name, value in options.items()),
     ]
     rows = [(name, "as planned" if value is None else str(value)) for name, value in facts]
-    document = json.dumps(made_by, indent=2, ensure_ascii=False)
+    told = {key: value for key, value in made_by.items() if key != "results"}
+    document = json.dumps(told, indent=2, ensure_ascii=False)
     return [Table((Column("Setting"), Column("Value")), rows), Verbatim("Complete description", document)]
 
 

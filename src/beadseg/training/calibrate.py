@@ -1,4 +1,4 @@
-"""Learn how a trained model's counts are to be read, and store it in the model file."""
+"""Learn how a trained model's counts are to be read and what its images look like, and store both in the model file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from beadseg.events import OnEvent, StopFlag, ignore, log, track
+from beadseg.measure.appearance import APPEARANCE, TrainingAppearance, appearance, sample_of_input
 from beadseg.measure.beads import bead_table
 from beadseg.measure.calibration import CALIBRATION, Calibration, KnownImage
 from beadseg.measure.matching import match_points
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from beadseg.measure.appearance import Appearance
     from beadseg.training.samples import TrainingImage
 
 MOST_IMAGES = 60
@@ -31,6 +33,10 @@ LEAST_PARTS = 20
 """Fewer images than this are cut into equal parts until there are so many."""
 SMALLEST_PART = 6.0
 """A part is at least so many bead diameters high and wide."""
+MOST_MEASURED = 30
+"""What so many validation, and so many training images look like is enough."""
+LARGEST_MEASURED = 1024
+"""Of larger images the middle of so many px is looked at."""
 
 
 def calibrate_model(
@@ -41,9 +47,10 @@ def calibrate_model(
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
 ) -> None:
-    """Add a calibration to a model file that has none: by validation images, or without any by training images.
+    """Add to a model file what it lacks: a calibration of its counts, and what the images look like.
 
-    One that was made for other settings of `objects` is replaced.
+    Counts are calibrated by validation images, or without any by training images. A calibration that was made for other
+    settings of `objects` is replaced. What images look like is measured in both.
 
     Parameters
     ----------
@@ -62,8 +69,20 @@ def calibrate_model(
         `stop` was set; the model file is as it was.
     """
     segmenter = Segmenter.load(path, device=device)
-    if segmenter.calibration is not None and segmenter.calibration.fits(segmenter.options.objects):
-        return
+    if segmenter.calibration is None or not segmenter.calibration.fits(segmenter.options.objects):
+        _calibrate(path, segmenter, validation, training, on_event, stop)
+    if segmenter.appearance is None:
+        _describe_images(path, segmenter, validation, training, on_event, stop)
+
+
+def _calibrate(
+    path: Path,
+    segmenter: Segmenter,
+    validation: Sequence[TrainingImage],
+    training: Sequence[TrainingImage],
+    on_event: OnEvent,
+    stop: StopFlag | None,
+) -> None:
     source: Literal["validation", "training"] = "validation" if validation else "training"
     images = spread(validation or training, MOST_IMAGES)
     parts: list[KnownImage] = []
@@ -76,6 +95,43 @@ def calibrate_model(
     tensors, meta = load_checkpoint(path)
     save_checkpoint(path, tensors, {**meta, CALIBRATION: calibration.model_dump(mode="json")})
     on_event(log(_told(calibration)))
+
+
+def _describe_images(
+    path: Path,
+    segmenter: Segmenter,
+    validation: Sequence[TrainingImage],
+    training: Sequence[TrainingImage],
+    on_event: OnEvent,
+    stop: StopFlag | None,
+) -> None:
+    """Measure what training and validation images look like, and add it to the fingerprint in the model file."""
+    config, objects = segmenter.config.image, segmenter.options.objects
+    diameter = needed_diameter(objects)
+    images = [*spread(validation, MOST_MEASURED), *spread(training, MOST_MEASURED)]
+    measured: list[Appearance] = []
+    for image in track(images, "measuring images", len(images), on_event, stop):
+        if image.pixels is None:
+            continue
+        x = _middle(image.image, LARGEST_MEASURED)
+        maps = segmenter.prepared_maps(x, on_event, stop)
+        separation = maps.separated(objects)
+        sample = sample_of_input(image.pixels, x, config, diameter)
+        labels, candidates = separation.chosen(objects), separation.positions
+        measured.append(appearance(sample, labels, maps.probability, maps.centre, candidates, diameter))
+    if not measured:
+        return
+    found = TrainingAppearance.of(measured, config, diameter)
+    tensors, meta = load_checkpoint(path)
+    fingerprint = {**meta["fingerprint"], APPEARANCE: found.model_dump(mode="json")}
+    save_checkpoint(path, tensors, {**meta, "fingerprint": fingerprint})
+    on_event(log(f"Measured what {found.images} images look like; images that look different are flagged."))
+
+
+def _middle(x: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Return the middle (C, Y, X) of a large image, of at most `side` by `side` px."""
+    top, left = (max(0, (size - side) // 2) for size in x.shape[1:])
+    return x[:, top : top + side, left : left + side]
 
 
 def known_parts(

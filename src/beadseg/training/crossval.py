@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,6 +25,7 @@ from beadseg.training.run import train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from beadseg.config import TrainConfig
     from beadseg.data.dataset import Dataset
@@ -92,7 +92,7 @@ def crossval(
     list of dict
         The rows of ``crossval.csv``, the mean over folds last.
     """
-    folder = ensure_folder(Path(out))
+    folder = ensure_folder(files.user_path(out))
     rows: list[dict[str, Any]] = []
     every = make_folds(dataset, config, k, on_event)
     runs = _run_folders([fold.name for fold in every])

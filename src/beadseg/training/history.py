@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from beadseg.config import METRICS
 from beadseg.errors import RunError
-from beadseg.files import current, write_atomically, write_table
+from beadseg.events import OnEvent, log
+from beadseg.files import beside, current, write_atomically, write_table
 from beadseg.measure.counting import COUNT_METRICS, DENSITIES
 from beadseg.text import safe_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from beadseg.events import OnEvent
 
 SCORES = METRICS
 DENSITY_SCORES = tuple(f"{name}_{density}" for density in DENSITIES for name in COUNT_METRICS)
@@ -57,8 +56,12 @@ def write_rows(
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     if on_event is None:
         write_atomically(path, text.getvalue())
-    else:
-        write_table(path, text.getvalue(), on_event)
+        return
+    known = beside(path).exists()
+    where = write_table(path, text.getvalue(), seconds=0.0 if known else 2.0)
+    if where != path and not known:
+        what = f"{path} cannot be replaced: another program has it open."
+        on_event(log(f"{what} Until it is closed its rows go to {where.name}.", "warning"))
 
 
 def _cell(value: Any) -> Any:

@@ -9,9 +9,15 @@ from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.config.base import Config
 from beadseg.config.train import PatchEpochConfig
+from beadseg.errors import ConfigError, RunError
+from beadseg.model.checkpoint import read_meta
+from beadseg.predict.model_file import model_file, named_model
 
 if TYPE_CHECKING:
     from beadseg.data.fingerprint import Fingerprint
+
+ALIKE = 1.5
+"""Beads whose diameter differs by no more than this factor from what a network knows are learned as they are."""
 
 
 OTHER_SIZE = 1.25
@@ -40,6 +46,15 @@ def plan(config: TrainConfig, fingerprint: Fingerprint) -> tuple[TrainConfig, tu
     def choose(field: str, value: int | float, reason: str) -> None:
         chosen.append(Planned(field=field, value=value, reason=reason))
 
+    seen = config.image.bead_px
+    known = known_diameter(config.start_from)
+    if seen is None and known is not None and abs(math.log(diameter / known)) > math.log(ALIKE):
+        seen = known
+        choose("image.bead_px", known, f"beads of {diameter:.1f} px are brought to the size that training starts from")
+    if seen is not None and config.predict.size.diameter is None and not config.predict.size.search:
+        choose("predict.size.diameter", round(diameter, 2), "the median diameter of single beads in the annotations")
+    factor = 1.0 if seen is None else seen / diameter
+    diameter *= factor
     if config.network.first_stride is None:
         stride = 1 if diameter < 16 or config.network.kind == "attention-unet" else 2
         choose("network.first_stride", stride, f"beads are {diameter:.1f} px across; under 16 px full resolution pays")
@@ -49,7 +64,7 @@ def plan(config: TrainConfig, fingerprint: Fingerprint) -> tuple[TrainConfig, tu
         if config.epoch.size is None:
             choose(
                 "epoch.size",
-                _patch(fingerprint),
+                _patch(fingerprint, factor),
                 f"about 18 bead diameters of {diameter:.1f} px, and not much more than the smallest image",
             )
         if config.epoch.steps is None:
@@ -77,9 +92,29 @@ def _depth(diameter: float) -> int:
     return min(6, max(3, 4 + round(math.log2(max(diameter, 1.0) / 8))))
 
 
-def _patch(fingerprint: Fingerprint) -> int:
-    wanted = 18 * fingerprint.bead_diameter_px
-    smallest = min(fingerprint.height_min, fingerprint.width_min)
+def known_diameter(start_from: str) -> float | None:
+    """Return the bead diameter, px, that the network knows which training starts from; None where it starts from none.
+
+    Raises
+    ------
+    RunError
+        There is no such model.
+    """
+    if start_from == "none":
+        return None
+    path = model_file(named_model(start_from))
+    try:
+        config = TrainConfig.parse(read_meta(path)["config"], path)
+    except (KeyError, ConfigError):
+        raise RunError(
+            "Is not a model that training can start from.", path, "Set start_from to general or none."
+        ) from None
+    return config.image.bead_px or config.predict.objects.diameter
+
+
+def _patch(fingerprint: Fingerprint, factor: float) -> int:
+    wanted = 18 * fingerprint.bead_diameter_px * factor
+    smallest = int(min(fingerprint.height_min, fingerprint.width_min) * factor)
     size = min(512.0, max(64.0, wanted), max(64, smallest))
     return 64 * max(1, round(size / 64))
 

@@ -9,7 +9,8 @@ import torch
 
 from beadseg import files
 from beadseg.config import TrainConfig
-from beadseg.errors import RunError
+from beadseg.data.hashes import sha256_of
+from beadseg.errors import ConfigError, RunError
 from beadseg.events import log
 from beadseg.model.checkpoint import (
     load_checkpoint,
@@ -19,10 +20,15 @@ from beadseg.model.checkpoint import (
     with_prefix,
     without_prefix,
 )
+from beadseg.model.inputs import BT601
+from beadseg.predict.model_file import GENERAL, model_file, model_name, named_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import Tensor
+
+    from beadseg.model.networks import Network
     from beadseg.training.trainer import Trainer
 
 
@@ -85,3 +91,36 @@ def _machine(trainer: Trainer) -> dict[str, Any]:
         "precision": trainer.precision,
         "processes": trainer.team.size,
     }
+
+
+def start_weights(network: Network, start_from: str) -> dict[str, str]:
+    """Give a network the weights that training starts from; return which model they are of, and its SHA-256.
+
+    A network that sees three colours starts from one that sees grey by the shares of luminance; of outputs only those
+    that it has are taken.
+
+    Raises
+    ------
+    RunError
+        There is no such model.
+    ConfigError
+        Its network has another shape.
+    """
+    if start_from == "none":
+        return {}
+    path = model_file(named_model(start_from))
+    tensors = load_checkpoint(path)[0]
+    own = network.state_dict()
+    try:
+        network.load_state_dict({name: _fitted(tensors[name], value) for name, value in own.items()})
+    except (KeyError, RuntimeError):
+        text = f"The network of {start_from} has another shape than this one."
+        raise ConfigError(text, "start_from", "Set start_from=none, or train with --model half-unet.") from None
+    return {"model": model_name(path if start_from == GENERAL else path.parent), "sha256": sha256_of(path)}
+
+
+def _fitted(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return weights for inputs of three colours where `like` has them, and for as many outputs."""
+    if tensor.ndim == 4 and like.shape[1] == 3 * tensor.shape[1]:
+        tensor = torch.cat([tensor * share for share in BT601], dim=1)
+    return tensor[: len(like)] if tensor.ndim else tensor

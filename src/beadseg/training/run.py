@@ -6,7 +6,6 @@ import json
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -36,8 +35,10 @@ from beadseg.training.watch import Diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from beadseg.data.dataset import Dataset
+    from beadseg.data.fingerprint import Fingerprint
     from beadseg.data.split import Split
     from beadseg.training.prepare import Prepared
 
@@ -149,7 +150,7 @@ def train(
     Cancelled
         `stop` was set; every step is kept.
     """
-    folder = ensure_folder(Path(out))
+    folder = ensure_folder(files.user_path(out))
     stop = StopFlag() if stop is None else stop
     with joined(device) as team, torch_left_as_found(own_device(device, team)):
         on_event = _logged(folder / files.LOG, on_event) if team.first else ignore
@@ -189,7 +190,7 @@ def _train(
     asked, prepared = config, _prepared(dataset, config, split, on_event, stop, team, decoded)
     config, split = prepared.config, prepared.split
     done = team.told(_begin(folder, dataset, asked, prepared, refit, where, on_event) if team.first else False)
-    description = {"fingerprint": prepared.fingerprint.model_dump()}
+    description = {"fingerprint": _as_seen(prepared.fingerprint, config).model_dump()}
     parts = {"train": [dataset[name] for name in split.train], "val": [dataset[name] for name in split.val]}
     images = load_images_of_machine(parts, config, team, on_event, stop, decoded)
     del decoded
@@ -234,6 +235,17 @@ def _prepared(
     if told is None:
         raise RunError("The first process has planned nothing.", str(team), "Run the command again.")
     return told
+
+
+def _as_seen(found: Fingerprint, config: TrainConfig) -> Fingerprint:
+    """Return the training data in numbers, its densities as the network sees them: per pixel of resampled images."""
+    known, diameter = config.image.bead_px, config.predict.size.diameter
+    if known is None or diameter is None:
+        return found
+    area = (known / diameter) ** 2
+    return found.replace(
+        objects_per_mpx_min=found.objects_per_mpx_min / area, objects_per_mpx_max=found.objects_per_mpx_max / area
+    )
 
 
 def _begin(

@@ -16,12 +16,13 @@ import numpy as np
 import psutil
 
 from beadseg import files
-from beadseg.data.dataset import Decoded
+from beadseg.data.dataset import Decoded, Target
 from beadseg.errors import BeadsegError, MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.files import machine_error
+from beadseg.measure.appearance import PixelStats
 from beadseg.measure.score import visible_objects
-from beadseg.model.inputs import prepare
+from beadseg.model.inputs import prepare, resized
 from beadseg.training.targets import centre_map, centres, instances
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class TrainingImage:
         Flat indices of the foreground pixels, for patches that must show a bead.
     centre : (Y, X) float16, optional
         The centre map to learn, for networks with such a head.
+    pixels : PixelStats, optional
+        The values in the file, for comparison with images that are predicted.
     """
 
     name: str
@@ -73,6 +76,7 @@ class TrainingImage:
     counted: NDArray[np.uint8]
     spots: NDArray[np.uint32]
     centre: NDArray[np.float16] | None = None
+    pixels: PixelStats | None = None
 
     @property
     def targets(self) -> list[NDArray[Any]]:
@@ -162,10 +166,9 @@ def load_images_of_machine(
 
 @dataclass(frozen=True)
 class _Mapped:
-    """Where the arrays of a `TrainingImage` lie in a file: offset, shape and dtype by name."""
+    """A `TrainingImage` whose arrays lie in a file: offset, shape and dtype by name."""
 
-    name: str
-    field: str
+    others: dict[str, Any]
     arrays: dict[str, tuple[int, tuple[int, ...], str]]
 
 
@@ -193,29 +196,30 @@ def write_mapped(parts: Mapping[str, Iterable[TrainingImage]]) -> tuple[Path, di
 
 
 def _write_image(file: BinaryIO, image: TrainingImage) -> _Mapped:
-    arrays = {}
+    found = _Mapped({}, {})
     for name in (field.name for field in fields(image)):
-        array = getattr(image, name)
-        if isinstance(array, np.ndarray):
-            file.write(b"\0" * (-file.tell() % ALIGNED))
-            arrays[name] = (file.tell(), array.shape, array.dtype.str)
-            file.write(np.ascontiguousarray(array).tobytes())
-    return _Mapped(image.name, image.field, arrays)
+        value = getattr(image, name)
+        if not isinstance(value, np.ndarray):
+            found.others[name] = value
+            continue
+        file.write(b"\0" * (-file.tell() % ALIGNED))
+        found.arrays[name] = (file.tell(), value.shape, value.dtype.str)
+        file.write(np.ascontiguousarray(value).tobytes())
+    return found
 
 
 def map_images(path: Path, parts: Mapping[str, Sequence[_Mapped]]) -> dict[str, list[TrainingImage]]:
     """Return the images that `write_mapped` wrote; their pages are shared with every process that maps the file."""
     content = np.asarray(np.memmap(path, np.uint8, "c"))  # a page that is written to becomes this process' own
 
-    def array(at: int, shape: tuple[int, ...], kind: str) -> NDArray[Any]:
+    def array(at: int, shape: tuple[int, ...], kind: str) -> Any:
         dtype = np.dtype(kind)
         size = math.prod(shape) * dtype.itemsize
         return content[at : at + size].view(dtype).reshape(shape)
 
     return {
         part: [
-            TrainingImage(name=one.name, field=one.field, **{key: array(*where) for key, where in one.arrays.items()})
-            for one in images
+            TrainingImage(**one.others, **{name: array(*where) for name, where in one.arrays.items()}) for one in images
         ]
         for part, images in parts.items()
     }
@@ -241,6 +245,7 @@ def _remove(path: Path) -> None:
 def _planes(sample: Sample, config: TrainConfig, decoded: Decoded) -> Iterable[TrainingImage]:
     objects = config.predict.objects
     for plane, pixels, target in decoded.take(sample)[1]:
+        pixels, target = _seen(pixels, target, config)
         foreground = target.foreground
         counted = np.ones(foreground.shape, np.uint8) if target.ignore is None else (~target.ignore).astype(np.uint8)
         labels = instances(target, objects)
@@ -254,4 +259,19 @@ def _planes(sample: Sample, config: TrainConfig, decoded: Decoded) -> Iterable[T
             counted=counted,
             spots=np.flatnonzero(foreground & (counted > 0)).astype(np.uint32),
             centre=centre_map(labels, config.centre.target, objects) if with_centre else None,
+            pixels=PixelStats.of(pixels, config.image),
         )
+
+
+def _seen(pixels: NDArray[np.generic], target: Target, config: TrainConfig) -> tuple[NDArray[np.generic], Target]:
+    """Return a plane and its annotation as the network sees them: resampled where beads have a size for it."""
+    known, diameter = config.image.bead_px, config.predict.size.diameter
+    if known is None or diameter is None:
+        return pixels, target
+    small = resized(pixels, known / diameter)
+    rows, columns = (
+        ((np.arange(now) + 0.5) * before / now).astype(np.int64)
+        for now, before in zip(small.shape[-2:], pixels.shape[-2:], strict=True)
+    )
+    labels, ignore = (None if part is None else part[rows][:, columns] for part in (target.labels, target.ignore))
+    return small, Target(target.foreground[rows][:, columns], labels, ignore)

@@ -32,7 +32,7 @@ from beadseg.predict.segmenter import same_beads
 from beadseg.training.history import COLUMNS, DENSITY_SCORES, SCORES, Row, describe, gain, write_rows
 from beadseg.training.parallel import digest, sync_norms
 from beadseg.training.processes import Team
-from beadseg.training.resume import load_state, save_state
+from beadseg.training.resume import load_state, save_state, start_weights
 from beadseg.training.sampler import Batch, Sampler, crop
 from beadseg.training.schedule import learning_rate, move_average
 from beadseg.training.scores import score, spread
@@ -114,6 +114,8 @@ class Trainer:
         self.watch = Watch(config.stop.metric)
         torch.manual_seed(config.seed)
         network = build_network(config.network, training[0].image.shape[0])
+        if started := start_weights(network, config.start_from):
+            self.description = {**description, "started_from": started}
         _check_size(config, network.size_multiple)
         sync_norms(network, self.team, device)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

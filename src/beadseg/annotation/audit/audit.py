@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import beadseg
@@ -21,6 +20,7 @@ from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from beadseg.annotation.audit.filters import Polarity
     from beadseg.annotation.audit.measurement import FitNumbers, Measurement, PlaneMeasurement
@@ -77,10 +77,10 @@ def audit(
     settings = calibrate(dataset, diameter_px, polarity, on_event, stop)
     look = "dark" if settings.polarity == "dark" else "bright"
     on_event(log(f"Beads are {look} and about {settings.diameter:g} px across in the masks."))
-    folder = None if out is None else Path(out)
+    folder = None if out is None else files.user_path(out)
     store = Store(None if folder is None else folder / files.MEASUREMENTS)
     measured = measure_all(dataset, settings, store, workers, on_event, stop)
-    agreement = agreements(dataset, Path(crossval), on_event, stop) if crossval is not None else {}
+    agreement = agreements(dataset, files.user_path(crossval), on_event, stop) if crossval is not None else {}
     result = conclude(dataset, measured, baseline_of(measured.values(), settings), split, agreement)
     if folder is not None:
         result.write(folder)

@@ -13,11 +13,12 @@ from beadseg import files
 from beadseg.annotation.review import Review
 from beadseg.annotation.review.masks import tiff_bytes
 from beadseg.data.dataset import Dataset, stem_of
+from beadseg.data.hashes import sha256_of, signature_of
 from beadseg.data.image_io import read_image
+from beadseg.data.predictions import names_of, source_of
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.files import ensure_folder, machine_error, write_atomically
-from beadseg.predict.batch import unique_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,12 +80,12 @@ def draft_dataset(
     for folder in (files.IMAGES, files.LABELS):
         ensure_folder(out / folder)
     review = Review(Dataset(out, ()))
-    names = unique_names(images)
+    names = _names(images, out)
     annotated = _annotated(out)
     beads: dict[str, int] = {}
     skipped: list[str] = []
     failures: dict[str, str] = {}
-    for path in track(images, "drafts", len(images), on_event, stop):
+    for path in track(names, "drafts", len(names), on_event, stop):
         name = names[path]
         if name in annotated:
             skipped.append(name)
@@ -99,6 +100,22 @@ def draft_dataset(
         else:
             on_event(Event("draft", f"{name}: {beads[name]} beads", data={"sample": name, "beads": beads[name]}))
     return DraftResult(beads, tuple(skipped), failures)
+
+
+def _names(images: Sequence[Path], out: Path) -> dict[Path, str]:
+    """Return what samples the images are or become: one that was copied here before is the same sample, no other is."""
+    inside = _entries(out / files.IMAGES)
+    known = {stem_of(path): source_of(path) for path in inside}
+    copies: dict[Path, str] = {}
+    for path in images:
+        copy = next((copy for copy in inside if copy.name.endswith(path.name) and _is_copy(copy, path)), None)
+        if copy is not None:
+            copies[path] = source_of(copy)
+    return names_of(images, known, copies)
+
+
+def _is_copy(copy: Path, path: Path) -> bool:
+    return signature_of(copy)[:1] == signature_of(path)[:1] and sha256_of(copy) == sha256_of(path)
 
 
 def _draft(review: Review, path: Path, name: str, annotator: Annotator, by: str | None, stop: StopFlag | None) -> int:

@@ -6,7 +6,8 @@ import secrets
 from typing import TYPE_CHECKING
 
 from beadseg.claim import STALE, last_beat, read, remove_dead
-from beadseg.cluster.share.parts import Part, signature_of, write_part
+from beadseg.cluster.share.parts import Part, write_part
+from beadseg.data.hashes import signature_of
 from beadseg.events import Event, OnEvent, log
 
 if TYPE_CHECKING:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from beadseg import files
 from beadseg.claim import Owner, create, kept_alive, read
 from beadseg.cluster.share.dead import failed
-from beadseg.cluster.share.parts import Part, signature_of, write_part
+from beadseg.cluster.share.parts import Part, write_part
+from beadseg.data.hashes import signature_of
 from beadseg.errors import BeadsegError, Cancelled, MachineError
 from beadseg.events import OnEvent, StopFlag, log
 from beadseg.files import ensure_folder
-from beadseg.predict.batch import reason_of, told
-from beadseg.predict.results import predict_file
+from beadseg.predict.batch import made_with, reason_of, told
+from beadseg.predict.results import KINDS, predict_file, publish
+from beadseg.predict.tables import described
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,9 +86,11 @@ def predict_item(predictor: Predictor, share: Share, item: Item, claim: Claim, o
     """
     stage = share.folder / files.SHARE / files.STAGES / f"{item.index:06d}-{claim.owner.token}"
     signature = signature_of(item.path)
-    rows, error, unexpected = [], None, False
+    wanted = [*KINDS[:3], *([files.OVERLAYS] if share.overlays else []), *([files.MAPS] if share.maps else [])]
+    rows, error, unexpected, result = [], None, False, {}
     try:
         try:
+            result = described(item.path, made_with(predictor, share.model_sha256), wanted)
             rows = predict_file(predictor, item.path, item.name, ensure_folder(stage), overlays=share.overlays,
                                 maps=share.maps, on_event=on_event, stop=claim)  # fmt: skip
         except (Cancelled, MachineError) as end:
@@ -99,8 +103,9 @@ def predict_item(predictor: Predictor, share: Share, item: Item, claim: Claim, o
         if unexpected and _first_time(claim):
             on_event(log(f"{error} It is tried once more, maybe elsewhere.", "warning"))
             return False
-        results = [] if error else _publish(stage, share.folder)
-        write_part(share.folder, item.index, Part(rows, error, signature, results))
+        results = [] if error else sorted(p.relative_to(stage).as_posix() for p in stage.rglob("*") if p.is_file())
+        publish(stage, share.folder, results)
+        write_part(share.folder, item.index, Part(rows, error, signature, results, result))
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     on_event(told(item.name, rows) if error is None else failed(item, error))
@@ -122,17 +127,3 @@ def _first_time(claim: Claim) -> bool:
         return False
     mark.touch()
     return True
-
-
-def _publish(stage: Path, folder: Path) -> list[str]:
-    """Move complete results to their places; return their paths within the folder."""
-    moved = []
-    for path in sorted(path for path in stage.rglob("*") if path.is_file()):
-        name = path.relative_to(stage)
-        ensure_folder((folder / name).parent)
-        try:
-            path.replace(folder / name)
-        except OSError as error:
-            raise files.machine_error(error, folder / name) from error
-        moved.append(name.as_posix())
-    return moved

@@ -12,9 +12,10 @@ from beadseg import files
 from beadseg.cluster.share.parts import Part, part_path, read_part
 from beadseg.cluster.share.turn import turn
 from beadseg.data.documents import read_document
+from beadseg.data.predictions import names_of, read_sources, refuse_output
 from beadseg.errors import InputError, RunError
 from beadseg.files import ensure_folder, write_atomically
-from beadseg.predict.batch import refuse_foreign, unique_names
+from beadseg.predict.batch import refuse_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +63,8 @@ class Share:
     @classmethod
     def of(cls, folder: Path, run: Path, model_sha256: str, images: Sequence[Path], **options: Any) -> Share:
         """Return the batch of these images, with their paths made absolute; `options` as the attributes."""
-        names = unique_names([path.absolute() for path in images])
+        refuse_output(folder, images)
+        names = names_of([path.absolute() for path in images], read_sources(folder))
         items = tuple(Item(index, name, path) for index, (path, name) in enumerate(names.items()))
         return cls(folder.absolute(), str(run.resolve()), model_sha256, items, **options)
 
@@ -119,7 +121,13 @@ class Share:
         write_atomically(ensure_folder(inside) / files.SHARE_LIST, json.dumps(document, indent=1))
 
 
-def begin(wanted: Share, has_ended: Callable[[str], bool] = lambda job: False, stop: StopFlag | None = None) -> Share:
+def begin(
+    wanted: Share,
+    has_ended: Callable[[str], bool] = lambda job: False,
+    stop: StopFlag | None = None,
+    *,
+    again: bool = False,
+) -> Share:
     """Freeze a list of images in its prediction folder, or join the same one that is there.
 
     Images of it that are done stay done; those that failed are tried again once all are done and merged.
@@ -132,6 +140,8 @@ def begin(wanted: Share, has_ended: Callable[[str], bool] = lambda job: False, s
         Tells whether the PBS job of this id has certainly ended.
     stop : StopFlag, optional
         Ends the waiting while another process begins or merges.
+    again : bool
+        Predict all images again where the same list is finished.
 
     Raises
     ------
@@ -146,7 +156,7 @@ def begin(wanted: Share, has_ended: Callable[[str], bool] = lambda job: False, s
             return wanted
         there = Share.read(folder)
         left = len(there.left())
-        if there == wanted:
+        if there == wanted and (left or not again):
             if not left and (folder / files.SHARE / files.MERGED).exists():
                 _forget_failures(there)
             return there

@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from beadseg import files
 from beadseg.cluster.share.turn import turn
+from beadseg.data.predictions import source_of
 from beadseg.errors import BeadsegError, RunError
-from beadseg.files import printable, write_atomically
-from beadseg.predict.tables import BatchResult, earlier_tables, write_tables
+from beadseg.files import write_atomically
+from beadseg.predict.tables import BatchResult, PredictionIndex
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from beadseg.cluster.share.listing import Share
+    from beadseg.cluster.share.listing import Item, Share
+    from beadseg.cluster.share.parts import Part
     from beadseg.events import StopFlag
 
 
@@ -37,13 +40,14 @@ def merge(share: Share, has_ended: Callable[[str], bool], stop: StopFlag | None 
         `stop` was set while another process merged.
     """
     with turn(share.folder, has_ended, stop):
-        rows, failures, missing = _collected(share)
+        parts = _done(share)
+        missing = len(share.items) - len(parts)
         if missing:
-            what = f"{missing} images or their results changed while the batch was predicted."
+            what = f"{plural(missing, 'image')} or their results changed while the batch was predicted."
             raise RunError(what, share.folder, "Run the command again.")
-        result = write_tables(share.folder, rows, failures, earlier_tables(share.folder, share.names))
+        result = _write_tables(share, parts)
         marker = share.folder / files.SHARE / files.MERGED
-        digest = hashlib.sha256(json.dumps([rows, failures]).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps([[part.rows, part.error] for part in parts.values()]).encode()).hexdigest()
         if _digest(marker) == digest:
             return result, False
         shutil.rmtree(share.folder / files.SHARE / files.STAGES, ignore_errors=True)
@@ -56,26 +60,31 @@ def merge_partly(share: Share, has_ended: Callable[[str], bool]) -> None:
     try:
         with turn(share.folder, has_ended, wait=False) as mine:
             if mine:
-                rows, failures, _ = _collected(share)
-                write_tables(share.folder, rows, failures, earlier_tables(share.folder, share.names))
+                _write_tables(share, _done(share))
     except BeadsegError:
         return  # the parts are there; the next process merges them
 
 
-def _collected(share: Share) -> tuple[list[dict[str, Any]], list[dict[str, str]], int]:
-    """Return the rows of counts and of failures of all images that are done, in their order, and how many are not."""
-    rows: list[dict[str, Any]] = []
-    failures: list[dict[str, str]] = []
-    missing = 0
-    for item in share.items:
-        part = share.part(item)
-        if part is None:
-            missing += 1
-        elif part.error is None:
-            rows += part.rows
+def _done(share: Share) -> dict[Item, Part]:
+    """Return what is known of all images that are done, in their order."""
+    found = {item: share.part(item) for item in share.items}
+    return {item: part for item, part in found.items() if part is not None}
+
+
+def _write_tables(share: Share, parts: dict[Item, Part]) -> BatchResult:
+    """Write the folder's tables: those of other images stay, an image that failed has no results."""
+    index = PredictionIndex(share.folder)
+    failures = {}
+    for item, part in parts.items():
+        source = index.sources[item.name] = source_of(item.path)
+        if part.error is None:
+            index.rows[item.name], index.results[item.name] = part.rows, part.result
+            index.failures.pop(source, None)
         else:
-            failures.append({"image": printable(item.path), "error": part.error})
-    return rows, failures, missing
+            failures[source] = part.error
+            index.failed(item.name, part.error)
+    index.close()
+    return index.result_of({item.path: item.name for item in parts}, failures)
 
 
 def _digest(marker: Path) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
+from beadseg.data.documents import inner
+from beadseg.data.hashes import signature_of
 from beadseg.files import ensure_folder, write_atomically
 
 if TYPE_CHECKING:
@@ -27,12 +29,15 @@ class Part:
         Size in bytes and time in ns of the image's file when it was read; empty when there was none.
     results : list of str
         Paths of its results in the prediction folder.
+    result : dict
+        What they were made of and with; see `beadseg.predict.tables.described`.
     """
 
     rows: list[dict[str, Any]]
     error: str | None
     signature: list[int]
     results: list[str]
+    result: dict[str, Any] = field(default_factory=dict)
 
 
 def part_path(folder: Path, index: int) -> Path:
@@ -51,17 +56,9 @@ def read_part(folder: Path, index: int, image: Path) -> Part | None:
     """Return the part of an image; None when it is not done, or its file or results are not what they were then."""
     try:
         values = json.loads(part_path(folder, index).read_text(encoding="utf-8"))
-        part = Part(values["rows"], values["error"], values["signature"], values["results"])
+        part = Part(values["rows"], values["error"], values["signature"], values["results"],
+                    inner(values, "result"))  # fmt: skip
     except (OSError, ValueError, TypeError, KeyError):
         return None
     same = part.signature == signature_of(image) and all((folder / name).exists() for name in part.results)
     return part if same else None
-
-
-def signature_of(image: Path) -> list[int]:
-    """Return size in bytes and time in ns of an image's file; an empty list when there is none."""
-    try:
-        found = image.stat()
-    except OSError:
-        return []
-    return [found.st_size, found.st_mtime_ns]

@@ -47,7 +47,7 @@ class LookConfig(Config):
     empty: Share = 0.2
     """Share of images without beads: enough to learn them, few enough not to make the model timid."""
     empties: dict[Empty, float] = Field(default={
-        "blank": 1, "gradient": 0.7, "noise": 2.2, "scene": 3, "text": 1.4, "gratings": 1.2, "cells": 1.2, "weave": 1,
+        "blank": 1, "gradient": 0.7, "noise": 2.2, "scene": 3.5, "text": 2, "gratings": 1.2, "cells": 1.2, "weave": 1,
         "debris": 1.2, "too-large": 4, "too-small": 2,
     })  # fmt: skip
     """How often each kind of empty image is drawn (relative). Scenes stand for photographs. Beads far from the size
@@ -55,6 +55,9 @@ class LookConfig(Config):
 
     diameter: Range = (5.0, 13.0)
     """Median bead diameter of an image, px, logarithmically: 0.6 to 1.6 times the working diameter of 8 px."""
+    middle: Share = 0.5
+    """Share of images whose median diameter is drawn from the middle half of that range: images come to the model
+    resampled, so that most beads have nearly the working diameter."""
     labelled: Range = (4.0, 17.0)
     """Beads of these diameters are in the truth."""
     ignored: Range = (3.0, 23.0)
@@ -73,10 +76,14 @@ class LookConfig(Config):
     """Amplitude of an irregular outline in those images, share of the radius."""
     overlap: Range = (0.0, 0.42)
     """Deepest overlap of two beads in an image, share of their mean diameter: a little beyond the 30 % promised."""
+    dark_pairs: Share = 0.5
+    """Share of images of dark beads with deep overlaps, much blur, and beads that are equally dark. Two of them are
+    then one oval without a waist; only its darkness and length tell. Most that was missed in real tiles was this."""
     coverage: Range = (0.02, 0.5)
     """Share of the area that free, chained or clumped beads are to cover, logarithmically."""
-    gap: Range = (0.86, 1.9)
-    """Lattice and close packing: distance of neighbours, diameters. Below 1 beads overlap."""
+    gap: Range = (0.96, 1.9)
+    """Lattice and close packing: distance of neighbours, diameters. Balls in one layer touch and do not overlap; a
+    little below 1 stands for sizes and edges that are not exact."""
 
     blur: Range = (0.03, 0.28)
     """Standard deviation of a bead's blur, diameters. Beads of 7.5 px blurred over 2 px are common; at 0.28 two that
@@ -160,5 +167,7 @@ class LookConfig(Config):
     """Share of images with 12 to 16 bits in uint16."""
     jpeg: Share = 0.4
     """Share of 8-bit images that went through JPEG."""
+    jpeg_small: Annotated[float, Field(ge=0.0)] = 110.0
+    """No quality below this less eight for every px of a bead's diameter: less leaves nothing of small beads."""
     jpeg_quality: tuple[int, int] = (45, 96)
     """Its quality; below 45 the blocks are as large as beads."""

@@ -61,7 +61,10 @@ def draw_look(config: LookConfig, seed: int) -> Look:
         low, high = config.labelled[0], config.labelled[1]
         limits = (1.5 * high, 8 * high) if kind == "too-large" else (0.3 * low, 0.65 * low)
         return _beads(config, float(np.exp(rng.uniform(*np.log(limits)))), rng, kind)
-    return _beads(config, float(np.exp(rng.uniform(*np.log(config.diameter)))), rng)
+    low, high = np.log(config.diameter)
+    if config.middle and rng.random() < config.middle:
+        low, high = low + (high - low) / 4, high - (high - low) / 4
+    return _beads(config, float(np.exp(rng.uniform(low, high))), rng)
 
 
 def _chosen(weights: dict[Key, float], rng: np.random.Generator) -> Key:
@@ -76,6 +79,10 @@ def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: 
     if kind == "too-small" and arrangement == "packed":
         arrangement = "free"
     blur = float(rng.uniform(*config.blur))
+    # In the middle of a blurred clump nothing tells how many beads there are: pairs, triples and chains only.
+    telling = arrangement in ("sparse", "free", "chains")
+    if family == "dark" and telling and config.dark_pairs and rng.random() < config.dark_pairs:
+        config, blur = _pairs(config, blur)
     if arrangement in ("packed", "lattice"):
         blur = min(blur, config.packed_blur)
         plain = {
@@ -86,6 +93,9 @@ def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: 
             "jpeg_quality": (75, 96),
         }
         config = config.model_copy(update={**plain, "rose": config.packed_rose})
+    least = round(min(config.jpeg_small - 8 * diameter, config.jpeg_quality[1] - 1))
+    if config.jpeg_small and least > config.jpeg_quality[0]:
+        config = config.model_copy(update={"jpeg_quality": (least, config.jpeg_quality[1])})
     discs = look_beads.lay(config, arrangement, diameter, _deepest(config, family, blur), rng)
     side = _sensor_side(config, diameter, rng)
     on_sensor = discs.scaled(side / config.side)
@@ -97,6 +107,13 @@ def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: 
     if covered is not None:
         ignore |= enlarged(covered.astype(np.float32), config.side) > 0.3
     return Look(image, labels, centres, diameters, ignore, kind or family, arrangement)
+
+
+def _pairs(config: LookConfig, blur: float) -> tuple[LookConfig, float]:
+    """Return ranges and blur of equal beads whose overlaps are deep and blurred."""
+    deep = {"overlap": (0.5 * config.overlap[1], config.overlap[1]), "unequal": 0.0, "contrast_spread": (0.0, 0.12)}
+    low, high = config.blur
+    return config.model_copy(update=deep), (low + high) / 2 + (blur - low) / 2
 
 
 def _deepest(config: LookConfig, family: str, blur: float) -> float:

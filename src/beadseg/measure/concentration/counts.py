@@ -11,6 +11,7 @@ import pandas as pd
 
 from beadseg import files
 from beadseg.data.dataset import natural_key
+from beadseg.data.predictions import with_unmerged
 from beadseg.errors import InputError
 from beadseg.text import original_cells
 
@@ -107,9 +108,10 @@ def _table(path: Path) -> pd.DataFrame:
     absent = [column for column in NEEDED if column not in table.columns]
     if absent:
         raise InputError(f"Has no column {' or '.join(map(repr, absent))}.", path, remedy)
+    table = with_unmerged(original_cells(table), path.parent)
     if table.empty:
         raise InputError("Holds no counts.", path, "Predict at least one image.")
-    return original_cells(table)
+    return table
 
 
 def _numbers(table: pd.DataFrame, column: str, path: Path) -> NDArray[np.float64]:

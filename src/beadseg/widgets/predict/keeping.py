@@ -35,6 +35,7 @@ def save(session: Session, objects: ObjectConfig, out: Path, on_event: OnEvent, 
         out,
         source=stored.source,
         model_sha256=stored.model_sha256,
+        sources=None if session.source is None else {session.path: session.source},
         on_event=on_event,
         stop=stop,
     )

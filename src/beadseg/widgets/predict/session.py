@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from beadseg.data.hashes import sha256_of
 from beadseg.data.lazy import LazyImage, open_image
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.model.inputs import luminance
@@ -14,7 +16,6 @@ from beadseg.predict.map_files import map_path, read_maps
 from beadseg.predict.prediction import Maps, Prediction, same_candidates
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from tempfile import TemporaryDirectory
 
     import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.config.predict import ObjectConfig
+    from beadseg.measure.appearance import ImageSample
     from beadseg.predict.separation import Separation
     from beadseg.predict.stored import StoredMaps
 
@@ -71,12 +73,19 @@ class Session:
         self.objects: ObjectConfig = stored.options.objects
         self.separations: list[Separation] = []
         self._labels: dict[int, NDArray[np.uint32]] = {}
-        self._intensity: tuple[int, NDArray[Any]] | None = None
+        self._looked_at: tuple[int, NDArray[Any], ImageSample | None] | None = None
 
     @property
     def name(self) -> str:
         """What the image is called."""
         return self.stored.name
+
+    @property
+    def source(self) -> str | None:
+        """What the image is known by where it is a layer that no file holds; None where `path` is its file."""
+        if Path(self._folder.name).resolve() not in self.path.resolve().parents:
+            return None
+        return f"layer {self.name}, SHA-256 {sha256_of(self.path)}"
 
     @property
     def planes(self) -> list[str]:
@@ -140,19 +149,20 @@ class Session:
         return Measured(plane, prediction.beads, tuple(counts), row)
 
     def _prediction(self, plane: int, objects: ObjectConfig, separation: Separation) -> Prediction:
-        return Prediction.of(self.maps[plane], self._brightness(plane), self.image.pixel_size_um, objects, separation)
+        brightness, sample = self._pixels(plane)
+        return Prediction.of(self.maps[plane], brightness, self.image.pixel_size_um, objects, separation, sample)
 
     def close(self) -> None:
         """Remove what was written for it."""
         self.maps = []
         self._folder.cleanup()
 
-    def _brightness(self, plane: int) -> NDArray[Any]:
-        """Return the luminance (Y, X) of a plane; the last one is remembered."""
-        if self._intensity is None or self._intensity[0] != plane:
+    def _pixels(self, plane: int) -> tuple[NDArray[Any], ImageSample | None]:
+        """Return luminance (Y, X) and sample of a plane; those of the last one are remembered."""
+        if self._looked_at is None or self._looked_at[0] != plane:
             _, pixels = next(itertools.islice(self.image.planes(), plane, None))
-            self._intensity = plane, luminance(pixels)
-        return self._intensity[1]
+            self._looked_at = plane, luminance(pixels), self.stored.sample(pixels, self.maps[plane].scale)
+        return self._looked_at[1:]
 
 
 def _all_count(objects: ObjectConfig) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.annotation.review import who
+from beadseg.files import user_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STEPS = (
     "<b>Decide which annotations are trained on.</b>"
@@ -49,7 +53,7 @@ class FolderField(QWidget):
     def value(self) -> Path | None:
         """Return the path; None while the field is empty."""
         text = self.line.text().strip()
-        return Path(text).expanduser() if text else None
+        return user_path(text) if text else None
 
     def setValue(self, path: Path | None) -> None:
         """Show a path."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
+from beadseg.files import user_path
+
 if TYPE_CHECKING:
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
@@ -47,7 +49,7 @@ class FolderLine(QWidget):
     def value(self) -> Path | None:
         """Return the folder, None while the line is empty."""
         text = self.line.text().strip()
-        return Path(text).expanduser() if text else None
+        return user_path(text) if text else None
 
     def setValue(self, folder: Path | None) -> None:
         """Show a folder."""

@@ -1,0 +1,115 @@
+"""Training starts from the general model, from another run, or from nothing; beads are brought to the size it knows."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from beadseg import files
+from beadseg.config import TrainConfig
+from beadseg.data.dataset import Dataset
+from beadseg.data.fingerprint import fingerprint
+from beadseg.data.hashes import sha256_of
+from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
+from beadseg.errors import ConfigError, RunError
+from beadseg.model.checkpoint import load_checkpoint, read_meta
+from beadseg.model.networks import build_network
+from beadseg.predict.model_file import general_file
+from beadseg.predict.segmenter import Segmenter
+from beadseg.training import train
+from beadseg.training.plan import plan
+from beadseg.training.resume import start_weights
+
+if TYPE_CHECKING:
+    from beadseg.predict.prediction import Prediction
+
+QUICK = ["epochs=1", "epoch.steps=2", "epoch.size=64", "batch=2", "precision=fp32", "tune=false", "optimizer.lr=1e-5"]
+
+
+def started(*changes: str) -> TrainConfig:
+    return TrainConfig.preset("dense", "half-unet").with_overrides([*QUICK, *changes])
+
+
+def test_the_presets_of_the_laboratory_start_from_nothing():
+    for preset in ("microbeads", "mitochondria"):
+        assert TrainConfig.preset(preset).start_from == "none"
+    assert TrainConfig.preset("dense", "half-unet").start_from == "general"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_starts_with_the_weights_of_the_general_model(channels: int):
+    torch.manual_seed(0)
+    network = build_network(started().network, channels)
+    assert start_weights(network, "general") == {"model": "general", "sha256": sha256_of(general_file())}
+    torch.manual_seed(0)
+    general = build_network(started().network, 1)
+    general.load_state_dict(load_checkpoint(general_file())[0])
+    grey = torch.rand(1, 1, 64, 64)
+    with torch.inference_mode():
+        same = network.eval()(grey.expand(-1, channels, -1, -1)), general.eval()(grey)
+    torch.testing.assert_close(*same, atol=1e-3, rtol=1e-3)
+
+
+def test_a_network_of_another_shape_cannot_start_from_it():
+    network = build_network(
+        TrainConfig.preset("dense").with_overrides(["network.depth=3", "network.first_stride=1"]).network, 3
+    )
+    with pytest.raises(ConfigError, match="another shape"):
+        start_weights(network, "general")
+    with pytest.raises(RunError, match="No such run"):
+        start_weights(network, "runs/nowhere")
+    assert start_weights(network, "none") == {}
+
+
+def test_beads_of_another_size_are_planned_to_be_resampled(dataset: Dataset):
+    found = fingerprint(dataset)
+    alike, _ = plan(started(), found)
+    assert alike.image.bead_px is None
+    assert alike.predict.size.diameter is None
+    huge = found.replace(bead_diameter_px=40.0, height_min=2000, width_min=2000)
+    large, reasons = plan(started("epoch.size=null"), huge)
+    assert large.image.bead_px == large.predict.objects.diameter == 8
+    assert large.predict.size.diameter == 40
+    assert large.epoch.size == 128
+    assert "size that training starts from" in next(item.reason for item in reasons if item.field == "image.bead_px")
+    untouched, _ = plan(started("start_from=none"), huge)
+    assert untouched.image.bead_px is None
+
+
+@pytest.fixture(scope="module")
+def large_beads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four tiles of beads of 24 px."""
+    out = tmp_path_factory.mktemp("start") / "large"
+    scene = SceneConfig(
+        height=240, width=288, beads=14, poisson=False, diameter_px=24, cluster_probability=0, max_overlap=0, debris=0,
+        upscaling=1, defocus_px=2, jpeg_quality=None,
+    )  # fmt: skip
+    write_dataset(out, SeriesConfig(scene=scene, tiles=4, dilutions=(320,), fields=4, seed=3))
+    return out
+
+
+def test_a_run_that_starts_from_the_general_model_counts_large_beads_in_their_own_pixels(
+    large_beads: Path, tmp_path: Path
+):
+    dataset = Dataset.open(large_beads)
+    run = train(dataset, started(), tmp_path / "run")
+    meta = read_meta(run.folder / files.BEST)
+    assert meta["started_from"] == {"model": "general", "sha256": sha256_of(general_file())}
+    assert run.config.start_from == "general"
+    segmenter = Segmenter.load(run.folder)
+    sample = dataset.samples[0]
+    found: Prediction = segmenter.predict(sample.read_image())
+    assert found.diameter == pytest.approx(24, abs=1.5)
+    assert found.labels.shape == (240, 288)
+    assert found.count == pytest.approx(14, abs=1)
+    assert found.beads["equivalent_diameter_px"].median() == pytest.approx(24, rel=0.3)
+    calibrated = segmenter.calibration
+    assert calibrated is not None
+    assert calibrated.integral is not None
+    assert calibrated.integral.area == pytest.approx(math.pi * 16, rel=0.6)
+    again = train(dataset, started("start_from=" + str(run.folder)), tmp_path / "again")
+    assert read_meta(again.folder / files.BEST)["started_from"]["model"] == str(run.folder)
