@@ -141,7 +141,7 @@ def test_a_wrong_split_file_is_refused(cli: Cli, beads: Path, tmp_path: Path, na
 OPTIONS = {
     "unknown field": (["--set", "optimizer.lrr=1"], 2, ("optimizer.lrr",)),
     "unknown group": (["--set", "optimiser.lr=1"], 2, ("'optimiser'", "optimizer")),
-    "no assignment": (["--set", "epochs"], 2, ("'epochs' is no assignment", "field=value")),
+    "no assignment": (["--set", "epochs"], 2, ("'epochs' is not an assignment", "field=value")),
     "no number": (["--set", "epochs=many"], 2, ("epochs", "'many'")),
     "out of bounds": (["--set", "optimizer.lr=-1"], 2, ("optimizer.lr", "-1")),
     "unknown preset": (["--preset", "sparse"], 2, ("'sparse'", "dense, microbeads, mitochondria")),

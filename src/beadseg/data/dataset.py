@@ -6,6 +6,7 @@ An OME-Zarr folder is one image; where it has no other annotation, its own label
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -145,6 +146,43 @@ class Sample:
         return image | {role: sha256_of(path) for role, path in paths.items() if path is not None}
 
 
+class Decoded:
+    """Remembers what was read of samples while it fits, so that several passes over a dataset decode every file once.
+
+    Parameters
+    ----------
+    room : float
+        Bytes that may be remembered; later samples are read again in each pass.
+    """
+
+    def __init__(self, room: float = 0.0) -> None:
+        self._room = room
+        self._known: dict[Path, tuple[float | None, list[tuple[str, np.ndarray, Target]]]] = {}
+
+    def read(self, sample: Sample) -> tuple[float | None, list[tuple[str, np.ndarray, Target]]]:
+        """Return the pixel size, µm, and what `Sample.planes` yields; raises `ImageError`."""
+        known = self._known.get(sample.image_path)
+        if known is not None:
+            return known
+        image = sample.read_image()
+        found = image.pixel_size_um, list(sample.planes(image))
+        size = sum(_bytes_of(pixels, target) for _, pixels, target in found[1])
+        if size <= self._room:
+            self._room -= size
+            self._known[sample.image_path] = found
+        return found
+
+    def take(self, sample: Sample) -> tuple[float | None, list[tuple[str, np.ndarray, Target]]]:
+        """Return the same as `read`, and forget it."""
+        found = self.read(sample)
+        self._known.pop(sample.image_path, None)
+        return found
+
+
+def _bytes_of(pixels: np.ndarray, target: Target) -> int:
+    return sum(part.nbytes for part in (pixels, target.foreground, target.labels, target.ignore) if part is not None)
+
+
 def _check_same(image: Image, mask: Mask, path: Path) -> None:
     height, width = image.size
     found = mask.foreground.shape[-2:]
@@ -275,16 +313,20 @@ class Dataset:
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
 
+    @cached_property
+    def _by_name(self) -> dict[str, Sample]:
+        return {sample.name: sample for sample in self.samples}
+
     def __getitem__(self, name: str) -> Sample:
-        for sample in self.samples:
-            if sample.name == name:
-                return sample
+        sample = self._by_name.get(name)
+        if sample is not None:
+            return sample
         raise InputError(f"Has no sample {name!r}.", self.root, f"Its samples: {listed(list(self.names))}.")
 
     def subset(self, names: Iterable[str]) -> Dataset:
         """Return the dataset of the named samples only; raises `InputError` for a name that it has not."""
         wanted = set(names)
-        missing = sorted(wanted - set(self.names), key=natural_key)
+        missing = sorted(wanted - self._by_name.keys(), key=natural_key)
         if missing:
             raise InputError(
                 f"Has no sample {listed(missing)}.", self.root, f"Its samples: {listed(list(self.names))}."

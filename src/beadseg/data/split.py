@@ -171,9 +171,8 @@ def _from_file(config: FileSplitConfig, dataset: Dataset) -> Split:
     known = set(dataset.names)
     extra = sorted(named - known, key=natural_key)
     notes = (f"The split file names samples that the dataset has not: {listed(extra)}.",) if extra else ()
-    train, val, test = (
-        tuple(name for name in dataset.names if name in set(part)) for part in (given.train, given.val, given.test)
-    )
+    parts = (set(given.train), set(given.val), set(given.test))
+    train, val, test = (tuple(name for name in dataset.names if name in part) for part in parts)
     if not train or not val:
         side = "training" if not train else "validation"
         raise ConfigError(f"Leaves no sample for {side}.", config.path, "Give some samples the folds train and val.")

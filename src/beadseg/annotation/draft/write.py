@@ -143,7 +143,7 @@ def _copy(source: Path, target: Path) -> None:
         return
     unfinished = target.with_name(f"{files.TEMPORARY_PREFIX}{target.name}")
     try:
-        shutil.copytree(source, unfinished, dirs_exist_ok=True)
+        shutil.copytree(source, unfinished, symlinks=True, dirs_exist_ok=True)  # a link may lead anywhere
         unfinished.rename(target)
     except OSError as error:
         raise machine_error(error, target) from error
