@@ -14,6 +14,8 @@ from fault_helpers import SHORT, Cli, tree
 
 from beadseg import files
 from beadseg.data.fields import read_table
+from beadseg.widgets.io.read_beads import read_bead_table
+from beadseg.widgets.io.read_prediction import read_prediction
 
 FORMULAS = ["=1+2", "+3", "-4x", "@sum"]
 
@@ -194,6 +196,9 @@ def test_pages_survive_another_working_directory_and_a_move(
         (moved / kind / files.REPORT_PAGE).unlink()
         assert cli("report", moved / kind).code == 0
         assert pictures(moved / kind / files.REPORT_PAGE) == before[kind]
+    image = read_prediction(moved / "predictions")[0]  # the image itself, not the overlay, which has colours
+    assert image[2] == "image"
+    assert not image[1]["rgb"]
 
 
 def test_a_fuller_page_is_kept_and_the_missing_pictures_are_named(cli: Cli, project: Path, tmp_path: Path):
@@ -226,9 +231,6 @@ def test_overlays_that_are_gone_leave_the_page_of_a_prediction(
 
 
 def test_images_without_beads_open_in_the_viewer(cli: Cli, run_folder: Path, beads: Path, tmp_path: Path):
-    from beadseg.widgets.io.read_beads import read_bead_table
-    from beadseg.widgets.io.read_prediction import read_prediction
-
     one = sorted((beads / "images").iterdir())[0]
     pixels = iio.imread(one)
     blank = np.full_like(pixels, 128)

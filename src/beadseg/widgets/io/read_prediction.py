@@ -49,12 +49,14 @@ def read_prediction(folder: Path) -> list[LayerData]:
 
 def _pictures(folder: Path) -> Iterator[Picture]:
     """Yield what there is to show below the labels of each image that was predicted."""
-    sources = inner(read_document(folder / files.PREDICTION), "images")
+    document = read_document(folder / files.PREDICTION)
+    sources, ways = inner(document, "images"), inner(document, "relative")
     names = dict.fromkeys(row["image"] for row in read_table(folder / files.COUNTS, "image", "plane", "beads"))
     for name in names:
         labels = folder / files.LABELS / f"{name}.tif"
         if is_plain_name(name) and labels.is_file():
-            yield _below(folder, name, labels, Path(str(sources.get(name, ""))))
+            source = files.find_again(str(sources.get(name, "")), str(ways.get(name, "")), folder)
+            yield _below(folder, name, labels, source)
 
 
 def _below(folder: Path, name: str, labels: Path, source: Path) -> Picture:
