@@ -82,7 +82,7 @@ def test_results_never_mix_with_a_dataset_or_predictions(tmp_path: Path, capsys:
     first, second = dataset(tmp_path / "a", (2,)), dataset(tmp_path / "b", (2,))
     (first / "failures.csv").write_text("of an import")
     assert main(["analyze", str(first), str(second), "--out", str(tmp_path)]) == ExitCode.INPUT
-    assert "is no folder for an analysis" in capsys.readouterr().err
+    assert "an analysis cannot be written there" in capsys.readouterr().err
     assert sorted(path.name for path in first.iterdir()) == ["failures.csv", "images", "masks"]
 
     (tmp_path / "counts.csv").touch()

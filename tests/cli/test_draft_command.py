@@ -118,7 +118,7 @@ def test_another_image_of_the_same_name_is_not_replaced(images: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     ("options", "text"),
-    [(["--polarity", "grey"], "no polarity"), (["--run", "x", "--diameter", "7"], "classical detector")],
+    [(["--polarity", "grey"], "not a polarity"), (["--run", "x", "--diameter", "7"], "classical detector")],
 )
 def test_wrong_options_are_refused(
     images: Path, tmp_path: Path, options: list[str], text: str, capsys: pytest.CaptureFixture[str]

@@ -110,7 +110,7 @@ def test_what_changed_since_is_not_shown_as_if_it_had_not(tmp_path: Path) -> Non
     tifffile.imwrite(tmp_path / "predictions" / "labels" / "a.tif", beads(5))
     page = samples_of(folder, evaluation)
     assert page.tags.count("img") == 1
-    assert "a: The image, its annotation or its prediction changed since." in page.text
+    assert "a: The image, its annotation or its prediction has changed since then." in page.text
 
 
 def test_a_dataset_that_is_gone_leaves_out_the_pictures_only(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_dataset_that_is_gone_leaves_out_the_pictures_only(tmp_path: Path) -> 
     shutil.rmtree(tmp_path / "data")
     page = samples_of(folder, evaluation)
     assert page.tags.count("img") == 0
-    assert "Left out, since the images or predictions are not there any more" in page.text
+    assert "Left out, because the images or predictions are missing" in page.text
 
 
 def test_predictions_that_were_moved_are_found_around_the_evaluation(tmp_path: Path) -> None:

@@ -146,10 +146,10 @@ def _suspects(summary: Summary) -> list[str]:
 
     found = summary.partial_masks
     if not found.assessed:
-        return ["Partial masks: cannot be told, too few beads are marked."]
+        return ["Partial masks: not assessed, too few beads are marked."]
     lines = [f"Partial masks: {found.suspects} suspects of {found.assessed} ({found.suspect_ratio:.1%})."]
     if found.names:
-        lines.append(f"  beads are visible that are not marked: {listed(list(found.names), MOST_NAMED)}")
+        lines.append(f"  visible beads that are not marked: {listed(list(found.names), MOST_NAMED)}")
     if found.misplaced:
         lines.append(f"  misplaced masks, beside their beads: {listed(list(found.misplaced), MOST_NAMED)}")
     return lines

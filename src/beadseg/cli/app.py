@@ -47,9 +47,9 @@ COMMANDS: dict[str, str] = {
     "analyze": "Explain a dataset, or two side by side: counts, sizes, brightness, suspicious masks.",
     "compare": "Show runs or presets side by side: settings, scores, verdicts and curves.",
     "submit": "Send a training or a prediction to a PBS cluster.",
-    "status": "Say what became of the jobs that were sent for a folder.",
-    "logs": "Print, or follow, what the jobs of a folder write.",
-    "cancel": "End the jobs that were sent for a folder.",
+    "status": "Show the status of a folder's cluster jobs.",
+    "logs": "Print, or follow, the logs of a folder's cluster jobs.",
+    "cancel": "Cancel a folder's cluster jobs.",
     "doctor": "Check this machine, or a cluster's profile: versions, GPU, memory, disk, and what to fix.",
 }
 """Every command with its one-line help; its function has the same name and lies in ``beadseg.cli.NAME``.

@@ -30,7 +30,7 @@ def density(
     ] = None,
     pixel_size: Annotated[
         float | None,
-        typer.Option("--pixel-size", metavar="µm", help="Side of a pixel, µm; else as each image's file told it."),
+        typer.Option("--pixel-size", metavar="µm", help="Side of a pixel, µm. Default: what each image file says."),
     ] = None,
     depth: Annotated[
         float | None, typer.Option("--depth", metavar="µm", help="Depth of the counting chamber, µm: beads per ml.")

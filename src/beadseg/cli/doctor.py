@@ -174,7 +174,7 @@ def _disk(folder: Path) -> Check:
 def _writable(folder: Path) -> Check:
     """Write a file, since permission bits do not tell about quotas, read-only mounts and network disks."""
     if not folder.is_dir():
-        return Check("folder", "problem", f"{folder} is no folder", "Create it, or name another with --folder.")
+        return Check("folder", "problem", f"{folder} is not a folder", "Create it, or name another with --folder.")
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"beadseg")

@@ -44,7 +44,7 @@ def choose_annotator(
         use_threads(threads)
         return RunAnnotator(Segmenter.load(run, device=device), str(run.resolve()))
     if polarity not in (None, *get_args(Polarity)):
-        raise InputError(f"{polarity!r} is no polarity.", "--polarity", "Give dark or bright.")
+        raise InputError(f"{polarity!r} is not a polarity.", "--polarity", "Give dark or bright.")
     look = measure_look(_some(paths), polarity=polarity, diameter_px=diameter, on_event=on_event, stop=stop)
     found = f"{look.polarity} beads of about {look.diameter_px:.1f} px"
     on_event(log(f"Looking for {found}.", diameter_px=look.diameter_px, polarity=look.polarity))

@@ -176,4 +176,4 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError(f"{text!r} is no list of counts.", "--density-bins", "Write e.g. 50,200,800.") from None
+        raise ConfigError(f"{text!r} is not a list of counts.", "--density-bins", "Write e.g. 50,200,800.") from None

@@ -31,7 +31,8 @@ ImagesOrNone = Annotated[
 ]  # fmt: skip
 Overlays = Annotated[bool, typer.Option("--overlays/--no-overlays", help="Draw the outlines over each image.")]
 Maps = Annotated[
-    bool, typer.Option("--maps", help="Keep what the network says of every pixel, to choose beads again without it.")
+    bool,
+    typer.Option("--maps", help="Save the probability maps, to change thresholds without predicting again."),
 ]
 Page = Annotated[bool, typer.Option("--report/--no-report", help="Write the page report.html.")]
 Again = Annotated[

@@ -105,7 +105,7 @@ def _agreement(differences: NDArray[np.float64]) -> Agreement:
     pairs = len(differences)
     if pairs < 2:
         raise InputError(
-            f"Limits of agreement cannot be told from {plural(pairs, 'image')}.", remedy="Score at least two."
+            f"Limits of agreement cannot be computed from {plural(pairs, 'image')}.", remedy="Score at least two."
         )
     bias, spread = float(differences.mean()), float(differences.std(ddof=1))
     lower, upper = bias - COVERAGE * spread, bias + COVERAGE * spread

@@ -158,7 +158,7 @@ def claim_folder(out: Path) -> None:
     """
     for name in (files.IMAGES, files.MASKS, files.LABELS, files.PREDICTION, files.COUNTS, files.CONFIG):
         if (out / name).exists():
-            text = f"Holds {name}, so that it is no folder for an analysis."
+            text = f"Holds {name}, so that an analysis cannot be written there."
             raise InputError(text, out, "Give a new --out folder; nothing was written.")
     files.ensure_folder(out)
 

@@ -117,7 +117,7 @@ class Segmenter:
             text = f"Does not fit this version of beadseg, or is incomplete ({detail})."
             raise RunError(text, path, "Update beadseg, or train again.") from None
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-            raise RunError("Holds weights that are no numbers.", path, "Train again; see the run's diagnosis.")
+            raise RunError("Holds weights that are not numbers.", path, "Train again; see the run's diagnosis.")
         segmenter = cls(network, config, fingerprint, choose_device(device))
         segmenter.model_sha256, segmenter.calibration = sha256_of(path), calibration
         segmenter.options = config.predict.replace(objects=fitted) if options is None else options
@@ -334,7 +334,7 @@ def as_plane(image: NDArray[np.generic] | Image | LazyImage) -> NDArray[np.gener
         return image[None]
     if image.ndim != 3:
         raise InputError(
-            f"An array of shape {image.shape} is no single image.", remedy="Give (Y, X), (C, Y, X) or (Y, X, 3)."
+            f"An array of shape {image.shape} is not a single image.", remedy="Give (Y, X), (C, Y, X) or (Y, X, 3)."
         )
     if image.shape[-1] in (3, 4) and image.shape[0] not in (1, 3):
         return np.moveaxis(image[..., :3], -1, 0)

@@ -86,7 +86,7 @@ def write_audit_page(
             Section("What was found", _by_code(audit)),
             Section("Worst first", _pictures(audit, dataset, folder, on_event, stop)),
             Section("All findings", _table(audit)),
-            Section("What could not be told", _unknown(audit)),
+            Section("What could not be assessed", _unknown(audit)),
         ),
         source=folder.resolve(),
     )
@@ -175,7 +175,7 @@ def _unknown(audit: Audit) -> list[Block]:
         # Masks without ids are the rule, not an exception.
         if missing.codes != ("merged", "broken")
     ]
-    return [Items(entries)] if entries else [Text("Everything could be told.")]
+    return [Items(entries)] if entries else [Text("Everything could be assessed.")]
 
 
 def _pictures(audit: Audit, dataset: Dataset, folder: Path, on_event: OnEvent, stop: StopFlag | None) -> list[Block]:

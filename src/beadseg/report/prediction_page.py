@@ -83,7 +83,7 @@ def read_counts(folder: Path) -> pd.DataFrame:
     """
     table = with_unmerged(_table(folder / files.COUNTS), folder)
     if not set(COUNT_COLUMNS) <= set(table.columns):
-        raise InputError("Is no table of predictions.", folder / files.COUNTS, "Predict again.")
+        raise InputError("Is not a table of predictions.", folder / files.COUNTS, "Predict again.")
     for name in (table["image"] + table["plane"]).unique():
         if not is_plain_name(name):
             text = f"Holds an image name that leads out of the folder: {files.printable(name)!r}."
@@ -94,7 +94,8 @@ def read_counts(folder: Path) -> pd.DataFrame:
         for column in (name for name in COUNT_COLUMNS if name not in _NOT_REAL):
             table[column] = pd.to_numeric(table[column].where(table[column] != "")).astype(np.float64)
     except ValueError as error:
-        raise InputError(f"Holds what is no number ({error}).", folder / files.COUNTS, "Predict again.") from None
+        text = f"Holds something that is not a number ({error})."
+        raise InputError(text, folder / files.COUNTS, "Predict again.") from None
     fields = fields_of(table["image"].unique().tolist(), PatternFields())
     planes = table["plane"].map(lambda plane: f"_{plane}" if plane else "")
     table = table.assign(name=table["image"] + planes, field=table["image"].map(fields))
@@ -121,7 +122,7 @@ def _facts(counts: pd.DataFrame, made_by: dict[str, Any]) -> list[tuple[str, str
         millimetres = float((counts["height"] * counts["width"] * counts["pixel_size_um"] ** 2).sum()) / 1e6
         facts.append(("Beads per mm²", f"{counts['beads'].sum() / millimetres:,.1f}"))
     elif len(counts):
-        facts.append(("Beads per mm²", "unknown: the images tell no pixel size"))
+        facts.append(("Beads per mm²", "unknown: the images do not say their pixel size"))
     measured = inner(inner(made_by, "fingerprint"), APPEARANCE).get("images")
     compared = "no: the model does not store what they looked like" if measured is None else f"yes, with {measured}"
     return [*facts, ("Compared with training images", compared), ("Model", str(made_by.get("run", "unknown")))]
@@ -247,7 +248,7 @@ def _by_field(counts: pd.DataFrame) -> Section:
             int(group["beads"].min()), int(group["beads"].max()), float(beads / pixels.sum() * 1e6),
             *([beads / millimetres] if known else []), int((group["flags"] != "").sum()),
         ))  # fmt: skip
-    intro = "Tiles of one photograph are one field of view, told by their names."
+    intro = "Tiles of one photograph are one field of view; their names say which."
     return Section("By field of view", (Table(columns, rows, complete_in=files.COUNTS),) if rows else (), intro)
 
 

@@ -83,7 +83,7 @@ def _lead(run: Run, history: list[dict[str, Any]]) -> str:
     config, best, last = run.config, run.best, history[-1]
     score = f"val_{config.stop.metric}"
     if score not in best:
-        return f"Trained for {plural(last['epoch'], 'epoch')} without validation samples: there is no score to tell."
+        return f"Trained for {plural(last['epoch'], 'epoch')} without validation samples: there is no score to report."
     label = score_name(config.stop.metric)
     return (
         f"Validation {label} {best[score]:.3f} at best (epoch {best['epoch']}), {last[score]:.3f} at the end "
@@ -239,7 +239,7 @@ def _sample_rows(path: Path) -> list[dict[str, str]]:
     rows = read_table(path, *SAMPLE_COLUMNS)
     for row in rows:
         if not row["objects"].isdecimal():
-            text = f"The number of objects of {row['sample']!r} is no number: {row['objects']!r}."
+            text = f"The number of objects of {row['sample']!r} is not a number: {row['objects']!r}."
             raise RunError(text, path, "Copy it again from where it was trained.")
     return rows
 
