@@ -10,14 +10,10 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import tifffile
-from fault_helpers import SHORT, Cli, tree
+from fault_helpers import SHORT, Cli, first, tree
 
 from beadseg import files
 from beadseg.errors import ExitCode
-
-
-def first(folder: Path, kind: str) -> Path:
-    return sorted((folder / kind).iterdir())[0]
 
 
 def without(folder: Path, kind: str) -> None:

@@ -52,7 +52,7 @@ def field_rule(text: str | None) -> FieldRule:
         return PatternFields()
     if text == "own":
         return OwnFields()
-    if text.lower().endswith(".csv"):
+    if text.lower().endswith((".csv", ".tsv", ".txt")):
         return CsvFields(path=Path(text))
     return PatternFields.parse({"pattern": text}, "--fields")
 

@@ -110,6 +110,8 @@ class TrainConfig(Config):
     run folder. The network must have the same shape."""
     image: ImageConfig = ImageConfig()
     """Channels and normalisation."""
+    annotations: Literal["check", "trust"] = "check"
+    """What to do where most annotations look inverted: end before training (check), or train on them (trust)."""
     split: SplitConfig = StratifiedSplitConfig()
     """Training and validation samples."""
     loss: LossConfig = DiceCELossConfig()

@@ -24,7 +24,7 @@ from beadseg.config.split import (
     StratifiedSplitConfig,
 )
 from beadseg.data.dataset import Dataset, natural_key
-from beadseg.data.fields import listed, read_table
+from beadseg.data.fields import listed, read_table, rows_of
 from beadseg.errors import ConfigError, InputError
 from beadseg.files import write_atomically
 from beadseg.text import csv_text
@@ -83,6 +83,13 @@ class Split:
             raise InputError(f"Has the folds {listed(unknown)}.", path, f"Use {', '.join(FOLDS)}.")
         train, val, test = (tuple(table["sample"][fold == name]) for name in FOLDS)
         return cls(train, val, test)
+
+    def called(self, names: Sequence[str], path: Path) -> Split:
+        """Return the same split with those samples that are among `names` called so (see `rows_of`)."""
+        written = [*self.train, *self.val, *self.test]
+        known = {written[row]: name for name, row in rows_of(names, written, path).items()}
+        train, val, test = (tuple(known.get(name, name) for name in part) for part in (self.train, self.val, self.test))
+        return Split(train, val, test, self.notes)
 
 
 def make_split(config: SplitConfig, dataset: Dataset, objects: Mapping[str, int], seed: int) -> Split:
@@ -155,7 +162,7 @@ _ONE_FIELD_REMEDY = "Use the split `block`, or name the fields of view by a patt
 
 
 def _from_file(config: FileSplitConfig, dataset: Dataset) -> Split:
-    given = Split.from_csv(config.path)
+    given = Split.from_csv(config.path).called(dataset.names, config.path)
     named = {*given.train, *given.val, *given.test}
     missing = [name for name in dataset.names if name not in named]
     if missing:

@@ -9,8 +9,11 @@ import psutil
 
 from beadseg.data.dataset import Decoded
 from beadseg.data.fingerprint import Fingerprint, fingerprint
+from beadseg.data.masks import Doubts
 from beadseg.data.split import Split, make_split
+from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
+from beadseg.text import plural
 from beadseg.training.plan import Planned, misfits, plan
 
 if TYPE_CHECKING:
@@ -81,14 +84,14 @@ def prepare(
     Raises
     ------
     InputError
-        The split cannot be made, or nothing is annotated as a bead.
+        The split cannot be made, nothing is annotated as a bead, or most annotations look inverted.
     ImageError
         A sample cannot be read.
     Cancelled
         `stop` was set.
     """
     decoded = Decoded(psutil.virtual_memory().available * DECODED_SHARE) if decoded is None else decoded
-    objects = annotated_objects(dataset, on_event, stop, decoded)
+    objects = annotated_objects(dataset, on_event, stop, decoded, trusted=config.annotations == "trust")
     if split is None:
         split = make_split(config.split, dataset, objects, config.seed)
     found = fingerprint(dataset.subset(split.train), on_event, stop, decoded)
@@ -97,9 +100,32 @@ def prepare(
 
 
 def annotated_objects(
-    dataset: Dataset, on_event: OnEvent = ignore, stop: StopFlag | None = None, decoded: Decoded | None = None
+    dataset: Dataset,
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+    decoded: Decoded | None = None,
+    *,
+    trusted: bool = False,
 ) -> dict[str, int]:
-    """Return the number of annotated objects of every sample, over all its planes."""
-    samples = track(dataset, "counting objects", len(dataset), on_event, stop)
+    """Return the number of annotated objects of every sample, over all its planes, and report doubtful annotations.
+
+    Raises
+    ------
+    InputError
+        Half of the annotations or more look inverted, and they are not `trusted`.
+    """
+    doubts = Doubts(len(dataset))
+    objects: dict[str, int] = {}
     known = decoded or Decoded()
-    return {sample.name: sum(target.objects for _, _, target in known.read(sample)[1]) for sample in samples}
+    for sample in track(dataset, "counting objects", len(dataset), on_event, stop):
+        targets = [target for _, _, target in known.read(sample)[1]]
+        objects[sample.name] = sum(target.objects for target in targets)
+        doubts.add(sample.name, (doubt for target in targets for doubt in target.doubts()))
+    inverted = doubts.found.get("inverted", {})
+    if 2 * len(inverted) >= len(dataset) and inverted and not trusted:
+        name, doubt = next(iter(inverted.items()))
+        what = f"{len(inverted)} of {plural(len(dataset), 'annotation')} look inverted. {name}: {doubt.text}"
+        remedy = f"{doubt.remedy} If they are right, train with --set annotations=trust."
+        raise InputError(what, dataset.root, remedy)
+    doubts.tell(on_event)
+    return objects
