@@ -109,8 +109,8 @@ def find_size(
 
     The network looks at the plane at scales an octave apart, at a part of it where the scale is fine. At each scale it
     says where beads are, how sure it is and how large they are. Of the scales whose beads cover most, weighted by how
-    sure the network is, that with most beads decides; the median of their diameters is the answer, looked at once more
-    where that is far from the scale.
+    sure the network is, that with most and surest beads decides; the median of their diameters is the answer, looked at
+    once more where that is far from the scale.
 
     Parameters
     ----------
@@ -127,9 +127,11 @@ def find_size(
             stop.check()
         if not views or diameter <= max(plane.shape[-2:]):
             views.append(_view(answer, plane, objects, diameter))
-    # Beads that are scaled down look like larger ones: of scales that explain as much, that with most beads.
+    # Beads that are scaled down look like larger ones: of scales that explain as much, that with most and surest beads.
     most = max(view.share for view in views)
-    best = max((view for view in views if view.share >= ENOUGH * most), key=lambda view: view.evidence)
+    best = max(
+        (view for view in views if view.share >= ENOUGH * most), key=lambda view: view.evidence * view.signs[0] ** 2
+    )
     if best.surest < LEAST_CONFIDENCE:
         return Size(None, f"no beads of {SMALLEST_PX:g} to {LARGEST_PX:g} px were found")
     if abs(math.log2(best.diameter / best.scale)) > AGAIN:
