@@ -11,6 +11,7 @@ import tifffile
 from fault_helpers import SHORT, Cli, first, tree
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import minimum_filter
 from skimage.transform import resize
 
 from beadseg import files
@@ -168,6 +169,8 @@ def test_doubts_of_single_annotations(ids: Labels, tmp_path: Path):
     specks = np.zeros((60, 60), bool)
     specks[::5, ::5] = True
     assert kinds(Mask(specks, None, "binary")) == ["specks"]
+    outlines = (ids > 0) & (minimum_filter(ids > 0, 3) == 0)
+    assert kinds(Mask(outlines, None, "binary")) == ["rings"]
     assert kinds(read_mask(written(tmp_path, jpeg(white(ids), 40)))) == ["soft"]
 
 

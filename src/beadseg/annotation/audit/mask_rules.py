@@ -26,6 +26,7 @@ DOUBTS: dict[DoubtKind, tuple[Code, Severity, float]] = {
     "inverted": ("inverted", "error", 0.9),
     "full": ("full", "warning", 0.5),
     "pieces": ("broken", "warning", 0.4),
+    "rings": ("rings", "warning", 0.5),
     "specks": ("specks", "warning", 0.4),
     "turned": ("orientation", "warning", 0.3),
 }
