@@ -106,6 +106,8 @@ def audit(
 
 def told(result: Audit) -> str:
     """Return the worst findings and how many samples have any, as lines of text."""
+    from beadseg.annotation.audit.mask_rules import in_range, out_of_range
+
     worst = [finding for finding in result.findings if finding.severity != "note"]
     lines = [f"{f.severity:7}  {f.code:12}  {f.sample}: {f.message}" for f in worst[:SHOWN]]
     if len(worst) > SHOWN:
@@ -114,6 +116,9 @@ def told(result: Audit) -> str:
         lines.append(
             f"{plural(len(result.failures), 'sample')} could not be read: {', '.join(list(result.failures)[:5])}."
         )
+    if not in_range(result.baseline.bead_diameter_px):
+        lines.append(f"{out_of_range(result.baseline.bead_diameter_px)} Only the files themselves were checked.")
+        return "\n".join([*lines, f"{len(result.flagged)} of {plural(len(result.samples), 'sample')} have findings."])
     unknown = sum(any("shift" in missing.codes for missing in sample.not_assessable) for sample in result.samples)
     if unknown:
         lines.append(

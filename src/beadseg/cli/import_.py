@@ -92,10 +92,8 @@ def _told(result: ImportResult, out: Path) -> Event:
     from beadseg.events import Event
 
     failed = len(result.failures)
-    lines = [
-        f"{plural(result.images, 'image')} with {plural(result.objects, 'object')}. "
-        f"{plural(failed, 'problem')}. Dataset: {out}"
-    ]
+    counted = f"{plural(result.images, 'image')} with {plural(result.objects, 'object')}"
+    lines = [f"{counted}. {plural(failed, 'problem')}. Dataset: {out}"]
     if result.contested:
         lines.append(f"{result.contested} pixels belong to several objects; the later one has them.")
     lines += [f"left out or changed: {failure}" for failure in result.failures[:SHOWN]]
