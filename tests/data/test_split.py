@@ -134,7 +134,7 @@ def test_given_file(tmp_path: Path) -> None:
     ("folds_", "error", "message"),
     [
         ("train val", InputError, "no fold for f0_grid_r0_c2"),
-        ("train val valid", InputError, "folds valid"),
+        ("train val valit", InputError, "folds valit"),
         ("train train train", ConfigError, "no sample for validation"),
         ("val val test", ConfigError, "no sample for training"),
     ],

@@ -105,12 +105,17 @@ def audit(
 
 def told(result: Audit) -> str:
     """Return the worst findings and how many samples have any, as lines of text."""
+    from beadseg.annotation.audit.mask_rules import in_range, out_of_range
+
     worst = [finding for finding in result.findings if finding.severity != "note"]
     lines = [f"{f.severity:7}  {f.code:12}  {f.sample}: {f.message}" for f in worst[:SHOWN]]
     if len(worst) > SHOWN:
         lines.append(f"… and {len(worst) - SHOWN} more findings.")
     if result.failures:
         lines.append(f"{len(result.failures)} samples could not be read: {', '.join(list(result.failures)[:5])}.")
+    if not in_range(result.baseline.bead_diameter_px):
+        lines.append(f"{out_of_range(result.baseline.bead_diameter_px)} Only the files themselves were checked.")
+        return "\n".join([*lines, f"{len(result.flagged)} of {len(result.samples)} samples have findings."])
     unknown = sum(any("shift" in missing.codes for missing in sample.not_assessable) for sample in result.samples)
     if unknown:
         lines.append(

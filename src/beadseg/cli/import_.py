@@ -89,9 +89,11 @@ def _read(
 
 def _told(result: ImportResult, out: Path) -> Event:
     from beadseg.events import Event
+    from beadseg.text import plural
 
     failed = len(result.failures)
-    lines = [f"{result.images} images with {result.objects} objects. {failed} problems. Dataset: {out}"]
+    counted = f"{plural(result.images, 'image')} with {plural(result.objects, 'object')}"
+    lines = [f"{counted}. {plural(failed, 'problem')}. Dataset: {out}"]
     if result.contested:
         lines.append(f"{result.contested} pixels belong to several objects; the later one has them.")
     lines += [f"left out or changed: {failure}" for failure in result.failures[:SHOWN]]

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 FOLDS = ("train", "val", "test")
 """Values of the column ``fold`` of a split file."""
 
+OTHER_WORDS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+"""What people write in place of them."""
+
 FEW_FIELDS = 10
 """With fewer fields of view than this, a score on held-out ones says more about which ones they are."""
 
@@ -77,7 +80,7 @@ class Split:
             It is missing, lacks a column, names a sample twice, or has a fold that is none of train, val and test.
         """
         table = read_table(path, ("sample", "fold"))
-        fold = table["fold"].str.lower()
+        fold = table["fold"].str.lower().replace(OTHER_WORDS)
         unknown = sorted(set(fold) - set(FOLDS))
         if unknown:
             raise InputError(f"Has the folds {listed(unknown)}.", path, f"Use {', '.join(FOLDS)}.")

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 FAILURE_COLUMNS = ("image", "error")
+LATER_COLUMNS = ("diameter_px",)
+"""Columns that tables of earlier versions lack; they are empty there."""
 _NEEDED = ("image", "plane", "beads")
 _TEXTS = ("image", "plane", "flags")
 _SHARE_OF_TIME = 0.05
@@ -370,6 +372,8 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         detail = " ".join(str(error).split()).rstrip(".")
         raise InputError(f"Cannot be read ({detail}).", path, "Move it away, or give a new --out folder.") from None
+    for name in set(columns) & set(LATER_COLUMNS) - set(table.columns):
+        table[name] = ""
     if not set(columns) <= set(table.columns):
         raise InputError("Is not a table of predictions.", path, "Move it away, or give a new --out folder.")
     return original_cells(table)

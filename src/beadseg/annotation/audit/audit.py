@@ -12,7 +12,7 @@ from beadseg.annotation.audit.contradiction import agreements, contradicted
 from beadseg.annotation.audit.document import Audit, Baseline, Finding, MaskFit, SampleAudit, worst_first
 from beadseg.annotation.audit.engine import measure_all
 from beadseg.annotation.audit.file_rules import Habits, file_rules, image_rules
-from beadseg.annotation.audit.mask_rules import mask_rules
+from beadseg.annotation.audit.mask_rules import in_range, mask_rules, out_of_range
 from beadseg.annotation.audit.rules import Sheet
 from beadseg.annotation.audit.set_rules import leak_rule, owner_rule, twin_rule
 from beadseg.annotation.audit.store import Store
@@ -77,6 +77,8 @@ def audit(
     settings = calibrate(dataset, diameter_px, polarity, on_event, stop)
     look = "dark" if settings.polarity == "dark" else "bright"
     on_event(log(f"Beads are {look} and about {settings.diameter:g} px across in the masks."))
+    if not in_range(settings.diameter):
+        on_event(log(f"{out_of_range(settings.diameter)} Only the files themselves are checked.", "warning"))
     folder = None if out is None else files.user_path(out)
     store = Store(None if folder is None else folder / files.MEASUREMENTS)
     measured = measure_all(dataset, settings, store, workers, on_event, stop)

@@ -92,6 +92,9 @@ def _dtype(sheet: Sheet, found: Measurement, habits: Habits) -> None:
 def image_rules(sheet: Sheet, plane: PlaneMeasurement) -> None:
     """Add what is unusual about the image itself."""
     usual = sheet.baseline
+    if not limits.SMALLEST_BEAD <= usual.bead_diameter_px <= limits.LARGEST_BEAD:  # sizes and edges tell nothing
+        _saturated(sheet, plane)
+        return
     if plane.opposite:
         other = "bright" if usual.polarity == "dark" else "dark"
         text = f"The beads are {other}, those of the data set {usual.polarity}."

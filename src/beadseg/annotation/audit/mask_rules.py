@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
 GEOMETRY: tuple[Code, ...] = ("mismatch", "orientation", "scale", "affine", "shift")
 """What needs beads in both image and mask."""
+COMPARED: tuple[Code, ...] = (
+    *GEOMETRY, "dilated", "eroded", "partial", "extra", "merged", "broken", "empty", "inverted", "polarity", "focus",
+)  # fmt: skip
+"""What compares the beads of an image with its mask."""
 DOUBTS: dict[DoubtKind, tuple[Code, Severity, float]] = {
     "inverted": ("inverted", "error", 0.9),
     "full": ("full", "warning", 0.5),
     "pieces": ("broken", "warning", 0.4),
+    "rings": ("rings", "warning", 0.5),
     "specks": ("specks", "warning", 0.4),
     "turned": ("orientation", "warning", 0.3),
 }
@@ -30,11 +35,15 @@ DOUBTS: dict[DoubtKind, tuple[Code, Severity, float]] = {
 
 def mask_rules(sheet: Sheet, plane: PlaneMeasurement) -> None:
     """Add what is wrong with the mask of one plane."""
+    if not in_range(sheet.baseline.bead_diameter_px):
+        _doubts(sheet, plane, 2.0)
+        sheet.cannot_tell(COMPARED, out_of_range(sheet.baseline.bead_diameter_px))
+        return
     if plane.inverted:
         text = f"{plane.marked_share:.0%} of the image is marked, and the beads are what is not: the mask is inverted."
         sheet.add("inverted", "error", 1.0, 100 * plane.marked_share, "%", text)
         return
-    _doubts(sheet, plane)
+    _doubts(sheet, plane, limits.FULL)
     if _marks_nothing(sheet, plane):
         return
     _geometry(sheet, plane)
@@ -46,10 +55,26 @@ def mask_rules(sheet: Sheet, plane: PlaneMeasurement) -> None:
     _labels(sheet, plane)
 
 
-def _doubts(sheet: Sheet, plane: PlaneMeasurement) -> None:
-    """Add what is doubtful whatever the image shows; `analyze`, `train` and `evaluate` say the same."""
+def in_range(diameter_px: float) -> bool:
+    """Tell whether beads are of a size at which images can be compared with masks."""
+    return limits.SMALLEST_BEAD <= diameter_px <= limits.LARGEST_BEAD
+
+
+def out_of_range(diameter_px: float) -> str:
+    """Return the sentence that says why images are not compared with masks."""
+    return (
+        f"Beads are {diameter_px:g} px across; masks are compared with what images show from"
+        f" {limits.SMALLEST_BEAD:g} to {limits.LARGEST_BEAD:g} px."
+    )
+
+
+def _doubts(sheet: Sheet, plane: PlaneMeasurement, full: float) -> None:
+    """Add what is doubtful whatever the image shows; `analyze`, `train` and `evaluate` say the same.
+
+    From the share `full` of marked pixels on, a rule of its own says so.
+    """
     for kind, text in plane.doubts:
-        if kind in DOUBTS and not (kind == "full" and plane.marked_share >= limits.FULL):
+        if kind in DOUBTS and not (kind == "full" and plane.marked_share >= full):
             code, severity, badness = DOUBTS[kind]
             sheet.add(code, severity, badness, 100 * plane.marked_share, "%", text)
 
