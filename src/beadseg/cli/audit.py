@@ -116,8 +116,9 @@ def told(result: Audit) -> str:
         lines.append(
             f"{plural(len(result.failures), 'sample')} could not be read: {', '.join(list(result.failures)[:5])}."
         )
-    if not in_range(result.baseline.bead_diameter_px):
-        lines.append(f"{out_of_range(result.baseline.bead_diameter_px)} Only the files themselves were checked.")
+    usual = result.baseline
+    if usual is not None and not in_range(usual.bead_diameter_px):
+        lines.append(f"{out_of_range(usual.bead_diameter_px)} Only the files themselves were checked.")
         return "\n".join([*lines, f"{len(result.flagged)} of {plural(len(result.samples), 'sample')} have findings."])
     unknown = sum(any("shift" in missing.codes for missing in sample.not_assessable) for sample in result.samples)
     if unknown:
