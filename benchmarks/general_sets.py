@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from beadseg.data.simulate.look_config import FAMILIES, LookConfig
-from beadseg.data.simulate.looks import draw_look
 
 from beadseg.data.image_io import read_image, read_labels
+from beadseg.data.simulate.look_config import FAMILIES, LookConfig
+from beadseg.data.simulate.looks import draw_look
 from beadseg.measure.beads import bead_table
 from beadseg.measure.matching import Detection, match_points
 

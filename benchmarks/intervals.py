@@ -5,8 +5,9 @@
 Trains a network on simulated tiles, whose validation tiles calibrate its counts, and predicts new tiles, as dense as 10
 to 1,000 beads in 512x512 px. Prints per density, and over all, how many intervals
 contain the true number of beads, their mean width, and how many images are flagged because the count by separation and
-the count by area disagree. The same for tiles with a blur and noise that nothing was calibrated on. ``--run RUN`` takes
-a finished run. Tiles, run and counts in ``--out`` are used again, so that a repeated command goes on.
+the count by area disagree. The same for tiles with a blur and noise that nothing was calibrated on. Images that look
+unlike the training images get no interval from `predict`; here they are counted apart. ``--run RUN`` takes a finished
+run. Tiles, run and counts in ``--out`` are used again, so that a repeated command goes on.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.data.simulate import SceneConfig, SeriesConfig, simulate, write_dataset
 from beadseg.files import ensure_folder, write_atomically
+from beadseg.predict.flags import unlike
 from beadseg.predict.segmenter import Segmenter
 from beadseg.training.run import train
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from beadseg.events import Event
+    from beadseg.predict.prediction import Prediction
 
 SIDE = 512
 """Height and width, px, that the expected beads are told for."""
@@ -102,12 +105,20 @@ def _counted(segmenter: Segmenter, image: np.ndarray) -> dict[str, float]:
         "high": high,
         "integral": second,
         "flagged": calibration.disagrees(prediction.count, second, pixels),
+        "unlike": _unlike(segmenter, prediction),
     }
+
+
+def _unlike(segmenter: Segmenter, prediction: Prediction) -> bool:
+    training = segmenter.appearance
+    image = None if training is None else prediction.appearance(training.diameter)
+    return training is not None and image is not None and bool(unlike(training, image))
 
 
 def _report(tables: dict[str, pd.DataFrame]) -> list[str]:
     lines = ["", "| look | expected | images | true beads | count bias % | bias by area % | covered % "
-             "| mean width, beads | mean width % | flagged % |", "|" + " --- |" * 10]  # fmt: skip
+             "| mean width, beads | mean width % | flagged % | unlike % | others covered % |",
+             "|" + " --- |" * 12]  # fmt: skip
     verdicts = []
     for look, table in tables.items():
         groups = [(f"{expected:.0f}", group) for expected, group in table.groupby("expected")]
@@ -115,7 +126,10 @@ def _report(tables: dict[str, pd.DataFrame]) -> list[str]:
             lines.append(_row(look, name, group))
         if look == next(iter(tables)):
             classes = min(_covered(group) for _, group in groups)
+            alike = table[~table["unlike"]]
             verdicts = [_verdict(f"of {len(table)} intervals cover", _covered(table), LEVEL_OVERALL),
+                        _verdict(f"of {len(alike)} intervals of images like the training images",
+                                 _covered(alike), LEVEL_OVERALL),
                         _verdict("in the worst density class", classes, LEVEL_CLASS)]  # fmt: skip
     return [*lines, "", *verdicts]
 
@@ -127,9 +141,11 @@ def _covered(table: pd.DataFrame) -> float:
 def _row(look: str, name: str, table: pd.DataFrame) -> str:
     true, width = table["true"].sum(), table["high"] - table["low"]
     bias, by_area = (100 * (table[column].sum() / true - 1) for column in ("beads", "integral"))
-    covered, flagged = 100 * _covered(table), 100 * table["flagged"].mean()
+    covered, flagged, apart = 100 * _covered(table), 100 * table["flagged"].mean(), 100 * table["unlike"].mean()
+    others = 100 * _covered(table[~table["unlike"]]) if apart < 100 else float("nan")
     return (f"| {look} | {name} | {len(table)} | {true} | {bias:+.2f} | {by_area:+.2f} | {covered:.1f} "
-            f"| {width.mean():.1f} | {100 * width.sum() / true:.1f} | {flagged:.1f} |")  # fmt: skip
+            f"| {width.mean():.1f} | {100 * width.sum() / true:.1f} | {flagged:.1f} "
+            f"| {apart:.1f} | {others:.1f} |")  # fmt: skip
 
 
 def _verdict(what: str, value: float, bar: float) -> str:

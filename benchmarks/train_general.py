@@ -81,11 +81,11 @@ class Stage:
 
 STAGES = (
     Stage("first", 10_000, 24, 3.0e-3, {
-        "middle": 0.0, "dark_pairs": 0.0, "jpeg_small": 0.0, "gap": (0.86, 1.9),
+        "middle": 0.0, "dark_pairs": 0.0, "jpeg_small": 0.0, "gap": (0.86, 1.9), "square": 0.15,
         "empties": {"blank": 1, "gradient": 0.7, "noise": 2.2, "scene": 3, "text": 1.4, "gratings": 1.2, "cells": 1.2,
                     "weave": 1, "debris": 1.2, "too-large": 4, "too-small": 2},
     }),
-    Stage("second", 12_000, 28, 1.5e-3, {}),
+    Stage("second", 12_000, 28, 1.5e-3, {"square": 0.15}),
 )  # fmt: skip
 
 

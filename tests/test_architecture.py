@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,11 @@ FLOORS = (
     ("measure",), ("predict",), ("annotation",), ("training",), ("sweep",), ("report",), ("cluster",),
     ("cli", "widgets"),
 )  # fmt: skip
+DISTRIBUTIONS = {
+    "PIL": "pillow", "dask": "distributed", "dask_jobqueue": "dask-jobqueue", "ome_zarr_models": "ome-zarr-models",
+    "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml",
+}  # fmt: skip
+"""Names of packages that are called otherwise where they are imported."""
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 GUI = {"napari", "qtpy", "magicgui", "superqt", "vispy", "PyQt5", "PyQt6", "PySide2", "PySide6"}
 HEAVY = GUI | {"torch", "monai", "pandas", "skimage", "sklearn", "scipy", "matplotlib"}
@@ -56,6 +63,23 @@ def test_every_room_has_its_floor() -> None:
 def test_imports_go_one_way(path: Path) -> None:
     if room_of(path) not in {"__init__", "__main__"}:  # these two are the doors to all rooms
         assert wrong_imports(path) == []
+
+
+def test_every_room_is_described() -> None:
+    """In the table of docs/design.md."""
+    design = (PACKAGE.parents[1] / "docs" / "design.md").read_text("utf-8")
+    table = "".join(line.split("|")[1] for line in design.splitlines() if line.startswith("| `"))
+    assert [room for rooms in FLOORS for room in rooms if f"`{room}`" not in table] == []
+
+
+def test_everything_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *(each for name in ("napari", "tune", "cluster") for each in extras[name])]
+    known = {re.split(r"[<>=\[;! ]", each)[0].lower() for each in declared}
+    named = {name.split(".")[0] for path in MODULES for name in imports(ast.parse(path.read_text("utf-8")))}
+    other = named - set(sys.stdlib_module_names) - {"beadseg", "__future__"}
+    assert sorted(name for name in other if DISTRIBUTIONS.get(name, name).lower() not in known) == []
 
 
 def test_wrong_import_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,11 @@
 Such a file appears by a hard link, which is atomic on every file system that has links (also NFS), and is made
 exclusively where there are none. Its owner shows that it lives by setting the file's time now and then. Ages are
 differences of times that the file server gave, so that clocks of different machines are never compared.
+
+Whether a process still is the one that wrote its number down is asked in one place, `ProcessId.runs`: for locks, for
+the viewer and for the strokes that it saves. On Linux a process is known by its boot and by the clock ticks from the
+boot to its start. Both stay as they are when the clock of the machine is set; the start in seconds since 1970 does not,
+because Linux computes it from the present time.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from pydantic import ValidationError
 
 from beadseg import files
 from beadseg.config.base import Config
+from beadseg.events import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,42 +37,77 @@ STALE = 180.0
 """A file whose time is older than this has no living owner, s."""
 
 
-class Owner(Config):
+class ProcessId(Config):
+    """One process, told apart from every later one that is given the same number."""
+
+    place: str
+    """The machine's boot and process space: process numbers mean something only within one."""
+    pid: int
+    """Process number."""
+    started: float
+    """When the process began, s since 1970. A clock that is set changes what Linux answers: see `ticks`."""
+    ticks: int | None = None
+    """Clock ticks from the boot to the start of the process, where the system counts them (Linux)."""
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId:
+        """Return the process that has this number now; raises `psutil.Error` when there is none."""
+        return cls(place=_place(), pid=pid, started=psutil.Process(pid).create_time(), ticks=_ticks(pid))
+
+    @property
+    def runs(self) -> bool | None:
+        """Whether the process runs on this machine; None where that cannot be seen from here."""
+        if self.place != _place():
+            return None
+        try:
+            process = psutil.Process(self.pid)
+            if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+                return False
+            ticks = _ticks(self.pid)
+            if ticks is not None and self.ticks is not None:
+                return ticks == self.ticks
+            return bool(abs(process.create_time() - self.started) < 1)
+        except psutil.Error:
+            return False
+
+
+class Owner(ProcessId):
     """Who holds such a file."""
 
     token: str
     """Names this file among all that ever were."""
     host: str
     """Name of the machine."""
-    place: str
-    """The machine's boot and process space: process numbers mean something only within one."""
-    pid: int
-    """Process number."""
-    started: float
-    """When the process began, s since 1970: numbers are given again."""
     job: str = ""
     """Id of its PBS job."""
+    deadline: float | None = None
+    """When the time of its job is up, s since 1970."""
 
     @classmethod
     def this_process(cls) -> Owner:
         """Return what this process would write."""
-        pid = os.getpid()
-        started = psutil.Process(pid).create_time()
+        own = ProcessId.of(os.getpid()).model_dump()
         job = os.environ.get("PBS_JOBID", "")
-        return cls(token=secrets.token_hex(8), host=platform.node(), place=_place(), pid=pid, started=started, job=job)
+        deadline = None
+        with suppress(KeyError, ValueError):
+            deadline = float(os.environ[DEADLINE])
+        return cls(token=secrets.token_hex(8), host=platform.node(), job=job, deadline=deadline, **own)
+
+    def ran_out_of_time(self, beat: float | None) -> bool:
+        """Whether the owner, whose last sign of life was at `beat`, was ended because its job's time was up."""
+        return self.deadline is not None and beat is not None and beat >= self.deadline - 4 * HEARTBEAT
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}" + (f" (job {self.job})" if self.job else "")
 
-    @property
-    def lives_here(self) -> bool | None:
-        """Whether the process runs on this machine; None where that cannot be seen from here."""
-        if self.place != _place():
-            return None
-        try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.started) < 1)
-        except psutil.Error:
-            return False
+
+def _ticks(pid: int) -> int | None:
+    """Return the clock ticks from the boot to the start of a process (field 22 of ``/proc/PID/stat``), or None."""
+    try:
+        line = Path(f"/proc/{pid}/stat").read_bytes()
+        return int(line.rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _place() -> str:
@@ -120,9 +161,9 @@ def why_dead(owner: Owner | None, has_ended: Callable[[str], bool]) -> str:
     """Return why an owner is certainly dead, or ``""``."""
     if owner is None:
         return ""
-    if owner.lives_here is False:
+    if owner.runs is False:
         return "that process is gone"
-    if owner.lives_here is None and owner.job and has_ended(owner.job):
+    if owner.runs is None and owner.job and has_ended(owner.job):
         return "that job has ended"
     return ""
 
@@ -179,7 +220,7 @@ def remove_dead(path: Path, has_ended: Callable[[str], bool], stale: float = STA
     if beat is None:
         return ""
     reason = why_dead(owner, has_ended)
-    if not reason and not (owner and owner.lives_here):
+    if not reason and not (owner and owner.runs):
         age = server_time(path) - beat
         reason = f"it gave no sign of life for {age:.0f} s" if age >= stale else ""
     return reason if reason and remove(path, owner, beat, stale) else ""

@@ -99,10 +99,28 @@ class MachineError(BeadsegError):
     exit_code = ExitCode.MACHINE
 
 
+class HeldError(MachineError):
+    """A file cannot be replaced, because another program has it open."""
+
+
 class ProcessKilledError(MachineError):
     """One of several processes was killed; another try goes on from the last checkpoint, as a chain of jobs does."""
 
     exit_code = ExitCode.KILLED
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception means that memory ran out, of the processor or of a GPU.
+
+    Torch's own are known by name and text: torch is not imported for a message.
+    """
+    if isinstance(error, BeadsegError):
+        return False
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error).lower()
+    signs = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+    return isinstance(error, RuntimeError | OSError) and any(sign in text for sign in signs)
 
 
 class Cancelled(BeadsegError):  # noqa: N818 (what happened is no error)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 STOP_FILE = "BEADSEG_STOP_FILE"
 """Environment variable with the path of a file: when it is made, a command stops as at Ctrl-C."""
 
+DEADLINE = "BEADSEG_DEADLINE"
+"""Environment variable of job scripts: when the job's time is up, s since 1970."""
+
 LAUNCHED = "BEADSEG_LAUNCHED"
 """Environment variable of a process that stops when its standard input ends, which is when who started it is gone."""
 

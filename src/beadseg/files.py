@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from beadseg.errors import MachineError
+from beadseg.errors import HeldError, MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,9 @@ REVIEW_TABLE = "review.csv"
 # --- A run folder -----------------------------------------------------------------------------------------------------
 
 CONFIG = "config.yaml"
-"""The configuration as asked for."""
+"""The complete configuration: as asked for, and what was planned from the data."""
+ASKED = "asked.yaml"
+"""The configuration as asked for: for other data, what is open in it is planned again."""
 PLAN = "plan.json"
 """The data's fingerprint and every value planned from it."""
 SPLIT = "split.csv"
@@ -210,6 +212,9 @@ TEMPORARY_PREFIX = ".beadseg-"
 """Unfinished files begin with this, and end with `TEMPORARY_SUFFIX` and the extension of the file they become."""
 TEMPORARY_SUFFIX = "~tmp"
 
+REPLACE_TRIES, REPLACE_SECONDS = 10, 2.0
+"""On Windows a file that another program has open is tried to be replaced this often, within so many seconds."""
+
 _REMEDIES = {
     errno.ENOSPC: "Free some space, or choose a folder on another disk.",
     errno.EDQUOT: "Your disk quota is used up: free some space, or choose another folder.",
@@ -240,7 +245,7 @@ def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]
     try:
         _fill(temporary, content)
         _flush(temporary)
-        temporary.replace(path)
+        _replace(temporary, path)
     except OSError as error:
         raise machine_error(error, path) from error
     finally:
@@ -275,7 +280,7 @@ def write_table(path: Path, text: str, seconds: float = 2.0) -> Path:
         try:
             write_atomically(path, text)
         except MachineError as error:
-            if not isinstance(error.__cause__, PermissionError):
+            if not isinstance(error, HeldError) and not isinstance(error.__cause__, PermissionError):
                 raise
         else:
             beside(path).unlink(missing_ok=True)
@@ -298,6 +303,29 @@ def user_path(path: Path | str) -> Path:
         return path.expanduser()
     except RuntimeError:  # no user of that name: a file that begins with ~
         return path
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Move a file over another; raise `HeldError` where that other one alone is in the way, after a few tries."""
+    tries = REPLACE_TRIES if os.name == "nt" else 1
+    for rest in reversed(range(tries)):
+        try:
+            temporary.replace(path)
+            return
+        except (PermissionError, IsADirectoryError) as error:
+            if rest:  # a virus scanner, an index or a viewer lets go of a file in a moment
+                time.sleep(REPLACE_SECONDS / tries)
+            elif path.exists():  # beside it a file could be made: the folder is writable
+                raise HeldError("Cannot be replaced: another program has it open, or it is protected.", path,
+                                "Close it there, e.g. in Excel, and run the command again.") from error  # fmt: skip
+            else:
+                raise
+
+
+def current(path: Path) -> Path:
+    """Return the file in which `write_table` wrote last: `path`, or the one beside it."""
+    aside = beside(path)
+    return aside if aside.exists() else path
 
 
 def ensure_folder(path: Path) -> Path:

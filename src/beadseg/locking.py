@@ -86,7 +86,7 @@ def _take_over(
         if beat is None or (owner is None and beat != first):  # released meanwhile, or another's by now
             return
         age = server_time(path) - beat
-        if owner is not None and (owner.lives_here or beat != first):
+        if owner is not None and (owner.runs or beat != first):
             raise BusyError(f"Another process works in this folder: {name}, last sign of life {max(0, age):.0f} s ago.",
                             path.parent, "Wait until it has ended, or end it.")  # fmt: skip
         if age >= stale:

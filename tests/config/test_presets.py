@@ -80,10 +80,30 @@ def test_overrides_of_any_depth() -> None:
     assert TrainConfig.preset("dense").optimizer.lr != 3e-4
 
 
-def test_a_changed_kind_starts_from_its_defaults() -> None:
+def test_a_changed_kind_has_its_own_fields() -> None:
     config = TrainConfig.preset("mitochondria").with_overrides(["loss.kind=tversky", "loss.alpha=0.4"])
     assert config.loss.kind == "tversky"
     assert config.loss.alpha == 0.4
+
+
+def test_a_changed_kind_keeps_what_both_kinds_have_and_names_what_is_lost() -> None:
+    config = TrainConfig.preset("dense").with_overrides(["network.width=24", "network.residual_units=3"])
+    notes: list[str] = []
+    changed = config.with_overrides(["network.kind=attention-unet"], notes.append)
+    assert changed.network.heads == ("foreground", "centre")
+    assert changed.network.width == 24
+    assert notes == ["Does not apply to network.kind=attention-unet and is left out: residual_units (3)."]
+    loss = config.with_overrides(["loss.kind=dice-focal"], notes.append).loss
+    assert (loss.kind, loss.dice_weight, loss.batch) == ("dice-focal", 0.7, False)
+    assert notes[1:] == ["Does not apply to loss.kind=dice-focal and is left out: ce_per_area (60.0)."]
+
+
+def test_a_kind_of_a_part_within_a_part_keeps_its_fields() -> None:
+    config = TrainConfig.preset("dense").with_overrides(["image.norm.window=96", "centre.target.sigma=0.2"])
+    notes: list[str] = []
+    norm = config.with_overrides(["image.norm.kind=zscore"], notes.append).image.norm
+    assert norm.kind == "zscore"
+    assert notes == ["Does not apply to image.norm.kind=zscore and is left out: window (96)."]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +112,7 @@ def test_a_changed_kind_starts_from_its_defaults() -> None:
         ("optimizer.lr=-1", "optimizer.lr"),
         ("optimizer.learning_rate=1e-3", "optimizer.learning_rate"),
         ("optimiser.lr=1e-3", "optimizer"),
-        ("epochs", "no assignment"),
+        ("epochs", "not an assignment"),
         ("loss.kind=hinge", "loss"),
         ("epochs=[1", "cannot be read"),
         ("network.depth=99", "depth"),

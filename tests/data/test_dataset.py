@@ -156,7 +156,7 @@ def test_some_unannotated_images(tmp_path: Path) -> None:
         (("images/readme.txt", "masks/a.png"), "no image that can be used"),
         (("images/.hidden", "masks/a.png"), "Holds no images"),
         (("images/a.png",), "neither masks/ nor labels/"),
-        (("images/a.png", "masks/b.png"), "None of its 1 images"),
+        (("images/a.png", "masks/b.png"), "None of its 1 image "),
     ],
 )
 def test_folders_that_are_no_dataset(tmp_path: Path, files: tuple[str, ...], message: str) -> None:

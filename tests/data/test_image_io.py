@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image as PilImage
+from PIL import ImageOps
 
 from beadseg.data.image_io import read_image, read_labels, read_mask
 from beadseg.data.raw import micrometres
@@ -53,14 +54,19 @@ def test_grey_and_rgb_keep_their_values(tmp_path: Path, suffix: str) -> None:
         np.testing.assert_array_equal(image.data, expected)
 
 
-def test_jpeg_is_read_as_stored(tmp_path: Path) -> None:
-    path = tmp_path / "turned.jpg"
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_an_image_is_turned_as_its_orientation_tag_says(tmp_path: Path, orientation: int, suffix: str) -> None:
+    path = tmp_path / f"turned{suffix}"
     exif = PilImage.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
-    PilImage.fromarray(np.full((20, 30, 3), 200, np.uint8)).save(path, exif=exif)
+    exif[0x0112] = orientation
+    blocks = np.kron(np.arange(24, dtype=np.uint8).reshape(4, 6) * 10, np.ones((8, 8), np.uint8))
+    PilImage.fromarray(blocks).save(path, exif=exif, **({"quality": 100} if suffix == ".jpg" else {}))
+    with PilImage.open(path) as stored:
+        expected = np.array(ImageOps.exif_transpose(stored))
     image = read_image(path)
-    assert (image.axes, image.data.shape) == ("CYX", (3, 20, 30))
-    assert abs(int(image.data.mean()) - 200) <= 2
+    np.testing.assert_array_equal(image.data, expected)
+    assert image.turned == (orientation > 1)
 
 
 @pytest.mark.parametrize(

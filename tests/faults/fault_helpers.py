@@ -43,3 +43,8 @@ def tree(folder: Path) -> dict[str, bytes]:
 def unfinished(folder: Path) -> list[Path]:
     """Return temporary files that were left below a folder."""
     return [path for path in folder.rglob("*") if files.is_unfinished(path)]
+
+
+def first(folder: Path, kind: str) -> Path:
+    """Return the first file of a part of a dataset."""
+    return sorted((folder / kind).iterdir())[0]

@@ -10,14 +10,10 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import tifffile
-from fault_helpers import SHORT, Cli, tree
+from fault_helpers import SHORT, Cli, first, tree
 
 from beadseg import files
 from beadseg.errors import ExitCode
-
-
-def first(folder: Path, kind: str) -> Path:
-    return sorted((folder / kind).iterdir())[0]
 
 
 def without(folder: Path, kind: str) -> None:
@@ -145,7 +141,7 @@ def test_a_wrong_split_file_is_refused(cli: Cli, beads: Path, tmp_path: Path, na
 OPTIONS = {
     "unknown field": (["--set", "optimizer.lrr=1"], 2, ("optimizer.lrr",)),
     "unknown group": (["--set", "optimiser.lr=1"], 2, ("'optimiser'", "optimizer")),
-    "no assignment": (["--set", "epochs"], 2, ("'epochs' is no assignment", "field=value")),
+    "no assignment": (["--set", "epochs"], 2, ("'epochs' is not an assignment", "field=value")),
     "no number": (["--set", "epochs=many"], 2, ("epochs", "'many'")),
     "out of bounds": (["--set", "optimizer.lr=-1"], 2, ("optimizer.lr", "-1")),
     "unknown preset": (["--preset", "sparse"], 2, ("'sparse'", "dense, microbeads, mitochondria")),

@@ -100,7 +100,7 @@ def test_training_goes_on_and_is_taken_up_again(
         assert widget.tabs.currentWidget() is widget.progress
         qtbot.waitUntil(lambda: len(read_history(run / files.HISTORY)) > len(before), timeout=LONG)
         widget.buttons.stop.click()
-        qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=5_000)
+        qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=LONG)
     finally:
         if psutil.pid_exists(pid):
             psutil.Process(pid).kill()
@@ -110,7 +110,7 @@ def test_training_goes_on_and_is_taken_up_again(
     widget.buttons.start.click()
     qtbot.waitUntil(lambda: len(read_history(run / files.HISTORY)) > len(kept), timeout=LONG)
     widget.buttons.stop.click()
-    qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=5_000)
+    qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=LONG)
     assert read_history(run / files.HISTORY)[: len(kept)] == kept
 
 

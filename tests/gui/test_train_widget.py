@@ -104,7 +104,7 @@ def test_from_the_plan_to_a_finished_run(open_widget: Open, qtbot: Any, beads: P
     assert psutil.Process(widget.session.pid).nice() > psutil.Process().nice()
     widget.buttons.stop.click()
     assert "Stopping" in widget.messages.text
-    qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=5_000)
+    qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=LONG)
     assert "press Continue training" in widget.messages.text
     assert not [path for path in run.iterdir() if files.is_unfinished(path)]
     widget.buttons.copy.click()
@@ -140,7 +140,7 @@ def test_a_killed_training_is_told_and_continued(open_widget: Open, qtbot: Any, 
     qtbot.waitUntil(lambda: len(rows(run)) > len(kept), timeout=LONG)
     assert rows(run)[: len(kept)] == kept
     widget.buttons.stop.click()
-    qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=5_000)
+    qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=LONG)
 
 
 @pytest.mark.slow
@@ -322,7 +322,7 @@ def test_what_goes_wrong_is_told_while_it_trains(open_widget: Open, qtbot: Any, 
     assert "Remedy: " in text[: text.index("few-steps")]
     assert any(status == "running" and "Likely cause: the learning rate is" in said for status, said in told)
     widget.buttons.stop.click()
-    qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=5_000)
+    qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=LONG)
 
 
 def test_the_job_is_seen_before_it_is_sent_to_the_cluster(

@@ -5,6 +5,7 @@ import pytest
 
 from beadseg.config import ObjectConfig
 from beadseg.errors import ConfigError
+from beadseg.predict.grow import grow
 from beadseg.predict.separate import separate
 from beadseg.predict.separation import smallest_area
 
@@ -34,6 +35,17 @@ def test_touching_beads_are_cut_apart_near_the_middle(gap: float):
     assert labels[30, 30] != labels[30, round(30 + gap)] != 0
     areas = np.bincount(labels.ravel())[1:]
     assert abs(areas[0] - areas[1]) <= 8
+
+
+def test_foreground_far_from_the_only_bead_comes_to_an_end():
+    """8,192 px from its seed a squared distance has more digits than a float32 holds."""
+    strip = np.ones((4, 8300), np.float32)
+    centre = np.zeros_like(strip)
+    centre[2, 3] = 1.0
+    parts = separate(strip, CONFIG, centre)
+    assert parts.chosen(CONFIG).max() >= 1
+    owners = grow(strip.shape, np.arange(strip.size), np.array([3]))
+    assert (owners == 1).all()
 
 
 def test_a_row_of_five_touching_beads():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from beadseg import files
 from beadseg.claim import Owner, create
 from beadseg.cluster.share import Patience, Share, begin, close, join, predict_shared
+from beadseg.cluster.share.dead import take_from_dead
 from beadseg.cluster.share.image import Claim, predict_item
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import Cancelled, InputError, RunError
@@ -123,7 +125,7 @@ def test_many_at_once_predict_every_image_once(segmenter: Segmenter, images: Pat
 
 def test_the_image_of_a_process_that_is_gone_is_taken_over(segmenter: Segmenter, images: Path, tmp_path: Path):
     share = begin(wanted(images, tmp_path / "out"), never)
-    create(claim_of(share, 1), Owner.this_process().replace(started=1.0))
+    create(claim_of(share, 1), Owner.this_process().replace(started=1.0, ticks=1))
     events: list[Event] = []
     result, _ = work(segmenter, share, on_event=events.append)
     assert "tile_1: taken over from process" in messages(events)
@@ -172,10 +174,22 @@ def test_an_image_that_a_living_process_has_for_too_long_is_predicted_by_another
     assert content(tmp_path / "out") == before
 
 
+def test_an_image_whose_jobs_ran_out_of_time_is_not_too_large(segmenter: Segmenter, images: Path, tmp_path: Path):
+    share = begin(wanted(images, tmp_path / "out"), never)
+    events: list[Event] = []
+    for number in range(4):
+        path = leave_claim(share, 1, job=f"{number}.server", deadline=time.time() + 5)
+        assert take_from_dead(share, share.items[1], lambda job: True, events.append)
+        assert not path.exists()
+    assert messages(events).count("its job's time was up") == 4
+    result, _ = work(segmenter, share, on_event=events.append)
+    assert len(result.counts) == 5
+
+
 def test_an_image_that_kills_who_predicts_it_is_given_up(segmenter: Segmenter, images: Path, tmp_path: Path):
     share = begin(wanted(images, tmp_path / "out"), never)
     claims = claim_of(share, 1)
-    create(claims, Owner.this_process().replace(started=1.0))
+    create(claims, Owner.this_process().replace(started=1.0, ticks=1))
     for token in ("second", "third"):
         (claims.parent / f"000001.died-{token}").touch()
     result, _ = work(segmenter, share)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from beadseg import files
-from beadseg.claim import Owner
+from beadseg.claim import Owner, ProcessId
 from beadseg.errors import Cancelled, RunError
 from beadseg.events import Event, StopFlag
 from beadseg.locking import locked
@@ -50,6 +50,34 @@ def test_the_lock_of_a_dead_process_here_is_taken_over_and_said(tmp_path: Path):
     with locked(tmp_path, events.append):
         assert Owner.model_validate_json((tmp_path / files.LOCK).read_text()).pid == os.getpid()
     assert "left behind (that process is gone)" in events[0].message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux computes the start of a process from the present time")
+@pytest.mark.parametrize("seconds", [-3600.0, -2.0, 2.0, 86_400.0])
+def test_an_owner_outlives_a_step_of_the_clock(tmp_path: Path, seconds: float):
+    """When the clock is set, Linux says that every process began so much later: its clock ticks since the boot stay."""
+    with locked(tmp_path):
+        path = tmp_path / files.LOCK
+        values = json.loads(path.read_text())
+        path.write_text(json.dumps({**values, "started": values["started"] - seconds}))
+        assert Owner.model_validate_json(path.read_text()).runs
+        with pytest.raises(RunError, match="Another process works"), locked(tmp_path):
+            pass
+        path.write_text(json.dumps(values))
+
+
+def test_a_number_that_is_given_again_is_another_process(tmp_path: Path):
+    own = ProcessId.of(os.getpid())
+    assert own.runs
+    assert ProcessId.of(os.getppid()).runs
+    later = {"started": own.started - 1000, "ticks": None if own.ticks is None else own.ticks - 100_000}
+    assert own.replace(**later).runs is False
+    assert own.replace(place="another boot").runs is None
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    known = ProcessId.of(child.pid)
+    assert known.runs
+    child.communicate(b"")
+    assert known.runs is False
 
 
 def test_the_lock_of_an_ended_job_elsewhere_is_taken_over(tmp_path: Path):

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from beadseg import files
+from beadseg.cli.stop import stop_on_signals
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.errors import Cancelled, ConfigError, ExitCode, OutOfTime, RunError, TrainingError
@@ -75,6 +79,28 @@ def test_a_run_stopped_in_mid_epoch_continues_bit_for_bit(
     assert_same_run(finished.folder, train(dataset, tiny, tmp_path / "run").folder)
 
 
+@pytest.mark.parametrize("step", [1, 6, 8])
+def test_a_second_ctrl_c_in_the_middle_of_a_step_continues_bit_for_bit(
+    finished: Run, dataset: Dataset, tiny: TrainConfig, tmp_path: Path, step: int
+):
+    """The weights are those after the step, and its loss is not recorded yet: nothing may be saved then."""
+    done = itertools.count(1)
+
+    def press_twice(*_: object) -> None:
+        if next(done) == step:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    with stop_on_signals(StopFlag()) as flag:
+        handle = register_optimizer_step_post_hook(press_twice)
+        try:
+            with pytest.raises(Cancelled, match="at once"):
+                train(dataset, tiny, tmp_path / "run", stop=flag)
+        finally:
+            handle.remove()
+    assert_same_run(finished.folder, train(dataset, tiny, tmp_path / "run").folder)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_killed_run_continues_bit_for_bit(finished: Run, folder: Path, tiny: TrainConfig, tmp_path: Path):
     config = tmp_path / "config.yaml"
@@ -129,14 +155,25 @@ def test_running_out_of_memory_makes_the_parts_smaller(
 
     original = Network.forward
     events: list[Event] = []
+    held: list[weakref.ref[torch.Tensor]] = []
+    freed: list[bool] = []
 
     def limited(self: Network, x: torch.Tensor) -> torch.Tensor:
         if self.training and len(x) > 1:
+            activations = x.clone()
+            held.append(weakref.ref(activations))
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
         return original(self, x)
 
     monkeypatch.setattr(Network, "forward", limited)
-    run = train(dataset, tiny.replace(epochs=1), tmp_path / "run", on_event=events.append)
+
+    def listen(event: Event) -> None:
+        events.append(event)
+        if "Out of memory" in event.message:
+            freed.append(held[-1]() is None)
+
+    run = train(dataset, tiny.replace(epochs=1), tmp_path / "run", on_event=listen)
+    assert freed == [True, True], "what the functions held that memory ran out in is let go before the next try"
     assert load_checkpoint(run.folder / files.LAST)[1]["accumulate"] == 4
     said = [event.message for event in events if "Out of memory" in event.message]
     assert [text[-11:] for text in said] == ["parts of 2.", "parts of 1."]
@@ -160,7 +197,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoints(
         return float("nan") if (tmp_path / "run" / files.HISTORY).exists() else original(self, batch)
 
     monkeypatch.setattr(Stepper, "backward", broken)
-    with pytest.raises(TrainingError, match="training loss is nan"):
+    with pytest.raises(TrainingError, match="loss became nan in epoch 2, step 1 of 4"):
         train(dataset, tiny, tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / files.LAST)[1]["epoch"] == 1
     noticed = json.loads((tmp_path / "run" / files.DIAGNOSIS).read_text())["diagnosis"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from beadseg.config import AugmentConfig, TrainConfig
-from beadseg.training.sampler import Sampler, crop, resized
+from beadseg.training.sampler import Sampler, crop
 from beadseg.training.samples import TrainingImage
 
 
@@ -64,12 +64,6 @@ def test_an_image_smaller_than_the_patch_is_mirrored_and_not_counted_there():
     counted = patch[-1]
     assert counted[:20].all()
     assert not counted[20:].any()
-
-
-def test_resizing_keeps_masks_hard():
-    small = resized(image("a", "A", size=(96, 96)), 48)
-    assert small.shape == (3, 48, 48)
-    assert set(np.unique(small[1])) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize("place", [(0, 0), (79, 99)])

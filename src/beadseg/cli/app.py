@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import typer
 
 from beadseg.cli.stop import stop_on_signals
-from beadseg.errors import BeadsegError, ExitCode, MachineError
+from beadseg.errors import BeadsegError, ExitCode, MachineError, is_out_of_memory
 from beadseg.files import machine_error, user_path
 
 PROGRAM = "beadseg-batch"
@@ -74,10 +74,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with stop_on_signals():
             build_app(given)(args=given, prog_name=PROGRAM, obj=given)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else ExitCode.OK
+        return _code_of(end)
     except Exception as error:
         return _report(error)
     return ExitCode.OK
+
+
+def _code_of(end: SystemExit) -> int:
+    """Return the exit code of `SystemExit` as Python does: a text is printed, and is a failure."""
+    if end.code is None:
+        return ExitCode.OK
+    if isinstance(end.code, int):
+        return end.code
+    print(f"{PROGRAM}: {end.code}", file=sys.stderr)
+    return ExitCode.BUG
 
 
 def build_app(arguments: Sequence[str]) -> typer.Typer:
@@ -161,20 +171,13 @@ def as_beadseg_error(error: BaseException) -> BeadsegError | None:
     """Return `error` itself, or what it means when the machine gave out; None for anything unexpected."""
     if isinstance(error, BeadsegError):
         return error
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return MachineError(
             "Out of memory.", remedy="Use smaller tiles or batches, close other programs, or ask for more memory."
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return machine_error(error, Path(error.filename or "."))
     return None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Recognise torch's errors by name and text, since torch must not be imported for a message."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _use_plain_replacements() -> None:

@@ -83,6 +83,7 @@ def audit(
         codes = known_codes(apply) if apply is not None else ()
         split = Split.from_csv(split_file) if split_file is not None else None
         data = samples.open(dataset, on_event)
+        split = split.called(data.names, split_file) if split is not None and split_file is not None else None
         workers = granted_cores() if threads is None else threads
         earlier = earlier_size(out, files.AUDIT, "samples")
         result = find(

@@ -128,7 +128,7 @@ def _terminal(out: TextIO) -> Iterator[OnEvent]:
     """Show a bar per task at the bottom and coloured lines above it."""
     from rich.console import Console
 
-    console = Console(file=out, highlight=False)
+    console = Console(file=out, highlight=False, emoji=False)
     with _bars(console) as bars:
         tasks: dict[str, TaskID] = {}
 

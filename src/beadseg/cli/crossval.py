@@ -51,7 +51,7 @@ def crossval(
             raise InputError("Runs in one process only.", "crossval", "Start it without torchrun.")
         use_threads(threads)
         data = samples.open(dataset, on_event)
-        rows = run_crossval(data, settings.read(), out, k=folds, device=device, on_event=on_event, stop=STOP)
+        rows = run_crossval(data, settings.read(on_event), out, k=folds, device=device, on_event=on_event, stop=STOP)
         page = report_or_warn(partial(write_crossval_page, out), out, on_event)
         mean = rows[-1]["jaccard_images"]
         text = f"Mean Jaccard of {len(rows) - 1} folds: {mean:.4f}. Table: {out / 'crossval.csv'}. {page}".strip()

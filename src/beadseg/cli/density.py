@@ -47,7 +47,7 @@ def density(
         typer.Option(
             "--factor",
             metavar="REGEX|CSV",
-            help=r"Dilution factor: group 1 of a pattern, or a CSV (columns image, factor). [default: (\d+)x_]",
+            help="Dilution factor: group 1 of a pattern, or a CSV (columns image, factor). Default: as in names, 2.5x.",
         ),
     ] = None,
     model: Annotated[
@@ -99,7 +99,7 @@ def _rule(text: str | None) -> dict[str, Any] | None:
         return None
     if text == "all":
         return {"kind": "all"}
-    if text.lower().endswith(".csv"):
+    if text.lower().endswith((".csv", ".tsv", ".txt")):
         return {"kind": "csv", "path": text}
     return {"kind": "pattern", "pattern": text}
 

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Most problems that are printed; all of them stand in ``failures.csv``."""
 
-FormatName = Annotated[Literal["coco", "fiji-roi"], typer.Argument(metavar="coco|fiji-roi", show_default=False)]
+FormatName = Annotated[
+    Literal["coco", "labelme", "fiji-roi"], typer.Argument(metavar="coco|labelme|fiji-roi", show_default=False)
+]
 SourcePath = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="COCO: the JSON file. Fiji: a .zip or .roi file, or a folder of them, each named after its image.",
+        help="COCO: the JSON file. LabelMe: its JSON file, or a folder of them. "
+        "Fiji: a .zip or .roi file, or a folder of them, each named after its image.",
         show_default=False,
     ),
 ]
@@ -69,13 +72,13 @@ def import_(
 
 
 def _read(
-    kind: Literal["coco", "fiji-roi"],
+    kind: Literal["coco", "labelme", "fiji-roi"],
     source: Path,
     categories: list[str],
     crowd: Literal["auto", "ignore", "objects"],
     diameter: float | None,
 ) -> AnnotationSource:
-    if kind == "coco":
+    if kind != "fiji-roi":
         from beadseg.data.annotations.coco_read import read_coco
 
         return read_coco(source, categories, crowd)

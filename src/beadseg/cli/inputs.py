@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from beadseg.config import TrainConfig
     from beadseg.data.dataset import Dataset
     from beadseg.data.fields import FieldRule
@@ -50,7 +52,7 @@ def field_rule(text: str | None) -> FieldRule:
         return PatternFields()
     if text == "own":
         return OwnFields()
-    if text.lower().endswith(".csv"):
+    if text.lower().endswith((".csv", ".tsv", ".txt")):
         return CsvFields(path=Path(text))
     return PatternFields.parse({"pattern": text}, "--fields")
 
@@ -63,16 +65,25 @@ def train_config(
     seed: int | None,
     epochs: int | None,
     split_file: Path | None,
+    on_event: OnEvent | None = None,
 ) -> TrainConfig:
-    """Return the configuration that the options describe: preset or file first, then every change."""
+    """Return the configuration that the options describe: preset or file first, then every change.
+
+    `on_event` hears which settings do not apply to another kind of network, loss … that was chosen.
+    """
     from beadseg.config import NETWORK_KINDS, TrainConfig
+    from beadseg.events import log
+
+    def note(text: str) -> None:
+        if on_event is not None:
+            on_event(log(text, "warning"))
 
     if file is None:
         config = TrainConfig.preset(preset, network or NETWORK_KINDS[0])
     else:
-        config = TrainConfig.from_file(file)
+        config = TrainConfig.from_file(_asked(file, note))
         if network not in (None, config.network.kind):
-            config = config.with_overrides([f"network.kind={network}"])
+            config = config.with_overrides([f"network.kind={network}"], note)
     changes: dict[str, Any] = {}
     if seed is not None:
         changes["seed"] = seed
@@ -81,7 +92,20 @@ def train_config(
     if split_file is not None:
         changes["split"] = {"kind": "file", "path": split_file}
     config = config.replace(**changes) if changes else config
-    return config.with_overrides(assignments) if assignments else config
+    return config.with_overrides(assignments, note) if assignments else config
+
+
+def _asked(file: Path, note: Callable[[str], None]) -> Path:
+    """Return the configuration file of a run folder: the one asked for; say what a run's planned one means."""
+    from beadseg import files
+
+    if file.is_dir():
+        asked = file / files.ASKED
+        return asked if asked.exists() else file / files.CONFIG
+    if file.name == files.CONFIG and (file.parent / files.PLAN).exists():
+        what = f"{file} holds values that were planned from the data of that run."
+        note(f"{what} To plan them again for other data, give its folder: --config {file.parent}.")
+    return file
 
 
 def use_threads(threads: int | None) -> int:

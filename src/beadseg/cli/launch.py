@@ -134,7 +134,7 @@ def _look_after(children: Sequence[subprocess.Popen[bytes]], stop: StopFlag) -> 
             found, since = [child.returncode for child in children], time.monotonic()
         waited = time.monotonic() - since if found else 0.0
         if (stop or waited >= GRACE) and not asked:
-            _send(children, signal.SIGTERM)
+            _ask_to_stop(children)
             asked = True
         if waited >= 2 * GRACE:
             break
@@ -146,11 +146,18 @@ def _has_failed(code: int | None) -> bool:
     return code not in (None, ExitCode.OK, ExitCode.CANCELLED, ExitCode.OUT_OF_TIME)
 
 
-def _send(children: Sequence[subprocess.Popen[bytes]], number: int) -> None:
+def _ask_to_stop(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End the standard input of the processes, which asks them to stop on every system, and send SIGTERM where it asks.
+
+    On Windows SIGTERM would end them at once, without a checkpoint.
+    """
     for child in children:
         if child.poll() is None:
             with suppress(OSError):
-                child.send_signal(number)
+                if child.stdin is not None:
+                    child.stdin.close()
+                if sys.platform != "win32":
+                    child.send_signal(signal.SIGTERM)
 
 
 def _outcome(codes: Sequence[int | None], first: int, size: int, stopped: bool) -> int:

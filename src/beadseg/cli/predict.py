@@ -15,6 +15,7 @@ from beadseg.cli.console import reporter
 from beadseg.cli.stop import stop_in_time
 from beadseg.cli.train import Device
 from beadseg.errors import ConfigError, ExitCode
+from beadseg.events import log
 
 if TYPE_CHECKING:
     from beadseg.events import OnEvent
@@ -97,7 +98,6 @@ def predict(
     from beadseg.cli.sharing import shared_batch, work_over_dask
     from beadseg.cluster.share import close, predict_shared
     from beadseg.data.predictions import refuse_output
-    from beadseg.events import log
     from beadseg.predict.batch import find_images, predict_folder
     from beadseg.predict.model_file import model_name, which_general
     from beadseg.predict.segmenter import Segmenter
@@ -121,7 +121,7 @@ def predict(
             on_event(log(which, "warning"))
         changes = [*batch.changes] if share else wanted
         if changes:
-            segmenter.options = segmenter.options.with_overrides(changes)
+            segmenter.options = segmenter.options.with_overrides(changes, lambda note: on_event(log(note, "warning")))
         if dask is not None:
             work_over_dask(dask, cluster, segmenter, batch, device, threads, on_event, stop)
         if share:

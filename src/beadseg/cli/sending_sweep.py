@@ -61,7 +61,14 @@ def _planned(
     from beadseg.sweep.plan import planned
 
     config = train_config(
-        values["preset"], values["model"], values["config"], values["set_"], values["seed"], values["epochs"], None
+        values["preset"],
+        values["model"],
+        values["config"],
+        values["set_"],
+        values["seed"],
+        values["epochs"],
+        None,
+        on_event,
     )
     if not plan and not (out / files.SWEEP).exists():
         return [planned(space, config, values["space"])], []

@@ -12,6 +12,7 @@ from beadseg.cli.train import ConfigFile, Epochs, Preset
 
 if TYPE_CHECKING:
     from beadseg.config import TrainConfig
+    from beadseg.events import OnEvent
 
 Network = Annotated[str | None, typer.Option("--model", help="unet (default), attention-unet or attention-resunet.")]
 
@@ -27,8 +28,8 @@ class Settings:
     seed: options.Seed = None
     epochs: Epochs = None
 
-    def read(self) -> TrainConfig:
-        """Return the configuration; raise `ConfigError` for a wrong one."""
+    def read(self, on_event: OnEvent | None = None) -> TrainConfig:
+        """Return the configuration, see `train_config`; raise `ConfigError` for a wrong one."""
         from beadseg.cli.inputs import train_config
 
-        return train_config(self.preset, self.model, self.config, self.set_, self.seed, self.epochs, None)
+        return train_config(self.preset, self.model, self.config, self.set_, self.seed, self.epochs, None, on_event)

@@ -11,6 +11,7 @@ from beadseg.cli.console import reporter
 from beadseg.cli.options import Exclude, Include, Json, Quiet
 from beadseg.cli.stop import STOP
 from beadseg.errors import ConfigError
+from beadseg.events import log
 
 if TYPE_CHECKING:
     from beadseg.data.simulate.like import Likeness
@@ -107,11 +108,15 @@ def simulate(
     scene: dict[str, Any] = {"beads": beads, "max_overlap": overlap, "debris": debris}
     shared = {"tiles": tiles, "seed": seed}
     with reporter(json, quiet) as on_event:
+
+        def note(text: str) -> None:
+            on_event(log(text, "warning"))
+
         if like is None:
             from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 
             named = {**scene, "height": size, "width": size, "polarity": polarity, "diameter_px": diameter}
-            image = SceneConfig.parse(_given(named), "simulate").with_overrides(overrides or [])
+            image = SceneConfig.parse(_given(named), "simulate").with_overrides(overrides or [], note)
             factors = {"dilutions": _factors(dilutions), "fields": fields}
             series = SeriesConfig.parse({"scene": image, **shared, **_given(factors)}, "simulate")
             write_dataset(out, series, on_event, STOP)
@@ -119,7 +124,9 @@ def simulate(
             from beadseg.data.simulate.like import LikeSeriesConfig, write_like
 
             named = {**scene, "height": size, "width": size, "dilutions": _factors(dilutions), "fields": fields}
-            wanted = LikeSeriesConfig.parse({**shared, **_given(named)}, "simulate").with_overrides(overrides or [])
+            wanted = LikeSeriesConfig.parse({**shared, **_given(named)}, "simulate").with_overrides(
+                overrides or [], note
+            )
             likeness = _likeness(like, include, exclude, like_fields, on_event)
             write_like(out, likeness, wanted, on_event, STOP)
 

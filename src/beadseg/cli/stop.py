@@ -16,13 +16,13 @@ from pathlib import Path
 from types import FrameType
 
 from beadseg.errors import Cancelled, ConfigError
-from beadseg.events import LAUNCHED, STOP_FILE, Deadline, StopFlag
+from beadseg.events import DEADLINE, LAUNCHED, STOP_FILE, Deadline, StopFlag
 
 STOP = StopFlag()
 """Set by the first signal that asks to stop; every command hands it to the work it starts."""
 
-DEADLINE, MARGIN = "BEADSEG_DEADLINE", "BEADSEG_MARGIN"
-"""Environment variables of job scripts: when the job's time is up, s since 1970, and the margin before it, s."""
+MARGIN = "BEADSEG_MARGIN"
+"""Environment variable of job scripts: how long before `DEADLINE` the work must end, s."""
 
 FILE_SECONDS = 0.3
 """How often the file that asks to stop is looked for, s."""

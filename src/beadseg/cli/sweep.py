@@ -85,7 +85,7 @@ def sweep(
             work = Work(data, device, threads or granted_cores(), checkpoint_minutes, has_ended)
             if trials is None:
                 tried = read_space(space)
-                planned = begin_sweep(out, tried, settings.read(), space, retry, on_event)
+                planned = begin_sweep(out, tried, settings.read(on_event), space, retry, on_event)
                 failed = _all(planned, work, on_event, stop)
             else:
                 failed = _some(Sweep(out), own_part(numbers(trials)), work, on_event, stop)

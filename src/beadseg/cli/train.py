@@ -31,7 +31,8 @@ Model = Annotated[
     str | None, typer.Option("--model", help="unet (default), attention-unet, attention-resunet, or all three: all.")
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="A configuration file instead of a preset.")
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="A configuration file, or a run folder, instead of a preset."),
 ]
 SplitFile = Annotated[
     Path | None,
@@ -89,7 +90,7 @@ def train(
         stop = stop_in_time(walltime, margin)
         data = samples.open(dataset, on_event)
         names = NETWORK_KINDS if model == "all" else (model,)
-        configs = [train_config(preset, name, config, set_, seed, epochs, split_file) for name in names]
+        configs = [train_config(preset, name, config, set_, seed, epochs, split_file, on_event) for name in names]
         if plan:
             _show_plans(data, configs, on_event)
             return

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
@@ -15,7 +16,7 @@ from beadseg.files import user_path
 class Config(BaseModel):
     """A frozen pydantic model that refuses unknown fields and names the remedy when a value is wrong."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     @field_validator("*")
     @classmethod
@@ -40,12 +41,25 @@ class Config(BaseModel):
         """Return a validated copy with top-level fields changed."""
         return self.parse({**self.model_dump(), **changes})
 
-    def with_overrides(self, assignments: list[str]) -> Self:
-        """Return a validated copy changed by ``"dotted.path=value"`` strings; values are read as YAML."""
+    def with_overrides(self, assignments: list[str], on_note: Callable[[str], None] | None = None) -> Self:
+        """Return a validated copy changed by ``"dotted.path=value"`` strings; values are read as YAML.
+
+        Where a ``kind`` changes, the fields that the new kind has too keep their values.
+
+        Parameters
+        ----------
+        assignments : list of str
+            The changes, one after the other.
+        on_note : callable, optional
+            Is given a sentence for every field that was set and does not apply to a new kind.
+        """
         values = self.model_dump(mode="json")
-        for assignment in assignments:
-            _assign(values, assignment)
-        return self.parse(values, f"--set {' '.join(assignments)}")
+        notes = [note for assignment in assignments for note in _assign(type(self), values, assignment)]
+        changed = self.parse(values, f"--set {' '.join(assignments)}")
+        if on_note is not None:
+            for note in notes:
+                on_note(note)
+        return changed
 
     def to_yaml(self) -> str:
         """Return the configuration as YAML text that `from_file` reads back."""
@@ -76,15 +90,15 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _assign(values: dict[str, Any], assignment: str) -> None:
-    """Set one ``a.b=value`` in nested `values`; a changed ``kind`` starts that part from its defaults."""
+def _assign(owner: type[BaseModel], values: dict[str, Any], assignment: str) -> list[str]:
+    """Set one ``a.b=value`` in nested `values` of an `owner`; return what to tell about it, see `_change_kind`."""
     dotted, equals, text = assignment.partition("=")
     if not equals or not dotted:
         raise ConfigError(
-            f"{assignment!r} is no assignment.", "--set", "Write it as field=value, e.g. optimizer.lr=3e-4."
+            f"{assignment!r} is not an assignment.", "--set", "Write it as field=value, e.g. optimizer.lr=3e-4."
         )
     *parents, leaf = dotted.split(".")
-    target = values
+    target, owners = values, [owner]
     for depth, name in enumerate(parents, start=1):
         child = target.get(name)
         if not isinstance(child, dict):
@@ -92,11 +106,35 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
             raise ConfigError(
                 f"There is no field group {'.'.join(parents[:depth])!r}.", "--set", f"Known here: {known}."
             )
-        target = child
+        target, owners = child, [model for each in owners for model in _models_of(each, name)]
     value = _yaml_value(text, assignment)
-    if leaf == "kind" and target.get("kind") != value:
-        target.clear()
+    notes = _change_kind(target, owners, value, ".".join(parents)) if leaf == "kind" else []
     target[leaf] = value
+    return notes
+
+
+def _change_kind(part: dict[str, Any], models: list[type[BaseModel]], kind: Any, where: str) -> list[str]:
+    """Take out of `part` what its new `kind` does not have; return a sentence if that was set to something."""
+    by_kind = {model.model_fields["kind"].default: model for model in models if "kind" in model.model_fields}
+    new = by_kind.get(kind) if isinstance(kind, str) else None
+    old = by_kind.get(part.get("kind"))
+    if new is None:  # refused when the whole is validated, with the kinds that there are
+        part.clear()
+        return []
+    dropped = {name: part.pop(name) for name in list(part) if name not in new.model_fields}
+    defaults = {} if old is None else old.model_construct().model_dump(mode="json", warnings=False)
+    lost = ", ".join(f"{name} ({value})" for name, value in dropped.items() if value != defaults.get(name))
+    return [f"Does not apply to {where}.kind={kind} and is left out: {lost}."] if lost else []
+
+
+def _models_of(owner: type[BaseModel], name: str) -> Iterator[type[BaseModel]]:
+    """Yield every model that a field of `owner` may hold: several for a union."""
+    pending = [owner.model_fields[name].annotation] if name in owner.model_fields else []
+    while pending:
+        found = pending.pop()
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            yield found
+        pending += get_args(found)
 
 
 def _yaml_value(text: str, assignment: str) -> Any:

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field
 
 from beadseg.config.base import Config
 
-FACTOR_PATTERN = r"(\d+)x_"
-"""The number before ``x_``: ``320x_slide2_grid_r0_c1`` is diluted 320 times."""
+FACTOR_PATTERN = r"^([0-9.]+)x_"
+"""An example: the number before ``x_`` at the beginning of a name, ``320x_slide2_grid_r0_c1``."""
 
 
 def _one_group(pattern: str) -> str:
@@ -40,6 +40,12 @@ class NameTable(Config):
     """CSV with the column ``image`` and one named after what is looked for, ``group`` or ``factor``."""
 
 
+class NameFactor(Config):
+    """The dilution factor stands in the image's name: ``320x``, ``2.5x``, ``1e3x``, ``1:100``."""
+
+    kind: Literal["name"] = "name"
+
+
 class Together(Config):
     """All images are one group."""
 
@@ -54,7 +60,7 @@ class ByField(Config):
 
 GroupRule = Annotated[ByField | Together | NamePattern | NameTable, Field(discriminator="kind")]
 """How images are grouped."""
-FactorRule = Annotated[NamePattern | NameTable, Field(discriminator="kind")]
+FactorRule = Annotated[NameFactor | NamePattern | NameTable, Field(discriminator="kind")]
 """Where the dilution factor stands."""
 
 
@@ -67,7 +73,7 @@ class DensityConfig(Config):
     """Depth of the counting chamber, µm, for densities by volume; None: by area only."""
     groups: GroupRule = ByField()
     """How images are grouped."""
-    factor: FactorRule = NamePattern(pattern=FACTOR_PATTERN)
+    factor: FactorRule = NameFactor()
     """Where the dilution factor stands."""
     model: Annotated[Literal["auto", "poisson", "negative-binomial"], Field(title="Model of counts")] = "auto"
     """Distribution of counts in a dilution series; auto: negative binomial where they vary more than Poisson."""

@@ -43,7 +43,7 @@ def _changes(base: Mapping[str, Any], config: Config, prefix: str) -> Iterator[s
             yield from _changes(_values(before), value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}.kind={_text(value, 'kind')}"
-            yield from _changes(_defaults(value), value, f"{prefix}{name}.")
+            yield from _changes(_after_kind(before, value), value, f"{prefix}{name}.")
 
 
 _MISSING = object()
@@ -59,6 +59,13 @@ def _defaults(config: Config) -> dict[str, Any]:
     found = {name: field.get_default(call_default_factory=True) for name, field in fields.items()
              if not field.is_required()}  # fmt: skip
     return {**found, "kind": getattr(config, "kind", None)}
+
+
+def _after_kind(before: Any, value: Config) -> dict[str, Any]:
+    """Return what `Config.with_overrides` leaves of `before` when it becomes of the kind of `value`."""
+    shared = _values(before) if isinstance(before, Config) else {}
+    known = type(value).model_fields
+    return {**_defaults(value), **{name: old for name, old in shared.items() if name in known and name != "kind"}}
 
 
 def _text(config: Config, name: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from beadseg.config.augment import AugmentConfig
 from beadseg.config.base import Config, merge, read_yaml
@@ -30,13 +30,22 @@ F1 of beads; bias and mean absolute error of the counts, of which the smallest s
 
 
 class ImageEpochConfig(Config):
-    """An epoch shows every training image once, resized or cropped to `size`: the laboratory's way."""
+    """An epoch shows every training image once, cropped to `size` at full resolution: the laboratory's way."""
 
     kind: Literal["images"] = "images"
     size: Annotated[int, Field(ge=32, le=4096)] = 256
     """Side of the square that the network sees, px."""
-    fit: Literal["crop", "resize"] = "crop"
-    """A random crop at full resolution, or the whole image resized (beads shrink with it)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_fit(cls, values: Any) -> Any:
+        """Read configurations of earlier versions, which said how an image is made to fit."""
+        if not isinstance(values, dict) or "fit" not in values:
+            return values
+        if values["fit"] != "crop":
+            raise ValueError("fit=resize is gone: it trained on shrunken beads, and predicted at full size."
+                             " Leave fit out (crop), and train again")  # fmt: skip
+        return {name: value for name, value in values.items() if name != "fit"}
 
 
 class PatchEpochConfig(Config):
@@ -101,6 +110,8 @@ class TrainConfig(Config):
     run folder. The network must have the same shape."""
     image: ImageConfig = ImageConfig()
     """Channels and normalisation."""
+    annotations: Literal["check", "trust"] = "check"
+    """What to do where most annotations look inverted: end before training (check), or train on them (trust)."""
     split: SplitConfig = StratifiedSplitConfig()
     """Training and validation samples."""
     loss: LossConfig = DiceCELossConfig()

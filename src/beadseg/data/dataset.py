@@ -6,20 +6,23 @@ An OME-Zarr folder is one image; where it has no other annotation, its own label
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from beadseg import files
-from beadseg.data.fields import FieldRule, PatternFields, fields_of, listed
+from beadseg.data.fields import FieldRule, PatternFields, composed, fields_of, listed
 from beadseg.data.hashes import sha256_of
 from beadseg.data.image_io import Image, Mask, plane_names, read_image, read_labels, read_mask
+from beadseg.data.masks import TURNED, Doubt, doubts_of
 from beadseg.data.objects import count_objects
 from beadseg.data.ome_zarr_meta import label_group
 from beadseg.data.predictions import is_predicted
 from beadseg.data.raw import KNOWN_KINDS, NOT_UTF8, is_zarr, refuse_address
 from beadseg.data.scan import Filter, Found, Problem, natural_key, scan, stem_of
 from beadseg.errors import ImageError, InputError
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,16 +43,27 @@ class Target:
         (Y, X) uint32, one id per bead, where the annotation has ids.
     ignore : numpy.ndarray or None
         (Y, X) bool, True where it is neither bead nor background.
+    soft_share : float
+        `beadseg.data.Mask.soft_share`.
+    turned : bool
+        The image was turned by its orientation tag, and the mask has none.
     """
 
     foreground: np.ndarray
     labels: np.ndarray | None = None
     ignore: np.ndarray | None = None
+    soft_share: float = 0.0
+    turned: bool = False
 
     @property
     def objects(self) -> int:
         """Number of annotated objects: ids where there are some, else 8-connected components."""
         return count_objects(self.foreground) if self.labels is None else np.unique(self.labels[self.labels > 0]).size
+
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Return what the annotation probably gets wrong; empty where it looks right."""
+        found = doubts_of(self.foreground, self.labels, self.ignore, self.soft_share)
+        return (*found, TURNED) if self.turned else found
 
 
 @dataclass(frozen=True)
@@ -120,7 +134,7 @@ class Sample:
             _check_same(image, ignore, self.ignore_path)
             ignored = [foreground for foreground, _ in ignore.planes()]
         for (name, plane), (foreground, labels), hidden in zip(image.planes(), mask.planes(), ignored, strict=True):
-            yield name, plane, Target(foreground, labels, hidden)
+            yield name, plane, Target(foreground, labels, hidden, mask.soft_share, image.turned and not mask.turned)
 
     def sha256(self) -> dict[str, str]:
         """Return the SHA-256 of each file's bytes: ``"image"`` and, where there are, ``"mask"`` and ``"ignore"``.
@@ -132,11 +146,51 @@ class Sample:
         return image | {role: sha256_of(path) for role, path in paths.items() if path is not None}
 
 
+class Decoded:
+    """Remembers what was read of samples while it fits, so that several passes over a dataset decode every file once.
+
+    Parameters
+    ----------
+    room : float
+        Bytes that may be remembered; later samples are read again in each pass.
+    """
+
+    def __init__(self, room: float = 0.0) -> None:
+        self._room = room
+        self._known: dict[Path, tuple[float | None, list[tuple[str, np.ndarray, Target]]]] = {}
+
+    def read(self, sample: Sample) -> tuple[float | None, list[tuple[str, np.ndarray, Target]]]:
+        """Return the pixel size, µm, and what `Sample.planes` yields; raises `ImageError`."""
+        known = self._known.get(sample.image_path)
+        if known is not None:
+            return known
+        image = sample.read_image()
+        found = image.pixel_size_um, list(sample.planes(image))
+        size = sum(_bytes_of(pixels, target) for _, pixels, target in found[1])
+        if size <= self._room:
+            self._room -= size
+            self._known[sample.image_path] = found
+        return found
+
+    def take(self, sample: Sample) -> tuple[float | None, list[tuple[str, np.ndarray, Target]]]:
+        """Return the same as `read`, and forget it."""
+        found = self.read(sample)
+        self._known.pop(sample.image_path, None)
+        return found
+
+
+def _bytes_of(pixels: np.ndarray, target: Target) -> int:
+    return sum(part.nbytes for part in (pixels, target.foreground, target.labels, target.ignore) if part is not None)
+
+
 def _check_same(image: Image, mask: Mask, path: Path) -> None:
     height, width = image.size
     found = mask.foreground.shape[-2:]
     if found != (height, width):
         text = f"Is {found[1]}x{found[0]} px (width x height), its image {width}x{height} px."
+        if image.turned and found == (width, height):
+            remedy = "The image has an orientation tag (EXIF) and is turned as it says; turn the mask too."
+            raise ImageError(text, path, remedy)
         raise ImageError(text, path, "Export both at the same size; resizing a mask moves its edges.")
     if mask.foreground.shape[:-2] != image.stack_shape:
         text = f"Has {_planes_text(mask.foreground.shape[:-2])}, its image {_planes_text(image.stack_shape)}."
@@ -213,7 +267,7 @@ class Dataset:
             raise InputError(what, root, f"Give a folder that holds {images}/ with {masks}/ or {labels}/.")
         image_folder = _image_folder(root, images, require_masks)
         problems: list[Problem] = []
-        wanted = Filter(tuple(include), tuple(exclude))
+        wanted = Filter(tuple(map(composed, include)), tuple(map(composed, exclude)))
         image_files = scan(image_folder, wanted, problems)
         if image_folder == root:
             used = {root / folder for folder in (masks, labels, ignore, files.REVIEW)}
@@ -239,8 +293,7 @@ class Dataset:
             raise InputError("Holds predictions of a model, not annotations.", predicted, remedy)
         samples = _samples(image_files, found, own, require_masks, problems)
         if not samples:
-            text = f"None of its {len(image_files.paths)} images has a usable annotation."
-            raise InputError(text, root, "Masks are paired by stem: a.png with a.png, a.tif or a_mask.png.")
+            raise InputError(*_nothing_paired(root, image_files, found))
         by_name = fields_of([sample.name for sample in samples], fields or PatternFields())
         return cls(root, tuple(replace(sample, field=by_name[sample.name]) for sample in samples), tuple(problems))
 
@@ -260,16 +313,20 @@ class Dataset:
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
 
+    @cached_property
+    def _by_name(self) -> dict[str, Sample]:
+        return {sample.name: sample for sample in self.samples}
+
     def __getitem__(self, name: str) -> Sample:
-        for sample in self.samples:
-            if sample.name == name:
-                return sample
+        sample = self._by_name.get(name)
+        if sample is not None:
+            return sample
         raise InputError(f"Has no sample {name!r}.", self.root, f"Its samples: {listed(list(self.names))}.")
 
     def subset(self, names: Iterable[str]) -> Dataset:
         """Return the dataset of the named samples only; raises `InputError` for a name that it has not."""
         wanted = set(names)
-        missing = sorted(wanted - set(self.names), key=natural_key)
+        missing = sorted(wanted - self._by_name.keys(), key=natural_key)
         if missing:
             raise InputError(
                 f"Has no sample {listed(missing)}.", self.root, f"Its samples: {listed(list(self.names))}."
@@ -296,6 +353,18 @@ def _nothing_found(folder: Path, wanted: Filter, problems: list[Problem]) -> tup
     if problems:
         return f"Holds no image that can be used ({problems[0].path.name}: {problems[0].message})", folder, "See there."
     return "Holds no images.", folder, f"Files of these kinds are read: {KNOWN_KINDS}."
+
+
+def _nothing_paired(root: Path, images: Found, annotations: dict[str, Found]) -> tuple[str, Path, str]:
+    """Return the error of a dataset in which no annotation belongs to an image, with an example of either side."""
+    text = f"None of its {plural(len(images.paths), 'image')} has a usable annotation."
+    remedy = "Masks are paired by stem: a.png with a.png, a.tif or a_mask.png."
+    image = next(iter(images.paths.values()), None)
+    alone = [path for role in ("labels", "masks") for path in annotations[role].paths.values()]
+    if image is not None and alone:
+        names = ", ".join(f"{path.parent.name}/{path.name}" for path in (image, alone[0]))
+        text = f"{text} Their names differ, e.g. {names}."
+    return text, root, remedy
 
 
 def _own_labels(images: Found, problems: list[Problem]) -> dict[str, Path]:

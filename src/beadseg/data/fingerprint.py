@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from beadseg.config.base import Config
+from beadseg.data.dataset import Decoded
 from beadseg.data.objects import label_objects
 from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
@@ -18,7 +19,7 @@ from beadseg.events import OnEvent, StopFlag, ignore, track
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from beadseg.data.dataset import Dataset, Sample, Target
+    from beadseg.data.dataset import Dataset, Target
 
 MIN_AREA = 4
 """Smaller specks are no beads, px."""
@@ -92,8 +93,10 @@ class _Plane:
     contrast: float | None
 
 
-def fingerprint(dataset: Dataset, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Fingerprint:
-    """Look at every annotated image of `dataset`.
+def fingerprint(
+    dataset: Dataset, on_event: OnEvent = ignore, stop: StopFlag | None = None, decoded: Decoded | None = None
+) -> Fingerprint:
+    """Look at every annotated image of `dataset`; `decoded` may know what its files hold.
 
     Raises
     ------
@@ -104,11 +107,12 @@ def fingerprint(dataset: Dataset, on_event: OnEvent = ignore, stop: StopFlag | N
     Cancelled
         `stop` was set.
     """
+    decoded = decoded or Decoded()
     planes: list[_Plane] = []
     pixel_sizes: list[float] = []
     for sample in track(dataset.samples, "fingerprint", len(dataset), on_event, stop):
-        found, pixel_size = _look(sample)
-        planes += found
+        pixel_size, annotated = decoded.read(sample)
+        planes += [_measure(sample.field, pixels, target) for _, pixels, target in annotated]
         pixel_sizes += [] if pixel_size is None else [pixel_size]
     counts = [plane.objects for plane in planes]
     if not any(counts):
@@ -148,11 +152,6 @@ def _over_fields(planes: list[_Plane], values: Callable[[_Plane], Iterable[float
         by_field.setdefault(plane.field, []).extend(values(plane))
     medians = [median(found) for found in by_field.values() if len(found) >= enough]
     return float(median(medians)) if medians else None
-
-
-def _look(sample: Sample) -> tuple[list[_Plane], float | None]:
-    image = sample.read_image()
-    return [_measure(sample.field, pixels, target) for _, pixels, target in sample.planes(image)], image.pixel_size_um
 
 
 def _measure(field: str, pixels: np.ndarray, target: Target) -> _Plane:

@@ -7,7 +7,7 @@ images become 0 and 255. Transparency: alpha that is the same everywhere is drop
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,11 +70,14 @@ class Image(Planes):
         One letter per dimension out of ``TZCYX``, in that order. Grey: ``YX``; RGB: ``CYX`` with C of length 3.
     pixel_size_um : float or None
         Side of a pixel, µm, where the file tells it.
+    turned : bool
+        The pixels were turned as the file's orientation tag (EXIF) says.
     """
 
     data: np.ndarray
     axes: str
     pixel_size_um: float | None = None
+    turned: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,7 +111,8 @@ def read_image(path: Path) -> Image:
     -------
     Image
         Its pixels. Pages of a TIFF without named axes are time points. Palette colours become RGB (grey where the
-        palette is grey); a TIFF whose 0 is white is inverted, so that bright is large. Orientation tags are ignored.
+        palette is grey); a TIFF whose 0 is white is inverted, so that bright is large. A PNG or JPEG is
+        turned as its orientation tag says.
 
     Raises
     ------
@@ -122,7 +126,8 @@ def read_image(path: Path) -> Image:
     if raw.alpha != "none":
         data, axes = _opaque(data, axes, raw.alpha, path)
     order = [axes.index(letter) for letter in "TZCYX" if letter in axes]
-    return Image(np.ascontiguousarray(data.transpose(order)), "".join(axes[i] for i in order), raw.pixel_size_um)
+    names = "".join(axes[i] for i in order)
+    return Image(np.ascontiguousarray(data.transpose(order)), names, raw.pixel_size_um, raw.turned)
 
 
 def read_mask(path: Path) -> Mask:
@@ -132,7 +137,7 @@ def read_mask(path: Path) -> Mask:
     ----------
     path : pathlib.Path
         A file or folder as for `read_image`; of an OME-Zarr image that has label images, ``labels/beads`` or the only
-        one is read. Values are taken as stored (an inverted mask is not guessed at).
+        one is read. Of a palette the colours count: black is background; an inverted mask is not guessed at.
 
     Returns
     -------
@@ -147,8 +152,8 @@ def read_mask(path: Path) -> Mask:
         As for `read_image`; or it has different colours, transparency, negative values, or values that are neither
         edges nor ids.
     """
-    data, axes = _mask_values(path)
-    return interpret_mask(data, axes, path)
+    data, axes, turned = _mask_values(path)
+    return replace(interpret_mask(data, axes, path), turned=turned)
 
 
 def read_labels(path: Path) -> Mask:
@@ -160,8 +165,8 @@ def read_labels(path: Path) -> Mask:
         As for `read_mask`; or the values are no integers, or a single id is spread over many separate pieces (a binary
         mask where labels were expected).
     """
-    data, axes = _mask_values(path)
-    return interpret_labels(data, axes, path)
+    data, axes, turned = _mask_values(path)
+    return replace(interpret_labels(data, axes, path), turned=turned)
 
 
 def _read_raw(path: Path, *, labels: bool = False) -> Raw:
@@ -249,13 +254,10 @@ def _over_white(values: np.ndarray, alpha: np.ndarray, kind: str) -> np.ndarray:
     return np.asarray(np.clip(np.rint(shown + white * (1.0 - share)), 0, white), values.dtype)
 
 
-def _mask_values(path: Path) -> tuple[np.ndarray, str]:
-    """Return a mask's single value per pixel, with axes out of ``TZYX``."""
+def _mask_values(path: Path) -> tuple[np.ndarray, str, bool]:
+    """Return a mask's single value per pixel, its axes out of ``TZYX``, and whether it was turned."""
     raw = _read_raw(path, labels=True)
-    data, axes = _coloured(raw)
-    if axes != raw.axes:
-        # Colours of a palette only show ids (as in PASCAL VOC): the indices are the ids.
-        data, axes = raw.data, raw.axes
+    data, axes = _mask_colours(raw)
     _check_values(data.astype(np.uint8) if data.dtype == np.bool_ else data, path)
     if raw.alpha != "none":
         if data[..., -1].min() != data[..., -1].max():
@@ -263,10 +265,48 @@ def _mask_values(path: Path) -> tuple[np.ndarray, str]:
         data = data[..., :-1]
     if "C" in axes:
         if (data != data[..., :1]).any():
-            raise ImageError(
-                "Has different colours, so that what is a bead is not clear.",
-                path,
-                "Save the mask in grey: 0 and 255, or one number per bead.",
-            )
+            data = _on_black(data, path)[..., np.newaxis]
         data, axes = data[..., 0], axes.replace("C", "")
-    return np.ascontiguousarray(data), axes
+    return np.ascontiguousarray(data), axes, raw.turned
+
+
+def _mask_colours(raw: Raw) -> tuple[np.ndarray, str]:
+    """Return a mask's values: a palette's greys, else its indices with what is black as 0; white-is-zero turned round.
+
+    Colours of a palette only show ids (as in PASCAL VOC), but what is black is background, whichever index it has. A
+    palette without black, or one that shows its index 0 in white beside other colours, keeps its indices.
+    """
+    if raw.palette is None:
+        turned = raw.inverted and not raw.imagej
+        return (_two_values_turned(raw.data) if turned else raw.data), raw.axes
+    data, axes = _coloured(raw)
+    if axes == raw.axes:
+        return data, axes
+    indices = np.asarray(raw.data)
+    black = [int(i) for i in np.unique(indices) if not raw.palette[i].any()]
+    if 0 in black or not black or ((raw.palette[0] == 255).all() and (indices == 0).any()):
+        return indices, raw.axes
+    ids = np.arange(1, len(raw.palette) + 1, dtype=np.uint16)
+    ids[black] = 0
+    return ids[indices], raw.axes
+
+
+def _two_values_turned(data: np.ndarray) -> np.ndarray:
+    """Return a white-is-zero mask as it is shown; ids, which no program shows as they are, stay."""
+    if data.dtype == np.bool_:
+        return ~data
+    highest = np.iinfo(data.dtype).max if data.dtype.kind == "u" else 0
+    return _inverted(data) if highest and np.isin(np.unique(data), (0, highest)).all() else data
+
+
+def _on_black(colours: np.ndarray, path: Path) -> np.ndarray:
+    """Return where a coloured mask is not black, as 0 and 255, where it has one other colour only."""
+    marked = colours.any(axis=-1)
+    found = colours[marked]
+    if marked.all() or (found != found[0]).any():
+        raise ImageError(
+            "Has different colours, so that what is a bead is not clear.",
+            path,
+            "Save the mask in grey: 0 and 255, or one number per bead.",
+        )
+    return np.where(marked, np.uint8(255), np.uint8(0))

@@ -39,6 +39,8 @@ class LazyImage(Planes):
         Of its pixels.
     pixel_size_um : float or None
         Side of a pixel, µm, where the file tells it.
+    turned : bool
+        The pixels are turned as the file's orientation tag (EXIF) says.
     """
 
     axes: str
@@ -46,6 +48,7 @@ class LazyImage(Planes):
     dtype: np.dtype
     pixel_size_um: float | None
     _read: Callable[[], Iterator[np.ndarray]] = field(repr=False)
+    turned: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,6 +93,7 @@ def _in_memory(image: Image) -> LazyImage:
         image.data.dtype,
         image.pixel_size_um,
         lambda: (plane for _, plane in image.planes()),
+        image.turned,
     )
 
 

@@ -1,14 +1,15 @@
 """PNG, JPEG and BMP files.
 
 Read by Pillow (what imageio uses beneath): it tells size and mode before it decodes, and leaves a palette's indices
-alone. Pillow cuts 16-bit colour PNGs to 8 bit, so those are decoded by imagecodecs. An orientation tag (EXIF) is
-not followed: the pixels are taken as stored, as masks painted over them are.
+alone. Pillow cuts 16-bit colour PNGs to 8 bit, so those are decoded by imagecodecs. Pixels are turned as an orientation
+tag (EXIF) says, once and here: annotation tools and viewers do so, and their coordinates are those of the turned image.
 """
 
 from __future__ import annotations
 
 import struct
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import imagecodecs
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMATS = ("PNG", "JPEG", "BMP")
+ORIENTATION = 0x0112
+"""The orientation tag of EXIF."""
+TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+"""Quarter turns to the left, and whether it is mirrored left to right afterwards, by the value of the tag."""
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _GREY_OR_COLOUR = ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I", "F")
 
@@ -40,7 +45,7 @@ def read_raster(path: Path) -> Raw:
             # Pillow warns of large images; the size is checked below.
             warnings.simplefilter("ignore")
             with PilImage.open(path, formats=FORMATS) as image:
-                return _decode(image, path)
+                return _upright(_decode(image, path), _orientation(image))
     except PilImage.DecompressionBombError:
         limit = 2 * (PilImage.MAX_IMAGE_PIXELS or 0) // 10**6
         raise ImageError(
@@ -50,6 +55,25 @@ def read_raster(path: Path) -> Raw:
         raise ImageError("Is no PNG, JPEG or BMP image, whatever its name says.", path, "Export it again.") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, imagecodecs.DelayedImportError) as error:
         raise damaged(path, error) from None
+
+
+def _orientation(image: PilImage.Image) -> int:
+    """Return the orientation tag, 1 to 8; 1, as stored, where there is none that is valid."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # a damaged EXIF block makes its parser raise nearly anything
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(raw: Raw, orientation: int) -> Raw:
+    """Return pixels (Y, X, …) turned as an orientation tag says."""
+    if orientation == 1:
+        return raw
+    turns, mirrored = TURNS[orientation]
+    data = np.rot90(raw.data, turns)
+    data = np.ascontiguousarray(data[:, ::-1] if mirrored else data)
+    return replace(raw, data=data, turned=True)
 
 
 def _decode(image: PilImage.Image, path: Path) -> Raw:
@@ -65,6 +89,8 @@ def _decode(image: PilImage.Image, path: Path) -> Raw:
         image = image.convert("L")
     elif image.mode in ("P", "PA"):
         image = image.convert("RGBA")
+    elif image.mode == "CMYK":
+        raise ImageError("Holds printing colours (CMYK).", path, "Convert it to RGB or grey.")
     elif image.mode not in _GREY_OR_COLOUR:
         image = image.convert("RGB")
     data = np.array(image)

@@ -73,6 +73,10 @@ class Raw:
         (n, 3) colours that the values are indices into.
     pixel_size_um : float or None
         Side of a pixel, µm.
+    imagej : bool
+        ImageJ wrote it: its inverting lookup table is a matter of display, and masks are meant as stored.
+    turned : bool
+        The pixels were turned or mirrored as the file's orientation tag (EXIF) says.
     """
 
     data: np.ndarray
@@ -81,6 +85,8 @@ class Raw:
     inverted: bool = False
     palette: np.ndarray | None = field(default=None)
     pixel_size_um: float | None = None
+    imagej: bool = False
+    turned: bool = False
 
 
 NOT_UTF8 = "Its name has bytes that are no UTF-8, so that tables and reports cannot name it."

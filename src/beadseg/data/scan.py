@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from beadseg import files
-from beadseg.data.fields import listed
+from beadseg.data.fields import composed, listed
 from beadseg.data.raw import IMAGE_SUFFIXES, NOT_UTF8, ZARR_SUFFIX
 from beadseg.errors import InputError
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
-_ANNOTATION_SUFFIX = re.compile(r"_(?:masks?|labels?|ignore)$", re.IGNORECASE)
+_ANNOTATION_SUFFIX = re.compile(r"[-_. ](?:cp_)?(?:masks?|labels?|ignore|seg)$", re.IGNORECASE)
+"""What programs (Cellpose: ``_cp_masks``, ``_seg``) and people add to an image's name."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,15 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def stem_of(path: Path) -> str:
-    """Return a file's name without its extension, nor ``.ome`` before it."""
-    return path.stem[:-4] if path.stem.lower().endswith(".ome") and len(path.stem) > 4 else path.stem
+    """Return a file's name without its extension, nor ``.ome`` before it, in Unicode's form NFC: a sample's name."""
+    return composed(path.name[: len(path.name) - len(ending_of(path))])
+
+
+def ending_of(path: Path) -> str:
+    """Return the part of a file's name that `stem_of` leaves out."""
+    stem = path.stem
+    stem = stem[:-4] if stem.lower().endswith(".ome") and len(stem) > 4 else stem
+    return path.name[len(stem) :]
 
 
 @dataclass(frozen=True)

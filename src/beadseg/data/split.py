@@ -24,7 +24,7 @@ from beadseg.config.split import (
     StratifiedSplitConfig,
 )
 from beadseg.data.dataset import Dataset, natural_key
-from beadseg.data.fields import listed, read_table
+from beadseg.data.fields import listed, read_table, rows_of
 from beadseg.errors import ConfigError, InputError
 from beadseg.files import write_atomically
 from beadseg.text import csv_text
@@ -83,6 +83,13 @@ class Split:
             raise InputError(f"Has the folds {listed(unknown)}.", path, f"Use {', '.join(FOLDS)}.")
         train, val, test = (tuple(table["sample"][fold == name]) for name in FOLDS)
         return cls(train, val, test)
+
+    def called(self, names: Sequence[str], path: Path) -> Split:
+        """Return the same split with those samples that are among `names` called so (see `rows_of`)."""
+        written = [*self.train, *self.val, *self.test]
+        known = {written[row]: name for name, row in rows_of(names, written, path).items()}
+        train, val, test = (tuple(known.get(name, name) for name in part) for part in (self.train, self.val, self.test))
+        return Split(train, val, test, self.notes)
 
 
 def make_split(config: SplitConfig, dataset: Dataset, objects: Mapping[str, int], seed: int) -> Split:
@@ -155,7 +162,7 @@ _ONE_FIELD_REMEDY = "Use the split `block`, or name the fields of view by a patt
 
 
 def _from_file(config: FileSplitConfig, dataset: Dataset) -> Split:
-    given = Split.from_csv(config.path)
+    given = Split.from_csv(config.path).called(dataset.names, config.path)
     named = {*given.train, *given.val, *given.test}
     missing = [name for name in dataset.names if name not in named]
     if missing:
@@ -164,9 +171,8 @@ def _from_file(config: FileSplitConfig, dataset: Dataset) -> Split:
     known = set(dataset.names)
     extra = sorted(named - known, key=natural_key)
     notes = (f"The split file names samples that the dataset has not: {listed(extra)}.",) if extra else ()
-    train, val, test = (
-        tuple(name for name in dataset.names if name in set(part)) for part in (given.train, given.val, given.test)
-    )
+    parts = (set(given.train), set(given.val), set(given.test))
+    train, val, test = (tuple(name for name in dataset.names if name in part) for part in parts)
     if not train or not val:
         side = "training" if not train else "validation"
         raise ConfigError(f"Leaves no sample for {side}.", config.path, "Give some samples the folds train and val.")

@@ -68,7 +68,8 @@ def _decode(tiff: tifffile.TiffFile, path: Path) -> Raw:
     series = only_series(tiff, path)
     check_size(series.shape, np.dtype(series.dtype), path)
     data, axes = _named_axes(series.asarray(), series.axes, path)
-    return Raw(data.astype(data.dtype.newbyteorder("="), copy=False), axes, *meaning(tiff, series, path))
+    data = _alpha_last(data.astype(data.dtype.newbyteorder("="), copy=False), axes, series.keyframe)
+    return Raw(data, axes, *meaning(tiff, series, path), imagej=bool(tiff.is_imagej))
 
 
 def meaning(
@@ -124,12 +125,26 @@ def axis_names(shape: tuple[int, ...], axes: str, path: Path) -> list[str]:
 
 
 def _alpha(page: Any, photometric: tifffile.PHOTOMETRIC) -> str:
-    extra = tuple(int(sample) for sample in page.extrasamples)
+    extra = _extra_samples(page)
     if 1 in extra:
         return "premultiplied"
-    if 2 in extra or (photometric is tifffile.PHOTOMETRIC.RGB and page.samplesperpixel == 4):
-        return "straight"
-    return "none"
+    untold = not extra and photometric is tifffile.PHOTOMETRIC.RGB and page.samplesperpixel == 4
+    return "straight" if 2 in extra or untold else "none"
+
+
+def _extra_samples(page: Any) -> tuple[int, ...]:
+    """Return what the samples beyond colour or grey are: 0 something else, 1 and 2 alpha; empty where nothing says."""
+    return tuple(int(sample) for sample in page.extrasamples)
+
+
+def _alpha_last(data: np.ndarray, axes: str, page: Any) -> np.ndarray:
+    """Return samples, which lie along a last axis C, with the alpha sample, where there is one, at its end."""
+    extra = _extra_samples(page)
+    alpha = [i - len(extra) + page.samplesperpixel for i, sample in enumerate(extra) if sample in (1, 2)]
+    if not alpha or not axes.endswith("C") or data.shape[-1] != page.samplesperpixel:
+        return data
+    order = [i for i in range(page.samplesperpixel) if i != alpha[0]]
+    return np.asarray(data[..., [*order, alpha[0]]])
 
 
 def _palette(tiff: tifffile.TiffFile, page: Any, photometric: tifffile.PHOTOMETRIC) -> np.ndarray | None:

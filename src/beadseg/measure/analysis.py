@@ -13,6 +13,7 @@ from beadseg import files
 from beadseg.config.base import Config
 from beadseg.data.fingerprint import fingerprint
 from beadseg.data.lazy import open_image
+from beadseg.data.masks import Doubts
 from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.measure.image_stats import ImageStats, image_stats
@@ -198,9 +199,10 @@ def analyze(
     stats: list[ImageStats] = []
     marks: list[Marks | None] = []
     failures: list[Failure] = []
+    doubts = Doubts(len(dataset))
     for sample in track(dataset.samples, "analyze", len(dataset), on_event, stop):
         try:
-            measured = _measure(sample, diameter, typical[1] if typical else -1.0)
+            measured = _measure(sample, diameter, typical[1] if typical else -1.0, doubts)
         except MachineError:
             raise
         except InputError as error:
@@ -210,6 +212,7 @@ def analyze(
             continue
         stats += [image for image, _ in measured]
         marks += [spots for _, spots in measured]
+    doubts.tell(on_event)
     if not stats:
         reason = failures[0].reason if failures else "There is no sample."
         raise InputError(f"None of its {len(dataset)} samples can be read ({reason})", dataset.root, "Check the files.")
@@ -254,9 +257,12 @@ def _typical_beads(dataset: Dataset, stop: StopFlag | None) -> tuple[float, floa
     return max(SMALLEST_DIAMETER, diameter), -1.0 if 2 * dark >= len(found) else 1.0
 
 
-def _measure(sample: Sample, diameter: float | None, sign: float) -> list[tuple[ImageStats, Marks | None]]:
+def _measure(
+    sample: Sample, diameter: float | None, sign: float, doubts: Doubts
+) -> list[tuple[ImageStats, Marks | None]]:
     measured = []
     for plane, pixels, target in sample.planes():
+        doubts.add(sample.name, target.doubts())
         spots = None if diameter is None else mark_spots(pixels, target.foreground, target.ignore, diameter, sign)
         measured.append((image_stats(sample, plane, pixels, target), spots))
     return measured

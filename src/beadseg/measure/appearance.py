@@ -49,6 +49,10 @@ CORE, INNER, OUTER, RING = 0.25, (0.25, 0.42), (0.58, 0.8), (0.8, 1.2)
 """Distances from a bead's centre, in bead diameters: its middle, both sides of its edge, and what is around it."""
 MOST_VARIATION = 100.0
 """The range of values over the background is not told beyond this: the background may be 0."""
+LOGARITHMIC = ("contrast", "diameter", "noise", "variation", "response")
+"""Properties of which ratios matter."""
+LEVELS = (0.5, 1.0, 2.0)
+"""Spots at least so strong are counted, as a share of the response to beads of the faintest training image."""
 MOST_SPOTS = 500
 """Strongest spots kept of an image."""
 SURE_BEADS, SURE_IMAGES = 10, 3
@@ -102,9 +106,11 @@ class PixelStats:
         part = plane[:, ::step, ::step]
         values = np.asarray(part.reshape(len(part), -1), np.float64)
         values = values[:, np.isfinite(values).all(axis=0)]
-        grey = luminance(np.nan_to_num(part)).reshape(-1)
+        if not values.size:
+            return cls(channels=1, background=0.0, lowest=0.0, highest=0.0, clipped=1.0)
+        grey = luminance(values[:, np.newaxis])
         lowest, middle, highest = np.quantile(grey, [0.001, 0.5, 0.999]).tolist()
-        varied = [channel for channel in values if channel.size and channel.min() < channel.max()]
+        varied = [channel for channel in values if channel.min() < channel.max()]
         distinct = 1 if len(varied) < 2 or all((channel == varied[0]).all() for channel in varied[1:]) else len(varied)
         ends = [max(float((c == c.min()).mean()), float((c == c.max()).mean())) for c in varied]
         return cls(
@@ -258,8 +264,10 @@ class PropertyRange(Config):
     """Smallest value of an image."""
     high: float
     """Largest value."""
+    middle: float
+    """Mean over images; of the logarithm of the size for `LOGARITHMIC` properties."""
     spread: float
-    """Standard deviation between images."""
+    """Standard deviation between images, likewise."""
     scatter: float
     """Standard deviation between the beads of an image; 0 where a property has none."""
 
@@ -281,17 +289,23 @@ class TrainingAppearance(Config):
     """Contrast and noise are relative to the background: the network sees images so, and there is one."""
     ranges: dict[str, PropertyRange]
     """By property; one that could not be measured in any image is left out."""
-    spots_per_mpx: tuple[float, float]
-    """Most dark, and most bright spots per million pixels that are at least half as strong as beads and not counted."""
+    dark_per_mpx: tuple[float, ...]
+    """Most dark spots of bead size per million pixels that are not counted, by strength: `LEVELS`."""
+    bright_per_mpx: tuple[float, ...]
+    """Most bright ones."""
 
     @classmethod
     def of(cls, images: Sequence[Appearance], config: ImageConfig, diameter: float) -> TrainingAppearance:
         """Summarize images, at least one, that a network saw as `config` says, measured with a bead diameter (px)."""
         channels = [image.pixels.channels for image in images]
         ranges = {name: found for name in PROPERTIES if (found := _range(name, images)) is not None}
-        strong = half_response(ranges)
-        most = [max(1e6 * sum(spot >= strong for spot in image.spots[kind]) / image.area for image in images)
-                for kind in (0, 1)]  # fmt: skip
+        dark, bright = (
+            tuple(
+                max(1e6 * sum(spot >= level for spot in image.spots[kind]) / image.area for image in images)
+                for level in levels(ranges)
+            )
+            for kind in (0, 1)
+        )
         return cls(
             images=len(images),
             diameter=diameter,
@@ -300,7 +314,8 @@ class TrainingAppearance(Config):
             relative=isinstance(config.norm, BackgroundNormConfig)
             and all(image.pixels.variation < DARK_FIELD for image in images),
             ranges=ranges,
-            spots_per_mpx=(most[0], most[1]),
+            dark_per_mpx=dark,
+            bright_per_mpx=bright,
         )
 
     @classmethod
@@ -320,10 +335,10 @@ class TrainingAppearance(Config):
             raise RunError(text, where, "Update beadseg, or train again.") from None
 
 
-def half_response(ranges: dict[str, PropertyRange]) -> float:
-    """Return the response from which a spot is as strong as a bead: half of that of the faintest image's beads."""
+def levels(ranges: dict[str, PropertyRange]) -> tuple[float, ...]:
+    """Return how strong the spots are that are told apart by strength; empty where no beads were measured."""
     known = ranges.get("response")
-    return math.inf if known is None else min(abs(known.low), abs(known.high)) / 2
+    return () if known is None else tuple(level * min(abs(known.low), abs(known.high)) for level in LEVELS)
 
 
 def _range(name: str, images: Sequence[Appearance]) -> PropertyRange | None:
@@ -334,11 +349,13 @@ def _range(name: str, images: Sequence[Appearance]) -> PropertyRange | None:
     if not chosen:
         return None
     values = np.array([image.values[name].value for image in chosen])
+    scaled = np.log(np.maximum(np.abs(values), 1e-9)) if name in LOGARITHMIC else values
     scatters = [image.values[name].error * math.sqrt(max(1, image.measured)) for image in chosen]
     return PropertyRange(
         low=float(values.min()),
         high=float(values.max()),
-        spread=float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+        middle=float(scaled.mean()),
+        spread=float(scaled.std(ddof=1)) if len(scaled) > 1 else 0.0,
         scatter=float(np.median(scatters)) if name in BEAD_PROPERTIES else 0.0,
     )
 
@@ -420,6 +437,7 @@ def _measure(view: _View, chosen: NDArray[np.int64], reach: int) -> dict[str, Fl
     ring = (away >= RING[0]) & (away < RING[1]) & (labels == 0)
     around = _mean(grey, ring)
     contrast = _mean(grey, core) - around
+    contrast[contrast == 0] = np.nan
     edge = [_mean(grey, free & (away >= low) & (away < high)) for low, high in (INNER, OUTER)]
     relative = (grey - around[:, np.newaxis, np.newaxis]) / contrast[:, np.newaxis, np.newaxis]
     covered = (relative > 0.5) & free & (away < RING[0])
@@ -433,9 +451,9 @@ def _measure(view: _View, chosen: NDArray[np.int64], reach: int) -> dict[str, Fl
     }
     if len(view.x) == 3:
         colours = np.stack([_mean(x[rows, columns], core) - _mean(x[rows, columns], ring) for x in view.x])
-        whole = np.abs(colours).sum(axis=0)
+        whole = np.maximum(np.abs(colours).sum(axis=0), np.abs(contrast))  # 0 only where the contrast is unknown too
         found |= {"red": np.abs(colours[0]) / whole, "blue": np.abs(colours[2]) / whole}
-    known = np.isfinite(contrast) & (contrast != 0)
+    known = np.isfinite(contrast)
     return {name: values[known].astype(np.float64) for name, values in found.items()}
 
 

@@ -14,6 +14,7 @@ from beadseg.config.base import Config
 from beadseg.data.dataset import Dataset, Sample, Target, natural_key
 from beadseg.data.fields import listed
 from beadseg.data.image_io import read_labels, read_mask
+from beadseg.data.masks import Doubts
 from beadseg.data.predictions import pair
 from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
@@ -218,10 +219,11 @@ def evaluate(
     folder.refuse_as_truth(dataset)
     failures = [*_unpaired(dataset), *folder.without_sample(dataset)]
     images: list[ImageScore] = []
+    doubts = Doubts(len(dataset))
     identical = 0
     for sample in track(dataset.samples, "evaluate", len(dataset.samples), on_event, stop):
         try:
-            scores, same = _score_sample(sample, folder, diameter_px)
+            scores, same = _score_sample(sample, folder, diameter_px, doubts)
         except MachineError:
             raise
         except _MissingError as error:
@@ -233,6 +235,7 @@ def evaluate(
             images += scores
             identical += same
     _tell(failures, on_event)
+    doubts.tell(on_event)
     scored = with_density(images, density_bins)
     if any(not image.instances for image in scored):
         on_event(log("Some masks have no ids: touching beads count as one there, so that counts may look too high."))
@@ -352,10 +355,13 @@ def _scan(folder: Path) -> dict[str, Path]:
     }
 
 
-def _score_sample(sample: Sample, folder: _Predictions, diameter_px: float | None) -> tuple[list[ImageScore], int]:
+def _score_sample(
+    sample: Sample, folder: _Predictions, diameter_px: float | None, doubts: Doubts
+) -> tuple[list[ImageScore], int]:
     """Return the scores of every plane, and how many planes with beads were predicted as they are annotated."""
     predicted = folder.planes(sample.name)
     truths = [(plane, target) for plane, _, target in sample.planes()]
+    doubts.add(sample.name, (doubt for _, target in truths for doubt in target.doubts()))
     if len(predicted) != len(truths):
         raise InputError(
             f"The prediction has {len(predicted)} planes, the truth {len(truths)}.", sample.name, "Predict it again."

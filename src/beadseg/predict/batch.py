@@ -14,10 +14,11 @@ from beadseg.data.dataset import natural_key
 from beadseg.data.fields import listed
 from beadseg.data.predictions import refuse_output, source_of
 from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, ZARR_SUFFIX, is_zarr, refuse_address
-from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
+from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError, is_out_of_memory
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, user_path
 from beadseg.locking import locked
+from beadseg.model.device import free_memory
 from beadseg.predict.flags import NOT_COMPARED
 from beadseg.predict.results import predict_file
 from beadseg.predict.tables import BatchResult, PredictionIndex, described
@@ -162,6 +163,8 @@ class _Batch:
                 raise
             self._fail(path, name, f"{error} Is it open in another program?", keep=False)
         except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
+            if is_out_of_memory(error):  # what this image took is wanted for the next one
+                free_memory(error)
             self._fail(path, name, reason_of(error, path), keep=self._is_current(name, path))
         else:
             self._on_event(told(name, rows))
@@ -201,11 +204,7 @@ def reason_of(error: Exception, path: Path) -> str:
     """Return in one line what is wrong with an image."""
     if isinstance(error, BeadsegError):
         return str(error)
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    ):
+    if is_out_of_memory(error):
         remedy = "Use smaller tiles (--set tiling.whole_image_pixels=1000000 --set tiling.tile=512) or more memory."
         return f"{path}: Does not fit into memory. {remedy}"
     return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"

@@ -43,10 +43,12 @@ LEAST_CONFIDENCE = 0.35
 """Without a bead as sure as this there are none."""
 SIGNS = 8
 """How many numbers tell beads from other things."""
-BEAD_SIGNS = np.array([7.412, -4.616, 8.744, -2.683, 3.107, 2.139, 0.639, 0.193, -10.177])
-"""Weights of these, and a constant: a logistic regression on simulated images (docs/models.md)."""
-RIVAL_OCTAVES, RIVAL_SHARE = 1.2, 0.8
-"""A scale so far from the chosen one whose beads cover so much of what its beads do, as surely, makes it doubtful."""
+BEAD_SIGNS = np.array([5.257, -4.771, 14.597, -2.678, 1.079, 4.804, 0.552, 0.3, 0.013, -14.379])
+"""Weights of these, of what other sizes cover, and a constant: a logistic regression (docs/models.md)."""
+RIVAL_OCTAVES, RIVAL_SHARE = 1.2, 0.5
+"""A scale so far from the chosen one, whose beads cover so much of what its beads do, is named in a doubt."""
+SEEN, LOWEST = 1e-4, -6.0
+"""Share of the area below which beads of another size speak for nothing; the least value of that sign, octaves."""
 OCTAVES = 4.0
 """Range of the size map: from a quarter to four times the diameter that the network works at."""
 
@@ -107,8 +109,8 @@ def find_size(
 
     The network looks at the plane at scales an octave apart, at a part of it where the scale is fine. At each scale it
     says where beads are, how sure it is and how large they are. Of the scales whose beads cover most, weighted by how
-    sure the network is, that with most beads decides; the median of their diameters is the answer, looked at once more
-    where that is far from the scale.
+    sure the network is, that with most and surest beads decides; the median of their diameters is the answer, looked at
+    once more where that is far from the scale.
 
     Parameters
     ----------
@@ -125,9 +127,11 @@ def find_size(
             stop.check()
         if not views or diameter <= max(plane.shape[-2:]):
             views.append(_view(answer, plane, objects, diameter))
-    # Beads that are scaled down look like larger ones: of scales that explain as much, that with most beads.
+    # Beads that are scaled down look like larger ones: of scales that explain as much, that with most and surest beads.
     most = max(view.share for view in views)
-    best = max((view for view in views if view.share >= ENOUGH * most), key=lambda view: view.evidence)
+    best = max(
+        (view for view in views if view.share >= ENOUGH * most), key=lambda view: view.evidence * view.signs[0] ** 2
+    )
     if best.surest < LEAST_CONFIDENCE:
         return Size(None, f"no beads of {SMALLEST_PX:g} to {LARGEST_PX:g} px were found")
     if abs(math.log2(best.diameter / best.scale)) > AGAIN:
@@ -237,15 +241,20 @@ def _alike(grey: NDArray[np.float32], at: NDArray[np.int64], known: float) -> fl
 
 
 def _doubt(best: View, views: list[View]) -> str:
-    """Return why the size is not sure; empty when it is."""
-    for view in views:
-        apart = abs(math.log2(view.diameter / best.diameter))
-        as_sure = view.signs[0] >= RIVAL_SHARE * best.signs[0]
-        if apart > RIVAL_OCTAVES and view.share > RIVAL_SHARE * best.share and as_sure:
-            return f"beads of {best.diameter:.3g} px and of {view.diameter:.3g} px would both fit: give the diameter"
-    if float(np.append(best.signs, 1.0) @ BEAD_SIGNS) < 0:
-        return "what was found may not be beads"
-    return ""
+    """Return why the size, and with it the count, is not sure; empty when it is."""
+    rival = _rival(best, views)
+    ratio = math.log2((rival.share + SEEN) / (best.share + SEEN)) if rival else LOWEST
+    if float(np.array([*best.signs, max(ratio, LOWEST), 1.0]) @ BEAD_SIGNS) >= 0:
+        return ""
+    if rival is not None and rival.share > RIVAL_SHARE * best.share:
+        return f"beads of {best.diameter:.3g} px and of {rival.diameter:.3g} px would both fit: give the diameter"
+    return "what was found may not be beads"
+
+
+def _rival(best: View, views: list[View]) -> View | None:
+    """Return the view whose beads cover most, of those that say a quite different size."""
+    others = [view for view in views if abs(math.log2(view.diameter / best.diameter)) > RIVAL_OCTAVES and view.surest]
+    return max(others, key=lambda view: view.share, default=None)
 
 
 def _busiest(plane: NDArray[np.generic], side: int, scale: float) -> NDArray[np.generic]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from beadseg.measure.appearance import half_response
+from beadseg.measure.appearance import levels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +18,10 @@ NEARLY_EVERYTHING = 0.5
 """Share of the image from which a foreground is implausible for separate beads."""
 DENSITY_FACTOR = 3.0
 """How far outside the training densities a result may lie before it is flagged."""
-SPREADS = 2.0
-"""A property may lie so many standard deviations between images outside the range of the training images …"""
+SPREADS = 3.0
+"""A property may lie so many standard deviations between training images from their mean …"""
 ERRORS = 3.0
-"""… and so many of its own standard errors."""
+"""… and so many of its own standard errors farther."""
 SPOT_SHARE = 0.05
 """Fewer spots that were not counted, as a share of the beads, change no count that matters."""
 OFFSET = 5.0
@@ -64,7 +64,7 @@ _PROPERTIES = {
                          "(training images: at most {high:.1%}): is it overexposed or clipped?",
                          math.inf, 0.02, relative=False),
     "variation": _Property("brightness varies by {value:.1%} of the background "
-                           "(training images: {low:.0%} to {high:.0%})", 2.5, 4.0),
+                           "(training images: {low:.0%} to {high:.0%})", 6.0, 4.0),
     "contrast": _Property("contrast of beads {value:.2f}{unit} (training images: {low:.2f} to {high:.2f})", 1.15, 1.15),
     "noise": _Property("noise {value:.2g}{unit} (training images: {low:.2g} to {high:.2g})", 3.0, 1.3),
     "sharpness": _Property("sharpness of bead edges {value:.2f} (training images: {low:.2f} to {high:.2f})",
@@ -178,19 +178,19 @@ def _beyond(known: PropertyRange, value: Value, compared: _Property, beads: int)
     What chance and the images' variety explain is allowed for.
     """
     chance = ERRORS * max(value.error, known.scatter / math.sqrt(max(1, beads)))
-    variety = SPREADS * known.spread
-    if not compared.relative:
-        below, above = known.low - value.value, value.value - known.high
-        return max(
-            0.0, below / (max(compared.below, variety) + chance), above / (max(compared.above, variety) + chance)
-        )
-    if known.low * known.high < 0:  # dark beads in some images, bright ones in others
-        return 0.0
-    size, (small, large) = abs(value.value), sorted((abs(known.low), abs(known.high)))
-    if value.value * (known.low + known.high) < 0:
-        return size / chance if chance > 0 else math.inf
-    below, above = max(small * (1 - 1 / compared.below), variety), max(large * (compared.above - 1), variety)
-    return max(0.0, _ratio(small - size, below + chance), _ratio(size - large, above + chance))
+    at, low, high = value.value, known.low, known.high
+    below, above = compared.below, compared.above
+    if compared.relative:
+        if low * high < 0:  # dark beads in some images, bright ones in others
+            return 0.0
+        if at * (low + high) < 0:
+            return _ratio(abs(at), chance)
+        at, low, high = (max(abs(number), 1e-9) for number in (at, *sorted((low, high), key=abs)))
+        chance /= at
+        at, low, high, below, above = (math.log(number) for number in (at, low, high, below, above))
+    below = max(below, low - known.middle + SPREADS * known.spread)
+    above = max(above, known.middle + SPREADS * known.spread - high)
+    return max(0.0, _ratio(low - at, below + chance), _ratio(at - high, above + chance))
 
 
 def _ratio(value: float, scale: float) -> float:
@@ -224,10 +224,16 @@ def _range_told(value: float, low: float, high: float, image: Appearance) -> str
 def _spots(training: TrainingAppearance, image: Appearance) -> list[str]:
     """Tell of spots as strong as beads that were not counted."""
     found: list[str] = []
-    strong = half_response(training.ranges)
-    for kind, most, responses in zip(("dark", "bright"), training.spots_per_mpx, image.spots, strict=True):
-        number, usual = sum(response >= strong for response in responses), most * image.area / 1e6
-        if number > max(2 + 1.5 * usual + ERRORS * math.sqrt(usual + 1), SPOT_SHARE * image.found):
-            found.append(f"{number} {kind} spots as strong as beads are not counted "
-                         f"(training images: at most {math.ceil(usual)} in such an area)")  # fmt: skip
+    usually = training.ranges["response"].low if "response" in training.ranges else 0.0
+    opposite = "bright" if usually < 0 else "dark"
+    strong, rates = levels(training.ranges), (training.dark_per_mpx, training.bright_per_mpx)
+    for kind, most, responses in zip(("dark", "bright"), rates, image.spots, strict=True):
+        for level, per_mpx in zip(strong, most, strict=True):
+            number, usual = sum(response >= level for response in responses), per_mpx * image.area / 1e6
+            if number > max(2 + 1.5 * usual + ERRORS * math.sqrt(usual + 1), SPOT_SHARE * image.found):
+                text = (f"{number} {kind} spots as strong as beads are not counted "
+                        f"(training images: at most {math.ceil(usual)} in such an area)")  # fmt: skip
+                inverted = kind == opposite and number > image.found
+                found.append(f"{text}: is the image inverted?" if inverted else text)
+                break
     return found

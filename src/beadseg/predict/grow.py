@@ -66,7 +66,8 @@ class _Field:
             open_ = np.flatnonzero(self.distance[beside] > 0)
             at, who = beside[open_], owners[open_]
             rows, columns = np.divmod(at, self.width)
-            away = (rows - 1 - ys[who]) ** 2 + (columns - 1 - xs[who]) ** 2
+            # Compared as it is stored: beyond 2**24 px² the rounded copy may be the larger one, for ever.
+            away = ((rows - 1 - ys[who]) ** 2 + (columns - 1 - xs[who]) ** 2).astype(np.float32)
             nearer = away < self.distance[at]
             at = at[nearer]
             self.distance[at] = away[nearer]

@@ -11,16 +11,18 @@ import torch
 
 from beadseg import files
 from beadseg.config import ObjectConfig, PredictConfig, TrainConfig
+from beadseg.config.image import ChannelConfig, SingleChannelConfig
 from beadseg.data.hashes import sha256_of
 from beadseg.data.image_io import Image
 from beadseg.data.lazy import LazyImage
+from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore, log
 from beadseg.measure.appearance import TrainingAppearance, sample_of
 from beadseg.measure.calibration import CALIBRATION, Calibration
 from beadseg.model.checkpoint import load_checkpoint
-from beadseg.model.device import Precision, agrees_with_fp32, choose_device, choose_precision
-from beadseg.model.inputs import input_channels, luminance, prepare, resized
+from beadseg.model.device import Precision, choose_device, choose_precision
+from beadseg.model.inputs import luminance, prepare, resized
 from beadseg.model.networks import Network, build_network
 from beadseg.predict.bead_size import Size, find_size, given_size
 from beadseg.predict.inference import brought_back, probabilities
@@ -42,6 +44,12 @@ WHOLE_IMAGES = 8
 """So many times the pixels that pass through the network whole (`tiling.whole_image_pixels`) are enlarged at a time."""
 BESIDE = 8
 """So many bead diameters are seen around a band of rows."""
+
+
+SAME_COUNT, SAME_MASK = 0.02, 0.97
+"""Two computations of one image agree when their counts differ by this share at most, and their masks overlap so."""
+FEW_BEADS, MOST_DIFFERENCE = 5, 0.1
+"""With fewer beads the probabilities are compared: no pixel may differ by more."""
 
 
 class Segmenter:
@@ -269,7 +277,7 @@ class Segmenter:
         }
 
     def precision(self, on_event: OnEvent = ignore) -> Precision:
-        """Return the arithmetic in use: the one asked for, tested once against fp32 on a small image."""
+        """Return the arithmetic in use: the one asked for, tested once against fp32 on a tile with beads."""
         if self._precision is None:
             chosen = choose_precision(self.options.precision, self.device)
             if chosen != "fp32" and not self._agrees(chosen):
@@ -279,11 +287,40 @@ class Segmenter:
         return self._precision
 
     def _agrees(self, precision: Precision) -> bool:
-        generator = torch.Generator().manual_seed(0)
-        channels = input_channels(self.config.image.channels)
-        side = max(64, 2 * self.network.size_multiple)
-        x = torch.randn((1, channels, side, side), generator=generator).to(self.device)
-        return agrees_with_fp32(self.network, x, precision)
+        """Return whether masks and counts of a simulated tile, with beads like those trained on, are those of fp32."""
+        tile = tile_with_beads(self.knows, self.fingerprint.get("polarity") == "bright", self.config.image.channels)
+        x = prepare(tile, self.config.image)
+        exact = Maps.of_heads(probabilities(self.network, x, self.options.tiling))
+        fast = Maps.of_heads(probabilities(self.network, x, self.options.tiling, precision))
+        return same_beads(exact, fast, self.options.objects.replace(diameter=self.knows))
+
+
+def tile_with_beads(diameter: float, bright: bool, channels: ChannelConfig) -> NDArray[np.generic]:
+    """Return a simulated image (C, Y, X) with some fifty beads, for tests of the arithmetic."""
+    side = int(min(1024, max(192, 24 * diameter)))
+    scene = SceneConfig(
+        height=side, width=side, diameter_px=min(500.0, max(2.0, diameter)), poisson=False, debris=0,
+        beads=round(0.08 * side**2 / diameter**2), polarity="bright" if bright else "dark",
+    )  # fmt: skip
+    image = np.moveaxis(simulate(scene, 0).image, -1, 0)
+    most = channels.index + 1 if isinstance(channels, SingleChannelConfig) else 0
+    return image if most <= len(image) else np.resize(image, (most, side, side))
+
+
+def same_beads(exact: Maps, fast: Maps, objects: ObjectConfig) -> bool:
+    """Return whether two computations of one image find the same beads: masks, counts, and numbers everywhere.
+
+    Where `exact` finds hardly any bead the probabilities themselves must agree at every pixel.
+    """
+    if not np.isfinite(fast.heads).all():
+        return False
+    one, other = (maps.separated(objects).chosen(objects) for maps in (exact, fast))
+    count = int(one.max(initial=0))
+    if count < FEW_BEADS:
+        return bool(np.abs(exact.probability - fast.probability).max() <= MOST_DIFFERENCE)
+    same_count = abs(count - int(other.max(initial=0))) <= max(1, SAME_COUNT * count)
+    overlap = np.count_nonzero((one > 0) & (other > 0)) / np.count_nonzero((one > 0) | (other > 0))
+    return bool(same_count and overlap >= SAME_MASK)
 
 
 def as_plane(image: NDArray[np.generic] | Image | LazyImage) -> NDArray[np.generic]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import warnings
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,10 @@ _COLOURS = {
     GREY.lower(): "var(--grey)",
 }
 """Colours of our figures, and the page's variable that stands for each in light and dark."""
+
+_SETTINGS = threading.Lock()
+"""matplotlib's settings and Python's warnings are the whole process': two threads that change them and change them back
+would leave them changed."""
 
 _POINTS = re.compile(r'<svg [^>]*?viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>')
 _PX_PER_PT = 96 / 72
@@ -50,7 +55,7 @@ def svg_of(figure: Figure, name: str, alt: str) -> str:
         "svg.hashsalt": "beadseg",
         "font.sans-serif": ["DejaVu Sans", "Verdana"],
     }
-    with mpl.rc_context(settings), warnings.catch_warnings():
+    with _SETTINGS, mpl.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     drawing = buffer.getvalue()

@@ -15,6 +15,7 @@ from beadseg.data.fields import PatternFields, fields_of, listed
 from beadseg.data.predictions import with_unmerged
 from beadseg.errors import Cancelled, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
+from beadseg.measure.appearance import APPEARANCE
 from beadseg.predict.counts import COUNT_COLUMNS
 from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Gallery, Items, Row, Table, Text, Verbatim
 from beadseg.report.html import Notice, Page, Section, missing_pictures
@@ -121,7 +122,9 @@ def _facts(counts: pd.DataFrame, made_by: dict[str, Any]) -> list[tuple[str, str
         facts.append(("Beads per mm²", f"{counts['beads'].sum() / millimetres:,.1f}"))
     elif len(counts):
         facts.append(("Beads per mm²", "unknown: the images tell no pixel size"))
-    return [*facts, ("Model", str(made_by.get("run", "unknown")))]
+    measured = inner(inner(made_by, "fingerprint"), APPEARANCE).get("images")
+    compared = "no: the model does not store what they looked like" if measured is None else f"yes, with {measured}"
+    return [*facts, ("Compared with training images", compared), ("Model", str(made_by.get("run", "unknown")))]
 
 
 def _notices(counts: pd.DataFrame, failures: pd.DataFrame, made_by: dict[str, Any]) -> list[Notice]:

@@ -116,7 +116,7 @@ def _size(config: TrainConfig) -> str:
     size = config.epoch.size
     if size is None:
         return PLANNED
-    kind = config.epoch.fit if isinstance(config.epoch, ImageEpochConfig) else "patch"
+    kind = "crop" if isinstance(config.epoch, ImageEpochConfig) else "patch"
     return f"{size}{TIMES}{size} ({kind})"
 
 

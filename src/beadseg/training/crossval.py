@@ -24,6 +24,7 @@ from beadseg.training.prepare import annotated_objects
 from beadseg.training.run import train
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from beadseg.config import TrainConfig
@@ -48,18 +49,19 @@ def make_folds(dataset: Dataset, config: TrainConfig, k: int | None, on_event: O
     A configuration that stops early gets its validation samples from the rest by its own split rule; one that does
     not trains on all of the rest and takes its last weights. The left-out samples never take part.
     """
+    stops_early = config.stop.patience is not None
+    objects = annotated_objects(dataset, on_event) if stops_early or k is not None else {}
     if k is None:
         outer = leave_one_field_out(dataset)
     else:
-        objects = annotated_objects(dataset, on_event)
         outer = [(f"fold {i}", split) for i, split in enumerate(folds(dataset, objects, k, config.seed), start=1)]
     result = []
     for name, split in outer:
         left_out = tuple(split.val) + tuple(split.test)
-        rest = dataset.subset([n for n in dataset.names if n not in set(left_out)])
+        rest = dataset.subset(set(dataset.names).difference(left_out))
         inner = Split(train=rest.names, val=())
-        if config.stop.patience is not None:
-            inner = make_split(config.split, rest, annotated_objects(rest, on_event), config.seed)
+        if stops_early:
+            inner = make_split(config.split, rest, objects, config.seed)
         result.append(Fold(name, Split(train=inner.train, val=inner.val, test=left_out, notes=inner.notes)))
     return result
 
@@ -92,12 +94,14 @@ def crossval(
     """
     folder = ensure_folder(files.user_path(out))
     rows: list[dict[str, Any]] = []
-    for fold in make_folds(dataset, config, k, on_event):
+    every = make_folds(dataset, config, k, on_event)
+    runs = _run_folders([fold.name for fold in every])
+    for fold in every:
         on_event(log(f"Left out: {fold.name} ({len(fold.split.test)} samples)."))
         for note in fold.split.notes:
             on_event(log(note, "warning"))
         known = dataset.subset((*fold.split.train, *fold.split.val))
-        run = train(known, config, folder / _safe(fold.name), split=Split(fold.split.train, fold.split.val),
+        run = train(known, config, folder / runs[fold.name], split=Split(fold.split.train, fold.split.val),
                     device=device, on_event=on_event, stop=stop)  # fmt: skip
         left_out = dataset.subset(fold.split.test)
         segmenter = Segmenter.load(run.folder, device=device)
@@ -105,10 +109,10 @@ def crossval(
         predict_folder(segmenter, images, folder / files.PREDICTIONS, source=str(folder), on_event=on_event, stop=stop)
         found = evaluate(folder / files.PREDICTIONS, left_out, stop=stop)
         rows.append(_row(fold.name, found, *_threshold(left_out, segmenter.fingerprint["polarity"])))
-        write_rows(folder / files.CROSSVAL, rows, COLUMNS)
+        write_rows(folder / files.CROSSVAL, rows, COLUMNS, on_event)
         on_event(Event("fold", _line(rows[-1]), data=rows[-1]))
     rows.append(_mean(rows))
-    write_rows(folder / files.CROSSVAL, rows, COLUMNS)
+    write_rows(folder / files.CROSSVAL, rows, COLUMNS, on_event)
     on_event(Event("fold", _line(rows[-1]), data=rows[-1]))
     return rows
 
@@ -152,6 +156,22 @@ def _line(row: dict[str, Any]) -> str:
     ours = f"Jaccard {row['jaccard_images']:.4f} (pooled {row['jaccard_pooled']:.4f})"
     theirs = f"threshold method {row['threshold_jaccard_images']:.4f} ({row['threshold_jaccard_pooled']:.4f})"
     return f"{row['fold']:>28}: {ours}, {theirs}; {row['counted']} beads, {row['objects']} objects in the masks"
+
+
+def _run_folders(names: Sequence[str]) -> dict[str, str]:
+    """Return the folder of every fold's run; where names differ only in what a folder's name cannot hold, a number.
+
+    Compared without case: ``A`` and ``a`` are one folder on Windows and macOS.
+    """
+    folders: dict[str, str] = {}
+    taken = {files.PREDICTIONS, files.CROSSVAL}
+    for name in names:
+        wanted, number = _safe(name), 2
+        while wanted.casefold() in taken:
+            wanted, number = f"{_safe(name)}-{number}", number + 1
+        taken.add(wanted.casefold())
+        folders[name] = wanted
+    return folders
 
 
 def _safe(name: str) -> str:

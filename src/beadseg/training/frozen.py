@@ -24,8 +24,18 @@ RELATIVE_COLUMNS = ("image_relative", "mask_relative")
 SAMPLE_COLUMNS = ("sample", "fold", "field", "objects", "image", "image_sha256", "mask", "mask_sha256", "ignore_sha256")
 
 
-def freeze(folder: Path, dataset: Dataset, config: TrainConfig, split: Split, objects: Mapping[str, int]) -> bool:
-    """Write configuration, split and sample hashes into a new run; compare them in one that was begun, and say so."""
+def freeze(
+    folder: Path,
+    dataset: Dataset,
+    config: TrainConfig,
+    split: Split,
+    objects: Mapping[str, int],
+    asked: TrainConfig | None = None,
+) -> bool:
+    """Write configuration, split and sample hashes into a new run; compare them in one that was begun, and say so.
+
+    `config` is complete; `asked` is what it was planned from.
+    """
     rows = []
     for fold, names in (("train", split.train), ("val", split.val), ("test", split.test)):
         rows += [_sample_row(dataset[name], fold, objects[name], folder) for name in names]
@@ -35,6 +45,7 @@ def freeze(folder: Path, dataset: Dataset, config: TrainConfig, split: Split, ob
             raise RunError("Holds checkpoints but no configuration.", folder, "Give a new --out folder.")
         write_rows(samples_path, rows, (*SAMPLE_COLUMNS, *RELATIVE_COLUMNS))
         split.to_csv(folder / files.SPLIT)
+        write_atomically(folder / files.ASKED, (asked or config).to_yaml())
         write_atomically(config_path, config.to_yaml())
         return False
     begun = TrainConfig.from_file(config_path)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from beadseg.config import METRICS
 from beadseg.errors import RunError
-from beadseg.files import write_atomically
+from beadseg.events import OnEvent, log
+from beadseg.files import beside, current, write_atomically, write_table
 from beadseg.measure.counting import COUNT_METRICS, DENSITIES
 from beadseg.text import safe_cell
 
@@ -42,13 +43,25 @@ _COUNTS = {
 _MEANS = {"images": "mean over images", "fields": "mean over fields", "pooled": "all pixels"}
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write rows as CSV, whole or not at all. Numbers are written so that reading them gives the same float."""
+def write_rows(
+    path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], on_event: OnEvent | None = None
+) -> None:
+    """Write rows as CSV, whole or not at all. Numbers are written so that reading them gives the same float.
+
+    With `on_event` another program that holds the file does not end the work: see `beadseg.files.write_table`.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    write_atomically(path, text.getvalue())
+    if on_event is None:
+        write_atomically(path, text.getvalue())
+        return
+    known = beside(path).exists()
+    where = write_table(path, text.getvalue(), seconds=0.0 if known else 2.0)
+    if where != path and not known:
+        what = f"{path} cannot be replaced: another program has it open."
+        on_event(log(f"{what} Until it is closed its rows go to {where.name}.", "warning"))
 
 
 def _cell(value: Any) -> Any:
@@ -64,7 +77,7 @@ def read_history(path: Path) -> list[Row]:
         There is no such file, or it is damaged.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = current(path).read_text(encoding="utf-8").splitlines()
         return [
             {name: int(value) if name in ("epoch", "step") else float(value) for name, value in row.items() if value}
             for row in csv.DictReader(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.config.base import Config
 from beadseg.config.train import PatchEpochConfig
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 ALIKE = 1.5
 """Beads whose diameter differs by no more than this factor from what a network knows are learned as they are."""
+
+
+OTHER_SIZE = 1.25
+"""A diameter that was given and differs from the annotated one by more than this factor is asked about."""
 
 
 class Planned(Config):
@@ -71,6 +76,15 @@ def plan(config: TrainConfig, fingerprint: Fingerprint) -> tuple[TrainConfig, tu
     if config.predict.objects.diameter is None:
         choose("predict.objects.diameter", round(diameter, 2), "the median diameter of single beads in the annotations")
     return _with_values(config, chosen), tuple(chosen)
+
+
+def misfits(config: TrainConfig, fingerprint: Fingerprint) -> tuple[str, ...]:
+    """Return what in a complete configuration was meant for beads of another size, one sentence each."""
+    given, found = config.predict.objects.diameter, fingerprint.bead_diameter_px
+    if given is None or 1 / OTHER_SIZE <= given / found <= OTHER_SIZE:
+        return ()
+    what = f"predict.objects.diameter is {given:g} px, but the annotated beads are {found:g} px across"
+    return (f"{what}: sizes of another run's data? From its {files.ASKED} they are planned again.",)
 
 
 def _depth(diameter: float) -> int:

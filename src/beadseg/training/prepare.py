@@ -5,16 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
+from beadseg.data.dataset import Decoded
 from beadseg.data.fingerprint import Fingerprint, fingerprint
+from beadseg.data.masks import Doubts
 from beadseg.data.split import Split, make_split
+from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
-from beadseg.training.plan import Planned, plan
+from beadseg.text import plural
+from beadseg.training.plan import Planned, misfits, plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from beadseg.config import TrainConfig
     from beadseg.data.dataset import Dataset
+
+DECODED_SHARE = 0.25
+"""What the files of a dataset hold is remembered between the passes over it, up to this share of the free memory."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,11 @@ class Prepared:
     split: Split
     objects: Mapping[str, int]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was given and does not fit the data, one sentence each."""
+        return misfits(self.config, self.fingerprint)
+
     def as_dict(self) -> dict[str, Any]:
         """Return all of it but the objects as JSON-serialisable data."""
         return {
@@ -54,7 +68,7 @@ class Prepared:
         """Return the planned values and the split, one sentence each, for a person."""
         told = [f"Planned {item.field} = {item.value}: {item.reason}." for item in self.planned]
         samples = f"{len(self.split.train)} training and {len(self.split.val)} validation samples."
-        return [*told, *self.split.notes, samples]
+        return [*told, *self.notes, *self.split.notes, samples]
 
 
 def prepare(
@@ -63,27 +77,55 @@ def prepare(
     split: Split | None = None,
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
+    decoded: Decoded | None = None,
 ) -> Prepared:
-    """Return what `train` would do with the same arguments; writes nothing.
+    """Return what `train` would do with the same arguments; writes nothing. `decoded` remembers what the files hold.
 
     Raises
     ------
     InputError
-        The split cannot be made, or nothing is annotated as a bead.
+        The split cannot be made, nothing is annotated as a bead, or most annotations look inverted.
     ImageError
         A sample cannot be read.
     Cancelled
         `stop` was set.
     """
-    objects = annotated_objects(dataset, on_event, stop)
+    decoded = Decoded(psutil.virtual_memory().available * DECODED_SHARE) if decoded is None else decoded
+    objects = annotated_objects(dataset, on_event, stop, decoded, trusted=config.annotations == "trust")
     if split is None:
         split = make_split(config.split, dataset, objects, config.seed)
-    found = fingerprint(dataset.subset(split.train), on_event, stop)
+    found = fingerprint(dataset.subset(split.train), on_event, stop, decoded)
     complete, planned = plan(config, found)
     return Prepared(complete, planned, found, split, objects)
 
 
-def annotated_objects(dataset: Dataset, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> dict[str, int]:
-    """Return the number of annotated objects of every sample, over all its planes."""
-    samples = track(dataset, "counting objects", len(dataset), on_event, stop)
-    return {sample.name: sum(target.objects for _, _, target in sample.planes()) for sample in samples}
+def annotated_objects(
+    dataset: Dataset,
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+    decoded: Decoded | None = None,
+    *,
+    trusted: bool = False,
+) -> dict[str, int]:
+    """Return the number of annotated objects of every sample, over all its planes, and report doubtful annotations.
+
+    Raises
+    ------
+    InputError
+        Half of the annotations or more look inverted, and they are not `trusted`.
+    """
+    doubts = Doubts(len(dataset))
+    objects: dict[str, int] = {}
+    known = decoded or Decoded()
+    for sample in track(dataset, "counting objects", len(dataset), on_event, stop):
+        targets = [target for _, _, target in known.read(sample)[1]]
+        objects[sample.name] = sum(target.objects for target in targets)
+        doubts.add(sample.name, (doubt for target in targets for doubt in target.doubts()))
+    inverted = doubts.found.get("inverted", {})
+    if 2 * len(inverted) >= len(dataset) and inverted and not trusted:
+        name, doubt = next(iter(inverted.items()))
+        what = f"{len(inverted)} of {plural(len(dataset), 'annotation')} look inverted. {name}: {doubt.text}"
+        remedy = f"{doubt.remedy} If they are right, train with --set annotations=trust."
+        raise InputError(what, dataset.root, remedy)
+    doubts.tell(on_event)
+    return objects

@@ -168,10 +168,13 @@ def joined(device: str = "auto") -> Iterator[Team]:
     if not team.several or dist.is_initialized():
         yield team
         return
-    with followed(team.rank, team.size, single=team.size == team.local_size):
-        _meet(own_device(device, team), team)
-        yield team
-    dist.destroy_process_group()
+    try:
+        with followed(team.rank, team.size, single=team.size == team.local_size):
+            _meet(own_device(device, team), team)
+            yield team
+    finally:  # after a failure too: the next training of this process meets anew
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def own_device(name: str, team: Team) -> torch.device:

@@ -69,7 +69,9 @@ def load_state(trainer: Trainer, path: Path) -> None:
     trainer.network.load_state_dict(without_prefix("network", tensors))
     trainer.average.load_state_dict(without_prefix("average", tensors))
     restore_optimizer(stepper.optimizer, without_prefix("optimizer", tensors))
-    if meta["scaler"]:
+    if meta["machine"]["precision"] == "fp32" and meta["machine"]["device"] == trainer.device.type:
+        trainer.use_fp32()  # found out in an earlier epoch
+    if meta["scaler"] and trainer.precision == "fp16":
         stepper.scaler.load_state_dict(meta["scaler"])
     trainer.epoch, trainer.rows, trainer.times = meta["epoch"], meta["rows"], meta["times"]
     trainer.losses, trainer.seconds = meta.get("losses", []), meta.get("seconds", 0.0)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psutil
+import torch
+
 from beadseg import files
 from beadseg.config import TrainConfig
+from beadseg.data.dataset import Decoded
 from beadseg.data.documents import read_entries
-from beadseg.errors import RunError
+from beadseg.errors import BeadsegError, RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder, write_atomically
 from beadseg.locking import locked
@@ -23,17 +27,15 @@ from beadseg.training.frozen import freeze
 from beadseg.training.history import Row, gain, read_history
 from beadseg.training.judge import judge
 from beadseg.training.plan import Planned
-from beadseg.training.prepare import prepare
+from beadseg.training.prepare import DECODED_SHARE, prepare
 from beadseg.training.processes import Team, joined, own_device
-from beadseg.training.samples import load_images
+from beadseg.training.samples import load_images_of_machine
 from beadseg.training.trainer import CHECKPOINT_SECONDS, Trainer
 from beadseg.training.watch import Diagnosis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-
-    import torch
 
     from beadseg.data.dataset import Dataset
     from beadseg.data.fingerprint import Fingerprint
@@ -150,12 +152,24 @@ def train(
     """
     folder = ensure_folder(files.user_path(out))
     stop = StopFlag() if stop is None else stop
-    with joined(device) as team:
+    with joined(device) as team, torch_left_as_found(own_device(device, team)):
         on_event = _logged(folder / files.LOG, on_event) if team.first else ignore
         with locked(folder, on_event, stop, has_ended) if team.first else nullcontext():
             run = _train(dataset, config, folder, split, refit, device, on_event, stop, checkpoint_minutes * 60, team)
             team.wait()
     return run
+
+
+@contextmanager
+def torch_left_as_found(device: torch.device) -> Iterator[None]:
+    """Give the caller's random states and settings of cuDNN back: a training sets its own."""
+    flags = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    devices = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = flags
 
 
 def _train(
@@ -172,15 +186,14 @@ def _train(
 ) -> Run:
     """Train in a folder that no other training works in."""
     where = own_device(device, team)
-    prepared = prepare(dataset, config, split, on_event, stop)
+    decoded = Decoded(psutil.virtual_memory().available * DECODED_SHARE)
+    asked, prepared = config, _prepared(dataset, config, split, on_event, stop, team, decoded)
     config, split = prepared.config, prepared.split
-    team.check_same((config, split), "configuration and samples")
-    done = team.told(_begin(folder, dataset, prepared, refit, where, on_event) if team.first else False)
+    done = team.told(_begin(folder, dataset, asked, prepared, refit, where, on_event) if team.first else False)
     description = {"fingerprint": _as_seen(prepared.fingerprint, config).model_dump()}
-    images = {
-        name: load_images([dataset[n] for n in names], config, on_event, stop, sharing=team.local_size)
-        for name, names in (("train", split.train), ("val", split.val))
-    }
+    parts = {"train": [dataset[name] for name in split.train], "val": [dataset[name] for name in split.val]}
+    images = load_images_of_machine(parts, config, team, on_event, stop, decoded)
+    del decoded
     heard = _not_again(on_event) if done else on_event
     trainer = Trainer(
         images["train"], images["val"], config, folder, description, where, heard, stop, checkpoint_seconds, team
@@ -199,6 +212,31 @@ def _train(
     return Run(folder)
 
 
+def _prepared(
+    dataset: Dataset,
+    config: TrainConfig,
+    split: Split | None,
+    on_event: OnEvent,
+    stop: StopFlag,
+    team: Team,
+    decoded: Decoded,
+) -> Prepared:
+    """Look at the data in the first process and tell the others what is planned; raises in all as `prepare` does."""
+    team.check_same((config, split, dataset.names), "configuration and samples")
+    error: BeadsegError | None = None
+    prepared: Prepared | None = None
+    if team.first:
+        try:
+            prepared = prepare(dataset, config, split, on_event, stop, decoded)
+        except BeadsegError as failed:
+            error = failed
+    team.check(error)
+    told = team.told(prepared)
+    if told is None:
+        raise RunError("The first process has planned nothing.", str(team), "Run the command again.")
+    return told
+
+
 def _as_seen(found: Fingerprint, config: TrainConfig) -> Fingerprint:
     """Return the training data in numbers, its densities as the network sees them: per pixel of resampled images."""
     known, diameter = config.image.bead_px, config.predict.size.diameter
@@ -211,10 +249,16 @@ def _as_seen(found: Fingerprint, config: TrainConfig) -> Fingerprint:
 
 
 def _begin(
-    folder: Path, dataset: Dataset, prepared: Prepared, refit: bool, device: torch.device, on_event: OnEvent
+    folder: Path,
+    dataset: Dataset,
+    asked: TrainConfig,
+    prepared: Prepared,
+    refit: bool,
+    device: torch.device,
+    on_event: OnEvent,
 ) -> bool:
     """Write what the run stands on, or compare it in one that was begun; return whether the run is finished."""
-    begun = freeze(folder, dataset, prepared.config, prepared.split, prepared.objects)
+    begun = freeze(folder, dataset, prepared.config, prepared.split, prepared.objects, asked)
     found, reasons = prepared.fingerprint, prepared.planned
     document = {"schema_version": 1, "fingerprint": found.model_dump(), "planned": [p.model_dump() for p in reasons]}
     write_atomically(folder / files.PLAN, json.dumps(document, indent=2))
@@ -225,15 +269,17 @@ def _begin(
         return True
     if begun:
         on_event(log(f"Continuing the run in {folder}."))
-    _introduce(reasons, prepared.split, device, on_event)
+    _introduce(reasons, prepared.notes, prepared.split, device, on_event)
     return False
 
 
-def _introduce(reasons: Sequence[Planned], split: Split, device: torch.device, on_event: OnEvent) -> None:
+def _introduce(
+    reasons: Sequence[Planned], notes: Sequence[str], split: Split, device: torch.device, on_event: OnEvent
+) -> None:
     """Tell what is planned, and what is trained on."""
     for planned in reasons:
         on_event(log(f"Planned {planned.field} = {planned.value}: {planned.reason}."))
-    for note in split.notes:
+    for note in (*notes, *split.notes):
         on_event(log(note, "warning"))
     on_event(log(f"{len(split.train)} training and {len(split.val)} validation samples; computing on {device}."))
 
@@ -274,13 +320,24 @@ def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | Non
 
 
 def _logged(path: Path, on_event: OnEvent) -> OnEvent:
-    """Return a listener that also appends every message to a run's log, with a time stamp."""
+    """Return a listener that also appends every message to a run's log, with a time stamp.
+
+    A log that cannot be written, because another program has it open, does not end a training: it is told once.
+    """
+    lost = False
 
     def listen(event: Event) -> None:
+        nonlocal lost
         if event.message:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-            with path.open("a", encoding="utf-8") as file:
-                file.write(f"{stamp} {event.level.upper()} {event.message}\n")
+            try:
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(f"{stamp} {event.level.upper()} {event.message}\n")
+            except OSError as error:
+                if not lost:
+                    on_event(log(f"{path}: {error.strerror or error}. Its lines are lost until it can be written.",
+                                 "warning"))  # fmt: skip
+                lost = True
         on_event(event)
 
     return listen

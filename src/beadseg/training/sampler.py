@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,9 +94,11 @@ class Sampler:
         self.seed = config.seed
         self.batch = config.batch or 8
         self.epoch = config.epoch
-        self.augment = Augmenter(config.augment)
-        fields = sorted({image.field for image in images})
-        self._by_field = [[i for i, image in enumerate(images) if image.field == field] for field in fields]
+        self._augment, self._by_thread = config.augment, threading.local()
+        by_field: dict[str, list[int]] = {}
+        for number, image in enumerate(images):
+            by_field.setdefault(image.field, []).append(number)
+        self._by_field = [by_field[field] for field in sorted(by_field)]
         if isinstance(self.epoch, PatchEpochConfig) and self.epoch.balance == "images":
             self._by_field = [[i] for i in range(len(images))]
 
@@ -106,8 +109,11 @@ class Sampler:
             return self.epoch.steps or 100
         return math.ceil(len(self.images) / self.batch)
 
-    def draw(self, epoch: int, step: int) -> Batch:
-        """Return the batch of `step` (from 0) of `epoch` (from 1), or this process' share of it."""
+    def draw(self, epoch: int, step: int, *, pin: bool = False) -> Batch:
+        """Return the batch of `step` (from 0) of `epoch` (from 1), or this process' share of it.
+
+        Several threads may draw at once. With `pin` it lies in memory that a GPU reads while the processor goes on.
+        """
         rng = np.random.default_rng([self.seed, epoch, step])
         stacks: list[Stack] = []
         if isinstance(self.epoch, ImageEpochConfig):
@@ -120,6 +126,8 @@ class Sampler:
         # An empty share has the shape of a patch, too.
         patches = [self._augmented(stack) for stack in own or stacks[:1]]
         image, target, counted = (torch.stack(parts)[: len(own)] for parts in zip(*patches, strict=True))
+        if pin:
+            image, target, counted = image.pin_memory(), target.pin_memory(), counted.pin_memory()
         return Batch(image, target, counted, torch.arange(self.rank, len(stacks), self.size), len(stacks))
 
     def _patch(self, epoch: PatchEpochConfig, rng: np.random.Generator) -> Stack:
@@ -132,8 +140,7 @@ class Sampler:
         return self._stack(crop(image, size, rng, centre), image, rng)
 
     def _whole(self, image: TrainingImage, epoch: ImageEpochConfig, rng: np.random.Generator) -> Stack:
-        stack = crop(image, epoch.size, rng, None) if epoch.fit == "crop" else resized(image, epoch.size)
-        return self._stack(stack, image, rng)
+        return self._stack(crop(image, epoch.size, rng, None), image, rng)
 
     def _stack(self, pixels: NDArray[np.float32], image: TrainingImage, rng: np.random.Generator) -> Stack:
         return Stack(pixels, len(image.image), int(rng.integers(2**31)))
@@ -141,7 +148,9 @@ class Sampler:
     def _augmented(self, stack: Stack) -> tuple[Tensor, Tensor, Tensor]:
         """Return image, targets and counted of a stack of all three, changed together."""
         pixels, channels = stack.pixels, stack.channels
-        image, target = self.augment(
+        if not hasattr(self._by_thread, "augment"):  # an `Augmenter` belongs to one thread
+            self._by_thread.augment = Augmenter(self._augment)
+        image, target = self._by_thread.augment(
             torch.from_numpy(pixels[:channels]), torch.from_numpy(pixels[channels:]), stack.seed
         )
         return image, target[:-1], target[-1:]
@@ -177,13 +186,3 @@ def crop(
     padded[-1, patch.shape[1] :] = 0
     padded[-1, :, patch.shape[2] :] = 0
     return padded
-
-
-def resized(image: TrainingImage, size: int) -> NDArray[np.float32]:
-    """Return the stack of `crop` of the whole image, resized: image channels antialiased bilinear, others nearest."""
-    pixels = torch.from_numpy(image.image)[None]
-    masks = torch.from_numpy(np.stack([*image.targets, image.counted]).astype(np.float32))[None]
-    pixels = torch.nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
-    masks = torch.nn.functional.interpolate(masks, (size, size), mode="nearest-exact")
-    result: NDArray[np.float32] = torch.cat([pixels, masks], dim=1)[0].numpy()
-    return result

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import atexit
+import math
+import os
+import secrets
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import psutil
 
-from beadseg.data.dataset import Target
-from beadseg.errors import MachineError
+from beadseg import files
+from beadseg.data.dataset import Decoded, Target
+from beadseg.errors import BeadsegError, MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, track
+from beadseg.files import machine_error
 from beadseg.measure.appearance import PixelStats
 from beadseg.measure.score import visible_objects
 from beadseg.model.inputs import prepare, resized
 from beadseg.training.targets import centre_map, centres, instances
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from beadseg.config import TrainConfig
     from beadseg.data.dataset import Sample
+    from beadseg.training.processes import Team
 
+
+ALIGNED = 64
+"""Arrays in a file begin at multiples of so many bytes."""
 
 MEMORY_SHARE = 0.8
 """Training images may take up this share of the free memory."""
@@ -82,11 +95,11 @@ def load_images(
     config: TrainConfig,
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
-    sharing: int = 1,
+    decoded: Decoded | None = None,
 ) -> list[TrainingImage]:
     """Read and prepare every plane of `samples` for a network with the heads of `config`, which must be complete.
 
-    The memory is divided among `sharing` processes of this machine that all do so.
+    What `decoded` remembers of the files is not read again, and given back.
 
     Raises
     ------
@@ -95,24 +108,143 @@ def load_images(
     MachineError
         They do not fit into memory.
     """
-    loaded: list[TrainingImage] = []
-    room = MEMORY_SHARE * psutil.virtual_memory().available / sharing
-    for sample in track(samples, "reading images", len(samples), on_event, stop):
-        for image in _planes(sample, config):
-            loaded.append(image)
+    return list(_images(samples, config, on_event, stop, decoded or Decoded()))
+
+
+def _images(
+    samples: Sequence[Sample], config: TrainConfig, on_event: OnEvent, stop: StopFlag | None, decoded: Decoded
+) -> Iterator[TrainingImage]:
+    room = MEMORY_SHARE * psutil.virtual_memory().available
+    for number, sample in enumerate(track(samples, "reading images", len(samples), on_event, stop), start=1):
+        for image in _planes(sample, config, decoded):
+            yield image
             room -= image.nbytes
         if room < 0:
             raise MachineError(
-                f"{len(loaded)} of {len(samples)} samples fill {MEMORY_SHARE / sharing:.0%} of the free memory.",
+                f"{number} of {len(samples)} samples fill {MEMORY_SHARE:.0%} of the free memory.",
                 "training images",
                 "Train on fewer or smaller images, or ask for more memory.",
             )
-    return loaded
 
 
-def _planes(sample: Sample, config: TrainConfig) -> Iterable[TrainingImage]:
+def load_images_of_machine(
+    parts: Mapping[str, Sequence[Sample]],
+    config: TrainConfig,
+    team: Team,
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+    decoded: Decoded | None = None,
+) -> dict[str, list[TrainingImage]]:
+    """Return the images of several parts, such as training and validation, as `load_images` does, once per machine.
+
+    Where several processes of a machine train together the first of them reads and prepares the images and writes their
+    arrays into a file in memory, which all of them map: the machine holds them once. Raises as `load_images`, in every
+    process.
+    """
+    if team.local_size == 1:
+        return {part: load_images(samples, config, on_event, stop, decoded) for part, samples in parts.items()}
+    error: BeadsegError | None = None
+    written: tuple[Path, dict[str, list[_Mapped]]] | None = None
+    if team.local_rank == 0:
+        try:
+            every = {part: _images(samples, config, on_event, stop, decoded or Decoded())
+                     for part, samples in parts.items()}  # fmt: skip
+            written = write_mapped(every)
+        except BeadsegError as failed:
+            error = failed
+    team.check(error)
+    found = team.gather(written)[team.rank - team.local_rank]
+    if found is None:
+        raise MachineError("The first process of this machine is not among the others.", str(team),
+                           "Start the processes of a machine with consecutive ranks, as torchrun does.")  # fmt: skip
+    images = map_images(*found)
+    team.wait()
+    if team.local_rank == 0:
+        _remove(found[0])  # what is mapped stays until the last process ends
+    return images
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """A `TrainingImage` whose arrays lie in a file: offset, shape and dtype by name."""
+
+    others: dict[str, Any]
+    arrays: dict[str, tuple[int, tuple[int, ...], str]]
+
+
+def write_mapped(parts: Mapping[str, Iterable[TrainingImage]]) -> tuple[Path, dict[str, list[_Mapped]]]:
+    """Write the arrays of images, one image after the other, into a new file; return it and what is where.
+
+    Raises
+    ------
+    MachineError
+        There is no room for them.
+    """
+    path = _memory_folder() / f"{files.TEMPORARY_PREFIX}images-{os.getpid()}-{secrets.token_hex(4)}"
+    found: dict[str, list[_Mapped]] = {}
+    try:
+        with path.open("xb") as file:
+            for part, images in parts.items():
+                found[part] = [_write_image(file, image) for image in images]
+    except OSError as error:
+        _remove(path)
+        raise machine_error(error, path) from error
+    except BaseException:
+        _remove(path)
+        raise
+    return path, found
+
+
+def _write_image(file: BinaryIO, image: TrainingImage) -> _Mapped:
+    found = _Mapped({}, {})
+    for name in (field.name for field in fields(image)):
+        value = getattr(image, name)
+        if not isinstance(value, np.ndarray):
+            found.others[name] = value
+            continue
+        file.write(b"\0" * (-file.tell() % ALIGNED))
+        found.arrays[name] = (file.tell(), value.shape, value.dtype.str)
+        file.write(np.ascontiguousarray(value).tobytes())
+    return found
+
+
+def map_images(path: Path, parts: Mapping[str, Sequence[_Mapped]]) -> dict[str, list[TrainingImage]]:
+    """Return the images that `write_mapped` wrote; their pages are shared with every process that maps the file."""
+    content = np.asarray(np.memmap(path, np.uint8, "c"))  # a page that is written to becomes this process' own
+
+    def array(at: int, shape: tuple[int, ...], kind: str) -> Any:
+        dtype = np.dtype(kind)
+        size = math.prod(shape) * dtype.itemsize
+        return content[at : at + size].view(dtype).reshape(shape)
+
+    return {
+        part: [
+            TrainingImage(**one.others, **{name: array(*where) for name, where in one.arrays.items()}) for one in images
+        ]
+        for part, images in parts.items()
+    }
+
+
+def _memory_folder() -> Path:
+    """Return where a file is kept in memory, if it has as much room as there is memory, else the temporary folder."""
+    folder = Path("/dev/shm")
+    with suppress(OSError):
+        if os.access(folder, os.W_OK) and psutil.disk_usage(str(folder)).free >= psutil.virtual_memory().available / 2:
+            return folder
+    return Path(tempfile.gettempdir())
+
+
+def _remove(path: Path) -> None:
+    """Remove a file; Windows keeps one that is mapped until the process ends."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        atexit.register(lambda: path.unlink(missing_ok=True))
+
+
+def _planes(sample: Sample, config: TrainConfig, decoded: Decoded) -> Iterable[TrainingImage]:
     objects = config.predict.objects
-    for plane, pixels, target in sample.planes():
+    for plane, pixels, target in decoded.take(sample)[1]:
         pixels, target = _seen(pixels, target, config)
         foreground = target.foreground
         counted = np.ones(foreground.shape, np.uint8) if target.ignore is None else (~target.ignore).astype(np.uint8)

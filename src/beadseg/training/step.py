@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from beadseg.errors import MachineError
+from beadseg.errors import MachineError, is_out_of_memory
 from beadseg.events import OnEvent, log
-from beadseg.model.device import arithmetic, is_out_of_memory
+from beadseg.model.device import arithmetic, free_memory
 from beadseg.training.parallel import Replica
 
 if TYPE_CHECKING:
@@ -75,8 +75,12 @@ class Stepper:
             try:
                 loss = self.backward(batch)
                 break
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                self._use_smaller_parts(error, batch.size)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.optimizer.zero_grad(set_to_none=True)
+                free_memory(error)
+            self._use_smaller_parts(batch.size)
         if self.clip is not None:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
@@ -87,38 +91,35 @@ class Stepper:
     def backward(self, batch: Batch) -> float:
         """Compute the gradient of a batch in parts; return its loss."""
         self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
+        total = torch.zeros((), device=self.device)
         parts = batch.parts(min(self.accumulate, batch.size))
         for part in parts:
             share = part.size / batch.size
             with self.replica.collecting(last=part is parts[-1]):
                 loss = self._loss(part) * share
                 self.replica.backward(self.scaler.scale(loss))
-            total += float(loss.detach())
-        return total
+            total += loss.detach()
+        return float(total)  # the one time in a step that the processor waits for the GPU
 
     def _loss(self, part: Batch) -> Tensor:
         """Return the loss of a part of the batch, whichever processes have its patches."""
         with arithmetic(self.precision, self.device):
-            logits = self.replica(part.image.to(self.device, memory_format=torch.channels_last))
-        own = (logits.float(), part.target.to(self.device), part.counted.to(self.device))
+            x = part.image.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+            logits = self.replica(x)
+        others = (each.to(self.device, non_blocking=True) for each in (part.target, part.counted))
+        own = (logits.float(), *others)
         loss: Tensor = self.loss(*self.replica.whole(own, part.places, part.size))
         return loss
 
-    def _use_smaller_parts(self, error: Exception, batch: int) -> None:
-        """Double the accumulation after running out of memory; raise again what is something else."""
-        if not is_out_of_memory(error):
-            raise error
+    def _use_smaller_parts(self, batch: int) -> None:
+        """Double the accumulation after running out of memory; raise `MachineError` where that is no way out."""
         if self.team.several:  # the others wait for what this process would send them
             raise MachineError(f"Out of memory with {batch} patches in {self.accumulate * self.team.size} parts.",
-                               str(self.device), f"Set accumulate={2 * self.accumulate}.") from None  # fmt: skip
+                               str(self.device), f"Set accumulate={2 * self.accumulate}.")  # fmt: skip
         if self.accumulate >= batch:
             raise MachineError("Out of memory with one patch at a time.", str(self.device),
-                               "Use a smaller patch (epoch.size) or network (network.width).") from None  # fmt: skip
+                               "Use a smaller patch (epoch.size) or network (network.width).")  # fmt: skip
         self.accumulate = min(batch, self.accumulate * 2)
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
         part = math.ceil(batch / self.accumulate)
         self.on_event(log(f"Out of memory: batches of {batch} are now computed in parts of {part}.", "warning"))
 

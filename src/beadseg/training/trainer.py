@@ -10,7 +10,10 @@ import copy
 import json
 import math
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +23,12 @@ from beadseg import files
 from beadseg.errors import Cancelled, ConfigError, TrainingError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
 from beadseg.model.checkpoint import save_checkpoint
-from beadseg.model.device import agrees_with_fp32, choose_precision
+from beadseg.model.device import choose_precision
 from beadseg.model.losses import build_heads_loss
 from beadseg.model.networks import Network, build_network
+from beadseg.predict.inference import probabilities
+from beadseg.predict.prediction import Maps
+from beadseg.predict.segmenter import same_beads
 from beadseg.training.history import COLUMNS, DENSITY_SCORES, SCORES, Row, describe, gain, write_rows
 from beadseg.training.parallel import digest, sync_norms
 from beadseg.training.processes import Team
@@ -31,16 +37,23 @@ from beadseg.training.sampler import Batch, Sampler, crop
 from beadseg.training.schedule import learning_rate, move_average
 from beadseg.training.scores import score, spread
 from beadseg.training.step import Stepper
-from beadseg.training.watch import Diagnosis, Watch, few_steps
+from beadseg.training.watch import Diagnosis, Watch, few_steps, not_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from beadseg.config import TrainConfig
     from beadseg.training.samples import TrainingImage
 
 TIME_COLUMNS = ("epoch", "train_seconds", "validation_seconds")
+
+PRECISION_PX = 384
+"""Side of the piece of an image on which a reduced precision is compared with fp32, px."""
+
+MOST_DRAWING = 6
+"""Threads that draw batches for a GPU, at most."""
 
 CHECKPOINT_SECONDS = 600.0
 """Longest time between two checkpoints, s."""
@@ -107,10 +120,8 @@ class Trainer:
         sync_norms(network, self.team, device)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average: Network = copy.deepcopy(self.network) if config.ema else self.network
-        if self.team.any(self.precision != "fp32" and not self._precision_works(training[0])):
-            self.on_event(log(f"{self.precision} disagrees with fp32 on this machine: fp32 is used.", "warning"))
-            self.precision = "fp32"
         self.stepper = Stepper(self.network, self.loss, config, self.precision, device, self.team, on_event)
+        self.between_steps = True
         self.epoch = 0
         self.losses: list[float] = []
         self.seconds = 0.0
@@ -152,7 +163,8 @@ class Trainer:
             try:
                 self._run_epoch()
             except Cancelled:
-                self._save_in_between()
+                if self.between_steps:  # half a step cannot be continued exactly: the last checkpoint can
+                    self._save_in_between()
                 raise
         if self.stopped_early and self.best is not None:
             self.on_event(log(f"Stopped early: no better score for {self.config.stop.patience} epochs."))
@@ -161,23 +173,35 @@ class Trainer:
             self.team.check_same(weights, "weights after training")
             self.on_event(log(f"The weights of all {self.team.size} processes are equal (SHA-256 {weights})."))
 
+    @contextmanager
+    def _indivisible(self) -> Iterator[None]:
+        """Mark what must be done whole before the next checkpoint; after an exception within it none is written.
+
+        A second Ctrl-C raises anywhere.
+        """
+        self.between_steps = False
+        yield
+        self.between_steps = True
+
     def _run_epoch(self) -> None:
         """Train and score one epoch, or what is left of it, and record it."""
         self._train_epoch(self.epoch + 1)
+        self._check_precision()
         began = time.perf_counter()
         scores = self._scores()
-        self.epoch += 1
-        step = self.epoch * self.sampler.steps
-        row = {"epoch": self.epoch, "step": step, "lr": learning_rate(self.config, step - 1, self.total_steps),
-               "train_loss": float(np.mean(self.losses))}  # fmt: skip
-        self.rows.append(self.team.told({**row, **scores}))
-        seconds = {
-            "train_seconds": round(self.seconds, 3),
-            "validation_seconds": round(time.perf_counter() - began, 3),
-        }
-        self.times.append({"epoch": self.epoch, **seconds})
-        self.losses, self.seconds = [], 0.0
-        self._finish_epoch()
+        with self._indivisible():
+            self.epoch += 1
+            step = self.epoch * self.sampler.steps
+            row = {"epoch": self.epoch, "step": step, "lr": learning_rate(self.config, step - 1, self.total_steps),
+                   "train_loss": float(np.mean(self.losses))}  # fmt: skip
+            self.rows.append(self.team.told({**row, **scores}))
+            seconds = {
+                "train_seconds": round(self.seconds, 3),
+                "validation_seconds": round(time.perf_counter() - began, 3),
+            }
+            self.times.append({"epoch": self.epoch, **seconds})
+            self.losses, self.seconds = [], 0.0
+            self._finish_epoch()
 
     def _train_epoch(self, epoch: int) -> None:
         """Do the epoch's steps that are not done yet; keep the loss of each."""
@@ -187,24 +211,42 @@ class Trainer:
             began = time.perf_counter()
             at = (epoch - 1) * self.sampler.steps + step
             torch.manual_seed(_mix(self.config.seed, epoch, step, *([self.team.rank] if self.team.rank else [])))
-            self.losses.append(self.stepper.step(batch, learning_rate(self.config, at, self.total_steps)))
-            move_average(self.average, self.network, self.config.ema, at)
+            with self._indivisible():
+                loss = self.stepper.step(batch, learning_rate(self.config, at, self.total_steps))
+                if not math.isfinite(loss):
+                    self._end_not_finite(at, loss, where)
+                move_average(self.average, self.network, self.config.ema, at)
+                self.losses.append(loss)
             self.seconds += time.perf_counter() - began
             if time.monotonic() - self.saved >= self.checkpoint_seconds:
                 self._save_in_between()
             self.on_event(progress(f"epoch {epoch}/{self.config.epochs}", step + 1, self.sampler.steps))
 
     def _batches(self, epoch: int, start: int) -> Iterator[tuple[int, Batch]]:
-        """Yield the epoch's steps from `start` on, each batch drawn in a thread while the one before is computed."""
-        if start == self.sampler.steps:  # stopped while the epoch was scored
-            return
-        with ThreadPoolExecutor(1, thread_name_prefix="beadseg-batches") as pool:
-            following = pool.submit(self.sampler.draw, epoch, start)
-            for step in range(start, self.sampler.steps):
-                batch = following.result()
-                if step + 1 < self.sampler.steps:
-                    following = pool.submit(self.sampler.draw, epoch, step + 1)
-                yield step, batch
+        """Yield the epoch's steps from `start` on; the batches of the next ones are drawn in threads meanwhile.
+
+        A batch depends on its epoch and step only, so the number of threads changes nothing.
+        """
+        steps = iter(range(start, self.sampler.steps))
+        threads = self._drawing_threads
+        with ThreadPoolExecutor(threads, thread_name_prefix="beadseg-batches") as pool:
+
+            def draw(step: int) -> Future[Batch]:
+                return pool.submit(self.sampler.draw, epoch, step, pin=self.device.type == "cuda")
+
+            waiting = deque((step, draw(step)) for step in islice(steps, threads))
+            while waiting:
+                step, batch = waiting.popleft()
+                ready = batch.result()
+                waiting.extend((later, draw(later)) for later in islice(steps, 1))
+                yield step, ready
+
+    @property
+    def _drawing_threads(self) -> int:
+        """How many threads draw batches: several for a GPU that waits for them, one where the processor computes."""
+        if self.device.type == "cpu":
+            return 1
+        return max(1, min(MOST_DRAWING, torch.get_num_threads() // self.team.local_size - 1))
 
     def _scores(self) -> Row:
         """Score the averaged weights on whole validation and training images."""
@@ -222,12 +264,6 @@ class Trainer:
     def _finish_epoch(self) -> None:
         """Save, record and report the epoch that just ended."""
         row = self.rows[-1]
-        if not math.isfinite(row["train_loss"]):
-            found = self.watch.new(self.rows)[0]
-            self._warn(found)
-            raise TrainingError(
-                found.message, self.folder, f"{found.remedy.capitalize()} Earlier checkpoints are kept."
-            )
         metric = self.config.stop.metric
         key = f"val_{metric}"
         if self.best is None or key not in row or gain(metric, row[key]) > gain(metric, self.best[key]):
@@ -238,6 +274,16 @@ class Trainer:
         self.on_event(Event("epoch", describe(row, self.config.epochs, key, self.best is row), data=dict(row)))
         for found in self.watch.new(self.rows):
             self._warn(found)
+
+    def _end_not_finite(self, at: int, loss: float, where: str) -> None:
+        """End the training at the step whose loss is not a number; no checkpoint is written after it."""
+        rate = learning_rate(self.config, at, self.total_steps)
+        self.rows.append({"epoch": self.epoch + 1, "step": at + 1, "lr": rate, "train_loss": loss})
+        found = not_finite(self.rows)
+        if found is not None:
+            self._warn(found)
+            remedy = f"{found.remedy.capitalize()} Earlier checkpoints are kept."
+            raise TrainingError(f"Training failed: the loss became {loss}{where}.", self.folder, remedy)
 
     def _warn(self, found: Diagnosis) -> None:
         self.on_event(Event("diagnosis", str(found), "warning", found.model_dump()))
@@ -275,20 +321,35 @@ class Trainer:
     def _write_history(self) -> None:
         if not self.team.first:
             return
-        write_rows(self.folder / files.HISTORY, self.rows, COLUMNS)
-        write_rows(self.folder / files.TIMES, self.times, TIME_COLUMNS)
+        write_rows(self.folder / files.HISTORY, self.rows, COLUMNS, self.on_event)
+        write_rows(self.folder / files.TIMES, self.times, TIME_COLUMNS, self.on_event)
 
     @property
     def _config(self) -> dict[str, Any]:
         values: dict[str, Any] = json.loads(self.config.model_dump_json())
         return values
 
-    def _precision_works(self, image: TrainingImage) -> bool:
-        """Return whether the reduced precision computes what fp32 does, on a piece of a real image."""
-        patch = crop(image, 128, np.random.default_rng(0), None)[None, : len(image.image)]
-        self.network.eval()
-        x = torch.from_numpy(patch).to(self.device, memory_format=torch.channels_last)
-        return agrees_with_fp32(self.network, x, self.precision)
+    def _check_precision(self) -> None:
+        """Go on in fp32 where the reduced precision finds other beads, with the weights that an epoch has trained.
+
+        Looked at is a piece of the training image with most beads; an untrained network would tell nothing.
+        """
+        if self.precision == "fp32":
+            return
+        image = max(self.sampler.images, key=lambda image: len(image.beads))
+        x = crop(image, PRECISION_PX, np.random.default_rng(0), None)[: len(image.image)]
+        self.average.eval()
+        tiling = self.config.predict.tiling
+        exact = Maps.of_heads(probabilities(self.average, x, tiling))
+        fast = Maps.of_heads(probabilities(self.average, x, tiling, self.precision))
+        if self.team.any(not same_beads(exact, fast, self.config.predict.objects)):
+            self.on_event(log(f"{self.precision} does not find the beads that fp32 finds: fp32 is used.", "warning"))
+            self.use_fp32()
+
+    def use_fp32(self) -> None:
+        """Compute all that follows in fp32."""
+        self.precision = self.stepper.precision = "fp32"
+        self.stepper.scaler = torch.amp.GradScaler(self.device.type, enabled=False)
 
     @property
     def _in_channels(self) -> int:

@@ -66,7 +66,7 @@ def calibrate(
     kind = polarity or _majority(looks)
     heights = [height for look in looks if (height := look[kind].height) > 0]
     if not heights:
-        raise _nothing(dataset)
+        raise _nothing(dataset, samples)
     return Settings(diameter, kind, _rounded(median(heights)))
 
 
@@ -103,7 +103,7 @@ def _fingerprints(
         except BeadsegError:
             continue  # without beads, or unreadable, which is reported when it is measured
     if not found:
-        raise _nothing(dataset)
+        raise _nothing(dataset, samples)
     return found
 
 
@@ -131,9 +131,15 @@ def _rounded(value: float) -> float:
     return float(RESPONSE_STEP ** round(math.log(value) / math.log(RESPONSE_STEP)))
 
 
-def _nothing(dataset: Dataset) -> InputError:
-    return InputError(
-        "No mask marks a bead that can be seen in its image, so that nothing can be compared.",
-        dataset.root,
-        "Check the folders of images and masks, or say how large beads are (--diameter).",
-    )
+def _nothing(dataset: Dataset, samples: Sequence[Sample]) -> InputError:
+    """Return the error of a data set without a usable mask, which names the first cause that a file tells."""
+    what = "No mask marks a bead that can be seen in its image, so that nothing can be compared."
+    remedy = "Check the folders of images and masks, or say how large beads are (--diameter)."
+    for sample in samples:
+        try:
+            doubts = [doubt for _, _, target in sample.planes() for doubt in target.doubts()]
+        except BeadsegError as error:
+            return InputError(f"{what} {error.where}: {error.what}", dataset.root, error.remedy)
+        if doubts:
+            return InputError(f"{what} {sample.name}: {doubts[0].text}", dataset.root, doubts[0].remedy)
+    return InputError(what, dataset.root, remedy)

@@ -14,9 +14,18 @@ if TYPE_CHECKING:
     from beadseg.annotation.audit.codes import Code, Severity
     from beadseg.annotation.audit.measurement import FitNumbers, Places, PlaneMeasurement
     from beadseg.annotation.audit.rules import Sheet
+    from beadseg.data.masks import DoubtKind
 
 GEOMETRY: tuple[Code, ...] = ("mismatch", "orientation", "scale", "affine", "shift")
 """What needs beads in both image and mask."""
+DOUBTS: dict[DoubtKind, tuple[Code, Severity, float]] = {
+    "inverted": ("inverted", "error", 0.9),
+    "full": ("full", "warning", 0.5),
+    "pieces": ("broken", "warning", 0.4),
+    "specks": ("specks", "warning", 0.4),
+    "turned": ("orientation", "warning", 0.3),
+}
+"""Code, severity and badness of doubts; soft edges are judged by `file_rules`."""
 
 
 def mask_rules(sheet: Sheet, plane: PlaneMeasurement) -> None:
@@ -25,6 +34,7 @@ def mask_rules(sheet: Sheet, plane: PlaneMeasurement) -> None:
         text = f"{plane.marked_share:.0%} of the image is marked, and the beads are what is not: the mask is inverted."
         sheet.add("inverted", "error", 1.0, 100 * plane.marked_share, "%", text)
         return
+    _doubts(sheet, plane)
     if _marks_nothing(sheet, plane):
         return
     _geometry(sheet, plane)
@@ -34,6 +44,14 @@ def mask_rules(sheet: Sheet, plane: PlaneMeasurement) -> None:
     _size_of_beads(sheet, plane)
     _wrong_beads(sheet, plane)
     _labels(sheet, plane)
+
+
+def _doubts(sheet: Sheet, plane: PlaneMeasurement) -> None:
+    """Add what is doubtful whatever the image shows; `analyze`, `train` and `evaluate` say the same."""
+    for kind, text in plane.doubts:
+        if kind in DOUBTS and not (kind == "full" and plane.marked_share >= limits.FULL):
+            code, severity, badness = DOUBTS[kind]
+            sheet.add(code, severity, badness, 100 * plane.marked_share, "%", text)
 
 
 def _marks_nothing(sheet: Sheet, plane: PlaneMeasurement) -> bool:

@@ -112,6 +112,7 @@ def measure_plane(name: str, pixels: NDArray[Any], target: Target, settings: Set
         unevenness=unevenness,
         image_points=encode_points(clear(beads, typical).position),
         mask_points=encode_points(marked.position),
+        doubts=tuple((doubt.kind, str(doubt)) for doubt in target.doubts()),
         **comparison,
     )
 

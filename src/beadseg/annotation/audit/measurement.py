@@ -9,6 +9,7 @@ import numpy as np
 
 from beadseg.annotation.audit.document import Box
 from beadseg.config.base import Config
+from beadseg.data.masks import DoubtKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,6 +124,8 @@ class PlaneMeasurement(Config):
     unevenness: float
     image_points: str
     mask_points: str
+    doubts: tuple[tuple[DoubtKind, str], ...] = ()
+    """What the annotation probably gets wrong, judged without the image (`beadseg.data.masks.doubts_of`)."""
 
     def seen(self) -> Floats:
         """Return the beads of the image, (N, 2) px."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from beadseg.data.dataset import Sample
     from beadseg.data.image_io import Image, Mask
 
-METHOD = 6
+METHOD = 7
 """Version of the measurements: raised when the same files would give other numbers."""
 LOSSY = (".jpg", ".jpeg")
 

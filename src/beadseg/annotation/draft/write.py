@@ -16,6 +16,7 @@ from beadseg.data.dataset import Dataset, stem_of
 from beadseg.data.hashes import sha256_of, signature_of
 from beadseg.data.image_io import read_image
 from beadseg.data.predictions import names_of, source_of
+from beadseg.data.scan import ending_of
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.files import ensure_folder, machine_error, write_atomically
@@ -123,7 +124,7 @@ def _draft(review: Review, path: Path, name: str, annotator: Annotator, by: str 
     image = read_image(path)
     planes = [annotator.annotate(plane, stop) for _, plane in image.planes()]
     labels = np.stack(planes).reshape(*image.stack_shape, *image.size)
-    _copy(path, review.root / files.IMAGES / f"{name}{path.name[len(stem_of(path)) :]}")
+    _copy(path, review.root / files.IMAGES / f"{name}{ending_of(path)}")
     content = tiff_bytes(labels, image.axes.replace("C", ""))
     target = review.root / files.LABELS / f"{name}.tif"
     review.draft(name, target, hashlib.sha256(content).hexdigest(), by=by, why=annotator.description)
@@ -142,7 +143,7 @@ def _copy(source: Path, target: Path) -> None:
         return
     unfinished = target.with_name(f"{files.TEMPORARY_PREFIX}{target.name}")
     try:
-        shutil.copytree(source, unfinished, dirs_exist_ok=True)
+        shutil.copytree(source, unfinished, symlinks=True, dirs_exist_ok=True)  # a link may lead anywhere
         unfinished.rename(target)
     except OSError as error:
         raise machine_error(error, target) from error

@@ -23,6 +23,7 @@ from beadseg import files
 from beadseg.annotation.edit import Patch
 from beadseg.annotation.review.masks import NAME_BYTES
 from beadseg.annotation.review.step import new_id, now
+from beadseg.claim import ProcessId
 from beadseg.errors import InputError
 from beadseg.files import ensure_folder, machine_error, write_atomically
 
@@ -61,7 +62,7 @@ class Strokes:
         self.path = ensure_folder(root / files.REVIEW / files.UNSAVED) / f"{short}--{new_id()}{SUFFIX}"
         header = {
             "version": VERSION, "sample": sample, "by": by, "host": socket.gethostname(),
-            "process": os.getpid(), "shape": list(labels.shape),
+            "process": os.getpid(), "writer": ProcessId.of(os.getpid()).model_dump(), "shape": list(labels.shape),
         }  # fmt: skip
         whole = Patch(tuple(slice(0, length) for length in labels.shape), labels)
         write_atomically(self.path, f"{json.dumps(header)}\n{_line(whole)}")
@@ -186,6 +187,8 @@ def _header(path: Path) -> dict[str, Any]:
         texts = [header[name] for name in ("sample", "by", "host")]
         good = all(isinstance(text, str) for text in texts) and all(isinstance(n, int) and n > 0 for n in shape)
         good = good and isinstance(header["process"], int) and isinstance(version, int)
+        if "writer" in header:
+            ProcessId.model_validate(header["writer"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"Cannot be read: {error}.", path, "Delete the file.") from None
     if not good:
@@ -201,5 +204,8 @@ def _goes_on(header: dict[str, Any]) -> bool:
     What this process wrote is left: it opens a dataset again after it has left it.
     """
     process = header["process"]
-    here = header["host"] == socket.gethostname()
-    return bool(here and process != os.getpid() and psutil.pid_exists(process))
+    if process == os.getpid():
+        return False
+    if "writer" in header:
+        return bool(ProcessId.model_validate(header["writer"]).runs)
+    return bool(header["host"] == socket.gethostname() and psutil.pid_exists(process))  # of an earlier beadseg

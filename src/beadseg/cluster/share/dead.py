@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from beadseg.claim import STALE, read, remove_dead
+from beadseg.claim import STALE, last_beat, read, remove_dead
 from beadseg.cluster.share.parts import Part, write_part
 from beadseg.data.hashes import signature_of
 from beadseg.events import Event, OnEvent, log
@@ -24,10 +24,14 @@ def take_from_dead(
 ) -> bool:
     """Free an image whose process is dead; return whether it was. One that many died of is given up."""
     path = share.claim_path(item)
-    owner = read(path)
+    owner, beat = read(path), last_beat(path)
     reason = remove_dead(path, has_ended, stale)
     if not reason:
         return False
+    if owner is not None and owner.ran_out_of_time(beat):
+        told = f"{item.name}: taken over from {owner} (its job's time was up; a longer walltime may be needed)."
+        on_event(log(told, "warning"))
+        return True
     on_event(log(f"{item.name}: taken over from {owner or 'an unknown process'} ({reason}).", "warning"))
     token = owner.token if owner else secrets.token_hex(8)
     path.with_name(f"{item.index:06d}.died-{token}").touch()

@@ -17,11 +17,13 @@ from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
 
-from beadseg.data.annotations import rle, shapes
+from beadseg.data.annotations import labelme, rle, shapes
 from beadseg.data.annotations.model import MAX_ID, AnnotationSource, Entry, Failure, Instance, Region
 from beadseg.data.dataset import stem_of
+from beadseg.data.fields import listed
 from beadseg.data.raw import plausible_pixel_size
 from beadseg.errors import InputError
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +46,7 @@ def read_coco(path: Path, categories: Sequence[str] = (), crowd: Crowd = "auto")
     Parameters
     ----------
     path : pathlib.Path
-        The JSON file. It is read as a whole.
+        The JSON file; or a file of LabelMe, or a folder of them. It is read as a whole.
     categories : sequence of str
         Names of the categories to take; all when empty.
     crowd : {"auto", "ignore", "objects"}
@@ -63,13 +65,18 @@ def read_coco(path: Path, categories: Sequence[str] = (), crowd: Crowd = "auto")
     """
     if not all(name.strip() for name in categories):
         raise InputError("The name of the category is empty.", "--category", "Give a name, or leave the option out.")
-    document = _document(path)
+    document, unread = _document(path)
     images, failures = _images(document, path)
+    failures += unread
     chosen, notes = _categories(document, categories, path)
     by_image: dict[Any, list[_Json]] = {image["id"]: [] for image in images}
+    disputed = _disputed(document)
     belonging = 0
     for annotation in document["annotations"]:
         image = _key(annotation.get("image_id")) if isinstance(annotation, dict) else None
+        if image in disputed:
+            disputed[image] += 1
+            continue
         if image not in by_image:
             failures.append(Failure(path.name, f"{_called(annotation)} belongs to no image of the file."))
             continue
@@ -78,7 +85,12 @@ def read_coco(path: Path, categories: Sequence[str] = (), crowd: Crowd = "auto")
             failures.append(Failure(path.name, f"{_called(annotation)}: Its category_id is neither number nor text."))
         elif _key(annotation.get("category_id")) in chosen:
             by_image[image].append(annotation)
-    if document["annotations"] and not belonging:
+    failures += [
+        Failure(path.name, f"{plural(count, 'annotation')} of the image id {key} left out: several images have it.")
+        for key, count in disputed.items()
+        if count
+    ]
+    if document["annotations"] and not belonging and not any(disputed.values()):
         text = "None of its annotations belongs to an image of the file."
         raise InputError(text, path, "Check image_id of its annotations and id of its images.")
     taken = [annotation for some in by_image.values() for annotation in some]
@@ -87,7 +99,10 @@ def read_coco(path: Path, categories: Sequence[str] = (), crowd: Crowd = "auto")
     return AnnotationSource(list(_entries(images, by_image, ignored, failures)), failures, notes)
 
 
-def _document(path: Path) -> dict[str, list[Any]]:
+def _document(path: Path) -> tuple[dict[str, list[Any]], list[Failure]]:
+    """Return the COCO document of a file, or of LabelMe's file or folder, and what of that could not be used."""
+    if path.is_dir():
+        return labelme.as_coco(labelme.files_of(path))
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -97,30 +112,75 @@ def _document(path: Path) -> dict[str, list[Any]]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"Is no JSON ({error}).", path, "Export it again.") from None
     remedy = "Export it as COCO (instances): one file with images, annotations and categories."
+    if labelme.is_labelme(document):
+        return labelme.as_coco([path])
+    other = _other_program(document)
+    if other:
+        raise InputError(f"Is not COCO but {other}.", path, remedy)
     if not isinstance(document, dict):
         raise InputError("Is no COCO file.", path, remedy)
     for part in ("images", "annotations", "categories"):
         if not isinstance(document.get(part), list):
             raise InputError(f"Is no COCO file of instances: it has no list {part!r}.", path, remedy)
-    return document
+    return document, []
+
+
+def _other_program(document: object) -> str:
+    """Return which other format a JSON file is in, in words; empty where that is not known."""
+    first = document[0] if isinstance(document, list) and document else document
+    if not isinstance(first, dict):
+        return ""
+    keys = set(first)
+    known = {
+        "the format of VIA (VGG Image Annotator)": ({"_via_img_metadata"}, {"filename", "regions"}),
+        "a GeoJSON export, as of QuPath": ({"type", "features"}, {"type", "geometry"}),
+        "a Label Studio export": ({"annotations", "data"},),
+        "a Supervisely file": ({"objects", "size"},),
+        "a list of COCO results, without images and categories": ({"image_id", "category_id"},),
+    }
+    for name, marks in known.items():
+        if any(mark <= keys for mark in marks):
+            return name
+    inner = next(iter(first.values()), None)
+    if isinstance(inner, dict) and {"filename", "regions"} <= set(inner):
+        return "the format of VIA (VGG Image Annotator)"
+    return ""
 
 
 def _images(document: _Json, path: Path) -> tuple[list[_Json], list[Failure]]:
     """Return the images that can be looked for, and what is wrong with the others."""
     images: list[_Json] = []
     failures: list[Failure] = []
-    seen: set[Any] = set()
+    named: dict[Any, list[str]] = {}
+    for image in document["images"]:
+        if isinstance(image, dict) and _key(image.get("id")) is not None:
+            named.setdefault(_key(image["id"]), []).append(str(image.get("file_name")))
     for number, image in enumerate(document["images"]):
         if not isinstance(image, dict) or not isinstance(image.get("file_name"), str) or not _basename(image):
             failures.append(Failure(path.name, f"Image {number} of its list has no file_name."))
-        elif _key(image.get("id")) is None or image["id"] in seen:
-            failures.append(Failure(image["file_name"], "Its id is missing, or is that of another image."))
-        elif not all(isinstance(image.get(side), int) for side in ("height", "width")):
-            failures.append(Failure(image["file_name"], "Has no whole-numbered height and width."))
+            continue
+        key = _key(image.get("id"))
+        if key is None:
+            failures.append(Failure(image["file_name"], "Has no id."))
+        elif len(named[key]) > 1:
+            text = f"Its id, {key}, is that of {len(named[key])} images ({listed(named[key])}): none of them was taken."
+            failures.append(Failure(image["file_name"], text))
+        elif not all(_is_size(image.get(side)) for side in ("height", "width")):
+            failures.append(Failure(image["file_name"], "Its height or width is not a whole number."))
         else:
-            seen.add(image["id"])
-            images.append(image)
+            images.append({**image, "id": key})
     return images, failures
+
+
+def _is_size(value: object) -> bool:
+    """Tell whether a height or width is one, or is not given: some programs leave it out, or write 0."""
+    return value is None or (isinstance(value, int | float) and value >= 0 and float(value).is_integer())
+
+
+def _disputed(document: _Json) -> dict[Any, int]:
+    """Return the ids that several images have, each with 0."""
+    ids = Counter(_key(image.get("id")) for image in document["images"] if isinstance(image, dict))
+    return {key: 0 for key, count in ids.items() if key is not None and count > 1}
 
 
 def _basename(image: _Json) -> str:
@@ -202,11 +262,17 @@ def _entries(
         stem = stem_of(Path(_basename(first)))
         yield Entry(
             file_name,
-            tuple(dict.fromkeys((PureWindowsPath(file_name).as_posix(), _basename(first), stem))),
+            tuple(dict.fromkeys((file_name, PureWindowsPath(file_name).as_posix(), _basename(first), stem))),
             partial(_draw, planes=planes, file_name=file_name, ignored=ignored),
-            (first["height"], first["width"]),
+            _size(first),
             _pixel_size(first),
         )
+
+
+def _size(image: _Json) -> tuple[int, int] | None:
+    """Return height and width that the file gives; None where it leaves them out."""
+    height, width = image.get("height"), image.get("width")
+    return (int(height), int(width)) if height and width else None
 
 
 def _pixel_size(image: _Json) -> float | None:

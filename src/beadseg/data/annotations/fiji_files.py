@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING
 
+from beadseg.data.fields import listed
 from beadseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,12 +55,25 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
         yield path.stem, path.read_bytes()
         return
     with zipfile.ZipFile(path) as archive:
-        members = [info for info in archive.infolist() if info.filename.lower().endswith(".roi")]
+        members = [info for info in archive.infolist() if _is_roi(info.filename)]
+        held = [info.filename for info in archive.infolist() if not info.is_dir()]
+        if held and not members:  # without any file it is of an image without beads
+            text = f"Holds no ROI, but {listed(held, 3)}."
+            raise InputError(text, path, "Save the ROIs in Fiji's ROI Manager: More > Save.")
         claimed = sum(info.file_size for info in members)
         if len(members) > MAX_ROIS or claimed > MAX_BYTES:
             raise _absurd(path, f"{len(members)} ROIs of {claimed} bytes")
         for info in members:
-            yield info.filename[:-4], archive.read(info)  # no more than the size it claims is decompressed
+            yield (
+                info.filename.split("/")[-1][:-4],
+                archive.read(info),
+            )  # no more than the size it claims is decompressed
+
+
+def _is_roi(name: str) -> bool:
+    """Tell whether a file in a zip file is a ROI; macOS puts a shadow ``__MACOSX/._NAME`` beside every file."""
+    parts = name.split("/")
+    return name.lower().endswith(".roi") and "__MACOSX" not in parts and not parts[-1].startswith("._")
 
 
 def _absurd(path: Path, claim: str) -> InputError:

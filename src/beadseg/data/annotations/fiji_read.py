@@ -83,6 +83,9 @@ def _entry(path: Path, diameter_px: float | None) -> Entry:
 
 def _draw(image: LazyImage, path: Path, diameter_px: float | None) -> Instances:
     """Return the instances of one file as pixels of `image`."""
+    if image.turned:
+        text = "Its image has an orientation tag (EXIF), which Fiji does not follow: the ROIs would lie wrong."
+        raise InputError(text, remedy="Save the image without the tag, as Fiji shows it, and import again.")
     instances: list[Instance] = []
     failures: list[Failure] = []
     for name, roi in read_rois(path):

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+UNNAMED = ("roiset", "rois", "roi")
+"""Names of ROI files that name no image."""
+
+
 @dataclass(frozen=True)
 class ImportResult:
     """What became of an import.
@@ -144,6 +148,10 @@ class _Importer:
             files.ensure_folder(self.folder / name)
         self.failures += source.failures
         matches, named = match_images(source.entries, images, self.images)
+        single = len(source.entries) == len(self.images) == 1 and isinstance(matches[0], InputError)
+        if single and source.entries[0].names[0].casefold() in UNNAMED:
+            # Fiji calls what it saves RoiSet.zip: of a single image there is no question which it is.
+            matches, named = [self.images[0]], {self.images[0]}
         matched = [path for path in matches if not isinstance(path, InputError)]
         if not matched and not self.images:
             raise InputError("Holds no images.", images, f"Files of these kinds are read: {KNOWN_KINDS}.")

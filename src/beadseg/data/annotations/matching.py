@@ -7,9 +7,9 @@ worse than a picture less.
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
 
+from beadseg.data.fields import composed
 from beadseg.data.raw import IMAGE_SUFFIXES, is_zarr
 from beadseg.data.scan import stem_of
 from beadseg.errors import InputError
@@ -50,7 +50,7 @@ def match_images(
     matching = _Matching(entries)
     images = list(images)
     positions = range(max((len(entry.names) for entry in entries), default=0))
-    for key in (str, _composed, _caseless):
+    for key in (str, composed, _caseless):
         names = _Names(folder, images, key)
         for find in (names.files, names.stems):
             for position in positions:
@@ -59,12 +59,8 @@ def match_images(
     return [matching.found.get(number, missing) for number in range(len(entries))], matching.taken
 
 
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
 def _caseless(name: str) -> str:
-    return _composed(_composed(name).casefold())
+    return composed(composed(name).casefold())
 
 
 class _Names:

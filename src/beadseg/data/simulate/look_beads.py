@@ -106,7 +106,7 @@ def _lattice(
     gap = float(rng.uniform(max(low, 1.05), max(high, 1.1)) if arrangement == "lattice" else rng.uniform(low, 1.12))
     step, reach = gap * diameter, 0.75 * (config.side + 2 * margin)
     along = np.arange(-reach, reach, step)
-    hexagonal = rng.random() < (0.5 if arrangement == "lattice" else 0.85)
+    hexagonal = rng.random() < (0.5 if arrangement == "lattice" else 1 - config.square)
     across = np.arange(-reach, reach, step * (np.sqrt(3) / 2 if hexagonal else 1.0))
     v, u = np.meshgrid(across, along, indexing="ij")
     u = u + (np.arange(len(across)) % 2)[:, None] * step / 2 * hexagonal

@@ -85,6 +85,9 @@ class LookConfig(Config):
     """Lattice and close packing: distance of neighbours, diameters. Balls in one layer touch and do not overlap; a
     little below 1 stands for sizes and edges that are not exact."""
 
+    square: Share = 0.02
+    """Share of close packings that are square: equal balls in a layer settle hexagonally. In a square one the gaps look
+    like beads of the other brightness, and nothing tells which is which."""
     blur: Range = (0.03, 0.28)
     """Standard deviation of a bead's blur, diameters. Beads of 7.5 px blurred over 2 px are common; at 0.28 two that
     touch hardly have a valley between them, but are longer, and darker where they overlap, than one."""

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from beadseg import files
 from beadseg.data.dataset import natural_key
+from beadseg.data.fields import numbers_of, text_table
 from beadseg.data.predictions import with_unmerged
 from beadseg.errors import InputError
-from beadseg.text import original_cells
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
     from numpy.typing import NDArray
 
 NEEDED = ("image", "beads", "height", "width")
@@ -98,17 +98,12 @@ def read_counts(folder: Path) -> list[Counted]:
 
 def _table(path: Path) -> pd.DataFrame:
     remedy = "Give a folder that `beadseg-batch predict` wrote."
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError("There are no counts.", path, remedy) from None
-    except (OSError, ValueError) as error:
-        detail = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"Cannot be read as CSV ({detail}).", path, remedy) from None
-    absent = [column for column in NEEDED if column not in table.columns]
-    if absent:
-        raise InputError(f"Has no column {' or '.join(map(repr, absent))}.", path, remedy)
-    table = with_unmerged(original_cells(table), path.parent)
+    if not path.is_file():
+        raise InputError("There are no counts.", path, remedy)
+    table = text_table(path, NEEDED, remedy)
+    separator = table.attrs["separator"]
+    table = with_unmerged(table, path.parent)
+    table.attrs["separator"] = separator
     if table.empty:
         raise InputError("Holds no counts.", path, "Predict at least one image.")
     return table
@@ -119,7 +114,8 @@ def _numbers(table: pd.DataFrame, column: str, path: Path) -> NDArray[np.float64
     if column not in table.columns:
         return np.full(len(table), np.nan)
     cells = table[column].str.strip()
-    values = pd.to_numeric(cells.where(cells != ""), errors="coerce").to_numpy(np.float64)
+    found = numbers_of(cells, table.attrs["separator"])
+    values = np.array([np.nan if value is None else value for value in found], np.float64)
     _refuse((cells != "").to_numpy() & ~np.isfinite(values), column, table, path)
     return values
 

@@ -71,7 +71,8 @@ def density(
         counted = [replace(row, pixel_size_um=options.pixel_size_um) for row in counted]
     scale = _scale(counted, options)
     names = list(dict.fromkeys(row.image for row in counted))
-    groups, factors = groups_of(names, options.groups), factors_of(names, options.factor)
+    groups = groups_of(names, options.groups)
+    factors, questions = factors_of(names, options.factor)
     images = tuple(
         ImageDensity(
             image=row.image, plane=row.plane, group=groups[row.image], factor=factors[row.image], flags=row.flags,
@@ -81,7 +82,7 @@ def density(
     )  # fmt: skip
     fit, points, notes = _series(counted, images, factors, scale, options)
     by_hand, left_out = read_manual(Path(manual), images) if manual is not None else ((), ())
-    notes = [*scale.notes, *notes, *left_out]
+    notes = [*scale.notes, *_without_interval(counted), *questions, *notes, *left_out]
     for note in notes:
         on_event(log(note, "warning"))
     return DensityReport(
@@ -162,6 +163,17 @@ def _counting(rows: Sequence[Counted]) -> Interval | None:
     if any(low is None for low in lows) or any(high is None for high in highs):
         return None
     return math.fsum(low or 0.0 for low in lows), math.fsum(high or 0.0 for high in highs)
+
+
+def _without_interval(rows: Sequence[Counted]) -> list[str]:
+    """Tell of flagged images whose count has no interval, where others have one."""
+    names = [row.name for row in rows if row.low is None and row.flags]
+    if not names or all(row.low is None for row in rows):
+        return []
+    return [
+        f"The count has no interval for {listed(names)} (see flags): intervals of densities that include "
+        f"{'it' if len(names) == 1 else 'them'} hold only the chance of sampling."
+    ]
 
 
 def _dispersion(rows: Sequence[Counted]) -> tuple[float | None, float]:

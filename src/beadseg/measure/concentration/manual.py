@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from beadseg.data.fields import listed, read_table
+from beadseg.data.fields import listed, numbers_of, read_table, rows_of, text_table
 from beadseg.errors import InputError
 from beadseg.measure.concentration.document import ImageDensity, ManualCount
 
@@ -24,8 +23,15 @@ def read_manual(path: Path, images: Sequence[ImageDensity]) -> tuple[tuple[Manua
         images was predicted.
     """
     table = read_table(path, ("image", "beads"))
-    by_hand = {name: _count(name, text, path) for name, text in zip(table["image"], table["beads"], strict=True)}
     predicted = {image.name: image.beads for image in images}
+    written = table["image"].tolist()
+    called = {written[row]: name for name, row in rows_of(list(predicted), written, path).items()}
+    separator = text_table(path, ("image", "beads")).attrs["separator"]
+    counts = numbers_of(table["beads"], separator)
+    by_hand = {
+        called.get(name, name): _count(name, text, count, path)
+        for name, text, count in zip(written, table["beads"], counts, strict=True)
+    }
     unknown = [name for name in by_hand if name not in predicted]
     if len(unknown) == len(by_hand):
         text = f"Names no predicted image (it names {listed(unknown)})." if unknown else "Names no image."
@@ -36,11 +42,8 @@ def read_manual(path: Path, images: Sequence[ImageDensity]) -> tuple[tuple[Manua
     return found, notes
 
 
-def _count(name: str, text: str, path: Path) -> float:
-    try:
-        count = float(text)
-    except ValueError:
-        count = math.nan
-    if not 0 <= count < math.inf:
-        raise InputError(f"The count of {name!r} is {text!r}.", path, "Write how many beads there are, 0 or more.")
+def _count(name: str, text: str, count: float | None, path: Path) -> float:
+    if count is None or count < 0:
+        remedy = "Write how many beads there are, 0 or more, without marks between thousands."
+        raise InputError(f"The count of {name!r} is {text!r}.", path, remedy)
     return count

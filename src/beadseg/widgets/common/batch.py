@@ -132,10 +132,13 @@ def _read(stream: IO[str] | None) -> SimpleQueue[str | None]:
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    """End a child that still runs."""
+    """End a child that still runs: it stops by itself when its standard input ends, also where there are no signals."""
     if child.poll() is not None:
         return
-    child.terminate()
+    if child.stdin is not None:
+        child.stdin.close()
+    if sys.platform != "win32":  # there it would be killed at once
+        child.terminate()
     try:
         child.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:

@@ -1,21 +1,28 @@
-"""Python's collector of cycles, kept short while the viewer must answer."""
+"""Python's collector of cycles, called less often while the viewer must answer."""
 
 from __future__ import annotations
 
 import gc
 
+RARER = 50
+"""Full collections come so many times less often."""
+
 _asked: set[int] = set()
 """Who asked for it."""
+_before: list[tuple[int, int, int]] = []
+"""The thresholds that are given back."""
 
 
 def keep_collections_short(owner: int) -> None:
-    """Let the collector look only at what is made from now on, until `owner` (its `id`) calls `collect_all_again`.
+    """Let full collections come seldom until `owner` (its `id`) calls `collect_all_again`.
 
-    A collection of all that a viewer holds stops it for a quarter of a second. What lives now and becomes a cycle that
-    nobody uses is only collected afterwards.
+    A collection of all that a viewer holds stops it for a quarter of a second. Nothing is taken from the collector: the
+    viewer and other plugins go on as they are, and what they leave is collected, later.
     """
     if not _asked:
-        gc.freeze()
+        _before.append(gc.get_threshold())
+        first, second, third = _before[0]
+        gc.set_threshold(first, second, RARER * max(1, third))
     _asked.add(owner)
 
 
@@ -24,4 +31,4 @@ def collect_all_again(owner: int) -> None:
     if owner in _asked:
         _asked.remove(owner)
         if not _asked:
-            gc.unfreeze()
+            gc.set_threshold(*_before.pop())

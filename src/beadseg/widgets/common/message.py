@@ -6,6 +6,7 @@ import inspect
 import logging
 from contextlib import contextmanager
 from functools import wraps
+from html import escape
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from qtpy.QtCore import Qt, Signal
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("beadseg")
 _NAME = "beadsegMessage"
 T = TypeVar("T")
+
+
+def plain_tip(text: str) -> str:
+    """Return a name as a tool tip that shows it as it is: Qt takes what looks like HTML for HTML."""
+    return f"<qt>{escape(text)}</qt>"
 
 
 class MessageArea(QFrame):

@@ -165,17 +165,20 @@ class AlternativesForm(QWidget):
         return any(found) or not words
 
     def _choose(self) -> None:
-        """Start the class chosen from its own defaults, as ``--set loss.kind=…`` does."""
+        """Show the class chosen with its defaults and what both classes have, as ``--set loss.kind=…`` does."""
         fields = self._models[self.kind.currentText()].model_fields
         defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()
                     if not field.is_required()}  # fmt: skip
-        self._form.write({name: _plain(value) for name, value in defaults.items()})
+        before = self._forms[self._shown_kind].read()
+        shared = {name: value for name, value in before.items() if name in fields and name != KIND}
+        self._form.write({**{name: _plain(value) for name, value in defaults.items()}, **shared})
         self._show()
         self.changed.emit()
 
     def _show(self) -> None:
+        self._shown_kind = self.kind.currentText()
         for kind, form in self._forms.items():
-            form.setVisible(kind == self.kind.currentText())
+            form.setVisible(kind == self._shown_kind)
 
 
 class Section(QWidget):

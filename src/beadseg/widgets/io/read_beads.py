@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from beadseg.data.fields import numbers_of, text_table
 from beadseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,13 +25,12 @@ SIZE = 4.0
 
 
 def is_bead_table(path: Path) -> bool:
-    """Tell by its first line whether a CSV is a table of beads."""
+    """Tell whether a CSV is a table of beads, as beadseg or a spreadsheet wrote it."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header = next(csv.reader(file), [])
-    except (OSError, UnicodeDecodeError, csv.Error):
+        text_table(path, NEEDED)
+    except (InputError, csv.Error):
         return False
-    return set(NEEDED) <= set(header)
+    return True
 
 
 def read_bead_table(path: Path) -> list[LayerData]:
@@ -47,15 +47,22 @@ def read_bead_table(path: Path) -> list[LayerData]:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table of beads; raises `InputError` where it is none."""
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        detail = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"Cannot be read as a table ({detail}).", path, "Predict the image again.") from None
-    missing = [name for name in NEEDED if name not in table]
-    if missing or not all(pd.api.types.is_numeric_dtype(table[name]) for name in NEEDED):
+    text = text_table(path, NEEDED, "Predict the image again.")
+    columns = {name: _numeric(text[name], text.attrs["separator"]) for name in text.columns}
+    wrong = [name for name in NEEDED if not pd.api.types.is_numeric_dtype(columns[name])]
+    if wrong:
         raise InputError("Is no table of beads.", path, "It needs the columns id, y and x with numbers.")
-    return table
+    return pd.DataFrame(columns)
+
+
+def _numeric(cells: pd.Series, separator: str) -> pd.Series:
+    """Return a column as numbers, empty cells as NaN; as it is where a cell is something else."""
+    numbers = numbers_of(cells, separator)
+    if any(number is None and cell.strip() for number, cell in zip(numbers, cells, strict=True)):
+        return cells
+    values = pd.Series(numbers, cells.index, np.float64)
+    whole = values.notna().all() and (values == np.floor(values)).all() and not cells.str.contains("[.,eE]").any()
+    return values.astype(np.int64) if whole else values
 
 
 def coordinates(table: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from beadseg.annotation.review.masks import tiff_bytes
+from beadseg.data.masks import whole_ids
 from beadseg.errors import InputError
 from beadseg.files import write_atomically
 from beadseg.measure.beads import bead_table
@@ -69,12 +70,15 @@ def write_table_of_points(path: str, data: Any, attributes: dict[str, Any]) -> l
 
 
 def whole_numbers(data: Any, target: Path) -> NDArray[np.uint32]:
-    """Return a labels layer's data, of a multiscale one the finest level, as uint32."""
+    """Return a labels layer's data, of a multiscale one the finest level, as uint32.
+
+    Ids beyond uint32 are numbered anew, in their order, so that none becomes another.
+    """
     level = data[0] if isinstance(data, list | tuple) or getattr(data, "multiscale", False) else data
     labels = np.asarray(level)
     if labels.dtype.kind not in "uib" or (labels.size and int(labels.min()) < 0):
         raise InputError("Labels must be whole numbers of 0 or more.", target, "Save a labels layer.")
-    return labels.astype(np.uint32)
+    return whole_ids(labels)
 
 
 def _axes(labels: NDArray[Any], target: Path) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.05
 """Between two looks at what the process said."""
+STOP_S = 2.0
+"""A process that was asked to stop is killed after so many seconds: its files are written whole or not at all."""
 FINISHED = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FLAGGED)
 """Exit codes of a command that did all it could."""
 
@@ -51,7 +53,10 @@ def run_command(
         if not running and child.drained:
             break
         if stop and running:
-            child.kill() if at_once else child.stop()
+            if at_once:
+                child.kill()
+            elif not child.stopping:
+                child.stop(STOP_S)
         time.sleep(LOOK_S)
     if stop:
         raise Cancelled(

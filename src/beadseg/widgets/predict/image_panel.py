@@ -9,6 +9,7 @@ from napari.layers import Image, Shapes
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.errors import InputError
+from beadseg.predict.flags import NOT_COMPARED
 from beadseg.widgets.common import Background, ProgressRow, guarded
 from beadseg.widgets.common.collector import collect_all_again, keep_collections_short
 from beadseg.widgets.layers.choice import LayerChoice
@@ -169,6 +170,8 @@ class ImagePanel(QWidget):
             found = inside(region, self.live.shown.labels, self.live.plane, centres)
             lines.append(f"{int(found.sum()):,} beads in {region.name}")
         lines += [f"Implausible: {flag}" for flag in measured.row["flags"].split("; ") if flag]
+        if session.stored.appearance is None:
+            lines.append(NOT_COMPARED)
         self.results.detail.setText("\n".join(lines))
 
     @guarded

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from qtpy.QtCore import QItemSelectionModel, Signal
+from qtpy.QtCore import QItemSelectionModel, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QLabel, QTableView, QVBoxLayout, QWidget
 
 from beadseg.widgets.predict.bead_model import FrameModel
@@ -33,6 +33,7 @@ class ResultsView(QWidget):
         self.count.setStyleSheet("font-size: 16pt; font-weight: bold;")
         self.count.setToolTip("Beads in the plane that is shown, as chosen by the sliders")
         self.detail = QLabel()
+        self.detail.setTextFormat(Qt.TextFormat.PlainText)
         self.detail.setWordWrap(True)
         self.beads, self.planes = FrameModel(), FrameModel()
         self.bead_view = _view(self.beads, "Click a row to go to the bead; click a bead in the image to find its row")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QFormLayout, QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from beadseg.errors import RunError
@@ -40,6 +40,7 @@ class PredictWidget(QWidget):
             "general, or a run folder", "The general model, or the folder of a model that you trained"
         )
         self.about = QLabel()
+        self.about.setTextFormat(Qt.TextFormat.PlainText)
         self.about.setWordWrap(True)
         self.image = ImagePanel(napari_viewer, self._run, self.messages)
         self.folder = FolderPanel(napari_viewer, self._run, self._chosen, self.messages)

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from beadseg.annotation.review import write_table
 from beadseg.errors import BeadsegError, InputError
-from beadseg.widgets.common import MessageArea, guarded
+from beadseg.widgets.common import MessageArea, guarded, plain_tip
 from beadseg.widgets.review.bead_tool import BeadTool
 from beadseg.widgets.review.hand import Hand
 from beadseg.widgets.review.ignore_tool import IgnoreTool
@@ -83,7 +83,7 @@ class Desk(QObject):
         panel.filtered.connect(self.filter)
         panel.compared.connect(self.compare_as)
         panel.dataset.setText(session.dataset.root.name)
-        panel.dataset.setToolTip(str(session.dataset.root))
+        panel.dataset.setToolTip(plain_tip(str(session.dataset.root)))
         panel.buttons["outline"].setChecked(self.stage.outlined)
 
     def begin(self) -> None:

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from beadseg.annotation.review.step import STATES
 from beadseg.widgets.common.colours import framed
+from beadseg.widgets.common.message import plain_tip
 from beadseg.widgets.review.actions import ACTION
 from beadseg.widgets.review.queue import ANY, Filter
 from beadseg.widgets.review.queue_table import QueueTable
@@ -78,7 +79,7 @@ class WorkPanel(QWidget):
     def show_sample(self, name: str, state: str, findings: str, offer: str) -> None:
         """Show the sample in hand in words; `offer`: what the proposal does, empty where there is none."""
         self.name.setText(name)
-        self.name.setToolTip(name)
+        self.name.setToolTip(plain_tip(name))
         self.about.setText(state)
         self.findings.setText(findings)
         self.findings.setVisible(bool(findings))
@@ -96,6 +97,7 @@ class WorkPanel(QWidget):
 
     def _make_head(self) -> QVBoxLayout:
         self.dataset = QLabel()
+        self.dataset.setTextFormat(Qt.TextFormat.PlainText)
         self.dataset.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.audit = QPushButton("Audit")
         self.audit.setToolTip("Look for wrong annotations in the whole dataset, and propose corrections")

@@ -13,6 +13,8 @@ _KEEP_HELP = (
     "A training is a process of its own. Ticked: it goes on when napari or this widget is closed, and the widget finds "
     "it again. Not ticked: it is stopped then; its checkpoints are kept, and it can be continued."
 )
+_STOP_HELP = "Stop after the step in hand and write a checkpoint: the training can be continued exactly there."
+_END_HELP = "Do not wait for the step in hand: the training can be continued from its last checkpoint."
 
 
 class Actions(QWidget):
@@ -22,7 +24,7 @@ class Actions(QWidget):
         super().__init__()
         self.start = QPushButton("Start training")
         self.stop = QPushButton("Stop")
-        self.stop.setToolTip("End the training within three seconds. Its checkpoints are kept: it can be continued.")
+        self.stop.setToolTip(_STOP_HELP)
         self.new = QPushButton("New run")
         self.new.setToolTip("Set up another training, in a new folder. A training that goes on is not stopped.")
         self.copy = QPushButton("Copy command")
@@ -47,8 +49,9 @@ class Actions(QWidget):
         self.start.setText("Continue training" if status == "unfinished" else "Start training")
         self.start.setEnabled((status == "new" and ready) or status == "unfinished")
         self.start.setToolTip(_START_HELP[status])
-        self.stop.setEnabled(status == "running")
-        self.stop.setText("Stopping…" if status == "stopping" else "Stop")
+        self.stop.setEnabled(status in ("running", "stopping"))
+        self.stop.setText("End at once" if status == "stopping" else "Stop")
+        self.stop.setToolTip(_END_HELP if status == "stopping" else _STOP_HELP)
         self.new.setEnabled(ready or status != "none")
         for button in (self.copy, self.submit):
             button.setEnabled(ready or status in ("unfinished", "finished"))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from beadseg.claim import ProcessId
 from beadseg.errors import ExitCode, MachineError
 from beadseg.events import LAUNCHED, STOP_FILE, Event
 from beadseg.files import machine_error
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 PROCESS = "process"
 """Kind of the first event in the file: which process writes it."""
-AT_ONCE, TO_DEATH = 1.0, 2.0
-"""A process that was asked to stop and goes on is told a second time after so many seconds, and then is killed."""
+DOUBLE_CLICK = 1.0
+"""Whoever asks a second time, and not within so many seconds of the first, does not want to wait any longer."""
 MOST_BYTES = 1 << 18
 """Read at one look, so that a long file does not hold the viewer up; when a file is opened again, only its end."""
 NICENESS = 5
@@ -87,7 +88,7 @@ class Child:
         self._last_error: Event | None = None
         self._result = False
         self._asked: float | None = None
-        self._times_asked = 0
+        self._patience: float | None = None
 
     @classmethod
     def start(cls, arguments: Sequence[str], output: Path, *, outlives: bool = False) -> Child:
@@ -113,8 +114,7 @@ class Child:
         process = psutil.Process(popen.pid)
         _lower_priority(process)
         _STARTED[popen.pid] = popen
-        started = {"pid": popen.pid, "started": _born(process), "command": list(arguments)}
-        _append(output, Event(PROCESS, data=started))
+        _append(output, Event(PROCESS, data={"process": _identity(popen.pid), "command": list(arguments)}))
         return cls(output, process, popen, arguments[0])
 
     @classmethod
@@ -129,9 +129,9 @@ class Child:
             event = _parse(line)
             if event is not None and event.kind == PROCESS:
                 with suppress(psutil.Error, KeyError, TypeError, ValueError):
-                    process = psutil.Process(int(event.data["pid"]))
-                    found = cls(output, process, _STARTED.get(process.pid), event.data["command"][0])
-                    if found.running and abs(process.create_time() - float(event.data["started"])) < 1:
+                    known = ProcessId.model_validate(event.data["process"])
+                    found = cls(output, psutil.Process(known.pid), _STARTED.get(known.pid), event.data["command"][0])
+                    if known.runs and found.running:
                         found.skip_to_end()
                         return found
         return None
@@ -163,8 +163,9 @@ class Child:
         return self._asked is not None
 
     def news(self) -> list[Event]:
-        """Return what was said since the last look; urge a process that was asked to stop and goes on."""
-        self._urge()
+        """Return what was said since the last look; kill a process that was asked to stop and is out of patience."""
+        if self._asked is not None and self._patience is not None and time.monotonic() - self._asked > self._patience:
+            self.kill()
         events = []
         for line in self._lines():
             event = _parse(line)
@@ -176,22 +177,28 @@ class Child:
             events.append(event)
         return events
 
-    def stop(self) -> None:
-        """Ask the process to stop: by the next looks at its news it is urged, and killed within three seconds."""
-        if self._asked is None and self.running:
-            self._asked, self._times_asked = time.monotonic(), 1
-            self._signal()
+    def stop(self, patience: float | None = None) -> None:
+        """Ask the process to stop; asked again a while later, it is killed.
+
+        Parameters
+        ----------
+        patience : float, optional
+            It is killed by the first look at its news after so many seconds. None: it may finish what it has in hand,
+            such as a step of training and its checkpoint, however long that takes.
+        """
+        if not self.running:
+            return
+        if self._asked is None:
+            self._asked, self._patience = time.monotonic(), patience
+            self._ask()
+        elif time.monotonic() - self._asked > DOUBLE_CLICK:
+            self.kill()
 
     def end(self) -> None:
-        """Ask the process to stop and see to its end from a thread, for a viewer that is being closed."""
+        """Ask the process to stop, for a viewer that is being closed: it finishes what it has in hand by itself."""
         self.stop()
-
-        def see() -> None:
-            while self.running:
-                self._urge()
-                time.sleep(0.05)
-
-        threading.Thread(target=see, name="beadseg ends a training").start()
+        if self._popen is not None and self.running:
+            threading.Thread(target=_await, args=(self._popen,), name="beadseg ends a training", daemon=True).start()
 
     def kill(self) -> None:
         """End the process at once; files are written whole or not at all, so nothing is half there."""
@@ -222,18 +229,8 @@ class Child:
         last = next((line for line in reversed(self._stray) if line.strip()), "it said nothing")
         return f"The process failed (exit code {code}): {last}"
 
-    def _urge(self) -> None:
-        if self._asked is None or not self.running:
-            return
-        waited = time.monotonic() - self._asked
-        if waited > TO_DEATH:
-            self.kill()
-        elif waited > AT_ONCE and self._times_asked == 1:
-            self._times_asked = 2
-            self._signal()
-
-    def _signal(self) -> None:
-        """Ask as Ctrl-C does: the first time to stop, the second time to end at once."""
+    def _ask(self) -> None:
+        """Ask to stop, once: a second Ctrl-C would end the process in the middle of a step."""
         with suppress(psutil.Error, OSError):
             if sys.platform == "win32":  # a process without a console of ours hears no Ctrl-Break
                 _stop_file(self.output).touch()
@@ -258,6 +255,11 @@ class Child:
             return self.output.stat().st_size <= self._at
         except OSError:
             return True
+
+
+def _await(popen: subprocess.Popen[bytes]) -> None:
+    popen.wait()
+    _forget(popen)
 
 
 def _forget(popen: subprocess.Popen[bytes]) -> None:
@@ -289,9 +291,9 @@ def _lower_priority(process: psutil.Process) -> None:
         process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else below)
 
 
-def _born(process: psutil.Process) -> float:
+def _identity(pid: int) -> dict[str, Any]:
     try:
-        return float(process.create_time())
+        return ProcessId.of(pid).model_dump()
     except psutil.Error as error:
         raise MachineError(f"The process ended at once ({error}).", sys.executable) from None
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
-from beadseg.claim import STALE, Owner
+from beadseg.claim import STALE, last_beat, read, server_time
 from beadseg.config import TrainConfig
 from beadseg.data.documents import read_document, read_entries
-from beadseg.errors import BeadsegError, ConfigError, RunError
+from beadseg.errors import BeadsegError, ConfigError, MachineError, RunError
 from beadseg.model.checkpoint import read_meta
 from beadseg.text import original
 from beadseg.training.criteria import Criterion
@@ -106,7 +106,7 @@ def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     found = []
     for name in FILES:
         try:
-            status = (folder / name).stat()
+            status = files.current(folder / name).stat()
         except OSError:
             continue
         found.append((name, status.st_mtime_ns, status.st_size))
@@ -214,10 +214,13 @@ def _tail(path: Path) -> str:
 def owner_of(folder: Path) -> str:
     """Return which process works in a folder, in words; "" when none gives a sign of life."""
     path = folder / files.LOCK
-    try:
-        owner = Owner.model_validate_json(path.read_text(encoding="utf-8"))
-        age = time.time() - path.stat().st_mtime
-    except (OSError, ValueError):
+    owner, beat = read(path), last_beat(path)
+    if owner is None or beat is None:
         return ""
-    lives = age < STALE if owner.lives_here is None else owner.lives_here
+    lives = owner.runs
+    if lives is None:
+        try:
+            lives = server_time(path) - beat < STALE
+        except MachineError:  # a folder that may only be read: the clock of this machine must do
+            lives = time.time() - beat < STALE
     return str(owner) if lives else ""

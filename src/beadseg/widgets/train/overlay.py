@@ -118,8 +118,8 @@ class ValidationOverlay(QObject):
         if self._wanted is None:
             return
         _, sample = self._wanted
-        labels = Path(self._folder.name) / str(self._number) / files.LABELS / f"{sample.image.stem}.tif"
-        if not labels.exists():
+        labels = _only_file(Path(self._folder.name) / str(self._number) / files.LABELS)
+        if labels is None:
             self.noted.emit(outcome.message or "The model could not be shown on this image.")
             self._again()
             return
@@ -157,6 +157,12 @@ class ValidationOverlay(QObject):
         layer = make(data, name=name, metadata={"beadseg_train": name}, visible=False)
         self._turns.insert(partial(setattr, layer, "visible", True))
         self._turns.insert(partial(add_beside, self._viewer, layer))
+
+
+def _only_file(folder: Path) -> Path | None:
+    """Return the labels of the one image that was predicted, whatever they are called (a.ome.tif, a.ome.zarr)."""
+    found = sorted(folder.glob("[!.]*.tif")) if folder.is_dir() else []
+    return found[0] if found else None
 
 
 def _image(data: NDArray[Any], **options: Any) -> Layer:

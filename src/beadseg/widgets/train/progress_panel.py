@@ -59,6 +59,7 @@ class ProgressPanel(QWidget):
         self.sample.setMinimumContentsLength(10)
         self.overlay_note = QLabel()
         self.overlay_note.setWordWrap(True)
+        self.overlay_note.setTextFormat(Qt.TextFormat.PlainText)
         self.overlay_note.setVisible(False)
         self._arrange()
 

@@ -109,7 +109,7 @@ class Session(QObject):
         self.changed.emit()
 
     def stop(self) -> None:
-        """Ask the process to stop; its checkpoints are kept. `ended` comes within three seconds."""
+        """Ask the process to stop after the step in hand; asked again, end it at once. Its checkpoints are kept."""
         self._watcher.stop()
         self.changed.emit()
 

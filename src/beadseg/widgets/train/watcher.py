@@ -53,7 +53,7 @@ class Watcher(QObject):
         self._timer.start(self._look_ms)
 
     def stop(self) -> None:
-        """Ask the process to stop; `ended` comes within three seconds."""
+        """Ask the process to stop: `ended` comes when what it has in hand is finished. Asked again, it is killed."""
         if self.child is not None:
             self.child.stop()
             self._timer.setInterval(STOPPING_MS)

@@ -195,7 +195,7 @@ class TrainWidget(QWidget):
     @guarded
     def _stop(self) -> None:
         self.session.stop()
-        self.messages.tell("Stopping the training. Its checkpoints are kept.")
+        self.messages.tell("Stopping the training after the step in hand. Its checkpoints are kept.")
 
     @guarded
     def _copy(self) -> None:
