@@ -64,7 +64,10 @@ CONFIG: dict[str, Any] = {
     "optimizer": {"name": "adamw", "lr": 1.5e-3},
     "ema": 0.998,
     "batch": 16,
-    "predict": {"objects": {"diameter": KNOWN}, "size": {"search": True}},
+    "predict": {
+        "objects": {"diameter": KNOWN, "min_confidence": 0.2, "seeds": {"threshold": 0.2, "distance": 0.3}},
+        "size": {"search": True},
+    },
 }  # fmt: skip
 
 

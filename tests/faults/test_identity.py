@@ -11,10 +11,10 @@ import pytest
 from fault_helpers import Cli
 
 from beadseg import files
-from beadseg.cli.sending import parsed
+from beadseg.cli.sending import checked, parsed
 from beadseg.config import TrainConfig
 from beadseg.config.density import DensityConfig
-from beadseg.errors import ExitCode
+from beadseg.errors import ExitCode, InputError
 from beadseg.locking import locked
 
 DONE = (ExitCode.OK, ExitCode.FLAGGED)
@@ -105,6 +105,13 @@ def test_home_is_home_in_configurations_and_jobs(tmp_path: Path, monkeypatch: py
     assert density.groups.path == tmp_path / "groups.csv"
     values = parsed("predict", ["~/run", "~/images", "--out", "~/out"])
     assert (values["run"], values["images"]) == (tmp_path / "run", [tmp_path / "images"])
+
+
+def test_a_job_is_refused_and_told_what_a_command_would_be(run_folder: Path, dataset: Path, tmp_path: Path):
+    words = [str(run_folder), str(dataset / files.IMAGES), "--again", "--out"]
+    assert parsed("predict", [*words, str(tmp_path / "out")])["again"]
+    with pytest.raises(InputError, match="Belongs to the dataset"):
+        checked("predict", [*words, str(dataset)])
 
 
 def test_a_name_that_cannot_be_written_stops_no_other(cli: Cli, run_folder: Path, beads: Path, tmp_path: Path):

@@ -331,6 +331,21 @@ def test_what_was_complete_at_a_kill_is_moved_to_its_place(predict: Again, image
     assert not stage.exists()
 
 
+def test_a_row_that_was_cut_off_is_taken_from_the_journal(predict: Again, images: list[Path]):
+    predict(images[:2])
+    table, document = predict.out / files.COUNTS, json.loads((predict.out / files.PREDICTION).read_text())
+    row = pd.read_csv(table, keep_default_na=False, dtype=str).iloc[-1].to_dict()
+    entry = {"image": "tile_1", "source": str(images[1]), "rows": [row], "result": document["results"]["tile_1"],
+             "files": ["labels/tile_1.tif", "masks/tile_1.png"], "stage": "gone"}  # fmt: skip
+    (predict.out / files.UNMERGED).write_text(json.dumps(entry) + "\n")
+    before = table.read_bytes()
+    table.write_bytes(before[: before.rindex(b"tile_1") + 4])
+    assert [counted.image for counted in read_counts(predict.out)] == ["tile_0", "tile_1"]
+    predict(images[:1])
+    assert list(counts(predict.out)) == ["tile_0", "tile_1"]
+    assert labelled(predict.out) == {"tile_0", "tile_1"}
+
+
 def test_a_journal_of_somebody_else_writes_nothing_elsewhere(predict: Again, images: list[Path], tmp_path: Path):
     predict(images[:1])
     (tmp_path / "evil").mkdir()

@@ -39,6 +39,11 @@ def checked(kind: str, words: list[str]) -> int | None:
     for path in [values["dataset"]] if kind == "train" else [values["run"], *values["images"]]:
         if not path.exists():
             raise InputError("No such file or folder.", path, "Check the path; nothing was sent.")
+    if kind == "predict":
+        from beadseg.data.predictions import refuse_output
+        from beadseg.predict.batch import find_images
+
+        refuse_output(user_path(values["out"]), find_images(values["images"]))
     if kind != "train":
         return None
     from beadseg.cli.inputs import train_config

@@ -304,11 +304,19 @@ def with_unmerged(counts: pd.DataFrame, folder: Path) -> pd.DataFrame:
     entries = {entry["image"]: entry for entry in read_unmerged(folder)}
     if not entries or "image" not in counts.columns:
         return counts
+    counts = without_cut_off(counts, folder)
     kept = counts[~counts["image"].isin(list(entries))]
     rows = [{name: _cell(value) for name, value in row.items()} for entry in entries.values()
             for row in entry.get("rows", [])]  # fmt: skip
     new = pd.DataFrame(rows, columns=list(counts.columns)).fillna("")
     return pd.concat([kept, new], ignore_index=True) if rows else kept.reset_index(drop=True)
+
+
+def without_cut_off(counts: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return rows of ``counts.csv`` without a last one that a sudden end cut off; the journal has it."""
+    journal, table = folder / files.UNMERGED, folder / files.COUNTS
+    cut_off = journal.exists() and table.exists() and not table.read_bytes().endswith(b"\n")
+    return counts.iloc[:-1] if cut_off else counts
 
 
 def _cell(value: Any) -> str:

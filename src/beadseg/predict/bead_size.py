@@ -35,15 +35,15 @@ REACH = 0.8
 """Beads count for a scale when they are within so many octaves of it."""
 ENOUGH = 0.4
 """Scales whose beads cover at least this share of the most are compared by the number of their beads."""
-AGAIN = 0.6
-"""A diameter that is more octaves than this from its scale is looked at once more."""
+AGAIN, LOOKS = 0.3, 2
+"""A diameter that is more octaves than this from its scale is looked at again, at most so often."""
 LEAST_SEED = 0.15
 """Peaks of the centre map below this are not looked at."""
 LEAST_CONFIDENCE = 0.35
 """Without a bead as sure as this there are none."""
 SIGNS = 8
 """How many numbers tell beads from other things."""
-BEAD_SIGNS = np.array([5.257, -4.771, 14.597, -2.678, 1.079, 4.804, 0.552, 0.3, 0.013, -14.379])
+BEAD_SIGNS = np.array([4.472, -4.027, 16.548, -3.189, 7.177, 1.677, 0.773, 0.388, -0.025, -16.236])
 """Weights of these, of what other sizes cover, and a constant: a logistic regression (docs/models.md)."""
 RIVAL_OCTAVES, RIVAL_SHARE = 1.2, 0.5
 """A scale so far from the chosen one, whose beads cover so much of what its beads do, is named in a doubt."""
@@ -110,7 +110,7 @@ def find_size(
     The network looks at the plane at scales an octave apart, at a part of it where the scale is fine. At each scale it
     says where beads are, how sure it is and how large they are. Of the scales whose beads cover most, weighted by how
     sure the network is, that with most and surest beads decides; the median of their diameters is the answer, looked at
-    once more where that is far from the scale.
+    again where that is far from the scale.
 
     Parameters
     ----------
@@ -134,9 +134,13 @@ def find_size(
     )
     if best.surest < LEAST_CONFIDENCE:
         return Size(None, f"no beads of {SMALLEST_PX:g} to {LARGEST_PX:g} px were found")
-    if abs(math.log2(best.diameter / best.scale)) > AGAIN:
+    for _ in range(LOOKS):
+        if abs(math.log2(best.diameter / best.scale)) <= AGAIN:
+            break
         again = _view(answer, plane, objects, best.diameter)
-        best = again if again.surest >= LEAST_CONFIDENCE else best
+        if again.surest < LEAST_CONFIDENCE:
+            break
+        best = again
     return Size(min(max(best.diameter, SMALLEST_PX), LARGEST_PX), _doubt(best, views))
 
 

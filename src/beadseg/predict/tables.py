@@ -24,7 +24,7 @@ import pandas as pd
 from beadseg import files
 from beadseg.data.documents import is_plain_name
 from beadseg.data.hashes import sha256_of, signature_of
-from beadseg.data.predictions import names_of, read_results, read_sources, read_unmerged, source_of
+from beadseg.data.predictions import names_of, read_results, read_sources, read_unmerged, source_of, without_cut_off
 from beadseg.data.raw import is_zarr
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, ignore
@@ -83,7 +83,7 @@ class PredictionIndex:
     Raises
     ------
     InputError
-        A table in the folder is damaged, or none of predictions.
+        A table in the folder is damaged, or is not one of predictions.
     """
 
     def __init__(self, folder: Path, on_event: OnEvent = ignore) -> None:
@@ -110,6 +110,7 @@ class PredictionIndex:
             return []
         table = _table(path, columns)
         if file == files.COUNTS:
+            table = without_cut_off(table, self.folder)
             self._columns += [column for column in table.columns if column not in self._columns]
         rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
         return rows
@@ -250,9 +251,15 @@ class PredictionIndex:
         if self.unwritten:
             return False
         text = csv_text(pd.DataFrame(rows, columns=self._columns).astype(object).fillna(""))
+        path = self.folder / files.COUNTS
         try:
-            with (self.folder / files.COUNTS).open("a", encoding="utf-8", newline="\n") as file:
-                file.write(text.split("\n", 1)[1])
+            before = path.stat().st_size
+            try:
+                with path.open("ab") as file:
+                    file.write(text.split("\n", 1)[1].encode("utf-8", "backslashreplace"))
+            except OSError:
+                os.truncate(path, before)  # no half row where the disk is full
+                return False
         except OSError:
             return False
         return True
