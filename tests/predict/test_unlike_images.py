@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.errors import RunError
 from beadseg.events import Event
-from beadseg.measure.appearance import APPEARANCE, TrainingAppearance
+from beadseg.measure.appearance import APPEARANCE, PropertyRange, TrainingAppearance, Value
 from beadseg.measure.calibration import Calibration, KnownImage
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import predict_folder
@@ -166,3 +167,24 @@ def test_a_damaged_description_is_refused(model: Segmenter) -> None:
     damaged = {**FINGERPRINT, APPEARANCE: {"images": "many"}}
     with pytest.raises(RunError, match="damaged"):
         Segmenter(Darkness(), model.config, damaged, torch.device("cpu"))
+
+
+RANGES = {"red": (0.30, 0.35, 0.02), "blue": (0.20, 0.25, 0.02), "sharpness": (0.50, 0.60, 0.06)}
+"""Lowest and highest value in the training images, and how far above an image's value may lie."""
+
+
+@pytest.mark.parametrize(
+    ("far", "flags"), [((0.9, 0.0, 0.0), 0), ((1.1, 0.0, 0.0), 1), ((0.5, 0.5, 0.5), 0), ((0.7, 0.7, 0.7), 3)]
+)
+def test_several_small_differences_add_up(far: tuple[float, ...], flags: int) -> None:
+    plain = measured(SCENE, 0)
+    values = {
+        name: Value(high + share * room) for share, (name, (_, high, room)) in zip(far, RANGES.items(), strict=True)
+    }
+    ranges = {
+        name: PropertyRange(low=low, high=high, middle=(low + high) / 2, spread=0.0, scatter=0.0)
+        for name, (low, high, _) in RANGES.items()
+    }
+    training = TrainingAppearance(images=9, diameter=7.0, channels_min=3, channels_max=3, relative=True, ranges=ranges,
+                                  dark_per_mpx=(), bright_per_mpx=())  # fmt: skip
+    assert len(unlike(training, replace(plain, values=values))) == flags

@@ -157,6 +157,8 @@ class Decoded:
 
     def __init__(self, room: float = 0.0) -> None:
         self._room = room
+        self.held = 0
+        """Bytes that are remembered now."""
         self._known: dict[Path, tuple[float | None, list[tuple[str, np.ndarray, Target]]]] = {}
 
     def read(self, sample: Sample) -> tuple[float | None, list[tuple[str, np.ndarray, Target]]]:
@@ -169,13 +171,15 @@ class Decoded:
         size = sum(_bytes_of(pixels, target) for _, pixels, target in found[1])
         if size <= self._room:
             self._room -= size
+            self.held += size
             self._known[sample.image_path] = found
         return found
 
     def take(self, sample: Sample) -> tuple[float | None, list[tuple[str, np.ndarray, Target]]]:
         """Return the same as `read`, and forget it."""
         found = self.read(sample)
-        self._known.pop(sample.image_path, None)
+        if self._known.pop(sample.image_path, None) is not None:
+            self.held -= sum(_bytes_of(pixels, target) for _, pixels, target in found[1])
         return found
 
 

@@ -20,6 +20,8 @@ DENSITY_FACTOR = 3.0
 """How far outside the training densities a result may lie before it is flagged."""
 SPREADS = 3.0
 """A property may lie so many standard deviations between training images from their mean …"""
+FEW_IMAGES = 4.0
+"""… more of them where these are few, whose standard deviation is not sure: so many make it twice as many …"""
 ERRORS = 3.0
 """… and so many of its own standard errors farther."""
 SPOT_SHARE = 0.05
@@ -151,14 +153,16 @@ def unlike(training: TrainingAppearance, image: Appearance, *, same_choice: bool
     same_choice : bool
         Beads were chosen with the thresholds of the model, so that what was left out can be compared too.
     """
+    spreads = SPREADS * (1 + FEW_IMAGES / training.images)
     beyond = {
-        name: _beyond(training.ranges[name], image.values[name], compared, image.measured)
+        name: _beyond(training.ranges[name], image.values[name], compared, image.measured, spreads)
         for name, compared in _PROPERTIES.items()
         if name in training.ranges and name in image.values and (compared.certain or same_choice)
     }
     # One property far outside the range, or several that are a little outside of theirs.
     whole = math.hypot(*beyond.values())
-    told = [name for name, far in beyond.items() if far > min(1.0, whole / 2)] if whole > 1 else []
+    least = min(1.0, whole / 2, max(beyond.values(), default=0.0))
+    told = [name for name, far in beyond.items() if far >= least] if whole > 1 else []
     certain = [name for name in told if _PROPERTIES[name].certain]
     found = [_told(name, image.values[name].value, image, training) for name in certain]
     found = [*_channels(training, image), *found, *_spots(training, image)]
@@ -172,7 +176,7 @@ def _channels(training: TrainingAppearance, image: Appearance) -> list[str]:
     return ["colour (training images: grey)"] if channels > training.channels_max else []
 
 
-def _beyond(known: PropertyRange, value: Value, compared: _Property, beads: int) -> float:
+def _beyond(known: PropertyRange, value: Value, compared: _Property, beads: int, spreads: float) -> float:
     """Return how far a value lies outside the training images' range: 0 inside, 1 where it is certainly outside.
 
     What chance and the images' variety explain is allowed for.
@@ -188,8 +192,8 @@ def _beyond(known: PropertyRange, value: Value, compared: _Property, beads: int)
         at, low, high = (max(abs(number), 1e-9) for number in (at, *sorted((low, high), key=abs)))
         chance /= at
         at, low, high, below, above = (math.log(number) for number in (at, low, high, below, above))
-    below = max(below, low - known.middle + SPREADS * known.spread)
-    above = max(above, known.middle + SPREADS * known.spread - high)
+    below = max(below, low - known.middle + spreads * known.spread)
+    above = max(above, known.middle + spreads * known.spread - high)
     return max(0.0, _ratio(low - at, below + chance), _ratio(at - high, above + chance))
 
 

@@ -46,7 +46,7 @@ BESIDE = 8
 """So many bead diameters are seen around a band of rows."""
 
 
-SAME_COUNT, SAME_MASK = 0.02, 0.97
+SAME_COUNT, SAME_MASK = 0.05, 0.95
 """Two computations of one image agree when their counts differ by this share at most, and their masks overlap so."""
 FEW_BEADS, MOST_DIFFERENCE = 5, 0.1
 """With fewer beads the probabilities are compared: no pixel may differ by more."""

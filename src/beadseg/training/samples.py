@@ -114,7 +114,7 @@ def load_images(
 def _images(
     samples: Sequence[Sample], config: TrainConfig, on_event: OnEvent, stop: StopFlag | None, decoded: Decoded
 ) -> Iterator[TrainingImage]:
-    room = MEMORY_SHARE * psutil.virtual_memory().available
+    room = MEMORY_SHARE * (psutil.virtual_memory().available + decoded.held)
     for number, sample in enumerate(track(samples, "reading images", len(samples), on_event, stop), start=1):
         for image in _planes(sample, config, decoded):
             yield image
