@@ -205,15 +205,12 @@ def small_run(work: Path) -> Path:
 
 
 def compare(studio: Studio, work: Path) -> Iterator[str]:
-    """Yield the name of the picture of the Compare widget: what the classical detector finds, beside the truth."""
-    import numpy as np
-
-    from beadseg.annotation.draft import ClassicalAnnotator, measure_look
+    """Yield the name of the picture of the Compare widget: what the general model finds, beside the truth."""
+    from beadseg.predict import Segmenter
 
     image, truth = studio.viewer.open_sample("beadseg", "dense")
-    plane = np.moveaxis(image.data, -1, 0)
-    found = ClassicalAnnotator(measure_look([plane])).annotate(plane)
-    studio.viewer.add_labels(found, name="classical detector", visible=False)
+    found = Segmenter.load("general").predict(image.data).labels
+    studio.viewer.add_labels(found, name="general model", visible=False)
     truth.visible = False
     studio.widget.run.click()
     studio.wait(lambda: studio.widget.scores.value() is not None)

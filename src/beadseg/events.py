@@ -108,13 +108,16 @@ class Deadline(StopFlag):
         When the time is up, s since 1970.
     margin : float
         How long before that the work must end, s: for the step in hand and a checkpoint.
-    clock : callable
-        Returns the present time, s since 1970.
+    clock : callable, optional
+        Returns the present time, s since 1970. By default a clock that nobody sets from now on: a batch system counts
+        what has passed.
     """
 
-    def __init__(self, flag: StopFlag, end: float, margin: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, flag: StopFlag, end: float, margin: float, clock: Callable[[], float] | None = None) -> None:
         super().__init__()
-        self._flag, self._last, self._clock = flag, end - margin, clock
+        offset = time.time() - time.monotonic()
+        self._clock = clock or (lambda: time.monotonic() + offset)
+        self._flag, self._last = flag, end - margin
 
     def set(self) -> None:
         """Ask the work to stop."""

@@ -38,7 +38,7 @@ def test_drafts_are_pending_and_never_trained_on_before_they_are_accepted(images
     assert main(["draft", str(images), "--out", str(out), "--by", "ada"]) == ExitCode.OK
     states = Review.open(out).states()
     assert [(one.state, one.origin, one.by) for one in states.values()] == [("pending", "draft", "ada")] * 3
-    assert "dark beads of" in states["tile_0"].why
+    assert states["tile_0"].why == "draft by the general model"
     data = Dataset.open(out)
     assert all(10 <= sample.read_target().objects <= 40 for sample in data)
     with pytest.raises(InputError, match="3 drafts that nobody accepted"):
@@ -118,7 +118,7 @@ def test_another_image_of_the_same_name_is_not_replaced(images: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     ("options", "text"),
-    [(["--polarity", "grey"], "no polarity"), (["--run", "x", "--diameter", "7"], "classical detector")],
+    [(["--polarity", "grey"], "not a polarity"), (["--diameter", "large"], "not a bead diameter")],
 )
 def test_wrong_options_are_refused(
     images: Path, tmp_path: Path, options: list[str], text: str, capsys: pytest.CaptureFixture[str]
@@ -163,6 +163,23 @@ def test_a_run_is_not_continued_on_masks_that_were_corrected_since(corrected_run
     review.redo(review.dataset.names[1])
     with pytest.raises(InputError, match="changed since this run began"):
         train(data, TrainConfig.from_file(run / CONFIG), run, device="cpu")
+
+
+def test_a_polarity_and_a_diameter_choose_what_is_drafted(tmp_path: Path) -> None:
+    """Dark beads on the left half, bright ones on the right."""
+    looks = SCENE.replace(channels="grey", jpeg_quality=None, upscaling=1, background_min=100, background_max=100)
+    dark, bright = (simulate(looks.replace(polarity=polarity), 0) for polarity in ("dark", "bright"))
+    both = np.hstack([dark.image, bright.image])
+    iio.imwrite(tmp_path / "both.png", both)
+    for polarity, here, there in (("dark", np.s_[:, :120], np.s_[:, 136:]), ("bright", np.s_[:, 136:], np.s_[:, :120])):
+        out = tmp_path / polarity
+        command = ["draft", str(tmp_path / "both.png"), "--out", str(out), "--polarity", polarity, "--diameter", "7px"]
+        assert main(command) == ExitCode.OK
+        labels = tifffile.imread(out / "labels" / "both.tif")
+        assert len(np.unique(labels[here])) > 12
+        assert len(np.unique(labels[there])) < 5
+        assert labels.max() == len(np.unique(labels)) - 1
+        assert f"{polarity} beads only" in Review.open(out).state("both").why
 
 
 def test_drafts_by_a_run(corrected_run: tuple[Path, Path], images: Path, tmp_path: Path) -> None:

@@ -359,7 +359,7 @@ def test_ids_may_be_whole_numbered_floats(tmp_path: Path) -> None:
 
 
 def test_file_whose_annotations_belong_to_no_image_is_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path, document({**SQUARE, "image_id": 1.5}, {**SQUARE, "image_id": "1"}))
+    path = saved(tmp_path, document({**SQUARE, "image_id": 1.5}, {**SQUARE, "image_id": "one"}))
     with pytest.raises(InputError, match="None of its annotations belongs to an image"):
         read_coco(path)
 

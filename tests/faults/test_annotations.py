@@ -11,11 +11,13 @@ import tifffile
 from fault_helpers import SHORT, Cli, first, tree
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import minimum_filter
 from skimage.transform import resize
 
 from beadseg import files
 from beadseg.data import Dataset, Mask, read_labels, read_mask
 from beadseg.data.masks import doubts_of
+from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 from beadseg.errors import ImageError
 
 Labels = NDArray[np.uint32]
@@ -167,6 +169,8 @@ def test_doubts_of_single_annotations(ids: Labels, tmp_path: Path):
     specks = np.zeros((60, 60), bool)
     specks[::5, ::5] = True
     assert kinds(Mask(specks, None, "binary")) == ["specks"]
+    outlines = (ids > 0) & (minimum_filter(ids > 0, 3) == 0)
+    assert kinds(Mask(outlines, None, "binary")) == ["rings"]
     assert kinds(read_mask(written(tmp_path, jpeg(white(ids), 40)))) == ["soft"]
 
 
@@ -257,3 +261,15 @@ def test_a_turned_image_fits_its_upright_labels_and_is_named(cli: Cli, dataset: 
     assert (Dataset.open(dataset)[name].read_image().data == Dataset.open(beads)[name].read_image().data).all()
     outcome = cli("analyze", dataset, "--out", tmp_path / "out")
     assert f"1 of 6 annotations may lie turned against the image: {name}." in outcome.out
+
+
+@pytest.mark.parametrize(("diameter", "compared"), [(3.0, False), (7.0, True)])
+def test_audit_says_from_which_size_on_it_compares(cli: Cli, tmp_path: Path, diameter: float, compared: bool):
+    scene = SceneConfig(height=96, width=96, beads=20, debris=0, channels="grey", diameter_px=diameter)
+    write_dataset(tmp_path / "data", SeriesConfig(scene=scene, tiles=3, dilutions=(80,), fields=1, seed=1))
+    outcome = cli("audit", tmp_path / "data", "--out", tmp_path / "audit")
+    assert outcome.code == 0, outcome.err
+    assert "0 of 3 samples have findings." in outcome.out
+    assert (
+        "Beads are 3 px across; masks are compared with what images show from 5 to 80 px." in outcome.out
+    ) != compared

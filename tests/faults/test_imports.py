@@ -54,7 +54,7 @@ def test_an_id_that_two_images_have_belongs_to_none(cli: Cli, tmp_path: Path):
         "import", "coco", coco(tmp_path / "a.json", rows, annotations), "--images", images, "--out", tmp_path / "out"
     )
     assert outcome.code == 3
-    assert "1 image with 1 object" in outcome.out or "1 images with 1 objects" in outcome.out
+    assert "1 image with 1 object. " in outcome.out
     assert "x.png: Its id, 1, is that of 2 images (x.png, x2.png): none of them was taken." in outcome.out
     assert "2 annotations of the image id 1 left out" in outcome.out
     assert Dataset.open(tmp_path / "out").names == ("y",)
@@ -78,6 +78,56 @@ def test_images_without_a_size_are_those_of_the_folder(cli: Cli, tmp_path: Path,
     assert outcome.code == 0, outcome.out + outcome.err
     (sample,) = Dataset.open(tmp_path / "out")
     assert np.count_nonzero(sample.read_target().foreground) == 36
+
+
+ODD: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "flags and numbers as text": ({"id": "1", "height": "48", "width": "64"}, {"iscrowd": "0"}),
+    "escaped name": ({"file_name": "my%20x.png"}, {}),
+    "Label Studio's name": ({"file_name": "upload/3/1a2b3c4d-my%20x.png"}, {}),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_other_programs_make_of_coco_is_read(cli: Cli, tmp_path: Path, name: str):
+    of_image, of_annotation = ODD[name]
+    images = pictures(tmp_path / "images", "my x.png")
+    row = {**image(1, "my x.png"), **of_image}
+    source = coco(tmp_path / "a.json", [row], [{"image_id": 1, "segmentation": square(5, 5), **of_annotation}])
+    document = json.loads(source.read_text())
+    del document["categories"]
+    source.write_text(json.dumps(document))
+    outcome = cli("import", "coco", source, "--images", images, "--out", tmp_path / "out")
+    assert outcome.code == 0, outcome.out + outcome.err
+    assert Dataset.open(tmp_path / "out")["my x"].read_target().objects == 1
+
+
+def test_a_zip_file_in_place_of_its_json_is_named(cli: Cli, tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("annotations/instances_default.json", "{}")
+    images = pictures(tmp_path / "images", "x.png")
+    outcome = cli("import", "coco", tmp_path / "a.zip", "--images", images, "--out", tmp_path / "out")
+    outcome.is_refusal(2, "Is a zip file", "Extract it")
+
+
+def test_a_name_that_differs_is_shown_beside_one_of_the_folder(cli: Cli, tmp_path: Path):
+    images = pictures(tmp_path / "images", "img_01.png")
+    source = coco(tmp_path / "a.json", [image(1, "x.png")], [{"image_id": 1, "segmentation": square(5, 5)}])
+    outcome = cli("import", "coco", source, "--images", images, "--out", tmp_path / "out")
+    outcome.is_refusal(2, "x.png: No image of this name or stem. The folder holds img_01.png.")
+
+
+def test_long_names_in_folders_do_not_end_an_import(cli: Cli, tmp_path: Path):
+    name = "n" * 250 + ".png"
+    for folder in ("f1", "f2"):
+        pictures(tmp_path / folder, name)
+        (tmp_path / "images" / folder).parent.mkdir(exist_ok=True)
+        (tmp_path / folder).rename(tmp_path / "images" / folder)
+    rows = [image(number, f"f{number}/{name}") for number in (1, 2)]
+    annotations = [{"image_id": number, "segmentation": square(5, 5)} for number in (1, 2)]
+    source = coco(tmp_path / "a.json", rows, annotations)
+    outcome = cli("import", "coco", source, "--images", tmp_path / "images", "--out", tmp_path / "out")
+    assert outcome.code == 0, outcome.out + outcome.err
+    assert len(Dataset.open(tmp_path / "out")) == 2
 
 
 def shape(kind: str, points: list[list[float]], **more: Any) -> dict[str, Any]:

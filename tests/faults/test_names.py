@@ -96,6 +96,11 @@ def test_a_line_that_names_the_separator_is_no_row(tmp_path: Path):
     assert Split.from_csv(tmp_path / "split.csv") == Split(("a,b",), ("c",))
 
 
+def test_other_words_for_folds_are_understood(tmp_path: Path):
+    (tmp_path / "split.csv").write_text("sample,fold\na,Training\nb,Validation\nc,testing\n")
+    assert Split.from_csv(tmp_path / "split.csv") == Split(("a",), ("b",), ("c",))
+
+
 def test_a_workbook_is_named_as_one(tmp_path: Path):
     (tmp_path / "fields.csv").write_bytes(b"PK\x03\x04and more")
     with pytest.raises(InputError, match=r"Is a spreadsheet's own file, not CSV text\. Save it as CSV"):

@@ -149,3 +149,16 @@ def test_the_size_is_looked_for_in_long_and_narrow_images(shape: tuple[int, int]
     plane = np.random.default_rng(0).normal(100, 3, (1, *shape)).astype(np.float32)
     size = Segmenter.load("general").size(plane)
     assert size.diameter is None or 3 <= size.diameter <= 150
+
+
+def test_a_table_of_an_earlier_version_is_added_to(tmp_path: Path):
+    for name in ("first", "second"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", scene(8).image)
+    segmenter, _ = looking()
+    out = tmp_path / "out"
+    predict_folder(segmenter, [tmp_path / "first.tif"], out)
+    earlier = pd.read_csv(out / files.COUNTS, dtype=str, keep_default_na=False).drop(columns="diameter_px")
+    earlier.to_csv(out / files.COUNTS, index=False)
+    predict_folder(segmenter, [tmp_path / "second.tif"], out)
+    table = pd.read_csv(out / files.COUNTS, dtype=str, keep_default_na=False).set_index("image")
+    assert table["diameter_px"].to_dict() == {"first": "", "second": "8.0"}

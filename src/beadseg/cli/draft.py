@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from beadseg.cli import options
 from beadseg.cli.console import reporter
-from beadseg.cli.predict import Images
+from beadseg.cli.predict import Diameter, Images, changes_of
 from beadseg.cli.review import By
 from beadseg.cli.stop import STOP
 from beadseg.cli.train import Device
-from beadseg.errors import ExitCode
+from beadseg.errors import ConfigError, ExitCode
+from beadseg.text import plural
+
+if TYPE_CHECKING:
+    from beadseg.annotation.draft import ModelAnnotator
 
 OutDataset = Annotated[
     Path,
     typer.Option("--out", "-o", metavar="DATASET", help="Dataset folder: new, or one to add to.", show_default=False),
 ]
 Run = Annotated[
-    Path | None, typer.Option("--run", metavar="RUN", help="Draft by this trained run, not by the classical detector.")
-]
-Diameter = Annotated[
-    float | None, typer.Option("--diameter", min=2.0, max=60.0, help="Bead diameter, px; measured when not given.")
+    Path | None, typer.Option("--run", metavar="RUN", help="Draft by this trained run, not by the general model.")
 ]
 Polarity = Annotated[
-    str | None, typer.Option("--polarity", metavar="dark|bright", help="Kind of beads; measured when not given.")
+    str | None,
+    typer.Option(
+        "--polarity",
+        metavar="dark|bright",
+        help="Only what is darker, or brighter, than the background; else both.",
+    ),
 ]
 
 
@@ -44,24 +50,25 @@ def draft(
 ) -> None:
     """Make first annotations for images that have none.
 
-    By a classical detector that measures size and polarity of the beads itself, or by a trained run. Writes a dataset:
-    images copied, instance labels, every sample a pending draft. Training never uses a draft before a person accepted
+    By the general model, which measures the size of the beads itself, or by a trained run. Writes a dataset: images
+    copied, instance labels, every sample a pending draft. Training never uses a draft before a person accepted
     or corrected it (see `review`). What is annotated already is left alone; the same command continues.
     """
     from beadseg.annotation.draft import draft_dataset
     from beadseg.annotation.review import Review, write_table
-    from beadseg.cli.draft_annotator import choose_annotator
+    from beadseg.cli.inputs import use_threads
     from beadseg.events import Event
     from beadseg.predict.batch import find_images
 
     with reporter(json, quiet) as on_event:
-        paths = find_images(images)
-        annotator = choose_annotator(paths, run, diameter, polarity, device, threads, on_event, STOP)
+        paths = find_images(images, on_event)
+        use_threads(threads)
+        annotator = _annotator(run, diameter, polarity, device)
         result = draft_dataset(paths, out, annotator, by=by, on_event=on_event, stop=STOP)
         if Review.exists(out):
             write_table(Review.open(out))
         beads, failed = sum(result.beads.values()), len(result.failures)
-        lines = [f"{len(result.beads)} drafts with {beads} beads in {out}, {failed} failed."]
+        lines = [f"{plural(len(result.beads), 'draft')} with {plural(beads, 'bead')} in {out}, {failed} failed."]
         lines += [f"{len(result.skipped)} were annotated already and are left alone."] if result.skipped else []
         lines += [f"failed: {reason}" for reason in result.failures.values()]
         lines += [f"Nothing trains on them before you accepted them: beadseg-batch review {out}"]
@@ -69,3 +76,19 @@ def draft(
         on_event(Event("result", "\n".join(lines), "warning" if failed else "info", data))
     if failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _annotator(run: Path | None, diameter: str | None, polarity: Any, device: str) -> ModelAnnotator:
+    """Return the model that drafts; raises `ConfigError` for options that it cannot take."""
+    from beadseg.annotation.draft import ModelAnnotator
+    from beadseg.predict.model_file import general_file, model_name
+    from beadseg.predict.segmenter import Segmenter
+
+    if polarity not in (None, "dark", "bright"):
+        raise ConfigError(f"{polarity!r} is not a polarity.", "--polarity", "Give dark or bright.")
+    changes = changes_of(None, diameter)
+    model = general_file() if run is None else run
+    segmenter = Segmenter.load(model, device=device)
+    if changes:
+        segmenter.options = segmenter.options.with_overrides(changes)
+    return ModelAnnotator(segmenter, model_name(model), polarity)

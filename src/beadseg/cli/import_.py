@@ -12,6 +12,7 @@ from beadseg.cli.console import reporter
 from beadseg.cli.stop import STOP
 from beadseg.errors import ExitCode
 from beadseg.files import FAILURES
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.data.annotations.importing import ImportResult
@@ -91,7 +92,8 @@ def _told(result: ImportResult, out: Path) -> Event:
     from beadseg.events import Event
 
     failed = len(result.failures)
-    lines = [f"{result.images} images with {result.objects} objects. {failed} problems. Dataset: {out}"]
+    counted = f"{plural(result.images, 'image')} with {plural(result.objects, 'object')}"
+    lines = [f"{counted}. {plural(failed, 'problem')}. Dataset: {out}"]
     if result.contested:
         lines.append(f"{result.contested} pixels belong to several objects; the later one has them.")
     lines += [f"left out or changed: {failure}" for failure in result.failures[:SHOWN]]

@@ -28,7 +28,12 @@ Preset = Annotated[
     str, typer.Option("--preset", help="dense (ours), microbeads or mitochondria (the laboratory's tables).")
 ]
 Model = Annotated[
-    str | None, typer.Option("--model", help="unet (default), attention-unet, attention-resunet, or all three: all.")
+    str | None,
+    typer.Option(
+        "--model",
+        help="unet (default), attention-unet, attention-resunet, all (these three), or half-unet, which starts from "
+        "the general model (preset dense only).",
+    ),
 ]
 ConfigFile = Annotated[
     Path | None,

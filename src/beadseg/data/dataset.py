@@ -111,7 +111,9 @@ class Sample:
         """
         planes = list(self.planes())
         if len(planes) != 1:
-            raise ImageError(f"Is a stack of {len(planes)} planes.", self.image_path, "Read it plane by plane.")
+            raise ImageError(
+                f"Is a stack of {plural(len(planes), 'plane')}.", self.image_path, "Read it plane by plane."
+            )
         return planes[0][2]
 
     def planes(self, image: Image | None = None) -> Iterator[tuple[str, np.ndarray, Target]]:
@@ -157,6 +159,8 @@ class Decoded:
 
     def __init__(self, room: float = 0.0) -> None:
         self._room = room
+        self.held = 0
+        """Bytes that are remembered now."""
         self._known: dict[Path, tuple[float | None, list[tuple[str, np.ndarray, Target]]]] = {}
 
     def read(self, sample: Sample) -> tuple[float | None, list[tuple[str, np.ndarray, Target]]]:
@@ -169,13 +173,15 @@ class Decoded:
         size = sum(_bytes_of(pixels, target) for _, pixels, target in found[1])
         if size <= self._room:
             self._room -= size
+            self.held += size
             self._known[sample.image_path] = found
         return found
 
     def take(self, sample: Sample) -> tuple[float | None, list[tuple[str, np.ndarray, Target]]]:
         """Return the same as `read`, and forget it."""
         found = self.read(sample)
-        self._known.pop(sample.image_path, None)
+        if self._known.pop(sample.image_path, None) is not None:
+            self.held -= sum(_bytes_of(pixels, target) for _, pixels, target in found[1])
         return found
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MaskKind = Literal["binary", "soft", "labels"]
-DoubtKind = Literal["inverted", "full", "soft", "pieces", "specks", "turned"]
+DoubtKind = Literal["inverted", "full", "soft", "pieces", "rings", "specks", "turned"]
 
 SLIVER_PX = 4.0
 """Median area, px, below which regions of equal value are soft edges: smaller objects are not counted anyway."""
@@ -59,6 +59,8 @@ SOFT_SHARE = 0.002
 """Share of intermediate values among marked pixels from which a mask has soft edges."""
 BROKEN_SHARE = 0.1
 """Share of ids in several pieces from which labels are doubtful."""
+FEWEST_RINGS = 5
+"""Fewer objects than this are not taken for outlines."""
 FEWEST_SPECKS = 10
 """Fewer specks than this are not worth a word."""
 
@@ -127,6 +129,7 @@ _LOOKS: dict[DoubtKind, str] = {
     "full": "mark more than half of the image",
     "soft": "have soft edges",
     "pieces": "have ids in several pieces",
+    "rings": "look like outlines",
     "specks": "consist of specks",
     "turned": "may lie turned against the image",
 }
@@ -376,7 +379,7 @@ def doubts_of(
     tuple of Doubt
         The worst first; empty for an annotation that looks right.
     """
-    found = [*_crowded(foreground, ignore), *_broken(labels), *_specks(foreground, labels)]
+    found = [*_crowded(foreground, ignore), *_broken(labels), *_rings(foreground), *_specks(foreground, labels)]
     if soft_share >= SOFT_SHARE:
         text = f"The mask has soft edges: {soft_share:.0%} of what it marks is neither background nor white."
         found.append(Doubt("soft", text, "It is cut at half of white; save 0 and 255 to decide yourself."))
@@ -424,6 +427,21 @@ def _broken(labels: np.ndarray | None) -> list[Doubt]:
         return []
     text = f"{ids} ids lie in {pieces} separate pieces."
     return [Doubt("pieces", text, "Give every bead a number of its own.")]
+
+
+def _rings(foreground: np.ndarray) -> list[Doubt]:
+    """Doubt marks most of which have a round hole: outlines that nobody filled."""
+    objects = int(label_objects(foreground).max(initial=0))
+    if objects < FEWEST_RINGS or np.count_nonzero(foreground) > CROWDED * foreground.size:
+        return []
+    holes = int(equal_regions(~foreground, connectivity=1).max(initial=0)) - 1
+    if holes <= objects / 2:
+        return []
+    _, round_ = _round_spots(~foreground)
+    if round_ <= objects / 2:
+        return []
+    text = f"{objects} marked objects have {round_} round holes."
+    return [Doubt("rings", text, "Where these are outlines, fill them.")]
 
 
 def _specks(foreground: np.ndarray, labels: np.ndarray | None) -> list[Doubt]:

@@ -27,7 +27,7 @@ from beadseg.data.dataset import Dataset, natural_key
 from beadseg.data.fields import listed, read_table, rows_of
 from beadseg.errors import ConfigError, InputError
 from beadseg.files import write_atomically
-from beadseg.text import csv_text
+from beadseg.text import csv_text, plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 FOLDS = ("train", "val", "test")
 """Values of the column ``fold`` of a split file."""
+
+OTHER_WORDS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+"""What people write in place of them."""
 
 FEW_FIELDS = 10
 """With fewer fields of view than this, a score on held-out ones says more about which ones they are."""
@@ -77,7 +80,7 @@ class Split:
             It is missing, lacks a column, names a sample twice, or has a fold that is none of train, val and test.
         """
         table = read_table(path, ("sample", "fold"))
-        fold = table["fold"].str.lower()
+        fold = table["fold"].str.lower().replace(OTHER_WORDS)
         unknown = sorted(set(fold) - set(FOLDS))
         if unknown:
             raise InputError(f"Has the folds {listed(unknown)}.", path, f"Use {', '.join(FOLDS)}.")
@@ -135,11 +138,13 @@ def folds(dataset: Dataset, objects: Mapping[str, int], k: int, seed: int) -> li
         `k` is less than 2, or more than there are fields of view.
     """
     if k < 2:
-        raise ConfigError(f"{k} folds leave nothing to train on.", "folds", "Use at least 2.")
+        raise ConfigError(f"With {plural(k, 'fold')} nothing is left to train on.", "folds", "Use at least 2.")
     count = len(dataset.fields)
     if count < k:
-        remedy = f"Use at most {count} folds." if count > 1 else "Use a dataset of several fields of view."
-        raise ConfigError(f"{k} folds need at least {k} fields of view, there are {count}.", "folds", remedy)
+        remedy = f"Use at most {plural(count, 'fold')}." if count > 1 else "Use a dataset of several fields of view."
+        raise ConfigError(
+            f"{plural(k, 'fold')} need at least {plural(k, 'field of view')}, there are {count}.", "folds", remedy
+        )
     notes = _field_notes(count)
     return [_split(dataset, held_out, notes) for held_out in _grouped(dataset, objects, k, seed)]
 
@@ -200,7 +205,9 @@ def _stratified(config: StratifiedSplitConfig, dataset: Dataset, objects: Mappin
     split = _random(dataset, config.val_fraction, classes if found > 1 else None, seed)
     if found == config.bins:
         return split
-    note = f"{found} instead of {config.bins} density classes: {len(dataset)} samples do not fill more."
+    note = (
+        f"{found} instead of {plural(config.bins, 'density class')}: {plural(len(dataset), 'sample')} do not fill more."
+    )
     return Split(split.train, split.val, notes=(note,))
 
 
@@ -255,7 +262,7 @@ def _field_notes(count: int) -> tuple[str, ...]:
     if count >= FEW_FIELDS:
         return ()
     return (
-        f"Only {count} fields of view: a score on held-out ones depends much on which they are; what to do:"
+        f"Only {plural(count, 'field of view')}: a score on held-out ones depends much on which they are; what to do:"
         " docs/data.md#fields-of-view.",
     )
 
@@ -275,7 +282,7 @@ def _by_block(config: BlockSplitConfig, dataset: Dataset, seed: int) -> Split:
     if not held:
         remedy = "Use the split `random` or `stratified`, or name the fields of view by a pattern or a CSV."
         raise ConfigError("Every field of view has one tile only, so none can be held out of it.", "split", remedy)
-    notes = (f"{whole} fields of view with a single tile are in training only.",) if whole else ()
+    notes = (f"In training only: {plural(whole, 'field of view')} with a single tile.",) if whole else ()
     return _split(dataset, held, notes)
 
 

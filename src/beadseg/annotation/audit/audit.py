@@ -12,11 +12,12 @@ from beadseg.annotation.audit.contradiction import agreements, contradicted
 from beadseg.annotation.audit.document import Audit, Baseline, Finding, MaskFit, SampleAudit, worst_first
 from beadseg.annotation.audit.engine import measure_all
 from beadseg.annotation.audit.file_rules import Habits, file_rules, image_rules
-from beadseg.annotation.audit.mask_rules import mask_rules
+from beadseg.annotation.audit.mask_rules import in_range, mask_rules, out_of_range
 from beadseg.annotation.audit.rules import Sheet
 from beadseg.annotation.audit.set_rules import leak_rule, owner_rule, twin_rule
 from beadseg.annotation.audit.store import Store
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +78,8 @@ def audit(
     settings = calibrate(dataset, diameter_px, polarity, on_event, stop)
     look = "dark" if settings.polarity == "dark" else "bright"
     on_event(log(f"Beads are {look} and about {settings.diameter:g} px across in the masks."))
+    if not in_range(settings.diameter):
+        on_event(log(f"{out_of_range(settings.diameter)} Only the files themselves are checked.", "warning"))
     folder = None if out is None else files.user_path(out)
     store = Store(None if folder is None else folder / files.MEASUREMENTS)
     measured = measure_all(dataset, settings, store, workers, on_event, stop)
@@ -84,7 +87,7 @@ def audit(
     result = conclude(dataset, measured, baseline_of(measured.values(), settings), split, agreement)
     if folder is not None:
         result.write(folder)
-    on_event(Event("audit", f"{len(result.flagged)} of {len(dataset)} samples have findings."))
+    on_event(Event("audit", f"{len(result.flagged)} of {plural(len(dataset), 'sample')} have findings."))
     return result
 
 

@@ -12,8 +12,8 @@ SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
 
 Code = Literal[
     "unreadable", "size", "dtype", "empty", "full", "inverted", "mismatch", "orientation", "scale", "affine", "shift",
-    "dilated", "eroded", "partial", "extra", "merged", "broken", "specks", "soft", "duplicate", "leak", "contradicted",
-    "polarity", "focus", "saturated", "light",
+    "dilated", "eroded", "partial", "extra", "merged", "broken", "rings", "specks", "soft", "duplicate", "leak",
+    "contradicted", "polarity", "focus", "saturated", "light",
 ]  # fmt: skip
 """Code of a finding."""
 
@@ -35,6 +35,7 @@ MEANING: Final[dict[Code, str]] = {
     "extra": "Something is marked where no bead is.",
     "merged": "One label covers several beads.",
     "broken": "A bead has several labels, or a label lies in pieces.",
+    "rings": "Most of what the mask marks has a round hole: outlines that were not filled.",
     "specks": "Most of what the mask marks is too small to be beads.",
     "soft": "The mask is not binary but has soft edges.",
     "duplicate": "The same image (also turned, mirrored, cut out or saved again) or the same mask is there twice.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from beadseg.annotation.audit import limits
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -92,6 +93,9 @@ def _dtype(sheet: Sheet, found: Measurement, habits: Habits) -> None:
 def image_rules(sheet: Sheet, plane: PlaneMeasurement) -> None:
     """Add what is unusual about the image itself."""
     usual = sheet.baseline
+    if not limits.SMALLEST_BEAD <= usual.bead_diameter_px <= limits.LARGEST_BEAD:  # sizes and edges tell nothing
+        _saturated(sheet, plane)
+        return
     if plane.opposite:
         other = "bright" if usual.polarity == "dark" else "dark"
         text = f"The beads are {other}, those of the data set {usual.polarity}."
@@ -142,7 +146,7 @@ def _hardly_visible(sheet: Sheet, plane: PlaneMeasurement) -> None:
     faint = answer is not None and 0.1 < answer / sheet.baseline.response < limits.FAINT
     if faint and marked >= limits.FEWEST_FOR_PARTS and seen < marked / 2:
         share = float(answer or 0.0) / sheet.baseline.response
-        text = f"{marked} beads are marked, but {seen} are clearly visible: out of focus, or badly lit."
+        text = f"{plural(marked, 'bead')} marked, but {seen} clearly visible: out of focus, or badly lit."
         sheet.add("focus", "warning", 0.6, share, "times", text, values={"answer": share})
         return
     sheet.cannot_tell(("focus",), "Too few separate beads to tell how sharp they are.")

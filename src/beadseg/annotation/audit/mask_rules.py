@@ -9,6 +9,7 @@ from scipy.stats import binom
 
 from beadseg.annotation.audit import limits
 from beadseg.annotation.audit.transform import ORIENTATIONS
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.annotation.audit.codes import Code, Severity
@@ -18,10 +19,15 @@ if TYPE_CHECKING:
 
 GEOMETRY: tuple[Code, ...] = ("mismatch", "orientation", "scale", "affine", "shift")
 """What needs beads in both image and mask."""
+COMPARED: tuple[Code, ...] = (
+    *GEOMETRY, "dilated", "eroded", "partial", "extra", "merged", "broken", "empty", "inverted", "polarity", "focus",
+)  # fmt: skip
+"""What compares the beads of an image with its mask."""
 DOUBTS: dict[DoubtKind, tuple[Code, Severity, float]] = {
     "inverted": ("inverted", "error", 0.9),
     "full": ("full", "warning", 0.5),
     "pieces": ("broken", "warning", 0.4),
+    "rings": ("rings", "warning", 0.5),
     "specks": ("specks", "warning", 0.4),
     "turned": ("orientation", "warning", 0.3),
 }
@@ -30,11 +36,15 @@ DOUBTS: dict[DoubtKind, tuple[Code, Severity, float]] = {
 
 def mask_rules(sheet: Sheet, plane: PlaneMeasurement) -> None:
     """Add what is wrong with the mask of one plane."""
+    if not in_range(sheet.baseline.bead_diameter_px):
+        _doubts(sheet, plane, 2.0)
+        sheet.cannot_tell(COMPARED, out_of_range(sheet.baseline.bead_diameter_px))
+        return
     if plane.inverted:
         text = f"{plane.marked_share:.0%} of the image is marked, and the beads are what is not: the mask is inverted."
         sheet.add("inverted", "error", 1.0, 100 * plane.marked_share, "%", text)
         return
-    _doubts(sheet, plane)
+    _doubts(sheet, plane, limits.FULL)
     if _marks_nothing(sheet, plane):
         return
     _geometry(sheet, plane)
@@ -46,10 +56,26 @@ def mask_rules(sheet: Sheet, plane: PlaneMeasurement) -> None:
     _labels(sheet, plane)
 
 
-def _doubts(sheet: Sheet, plane: PlaneMeasurement) -> None:
-    """Add what is doubtful whatever the image shows; `analyze`, `train` and `evaluate` say the same."""
+def in_range(diameter_px: float) -> bool:
+    """Tell whether beads are of a size at which images can be compared with masks."""
+    return limits.SMALLEST_BEAD <= diameter_px <= limits.LARGEST_BEAD
+
+
+def out_of_range(diameter_px: float) -> str:
+    """Return the sentence that says why images are not compared with masks."""
+    return (
+        f"Beads are {diameter_px:g} px across; masks are compared with what images show from"
+        f" {limits.SMALLEST_BEAD:g} to {limits.LARGEST_BEAD:g} px."
+    )
+
+
+def _doubts(sheet: Sheet, plane: PlaneMeasurement, full: float) -> None:
+    """Add what is doubtful whatever the image shows; `analyze`, `train` and `evaluate` say the same.
+
+    From the share `full` of marked pixels on, a rule of its own says so.
+    """
     for kind, text in plane.doubts:
-        if kind in DOUBTS and not (kind == "full" and plane.marked_share >= limits.FULL):
+        if kind in DOUBTS and not (kind == "full" and plane.marked_share >= full):
             code, severity, badness = DOUBTS[kind]
             sheet.add(code, severity, badness, 100 * plane.marked_share, "%", text)
 
@@ -63,7 +89,7 @@ def _marks_nothing(sheet: Sheet, plane: PlaneMeasurement) -> bool:
     if plane.objects:
         return False
     if beads >= 2 * limits.FEWEST_WRONG:
-        text = f"Nothing is marked, but about {beads} beads are visible."
+        text = f"Nothing is marked, but about {plural(beads, 'bead')} are visible."
         sheet.add("empty", "error", 0.95, beads, "beads", text, box=plane.missing.box)
     elif beads:
         text = f"Nothing is marked; {beads} things that look like beads are visible."
@@ -82,7 +108,9 @@ def _geometry(sheet: Sheet, plane: PlaneMeasurement) -> None:
         _no_fit(sheet, plane, best)
         return
     if best.pairs < limits.FEWEST_PAIRS:
-        sheet.cannot_tell(GEOMETRY, f"Only {best.pairs} beads lie on beads: {limits.FEWEST_PAIRS} are needed.")
+        sheet.cannot_tell(
+            GEOMETRY, f"Only {plural(best.pairs, 'marked bead')} on visible ones: {limits.FEWEST_PAIRS} are needed."
+        )
         return
     if best.orientation and best.agreement - plain.agreement >= limits.FITS_BETTER:
         text = (
@@ -119,7 +147,9 @@ def _affine(sheet: Sheet, plane: PlaneMeasurement, best: FitNumbers) -> None:
     half = max(plane.height, plane.width) / 2
     error = best.scale_error
     if error is None or best.pairs < limits.FEWEST_FOR_PARTS:
-        sheet.cannot_tell(("scale", "affine"), f"Only {best.pairs} beads lie on beads: too few for a scale.")
+        sheet.cannot_tell(
+            ("scale", "affine"), f"Only {plural(best.pairs, 'marked bead')} on visible ones: too few for a scale."
+        )
         return
     scale = 1 / best.scale - 1
     if abs(scale) >= max(limits.SCALE, limits.SIGMAS * error) and abs(scale) * half >= limits.EDGE_PX:
@@ -197,7 +227,7 @@ def _wrong_beads(sheet: Sheet, plane: PlaneMeasurement) -> None:
     missing, extra, usual = plane.missing, plane.extra, sheet.baseline
     few = max(missing.of, extra.of) < limits.FEWEST_FOR_PARTS
     if few:
-        text = f"Only {missing.of} beads are visible away from the border: too few for a share."
+        text = f"Only {plural(missing.of, 'bead')} visible away from the border: too few for a share."
         sheet.cannot_tell(("partial", "extra"), text)
     if _beyond_usual(missing, usual.missing, few):
         text = f"About {missing.count} of {missing.of} visible beads ({missing.share:.0%}) are not marked."

@@ -1,19 +1,26 @@
-"""What can make a draft: the classical detector, or a trained run."""
+"""What makes a draft: the general model, or a trained run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from beadseg.annotation.draft.classical import find_beads
+import numpy as np
+
+from beadseg.model.background import relative_to_background
+from beadseg.model.inputs import luminance
+from beadseg.predict.model_file import GENERAL
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    from beadseg.annotation.draft.look import BeadLook
     from beadseg.events import StopFlag
     from beadseg.predict.segmenter import Segmenter
+
+Polarity = Literal["dark", "bright"]
+
+WINDOW_DIAMETERS = 12
+"""Side of the blocks whose median is the background that a bead is darker or brighter than, in bead diameters."""
 
 
 class Annotator(Protocol):
@@ -28,47 +35,43 @@ class Annotator(Protocol):
 
 
 @dataclass(frozen=True)
-class ClassicalAnnotator:
-    """The classical detector.
-
-    Attributes
-    ----------
-    look : BeadLook
-        What the beads look like, from `measure_look`.
-    """
-
-    look: BeadLook
-
-    @property
-    def description(self) -> str:
-        """What makes the labels."""
-        return f"draft by the classical detector: {self.look.polarity} beads of {self.look.diameter_px:.1f} px"
-
-    def annotate(self, plane: NDArray[np.generic], stop: StopFlag | None = None) -> NDArray[np.uint32]:
-        """Return labels (Y, X) uint32 of a plane (C, Y, X)."""
-        return find_beads(plane, self.look)
-
-
-@dataclass(frozen=True)
-class RunAnnotator:
-    """A trained network.
+class ModelAnnotator:
+    """A network: the general model's, or a run's.
 
     Attributes
     ----------
     segmenter : Segmenter
         The model.
     source : str
-        What it is called: its run folder.
+        What it is called: ``general``, or its run folder.
+    polarity : {"dark", "bright"} or None
+        Only objects that are darker, or brighter, than the background are beads; None: both.
     """
 
     segmenter: Segmenter
     source: str
+    polarity: Polarity | None = None
 
     @property
     def description(self) -> str:
         """What makes the labels."""
-        return f"draft by the run {self.source}"
+        model = "the general model" if self.source == GENERAL else f"the run {self.source}"
+        only = f", {self.polarity} beads only" if self.polarity else ""
+        return f"draft by {model}{only}"
 
     def annotate(self, plane: NDArray[np.generic], stop: StopFlag | None = None) -> NDArray[np.uint32]:
         """Return labels (Y, X) uint32 of a plane (C, Y, X)."""
-        return self.segmenter.predict(plane, stop=stop).labels
+        found = self.segmenter.predict(plane, stop=stop)
+        if self.polarity is None or not found.count:
+            return found.labels
+        window = max(16, round(WINDOW_DIAMETERS * found.diameter))
+        contrast = relative_to_background(luminance(plane), window, 1.0)
+        return _of_polarity(found.labels, contrast, self.polarity)
+
+
+def _of_polarity(labels: NDArray[np.uint32], contrast: NDArray[np.float32], polarity: Polarity) -> NDArray[np.uint32]:
+    """Return the labels whose mean contrast to the background has the sign of `polarity`, numbered anew."""
+    sums = np.bincount(labels.reshape(-1), weights=contrast.reshape(-1))
+    kept = sums < 0 if polarity == "dark" else sums > 0
+    kept[0] = False
+    return np.where(kept, np.cumsum(kept), 0).astype(np.uint32)[labels]

@@ -12,10 +12,13 @@ means nothing and such objects are beads. In all other files a crowd becomes par
 from __future__ import annotations
 
 import json
+import re
+import zipfile
 from collections import Counter
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote
 
 from beadseg.data.annotations import labelme, rle, shapes
 from beadseg.data.annotations.model import MAX_ID, AnnotationSource, Entry, Failure, Instance, Region
@@ -91,7 +94,8 @@ def read_coco(path: Path, categories: Sequence[str] = (), crowd: Crowd = "auto")
         if count
     ]
     if document["annotations"] and not belonging and not any(disputed.values()):
-        text = "None of its annotations belongs to an image of the file."
+        first = f" The first failure: {failures[0]}" if failures else ""
+        text = f"None of its annotations belongs to an image of the file.{first}"
         raise InputError(text, path, "Check image_id of its annotations and id of its images.")
     taken = [annotation for some in by_image.values() for annotation in some]
     ignored, note = _crowd_is_ignored(taken, crowd)
@@ -110,6 +114,9 @@ def _document(path: Path) -> tuple[dict[str, list[Any]], list[Failure]]:
     except OSError as error:
         raise InputError(f"Cannot be read: {error.strerror}.", path, "Check the path.") from None
     except (ValueError, RecursionError) as error:
+        if zipfile.is_zipfile(path):
+            remedy = "Extract it, and give the JSON file in it."
+            raise InputError("Is a zip file, not the JSON file in it.", path, remedy) from None
         raise InputError(f"Is no JSON ({error}).", path, "Export it again.") from None
     remedy = "Export it as COCO (instances): one file with images, annotations and categories."
     if labelme.is_labelme(document):
@@ -119,6 +126,7 @@ def _document(path: Path) -> tuple[dict[str, list[Any]], list[Failure]]:
         raise InputError(f"Is not COCO but {other}.", path, remedy)
     if not isinstance(document, dict):
         raise InputError("Is no COCO file.", path, remedy)
+    document.setdefault("categories", [])  # without any, all annotations are of one category without a name
     for part in ("images", "annotations", "categories"):
         if not isinstance(document.get(part), list):
             raise InputError(f"Is no COCO file of instances: it has no list {part!r}.", path, remedy)
@@ -174,7 +182,8 @@ def _images(document: _Json, path: Path) -> tuple[list[_Json], list[Failure]]:
 
 def _is_size(value: object) -> bool:
     """Tell whether a height or width is one, or is not given: some programs leave it out, or write 0."""
-    return value is None or (isinstance(value, int | float) and value >= 0 and float(value).is_integer())
+    key = _key(value)
+    return value is None or (isinstance(key, int) and key >= 0)
 
 
 def _disputed(document: _Json) -> dict[Any, int]:
@@ -189,7 +198,9 @@ def _basename(image: _Json) -> str:
 
 
 def _key(value: object) -> int | str | None:
-    """Return an id; some programs write whole numbers as 1.0."""
+    """Return an id; some programs write whole numbers as 1.0 or as text."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        return int(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int | str) else None
@@ -230,7 +241,7 @@ def _crowd_is_ignored(annotations: Iterable[_Json], crowd: Crowd) -> tuple[bool,
     """Tell whether crowds are to be ignored, and say so where there are some."""
     flagged = from_cvat = 0
     for annotation in annotations:
-        flagged += bool(annotation.get("iscrowd"))
+        flagged += _is_crowd(annotation)
         from_cvat += isinstance(annotation.get("attributes"), dict) and "occluded" in annotation["attributes"]
     ignored = crowd == "ignore" or (crowd == "auto" and not from_cvat)
     if not flagged:
@@ -241,8 +252,13 @@ def _crowd_is_ignored(annotations: Iterable[_Json], crowd: Crowd) -> tuple[bool,
     return False, [f"{flagged} annotations flagged iscrowd were taken as objects.{why}"]
 
 
+def _is_crowd(annotation: _Json) -> bool:
+    """Tell whether an annotation is flagged as a crowd; some programs write the flag as text."""
+    return annotation.get("iscrowd") not in (None, False, 0, "", "0", "0.0", "false", "False")
+
+
 def _box_note(annotations: Iterable[_Json]) -> list[str]:
-    boxes = sum(_is_box(annotation) and not annotation.get("iscrowd") for annotation in annotations)
+    boxes = sum(_is_box(annotation) and not _is_crowd(annotation) for annotation in annotations)
     return [f"{boxes} annotations are boxes without an outline: the inscribed ellipse was taken."] if boxes else []
 
 
@@ -259,19 +275,25 @@ def _entries(
         if len(kept) < len(group):
             failures.append(Failure(file_name, "Is listed more than once; the first was taken."))
         planes = {plane: by_image.pop(image["id"]) for plane, image in kept.items()}
-        stem = stem_of(Path(_basename(first)))
         yield Entry(
             file_name,
-            tuple(dict.fromkeys((file_name, PureWindowsPath(file_name).as_posix(), _basename(first), stem))),
+            _names(file_name, _basename(first)),
             partial(_draw, planes=planes, file_name=file_name, ignored=ignored),
             _size(first),
             _pixel_size(first),
         )
 
 
+def _names(file_name: str, basename: str) -> tuple[str, ...]:
+    """Return the names under which an image is looked for; Label Studio escapes them and puts 8 digits before them."""
+    plain = re.sub(r"^[0-9a-f]{8}-", "", unquote(basename))
+    stems = (stem_of(Path(basename)), stem_of(Path(plain)))
+    return tuple(dict.fromkeys((file_name, PureWindowsPath(file_name).as_posix(), basename, plain, *stems)))
+
+
 def _size(image: _Json) -> tuple[int, int] | None:
     """Return height and width that the file gives; None where it leaves them out."""
-    height, width = image.get("height"), image.get("width")
+    height, width = _key(image.get("height")), _key(image.get("width"))
     return (int(height), int(width)) if height and width else None
 
 
@@ -299,7 +321,7 @@ def _draw(image: LazyImage, planes: dict[str, list[_Json]], file_name: str, igno
             if region is None:
                 failures.append(Failure(file_name, f"{what} covers no pixel of the image."))
                 continue
-            hidden = ignored and bool(annotation.get("iscrowd"))
+            hidden = ignored and _is_crowd(annotation)
             instances.append(Instance(region, what, _label_id(annotation), known.index(plane), hidden))
     return instances, failures
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -21,6 +22,7 @@ from beadseg.data.annotations.paint import Painted, paint
 from beadseg.data.dataset import natural_key, stem_of
 from beadseg.data.lazy import LazyImage, open_image
 from beadseg.data.raw import KNOWN_KINDS
+from beadseg.data.scan import ending_of
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, log, track
 
@@ -122,6 +124,15 @@ def _image_files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: natural_key(path.name))
 
 
+def shortened(file_name: str, longest: int = 240) -> str:
+    """Return a file's name of at most `longest` bytes: a longer one is cut, with a hash of all of it at its end."""
+    if len(os.fsencode(file_name)) <= longest:
+        return file_name
+    ending = ending_of(Path(file_name))
+    mark = f"_{hashlib.sha256(os.fsencode(file_name)).hexdigest()[:8]}{ending}"
+    return os.fsencode(file_name)[: longest - len(mark)].decode("utf-8", "ignore") + mark
+
+
 def _appear(unfinished: Path, out: Path) -> None:
     try:
         if out.is_dir():
@@ -184,7 +195,7 @@ class _Importer:
         if entry.size is not None and entry.size != image.size:
             said, found = (f"{width}x{height} px" for height, width in (entry.size, image.size))
             raise InputError(f"Is {found}, in the annotations {said}.", path, "Give the images that were annotated.")
-        file_name = "_".join(path.relative_to(images).parts) if stem_of(path) in self.repeated else path.name
+        file_name = shortened("_".join(path.relative_to(images).parts)) if stem_of(path) in self.repeated else path.name
         name = stem_of(Path(file_name))
         if name in self.used:
             text = f"Its image {path.name} has annotations already, from {self.used[name]}."

@@ -55,7 +55,8 @@ def match_images(
         for find in (names.files, names.stems):
             for position in positions:
                 matching.match(find, position)
-    missing = InputError("No image of this name or stem.", remedy="Check the folder of images (--images).")
+    example = f" The folder holds {images[0].name}." if images else ""
+    missing = InputError(f"No image of this name or stem.{example}", remedy="Check the folder of images (--images).")
     return [matching.found.get(number, missing) for number in range(len(entries))], matching.taken
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,9 +155,16 @@ class Session:
         return Prediction.of(self.maps[plane], brightness, self.image.pixel_size_um, objects, separation, sample)
 
     def close(self) -> None:
-        """Remove what was written for it."""
-        self.maps = []
-        self._folder.cleanup()
+        """Remove what was written for it.
+
+        Maps are let go of first: Windows does not remove a file that is mapped. What a thread still measures is removed
+        when the viewer ends.
+        """
+        self.maps, self.separations, self._labels, self._intensity = [], [], {}, None
+        try:
+            self._folder.cleanup()
+        except OSError:
+            atexit.register(shutil.rmtree, self._folder.name, ignore_errors=True)
 
     def _pixels(self, plane: int) -> tuple[NDArray[Any], ImageSample | None]:
         """Return luminance (Y, X) and sample of a plane; those of the last one are remembered."""
