@@ -290,6 +290,9 @@ class _Predictions:
         """Return the files by the names of the samples that they are of; others keep the names that they have here."""
         stored = {*self.masks, *self.labels}
         pairing = pair(self.root, stored, [(sample.name, sample.image_path) for sample in dataset])
+        if pairing.changed:
+            text = "The image was changed after it was predicted. Predict it again."
+            on_event(log(f"{listed(list(pairing.changed))}: {text}", "warning"))
         if pairing.doubtful:
             text = "Another file was predicted under this name than the dataset's image"
             on_event(log(f"{listed(list(pairing.doubtful))}: {text}. Check that they show the same.", "warning"))

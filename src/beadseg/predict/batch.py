@@ -110,6 +110,9 @@ def predict_folder(
         batch.one_model = bool(model_sha256)
         index.write_tables()
         index.write_about(about(predictor, source, model_sha256))
+        if len(batch.names) < len(images):
+            text = plural(len(images) - len(batch.names), "image is", "images are")
+            on_event(log(f"{text} named more than once; each is counted once."))
         if predictor.appearance is None and not predictor.fingerprint.get("simulated"):  # as the general model
             on_event(log(NOT_COMPARED, "warning"))
         try:
