@@ -113,7 +113,7 @@ def told(result: Audit) -> str:
         lines.append(f"… and {len(worst) - SHOWN} more findings.")
     if result.failures:
         lines.append(f"{len(result.failures)} samples could not be read: {', '.join(list(result.failures)[:5])}.")
-    if not in_range(result.baseline.bead_diameter_px):
+    if result.baseline is not None and not in_range(result.baseline.bead_diameter_px):
         lines.append(f"{out_of_range(result.baseline.bead_diameter_px)} Only the files themselves were checked.")
         return "\n".join([*lines, f"{len(result.flagged)} of {len(result.samples)} samples have findings."])
     unknown = sum(any("shift" in missing.codes for missing in sample.not_assessable) for sample in result.samples)
