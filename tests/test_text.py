@@ -23,8 +23,6 @@ from beadseg.text import csv_text, original, original_cells, plural, safe_cell
         (2, "day", "2 days"),
         (2, "epoch", "2 epochs"),
         (2, "batch", "2 batches"),
-        (2, "epoch", "2 epochs"),
-        (2, "batch", "2 batches"),
         (2, "field of view", "2 fields of view"),
     ],
 )
