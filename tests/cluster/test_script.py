@@ -201,7 +201,7 @@ def test_a_program_that_dies_of_the_signal_at_the_end_of_its_time_goes_on(pbs: F
     folder, text, status = send(pbs, tmp_path, "sleep 2.5; kill -TERM $$", walltime="00:01:00")
     assert status == 143
     folder.rename(tmp_path / "first")
-    folder, text, status = send(pbs, tmp_path, "sleep 2.5; kill -TERM $$", walltime="00:00:04", margin=2)
+    folder, text, status = send(pbs, tmp_path, "sleep 4.3; kill -TERM $$", walltime="00:00:08", margin=4)
     assert status == 6
     assert "The job's time was up" in text.splitlines()[-1]
     assert starts(folder, pbs) == [6] * 3
