@@ -53,10 +53,12 @@ if TYPE_CHECKING:
     Loaded = tuple[str, Pixels, Truth]
     Method = Callable[[str, Pixels, Truth], "Found"]
 
-TUNING = 8
+TUNING = 6
 """Images of a set on which the peers' parameters are chosen, evenly spread."""
 PEER_DIAMETER = 9.0
 """Images are resized for the peers so that their median bead has this diameter, px."""
+BESIDE = 3
+"""Of an image that is judged in part, the peers see that part and so many bead diameters around it."""
 GRIDS = {
     "trackpy": {
         "polarity": (-1, 1),
@@ -134,7 +136,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/general"))
-    parser.add_argument("--model", type=_named, action="append", default=[], metavar="NAME=RUN")
+    parser.add_argument("--model", type=_named, action="append", default=[], metavar="NAME=RUN", help="'' for none")
     parser.add_argument("--tiles", type=Path, help="folder of the real tiles that gold/beads.csv tells of")
     parser.add_argument("--sets", type=Path, help="folder of folders with images/ and points/ or labels/")
     parser.add_argument("--images", type=int, default=600, help="simulated images")
@@ -147,7 +149,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="the first of these")
     parser.add_argument("--threads", type=int, help="CPU threads; all that there are when not given")
     arguments = parser.parse_args()
-    arguments.model = dict(arguments.model) or {"general": "general"}
+    chosen = dict(arguments.model or [("general", "general")])
+    arguments.model = {name: run for name, run in chosen.items() if name}
     arguments.results = {name: pd.read_csv(file) for name, file in arguments.results}
     return arguments
 
@@ -194,20 +197,23 @@ def _peers(names: Sequence[str], loaded: Sequence[Loaded]) -> dict[str, Method]:
     known = [one for one in loaded if len(one[2].centres)]
     if not known:
         return {}
-    few = [(_relief(pixels, truth), truth) for _, pixels, truth in known[:: max(1, len(known) // TUNING)]]
+    few = [(*_relief(pixels, truth), truth) for _, pixels, truth in known[:: max(1, len(known) // TUNING)]]
     methods: dict[str, Method] = {}
     for name in names:
         if name == "trackpy" and importlib.util.find_spec("trackpy") is None:
             print("trackpy was not run: it is not installed here (pip install trackpy).", flush=True)
             continue
         chosen = _tuned(name, few)
-        methods[name] = lambda _name, pixels, truth, name=name, chosen=chosen: Found(
-            _peer(name, _relief(pixels, truth), truth, chosen)
-        )
+        methods[name] = partial(_ask_peer, name, chosen)
     return methods
 
 
-def _tuned(name: str, few: Sequence[tuple[NDArray[np.float64], Truth]]) -> dict[str, object]:
+def _ask_peer(name: str, parameters: dict[str, object], _name: str, pixels: Pixels, truth: Truth) -> Found:
+    relief, corner = _relief(pixels, truth)
+    return Found(_peer(name, relief, corner, truth, parameters))
+
+
+def _tuned(name: str, few: Sequence[tuple[NDArray[np.float64], tuple[int, int], Truth]]) -> dict[str, object]:
     """Choose one parameter after the other by pooled F1 on a few images."""
     grid = GRIDS[name]
     chosen: dict[str, object] = {
@@ -215,7 +221,7 @@ def _tuned(name: str, few: Sequence[tuple[NDArray[np.float64], Truth]]) -> dict[
     }
 
     def quality(parameters: dict[str, object]) -> float:
-        matched = [score(_peer(name, relief, truth, parameters), truth) for relief, truth in few]
+        matched = [score(_peer(name, relief, corner, truth, parameters), truth) for relief, corner, truth in few]
         return sum(matched[1:], matched[0]).f1
 
     for key in (*grid, *grid):
@@ -224,22 +230,33 @@ def _tuned(name: str, few: Sequence[tuple[NDArray[np.float64], Truth]]) -> dict[
     return chosen
 
 
-def _relief(pixels: Pixels, truth: Truth) -> NDArray[np.float64]:
-    """Return brightness above the ground, beads `PEER_DIAMETER` px wide, the strongest structures about 1."""
+def _relief(pixels: Pixels, truth: Truth) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Return the judged part and its corner in the image: brightness above the ground, beads `PEER_DIAMETER` px wide.
+
+    The strongest structures are about 1.
+    """
     grey = np.asarray(luminance(pixels if pixels.ndim == 3 else pixels[None]), np.float64)
+    top = left = 0
+    if truth.window is not None:
+        y, x, height, width = truth.window
+        margin = BESIDE * truth.diameter
+        top, left = max(int(y - margin), 0), max(int(x - margin), 0)
+        grey = grey[top : int(y + height + margin), left : int(x + width + margin)]
     factor = PEER_DIAMETER / (truth.diameter or PEER_DIAMETER)
     shape = tuple(max(round(length * factor), 12) for length in grey.shape)
     grey = resize(grey, shape, order=1, anti_aliasing=factor < 1, preserve_range=True)
     grey = grey - ndimage.median_filter(grey, size=int(3 * PEER_DIAMETER) | 1)
-    return np.asarray(grey / max(float(np.percentile(np.abs(grey), 99)), 1e-9))
+    return np.asarray(grey / max(float(np.percentile(np.abs(grey), 99)), 1e-9)), (top, left)
 
 
-def _peer(name: str, relief: NDArray[np.float64], truth: Truth, parameters: dict[str, object]) -> Centres:
+def _peer(
+    name: str, relief: NDArray[np.float64], corner: tuple[int, int], truth: Truth, parameters: dict[str, object]
+) -> Centres:
     image = relief * parameters["polarity"]
     rest = {key: value for key, value in parameters.items() if key != "polarity"}
     find = classical.features if name == "trackpy" else classical.blobs
     factor = PEER_DIAMETER / (truth.diameter or PEER_DIAMETER)
-    return (find(image, **rest) + 0.5) / factor - 0.5
+    return (find(image, **rest) + 0.5) / factor - 0.5 + np.array(corner)
 
 
 def _read_results(found: pd.DataFrame, name: str) -> Method:

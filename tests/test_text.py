@@ -21,6 +21,7 @@ from beadseg.text import csv_text, original, original_cells, plural, safe_cell
         (2, "density class", "2 density classes"),
         (2, "entry", "2 entries"),
         (2, "day", "2 days"),
+        (2, "field of view", "2 fields of view"),
     ],
 )
 def test_a_number_and_its_noun_agree(count: float, noun: str, text: str) -> None:
@@ -28,7 +29,7 @@ def test_a_number_and_its_noun_agree(count: float, noun: str, text: str) -> None
 
 
 def test_an_irregular_noun_is_given() -> None:
-    assert [plural(n, "field of view", "fields of view") for n in (1, 2)] == ["1 field of view", "2 fields of view"]
+    assert [plural(n, "axis", "axes") for n in (1, 2)] == ["1 axis", "2 axes"]
 
 
 NAMES = ["a", "=1+2", "+3", "-4", "@sum", "\tx", "\rx", "'quoted", "''", "'=1", "", "a=b", "\uff1d1"]

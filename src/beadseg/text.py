@@ -33,7 +33,7 @@ def plural(count: float, noun: str, many: str | None = None) -> str:
     count : int or float
         How many.
     noun : str
-        For one of them. With several words the last one becomes plural: ``"field of view"`` needs `many`.
+        For one of them. Of several words the last one becomes plural, or the one before ``of``: fields of view.
     many : str, optional
         For several of them, where an s (``es`` after s, x, ch; ``ies`` for a y after a consonant) is wrong.
     """
@@ -42,6 +42,9 @@ def plural(count: float, noun: str, many: str | None = None) -> str:
 
 
 def _plural_of(noun: str) -> str:
+    head, of, rest = noun.partition(" of ")
+    if of:
+        return f"{_plural_of(head)}{of}{rest}"
     if re.search(r"[^aeiou]y$", noun):
         return f"{noun[:-1]}ies"
     return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"

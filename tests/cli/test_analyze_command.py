@@ -61,7 +61,7 @@ def test_an_unreadable_image_is_named_and_gives_its_exit_code(
     assert main(["analyze", str(data), "--out", str(tmp_path / "out")]) == ExitCode.SOME_FAILED
     printed = capsys.readouterr().out
     assert "WARNING s1: " in printed
-    assert "1 samples could not be read." in printed
+    assert "1 sample could not be read." in printed
     assert "s1" in (tmp_path / "out" / "failures.csv").read_text("utf-8")
 
 
@@ -82,7 +82,7 @@ def test_results_never_mix_with_a_dataset_or_predictions(tmp_path: Path, capsys:
     first, second = dataset(tmp_path / "a", (2,)), dataset(tmp_path / "b", (2,))
     (first / "failures.csv").write_text("of an import")
     assert main(["analyze", str(first), str(second), "--out", str(tmp_path)]) == ExitCode.INPUT
-    assert "is no folder for an analysis" in capsys.readouterr().err
+    assert "an analysis cannot be written there" in capsys.readouterr().err
     assert sorted(path.name for path in first.iterdir()) == ["failures.csv", "images", "masks"]
 
     (tmp_path / "counts.csv").touch()

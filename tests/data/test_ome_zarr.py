@@ -464,7 +464,7 @@ def test_nan_is_an_error(tmp_path: Path, version: Version):
     ("labels", "image", "message"),
     [
         (None, None, "neither"),
-        (np.zeros((4, 4), np.float32), None, "no label image"),
+        (np.zeros((4, 4), np.float32), None, "not a label image"),
         (np.zeros((4, 4), np.uint8), Image(np.zeros((5, 4), np.uint8), "YX"), "planes"),
         (np.full((4, 4), -1), None, "-1"),
         (np.full((4, 4), 2**32), None, "4294967296"),

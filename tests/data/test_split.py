@@ -115,7 +115,7 @@ def test_block_is_contiguous_in_every_field() -> None:
         assert len(columns) == count
         assert columns == list(range(columns[0], columns[0] + count))
     assert "f2_grid_r0_c0" in split.train
-    assert "1 fields of view with a single tile" in split.notes[0]
+    assert "1 field of view with a single tile" in split.notes[0]
     with pytest.raises(ConfigError, match="one tile only"):
         make_split(BlockSplitConfig(), dataset(1, 1, 1), {}, 0)
 

@@ -6,12 +6,16 @@ import csv
 import shutil
 from pathlib import Path
 
+import imageio.v3 as iio
+import numpy as np
 import pytest
+import tifffile
 from fault_helpers import SHORT, Cli, tree
 
 from beadseg import files
 from beadseg.data.fields import read_table
-from beadseg.predict.tables import earlier_tables
+from beadseg.widgets.io.read_beads import read_bead_table
+from beadseg.widgets.io.read_prediction import read_prediction
 
 FORMULAS = ["=1+2", "+3", "-4x", "@sum"]
 
@@ -55,12 +59,11 @@ def test_no_table_holds_a_formula(cli: Cli, run_folder: Path, dataset: Path, tmp
     assert cli("export", "labels", dataset, "--format", "fiji-roi", "--out", out / "e").code in (0, 3)
     assert [cell for cell in cells(out) if cell.startswith(("=", "+", "-", "@")) and not is_number(cell)] == []
     # What was written is read back under the names that were given.
-    tables = earlier_tables(out / "p", {})
-    assert set(FORMULAS) < set(tables.counts["image"])
-    assert set(FORMULAS) < set(read_table(out / "p" / files.COUNTS, ("image", "beads"))["image"])
-    assert cli("report", out / "p").code == 0
-    assert FORMULAS[0] in (out / "p" / files.REPORT_PAGE).read_text(encoding="utf-8")
-    assert "'=1+2" not in (out / "p" / files.REPORT_PAGE).read_text(encoding="utf-8")
+    evaluated = read_table(out / "p" / "evaluation" / files.EVALUATION_IMAGES, ("image", "sample"))
+    assert set(FORMULAS) < set(evaluated["sample"])
+    page = (out / "p" / "evaluation" / files.REPORT_PAGE).read_text(encoding="utf-8")
+    assert FORMULAS[0] in page
+    assert "'=1+2" not in page
 
 
 def evaluated(predictions: Path) -> dict[str, bytes]:
@@ -144,7 +147,7 @@ def test_predictions_are_not_scored_against_themselves(
 ):
     data = self_scored(kind, predictions, beads, tmp_path)
     outcome = cli("evaluate", predictions, data)
-    outcome.is_refusal(2, str(data) if kind != "linked folder" else "labels", "a person made or corrected")
+    outcome.is_refusal(2, "rediction", "labels" if "link" in kind else data.name)
     assert not (predictions / "evaluation").exists()
 
 
@@ -193,6 +196,9 @@ def test_pages_survive_another_working_directory_and_a_move(
         (moved / kind / files.REPORT_PAGE).unlink()
         assert cli("report", moved / kind).code == 0
         assert pictures(moved / kind / files.REPORT_PAGE) == before[kind]
+    image = read_prediction(moved / "predictions")[0]  # the image itself, not the overlay, which has colours
+    assert image[2] == "image"
+    assert not image[1]["rgb"]
 
 
 def test_a_fuller_page_is_kept_and_the_missing_pictures_are_named(cli: Cli, project: Path, tmp_path: Path):
@@ -222,3 +228,29 @@ def test_overlays_that_are_gone_leave_the_page_of_a_prediction(
     assert cli("report", predictions).code == 2
     assert (predictions / files.REPORT_PAGE).read_bytes() == before
     assert cli("report", predictions, "--dataset", beads).code == 2
+
+
+def test_images_without_beads_open_in_the_viewer(cli: Cli, run_folder: Path, beads: Path, tmp_path: Path):
+    one = sorted((beads / "images").iterdir())[0]
+    pixels = iio.imread(one)
+    blank = np.full_like(pixels, 128)
+    for name, values in {
+        "mixed": {"a.tif": pixels, "blank.tif": blank},
+        "nothing": {"one.tif": blank},
+        "none of two": {"one.tif": blank, "two.tif": blank},
+        "a stack with an empty plane": {"stack.tif": np.stack([pixels, blank])},
+        "an empty stack": {"stack.tif": np.stack([blank, blank]), "other.tif": np.stack([pixels, blank])},
+    }.items():
+        folder = tmp_path / name
+        (folder / "in").mkdir(parents=True)
+        for file, array in values.items():
+            tifffile.imwrite(folder / "in" / file, array, photometric="minisblack")
+        assert cli("predict", run_folder, folder / "in", "--out", folder / "out").code in (0, 5)
+        rows = (folder / "out" / files.COUNTS).read_text(encoding="utf-8").splitlines()[1:]
+        layers = read_prediction(folder / "out")
+        assert [kind for _, _, kind in layers] == ["image", "labels", "points"]
+        _, labels, points = (np.asarray(data) for data, _, _ in layers)
+        assert points.shape == (sum(int(row.split(",")[2]) for row in rows), labels.ndim)
+        assert len(layers[2][1]["features"]) == len(points)
+        for table in (folder / "out" / files.BEADS).glob("*.csv"):
+            assert read_bead_table(table)[0][0].shape[1] >= 2

@@ -63,7 +63,7 @@ MODELS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         lambda path: rewrite(path, dict, lambda tensors: dict(list(tensors.items())[1:])),
         ("incomplete", "Missing key"),
     ),
-    "NaN weights": (lambda path: rewrite(path, dict, not_numbers), ("weights that are no numbers",)),
+    "NaN weights": (lambda path: rewrite(path, dict, not_numbers), ("weights that are not numbers",)),
     "cut": (cut, ("Damaged", "Copy it again".lower())),
     "rubbish": (lambda path: path.write_bytes(b"beads" * 40), ("no checkpoint",)),
     "a folder": (as_folder, ("Holds no trained model yet.",)),

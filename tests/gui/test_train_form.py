@@ -23,7 +23,7 @@ def test_every_field_has_title_help_and_bounds_of_the_configuration() -> None:
     assert found["optimizer.clip"].none_means == "not clipped"
     assert found["precision"].choices == ("auto", "fp32", "bf16", "fp16")
     kinds = {part.name: list(part.options) for part in schema_of(TrainConfig).parts if isinstance(part, Alternatives)}
-    assert kinds["network"] == list(NETWORK_KINDS)
+    assert kinds["network"] == [*NETWORK_KINDS, "half-unet"]
     assert kinds["loss"] == ["dice", "focal", "dice-ce", "dice-focal", "tversky"]
 
 

@@ -51,6 +51,13 @@ def test_counts_that_cannot_both_be_right_disagree() -> None:
     assert not calibration.disagrees(100, 101, PIXELS)
 
 
+def test_no_usual_count_is_negative() -> None:
+    calibration = Calibration.of(OBJECTS, "validation", 30, known(0, 30))
+    for pixels in (PIXELS, 100 * PIXELS):
+        assert min(calibration.usual_seconds(0, pixels)) >= 0
+        assert (calibration.second_count(0.0, pixels) or 0) >= 0
+
+
 def test_training_images_promise_half_as_much() -> None:
     images = known(0, 30)
     one, other = (Calibration.of(OBJECTS, source, 30, images) for source in ("validation", "training"))

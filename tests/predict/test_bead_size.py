@@ -58,3 +58,10 @@ def test_pictures_without_beads_have_none_or_say_that_they_are_doubtful(general:
         found = general.predict(look.image)
         assert found.count == 0 or found.maps.doubt
         assert not found.count or SMALLEST_PX <= found.diameter <= LARGEST_PX
+
+
+def test_what_looks_like_beads_below_three_px_is_flagged(general: Segmenter) -> None:
+    image = np.random.default_rng(0).poisson(3.0, (256, 256)).astype(np.uint8)
+    image[np.random.default_rng(1).random(image.shape) < 0.08] = 40
+    found = general.predict(image)
+    assert found.count == 0 or found.maps.doubt

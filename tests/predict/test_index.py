@@ -157,6 +157,7 @@ def test_one_file_given_in_several_ways_is_one_image(
     link = images[0].with_name("link.png")
     link.symlink_to(images[0])
     result = predict([Path(images[0].name), images[0], images[0].parent / ".." / "images" / images[0].name, link])
+    assert "3 images are named more than once; each is counted once." in said(predict.events, "log")
     assert list(result.counts["image"]) == ["tile_0"]
     assert labelled(predict.out) == {"tile_0"}
 
@@ -500,6 +501,18 @@ def test_evaluation_pairs_by_source_then_by_content_then_by_name(predict: Again,
     by_name = evaluate(predict.out, Dataset.open(other), on_event=events.append).images[0]
     assert by_name.predicted_count == counts(predict.out)["x"]
     assert "x: Another file was predicted under this name than the dataset's image" in said(events, "log")[0]
+
+
+def test_evaluation_says_which_images_were_changed_since(predict: Again, tmp_path: Path):
+    data = truth(tmp_path / "data", 1)
+    predict(find_images([data / "images"]))
+    os.utime(data / "images" / "x.png", (1, 1))
+    events: list[Event] = []
+    evaluate(predict.out, Dataset.open(data), on_event=events.append)
+    assert not said(events, "log")
+    image(data / "images" / "x.png", 5)
+    evaluate(predict.out, Dataset.open(data), on_event=events.append)
+    assert said(events, "log") == ["x: The image was changed after it was predicted. Predict it again."]
 
 
 def test_evaluation_says_why_there_is_no_prediction(predict: Again, tmp_path: Path):

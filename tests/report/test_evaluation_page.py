@@ -61,7 +61,7 @@ def test_a_page_says_everything_and_escapes_names(tmp_path: Path) -> None:
     assert page.tags.count("img") == 3
     assert HOSTILE in page.text
     assert "16 beads counted where 16 are true (+0.0%)" in page.text
-    assert "4 hits, 1 misses, 0 false alarms" in page.text
+    assert "4 hits, 1 miss, 0 false alarms" in page.text
     assert "3 of 3" in page.text
     assert "What could not be scored" not in page.text
     assert {path.name for path in (folder / files.REPORT).iterdir()} == {
@@ -101,7 +101,7 @@ def test_nothing_scored_still_has_a_page_with_the_reasons(tmp_path: Path) -> Non
     evaluation = evaluate(tmp_path / "predictions", dataset)
     page = page_of(folder, evaluation, dataset)
     assert "No sample could be scored." in page.text
-    assert "1 of 1 samples could not be scored." in page.text
+    assert "1 of 1 sample could not be scored." in page.text
     assert "z<b>: Predicted, but the dataset has no such sample" in page.text
 
 
@@ -110,7 +110,7 @@ def test_what_changed_since_is_not_shown_as_if_it_had_not(tmp_path: Path) -> Non
     tifffile.imwrite(tmp_path / "predictions" / "labels" / "a.tif", beads(5))
     page = samples_of(folder, evaluation)
     assert page.tags.count("img") == 1
-    assert "a: The image, its annotation or its prediction changed since." in page.text
+    assert "a: The image, its annotation or its prediction has changed since then." in page.text
 
 
 def test_a_dataset_that_is_gone_leaves_out_the_pictures_only(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_dataset_that_is_gone_leaves_out_the_pictures_only(tmp_path: Path) -> 
     shutil.rmtree(tmp_path / "data")
     page = samples_of(folder, evaluation)
     assert page.tags.count("img") == 0
-    assert "Left out, since the images or predictions are not there any more" in page.text
+    assert "Left out, because the images or predictions are missing" in page.text
 
 
 def test_predictions_that_were_moved_are_found_around_the_evaluation(tmp_path: Path) -> None:

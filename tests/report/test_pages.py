@@ -68,7 +68,7 @@ def test_samples_that_changed_since_are_left_out_by_name(run: Run, tmp_path: Pat
     shutil.copy(next(row["image"] for row in rows if row["fold"] == "train"), tmp_path / "other.png")
     changed["image"] = str(tmp_path / "other.png")
     gallery, note = validation_gallery(run.folder, rows)
-    assert f"Left out: {changed['sample']} (Its files changed, or are not where they were.)" in note
+    assert f"Left out: {changed['sample']} (Its files have changed or are missing.)" in note
     assert len(gallery.pictures) == sum(row["fold"] == "val" for row in rows) - 1
 
 

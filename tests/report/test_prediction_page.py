@@ -15,6 +15,7 @@ from beadseg import files
 from beadseg.errors import InputError
 from beadseg.predict.counts import COUNT_COLUMNS
 from beadseg.report.prediction_page import MOST_PICTURES, chosen_rows, read_counts, write_prediction_page
+from beadseg.text import plural
 
 HOSTILE = "<img src=x onerror=alert(1)>_$a$_grid_r0_c0"
 FLAG = "62% of the image is foreground (training images: at most 9%)"
@@ -72,7 +73,7 @@ def test_a_page_says_everything_and_escapes_names(tmp_path: Path) -> None:
     assert page.text.count(HOSTILE) >= 2
     assert "x<u>: Is no image." in page.text
     assert "/runs/<b>" in page.text
-    assert "33 beads; those cut by a border are left out" in page.text
+    assert "33 beads, without those cut by a border" in page.text
     assert page.tags.count("img") == 2
 
 
@@ -89,7 +90,8 @@ def test_densities_per_area_only_where_the_pixel_size_is_known(tmp_path: Path) -
 @pytest.mark.parametrize("beads", [{}, {"a": 0}, {"a": 0, "b": 0}, {"a": 1}])
 def test_nothing_or_little_found(tmp_path: Path, beads: dict[str, int]) -> None:
     page = page_of(make(tmp_path, beads))
-    assert f"{sum(beads.values())} beads in {len(beads)} images; no implausible results, no failed." in page.text
+    found = f"{plural(sum(beads.values()), 'bead')} in {plural(len(beads), 'image')}"
+    assert f"{found}; no implausible results, no failed." in page.text
 
 
 def test_hundreds_of_images_fit_into_one_page(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_one_of_each_kind() -> None:
     matched = match(found > 0, found, Target(true > 0, true))
     assert (matched.hits.tolist(), matched.false_alarms.tolist(), matched.misses.tolist()) == ([1, 3], [2], [3])
     assert matched.f1 == pytest.approx(4 / 6)
-    assert matched.told() == "2 hits, 1 misses, 1 false alarms"
+    assert matched.told() == "2 hits, 1 miss, 1 false alarm"
 
 
 @pytest.mark.parametrize("ids", [True, False])

@@ -105,7 +105,7 @@ def test_a_range_in_a_grid_needs_points():
 
 def test_a_grid_that_nobody_can_train_is_refused():
     choices = [0.001 * (at + 1) for at in range(150)]
-    with pytest.raises(ConfigError, match="The grid has 22500 trials; 10000 are the most"):
+    with pytest.raises(ConfigError, match="The grid has 22,500 trials; at most 10,000 are allowed"):
         planned(
             space(method={"kind": "grid"}, parameters={"optimizer.lr": choices, "augment.flip": choices}), DENSE, ""
         )

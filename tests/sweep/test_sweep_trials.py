@@ -123,4 +123,4 @@ def test_the_command_ranks_names_the_best_and_goes_on(tmp_path: Path, beads: Pat
     assert main([*words, "--trials", "7"]) == 2
     assert "There is no trial 7. They are 1 to 2." in capsys.readouterr().err.replace(f"{place}/s: ", "")
     assert main([*words, "--trials", "1;2"]) == 2
-    assert "'1;2' is no list of trials." in capsys.readouterr().err
+    assert "'1;2' is not a list of trials." in capsys.readouterr().err

@@ -13,6 +13,7 @@ from beadseg.cli.options import DatasetFolder, Json, Out, Quiet
 from beadseg.cli.samples import SampleOptions
 from beadseg.cli.stop import STOP
 from beadseg.errors import ExitCode
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.events import OnEvent
@@ -111,9 +112,12 @@ def table(analysis: Analysis) -> str:
     summary = analysis.summary
     header = ("per image", "mean", "sd", "min", "median", "max")
     rows = [header, *(_row(name, spread, digits) for name, spread, digits in _quantities(summary))]
-    total = f"{summary.dataset}: {summary.dataset_size} images in {summary.fields_of_view} fields of view, "
+    total = (
+        f"{summary.dataset}: {plural(summary.dataset_size, 'image')} in "
+        f"{plural(summary.fields_of_view, 'field of view')}, "
+    )
     kind = "objects with ids" if summary.instances else "objects (8-connected; touching beads of a mask are one)"
-    failed = [f"{len(summary.failed)} samples could not be read."] if summary.failed else []
+    failed = [f"{plural(len(summary.failed), 'sample')} could not be read."] if summary.failed else []
     return "\n".join([f"{total}{summary.total_objects} {kind}.", plain_table(rows), *_suspects(summary), *failed])
 
 
@@ -142,10 +146,10 @@ def _suspects(summary: Summary) -> list[str]:
 
     found = summary.partial_masks
     if not found.assessed:
-        return ["Partial masks: cannot be told, too few beads are marked."]
+        return ["Partial masks: not assessed, too few beads are marked."]
     lines = [f"Partial masks: {found.suspects} suspects of {found.assessed} ({found.suspect_ratio:.1%})."]
     if found.names:
-        lines.append(f"  beads are visible that are not marked: {listed(list(found.names), MOST_NAMED)}")
+        lines.append(f"  visible beads that are not marked: {listed(list(found.names), MOST_NAMED)}")
     if found.misplaced:
         lines.append(f"  misplaced masks, beside their beads: {listed(list(found.misplaced), MOST_NAMED)}")
     return lines

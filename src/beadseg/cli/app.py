@@ -21,6 +21,7 @@ from typing import Annotated, Any
 
 import typer
 
+from beadseg.cli.console import lenient_streams
 from beadseg.cli.stop import stop_on_signals
 from beadseg.errors import BeadsegError, ExitCode, MachineError, is_out_of_memory
 from beadseg.files import machine_error, user_path
@@ -46,9 +47,9 @@ COMMANDS: dict[str, str] = {
     "analyze": "Explain a dataset, or two side by side: counts, sizes, brightness, suspicious masks.",
     "compare": "Show runs or presets side by side: settings, scores, verdicts and curves.",
     "submit": "Send a training or a prediction to a PBS cluster.",
-    "status": "Say what became of the jobs that were sent for a folder.",
-    "logs": "Print, or follow, what the jobs of a folder write.",
-    "cancel": "End the jobs that were sent for a folder.",
+    "status": "Show the status of a folder's cluster jobs.",
+    "logs": "Print, or follow, the logs of a folder's cluster jobs.",
+    "cancel": "Cancel a folder's cluster jobs.",
     "doctor": "Check this machine, or a cluster's profile: versions, GPU, memory, disk, and what to fix.",
 }
 """Every command with its one-line help; its function has the same name and lies in ``beadseg.cli.NAME``.
@@ -66,6 +67,11 @@ DEBUG_VARIABLE = "BEADSEG_DEBUG"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `beadseg-batch` and return its exit code (see `beadseg.errors`)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with lenient_streams():
+        return _run(given)
+
+
+def _run(given: list[str]) -> int:
     _use_plain_replacements()
     if not sys.warnoptions:
         # Third parties warn about themselves; ours are events. `python -W …` shows them again.

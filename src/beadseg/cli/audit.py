@@ -13,6 +13,7 @@ from beadseg.cli.groups import grouped
 from beadseg.cli.samples import SampleOptions
 from beadseg.cli.stop import STOP
 from beadseg.errors import ExitCode
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.annotation.audit import Audit
@@ -110,15 +111,18 @@ def told(result: Audit) -> str:
     worst = [finding for finding in result.findings if finding.severity != "note"]
     lines = [f"{f.severity:7}  {f.code:12}  {f.sample}: {f.message}" for f in worst[:SHOWN]]
     if len(worst) > SHOWN:
-        lines.append(f"… and {len(worst) - SHOWN} more findings.")
+        lines.append(f"… and {plural(len(worst) - SHOWN, 'more finding')}.")
     if result.failures:
-        lines.append(f"{len(result.failures)} samples could not be read: {', '.join(list(result.failures)[:5])}.")
-    if result.baseline is not None and not in_range(result.baseline.bead_diameter_px):
-        lines.append(f"{out_of_range(result.baseline.bead_diameter_px)} Only the files themselves were checked.")
-        return "\n".join([*lines, f"{len(result.flagged)} of {len(result.samples)} samples have findings."])
+        lines.append(
+            f"{plural(len(result.failures), 'sample')} could not be read: {', '.join(list(result.failures)[:5])}."
+        )
+    usual = result.baseline
+    if usual is not None and not in_range(usual.bead_diameter_px):
+        lines.append(f"{out_of_range(usual.bead_diameter_px)} Only the files themselves were checked.")
+        return "\n".join([*lines, f"{len(result.flagged)} of {plural(len(result.samples), 'sample')} have findings."])
     unknown = sum(any("shift" in missing.codes for missing in sample.not_assessable) for sample in result.samples)
     if unknown:
         lines.append(
-            f"{unknown} samples have too few beads to tell whether their masks lie right; audit.html lists them."
+            f"{plural(unknown, 'sample')} with too few beads to tell whether the masks lie right: see audit.html."
         )
-    return "\n".join([*lines, f"{len(result.flagged)} of {len(result.samples)} samples have findings."])
+    return "\n".join([*lines, f"{len(result.flagged)} of {plural(len(result.samples), 'sample')} have findings."])

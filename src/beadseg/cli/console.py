@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json as json_text
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 from beadseg.errors import BeadsegError
 from beadseg.events import Event, OnEvent
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+T = TypeVar("T")
+
 LOG_SECONDS = 30.0
 """In a log, progress is written when this much time went by, s …"""
 LOG_STEP = 0.1
@@ -24,7 +28,85 @@ LOG_STEP = 0.1
 LOG_QUIET = 10.0
 """… but not sooner than this, s."""
 
+_GONE = {errno.EPIPE, errno.EIO, errno.EBADF, errno.EINVAL, errno.ECONNRESET}
+"""What writing to a pipe whose reader has ended, or to a terminal that was closed, fails with."""
 _STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold red"}
+
+
+class Output:
+    """A text stream whose reader may go away (``| head``, a closed terminal): the work goes on, unheard.
+
+    Parameters
+    ----------
+    stream : text file
+        The stream; everything but writing is left to it.
+
+    Attributes
+    ----------
+    gone : bool
+        Nobody reads any more.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self.gone = stream, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write `text`, to nowhere when nobody reads any more."""
+        return self._heard(lambda: self._stream.write(text)) or 0
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        self._heard(self._stream.flush)
+
+    def _heard(self, act: Callable[[], T]) -> T | None:
+        try:
+            return act()
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+        self.gone = True
+        with suppress(OSError, ValueError):  # a stream without a file below it
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+        return None
+
+
+@contextmanager
+def lenient_streams() -> Iterator[None]:
+    """Let standard output and standard error be closed, from the start or at any time, without an error.
+
+    A descriptor that is closed is opened on nothing: else the next file that is opened gets its number, and the output.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    before = sys.stdout, sys.stderr
+    streams = [
+        open(number, "w", encoding="utf-8", closefd=False) if stream is None else stream  # noqa: SIM115
+        for number, stream in zip((1, 2), before, strict=True)
+    ]
+    sys.stdout, sys.stderr = (cast("TextIO", Output(stream)) for stream in streams)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        sys.stdout, sys.stderr = (
+            stream if earlier is None else earlier for stream, earlier in zip(streams, before, strict=True)
+        )
 
 
 @contextmanager

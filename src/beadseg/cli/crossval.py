@@ -15,6 +15,7 @@ from beadseg.cli.samples import TrainingSamples
 from beadseg.cli.settings import Settings
 from beadseg.cli.stop import STOP
 from beadseg.cli.train import Device
+from beadseg.text import plural
 
 LeaveOut = Annotated[
     str | None, typer.Option("--leave-out", metavar="field", help="Leave one field of view out at a time.")
@@ -54,5 +55,7 @@ def crossval(
         rows = run_crossval(data, settings.read(on_event), out, k=folds, device=device, on_event=on_event, stop=STOP)
         page = report_or_warn(partial(write_crossval_page, out), out, on_event)
         mean = rows[-1]["jaccard_images"]
-        text = f"Mean Jaccard of {len(rows) - 1} folds: {mean:.4f}. Table: {out / 'crossval.csv'}. {page}".strip()
+        text = (
+            f"Mean Jaccard of {plural(len(rows) - 1, 'fold')}: {mean:.4f}. Table: {out / 'crossval.csv'}. {page}"
+        ).strip()
         on_event(Event("result", text, data={"folds": rows}))

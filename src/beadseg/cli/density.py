@@ -9,6 +9,7 @@ import typer
 
 from beadseg.cli.console import reporter
 from beadseg.cli.options import Json, Quiet
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.measure.concentration import DensityReport
@@ -29,7 +30,7 @@ def density(
     ] = None,
     pixel_size: Annotated[
         float | None,
-        typer.Option("--pixel-size", metavar="µm", help="Side of a pixel, µm; else as each image's file told it."),
+        typer.Option("--pixel-size", metavar="µm", help="Side of a pixel, µm. Default: what each image file says."),
     ] = None,
     depth: Annotated[
         float | None, typer.Option("--depth", metavar="µm", help="Depth of the counting chamber, µm: beads per ml.")
@@ -124,7 +125,7 @@ def table(report: DensityReport) -> str:
     header = ("images", "beads", UNITS[report.unit], "low", "high")
     lines = [plain_table([("group", *header), *(_row(g.group, g) for g in report.groups[:MOST_SHOWN])])]
     if len(report.groups) > MOST_SHOWN:
-        lines.append(f"… and {len(report.groups) - MOST_SHOWN} more groups")
+        lines.append(f"… and {plural(len(report.groups) - MOST_SHOWN, 'more group')}")
     if report.points:
         rows = [(*_row(f"{p.factor:g}x", p), "off the line" if p.outlier else "") for p in report.points[:MOST_SHOWN]]
         lines += ["", plain_table([("dilution", *header, ""), *rows])]
@@ -151,7 +152,7 @@ def _regression(report: DensityReport) -> list[str]:
     lines = [
         "",
         f"Slope {fit.slope:.4f}, 95 % interval {low:.4f} to {high:.4f}: {verdict} "
-        f"({fit.model.replace('-', ' ')}, {len(report.points)} dilutions).",
+        f"({fit.model.replace('-', ' ')}, {plural(len(report.points), 'dilution')}).",
         f"Undiluted: {fit.undiluted:.5g} ({fit.undiluted_interval[0]:.5g} to {fit.undiluted_interval[1]:.5g}).",
     ]
     if fit.outlier_images:

@@ -22,6 +22,7 @@ from beadseg.cli.console import reporter
 from beadseg.cli.machine import container_memory, core_limits, granted_cores, processor
 from beadseg.errors import ExitCode
 from beadseg.events import Event, Level
+from beadseg.text import plural
 
 __all__ = ["Check", "doctor", "examine", "granted_cores"]
 
@@ -72,7 +73,7 @@ def doctor(folder: Folder = Path(), cluster: Cluster = None, json: options.Json 
         for check in examine(folder) if cluster is None else examine_cluster(cluster):
             problems += check.status == "problem"
             on_event(check.as_event())
-        summary = f"{problems} problems to fix." if problems else "Nothing must be fixed."
+        summary = f"{plural(problems, 'problem')} to fix." if problems else "Nothing must be fixed."
         on_event(Event("result", summary, "error" if problems else "info", {"problems": problems}))
     if problems:
         raise typer.Exit(ExitCode.MACHINE)
@@ -173,7 +174,7 @@ def _disk(folder: Path) -> Check:
 def _writable(folder: Path) -> Check:
     """Write a file, since permission bits do not tell about quotas, read-only mounts and network disks."""
     if not folder.is_dir():
-        return Check("folder", "problem", f"{folder} is no folder", "Create it, or name another with --folder.")
+        return Check("folder", "problem", f"{folder} is not a folder", "Create it, or name another with --folder.")
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"beadseg")

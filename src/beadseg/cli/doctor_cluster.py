@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beadseg.cli.doctor import Check
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.config.site import SiteConfig
@@ -101,7 +102,7 @@ def _processes(site: SiteConfig, count: int) -> Check:
         return Check("processes", "warn", f"{count} on each node, and no GPU", "Ask for GPUs in select, as ngpus.")
     if min(gpus) < count:
         remedy = f"Ask for ngpus={count} in select, or set processes to {min(gpus)}."
-        return Check("processes", "problem", f"{count} on each node, which gets {min(gpus)} GPUs", remedy)
+        return Check("processes", "problem", f"{count} on each node, which gets {plural(min(gpus), 'GPU')}", remedy)
     return Check("processes", "ok", f"{count} on each node")
 
 

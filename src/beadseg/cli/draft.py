@@ -14,6 +14,7 @@ from beadseg.cli.review import By
 from beadseg.cli.stop import STOP
 from beadseg.cli.train import Device
 from beadseg.errors import ConfigError, ExitCode
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.annotation.draft import ModelAnnotator
@@ -60,14 +61,14 @@ def draft(
     from beadseg.predict.batch import find_images
 
     with reporter(json, quiet) as on_event:
-        paths = find_images(images)
+        paths = find_images(images, on_event)
         use_threads(threads)
         annotator = _annotator(run, diameter, polarity, device)
         result = draft_dataset(paths, out, annotator, by=by, on_event=on_event, stop=STOP)
         if Review.exists(out):
             write_table(Review.open(out))
         beads, failed = sum(result.beads.values()), len(result.failures)
-        lines = [f"{len(result.beads)} drafts with {beads} beads in {out}, {failed} failed."]
+        lines = [f"{plural(len(result.beads), 'draft')} with {plural(beads, 'bead')} in {out}, {failed} failed."]
         lines += [f"{len(result.skipped)} were annotated already and are left alone."] if result.skipped else []
         lines += [f"failed: {reason}" for reason in result.failures.values()]
         lines += [f"Nothing trains on them before you accepted them: beadseg-batch review {out}"]

@@ -24,6 +24,7 @@ from beadseg.cli.options import (
 )
 from beadseg.cli.stop import STOP
 from beadseg.errors import ConfigError, ExitCode, InputError
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.data.dataset import Dataset
@@ -140,7 +141,7 @@ def table(evaluation: Evaluation) -> str:
     header = ("group", "images", "Jaccard", "pooled", "Dice", "F1", "AP50", "true", "found", "bias", "MAE")
     rows = [header, *(_row(group) for group in evaluation.groups)]
     failed = len(evaluation.failed_samples)
-    scored = f"{evaluation.samples - failed} of {evaluation.samples} samples scored"
+    scored = f"{evaluation.samples - failed} of {plural(evaluation.samples, 'sample')} scored"
     overall = evaluation.overall
     return "\n".join(
         [
@@ -175,4 +176,4 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError(f"{text!r} is no list of counts.", "--density-bins", "Write e.g. 50,200,800.") from None
+        raise ConfigError(f"{text!r} is not a list of counts.", "--density-bins", "Write e.g. 50,200,800.") from None

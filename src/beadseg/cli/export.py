@@ -12,6 +12,7 @@ from beadseg.cli.console import reporter
 from beadseg.cli.stop import STOP
 from beadseg.errors import ExitCode
 from beadseg.files import FAILURES
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.data.annotations.exporting import LabelFile
@@ -64,7 +65,10 @@ def export(
         options_ = ExportOptions(format_, category, polygons, ome_version)
         result = export_labels(samples, out, options_, on_event, STOP)
         failed = len(result.failures)
-        done = f"{what.capitalize()} of {result.images} images with {result.objects} objects. {failed} failed."
+        done = (
+            f"{what.capitalize()} of {plural(result.images, 'image')} with "
+            f"{plural(result.objects, 'object')}. {failed} failed."
+        )
         lines = [f"{done} Written to {out}"]
         lines += [f"failed: {failure}" for failure in result.failures[:SHOWN]]
         if failed > SHOWN:

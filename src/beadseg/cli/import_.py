@@ -12,6 +12,7 @@ from beadseg.cli.console import reporter
 from beadseg.cli.stop import STOP
 from beadseg.errors import ExitCode
 from beadseg.files import FAILURES
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.data.annotations.importing import ImportResult
@@ -89,7 +90,6 @@ def _read(
 
 def _told(result: ImportResult, out: Path) -> Event:
     from beadseg.events import Event
-    from beadseg.text import plural
 
     failed = len(result.failures)
     counted = f"{plural(result.images, 'image')} with {plural(result.objects, 'object')}"

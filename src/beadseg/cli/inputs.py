@@ -31,6 +31,7 @@ def open_dataset(
     from beadseg.annotation.review import Review, reviewed
     from beadseg.data.dataset import Dataset
     from beadseg.events import Event, log
+    from beadseg.text import plural
 
     # A review may have given masks to images that had none.
     complete = samples is None or not Review.exists(folder)
@@ -38,7 +39,7 @@ def open_dataset(
     data = Dataset.open(
         folder, include=include or (), exclude=exclude or (), fields=rule, require_masks=complete, **folders
     )
-    on_event(log(f"{len(data)} samples in {len(data.fields)} fields of view from {folder}."))
+    on_event(log(f"{plural(len(data), 'sample')} in {plural(len(data.fields), 'field of view')} from {folder}."))
     for problem in data.problems:
         on_event(Event("left-out", f"Left out: {problem}", "warning", {"path": str(problem.path)}))
     return data if samples is None else reviewed(data, samples, on_event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +37,8 @@ def logs(folder: JobsFolder, follow: Follow = False, job: JobId = None) -> None:
     """Print the logs of the jobs that were sent for a folder, the first one first."""
     for text in lines(folder, follow, job, STOP):
         typer.echo(text, nl=False)
+        if getattr(sys.stdout, "gone", False):  # nobody reads any more
+            break
 
 
 def lines(folder: Path, follow: bool, job: str | None, stop: StopFlag) -> Iterator[str]:

@@ -10,18 +10,18 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Write events as JSON, one object per line, for other programs.")]
 """Events as JSON lines."""
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only results, warnings and errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results, warnings and errors.")]
 """Only what matters."""
 
 Include = Annotated[
     list[str] | None,
-    typer.Option("--include", metavar="PATTERN", help="Only samples of this name (* and ? allowed). Repeatable."),
+    typer.Option("--include", metavar="PATTERN", help="Include samples whose name matches PATTERN (*, ?). Repeatable."),
 ]
 """Patterns of the samples to take; None takes all."""
 
 Exclude = Annotated[
     list[str] | None,
-    typer.Option("--exclude", metavar="PATTERN", help="No samples of this name (* and ? allowed). Repeatable."),
+    typer.Option("--exclude", metavar="PATTERN", help="Exclude samples whose name matches PATTERN (*, ?). Repeatable."),
 ]
 """Patterns of the samples to leave out."""
 

@@ -31,7 +31,8 @@ ImagesOrNone = Annotated[
 ]  # fmt: skip
 Overlays = Annotated[bool, typer.Option("--overlays/--no-overlays", help="Draw the outlines over each image.")]
 Maps = Annotated[
-    bool, typer.Option("--maps", help="Keep what the network says of every pixel, to choose beads again without it.")
+    bool,
+    typer.Option("--maps", help="Save the probability maps, to change thresholds without predicting again."),
 ]
 Page = Annotated[bool, typer.Option("--report/--no-report", help="Write the page report.html.")]
 Again = Annotated[
@@ -50,6 +51,10 @@ DaskOption = Annotated[
 ]  # fmt: skip
 Profile = Annotated[
     Path | None, typer.Option("--cluster", metavar="PROFILE", help="With --dask pbs: the cluster's profile; see hpc/.")
+]
+Channel = Annotated[
+    int | None,
+    typer.Option("--channel", min=0, metavar="N", help="Predict only this channel of every image, counted from 0."),
 ]
 Diameter = Annotated[
     str | None,
@@ -74,6 +79,7 @@ def predict(
     overlays: Overlays = True,
     maps: Maps = False,
     report: Page = True,
+    channel: Channel = None,
     diameter: Diameter = None,
     set_: SetOption = None,
     again: Again = False,
@@ -110,11 +116,11 @@ def predict(
         stop = stop_in_time(walltime, margin)
         use_threads(threads)
         share = share or dask is not None
-        wanted = changes_of(set_, diameter)
+        wanted = changes_of(set_, diameter, channel)
         if share:
             batch = shared_batch(run, images or [], out, wanted, overlays, maps, stop, again=again)
         else:
-            paths = find_images(images or [])
+            paths = find_images(images or [], on_event)
             refuse_output(out, paths)
         segmenter = Segmenter.load(run, device=device)
         if which := which_general(run):
@@ -144,7 +150,7 @@ def predict(
         raise typer.Exit(ExitCode.FLAGGED)
 
 
-def changes_of(set_: list[str] | None, diameter: str | None) -> list[str]:
+def changes_of(set_: list[str] | None, diameter: str | None, channel: int | None = None) -> list[str]:
     """Return the changes of the prediction options that the command line asks for.
 
     Raises
@@ -152,14 +158,15 @@ def changes_of(set_: list[str] | None, diameter: str | None) -> list[str]:
     ConfigError
         `diameter` is not a length.
     """
+    changes = [*(set_ or []), *([] if channel is None else [f"channel={channel}"])]
     if diameter is None:
-        return set_ or []
+        return changes
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(px|um|µm|μm)?\s*", diameter)
     if found is None or float(found[1]) <= 0:
         text = f"{diameter!r} is not a bead diameter."
         raise ConfigError(text, "--diameter", "Give a positive number in px or µm, for example 7, 7px or 3um.")
     unit = "px" if found[2] in (None, "px") else "um"
-    return [*(set_ or []), f"size.diameter={float(found[1])}", f"size.unit={unit}"]
+    return [*changes, f"size.diameter={float(found[1])}", f"size.unit={unit}"]
 
 
 def _tell(result: BatchResult, out: Path, page: str, on_event: OnEvent) -> None:

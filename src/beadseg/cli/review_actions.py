@@ -57,7 +57,7 @@ def perform(dataset: Dataset, request: Request, on_event: OnEvent, stop: StopFla
 
 def _list(review: Review, request: Request, on_event: OnEvent, stop: StopFlag) -> int:
     if request.state not in (None, *STATES):
-        raise InputError(f"{request.state!r} is no state.", "--state", f"Choose one of {', '.join(STATES)}.")
+        raise InputError(f"{request.state!r} is not a state.", "--state", f"Choose one of {', '.join(STATES)}.")
     states = review.states()
     shown = set(_names(review, request.samples)) if request.samples else set(states)
     chosen = [one for one in states.values() if one.name in shown and request.state in (None, one.state)]

@@ -40,7 +40,7 @@ def jobs_of_share(
     images = find_images(values["images"])
     if freeze:
         refuse_second(out.absolute())
-        changes = changes_of(values["set_"], values["diameter"])
+        changes = changes_of(values["set_"], values["diameter"], values["channel"])
         shared_batch(values["run"], images, out, changes, values["overlays"], values["maps"], None,
                      again=values["again"])  # fmt: skip
     command = ("predict", model_name(values["run"]), "--out", str(out), "--share", *_of_each(values))

@@ -163,4 +163,4 @@ def _factors(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         remedy = "Write e.g. 320,640,1280."
-        raise ConfigError(f"{text!r} is no list of dilution factors.", "--dilutions", remedy) from None
+        raise ConfigError(f"{text!r} is not a list of dilution factors.", "--dilutions", remedy) from None

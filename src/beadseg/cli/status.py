@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from beadseg.cli import options
 from beadseg.cli.console import reporter
 from beadseg.cli.jobs import JobsFolder
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +55,7 @@ def _progress(folder: Path) -> Event:
     epochs = TrainConfig.from_file(folder / files.CONFIG).epochs
     done = len(read_history(folder / files.HISTORY)) if (folder / files.HISTORY).exists() else 0
     finished = (folder / files.CRITERIA).exists()
-    text = f"Training: {done} of {epochs} epochs" + (", finished." if finished else ".")
+    text = f"Training: {done} of {plural(epochs, 'epoch')}" + (", finished." if finished else ".")
     return Event("result", text, data={"epoch": done, "epochs": epochs, "finished": finished})
 
 

@@ -13,6 +13,7 @@ from beadseg.cli.predict import Images
 from beadseg.cli.stop import STOP
 from beadseg.cli.train import Device
 from beadseg.errors import ExitCode
+from beadseg.text import plural
 
 Table = Annotated[
     Path | None,
@@ -47,12 +48,12 @@ def suggest(
 
     with reporter(json, quiet) as on_event:
         use_threads(threads)
-        paths = find_images(images)
+        paths = find_images(images, on_event)
         result = rank_images(Segmenter.load(run, device=device), paths, on_event, STOP)
         if out is not None:
             write_atomically(out, result.to_csv())
         rows = result.rows()[:n]
-        lines = [f"Of {len(result.images)} images, annotate these {len(rows)} first:"]
+        lines = [f"Of {plural(len(result.images), 'image')}, annotate these {len(rows)} first:"]
         lines += [f"{row[0]:>3}  {row[1]}  (score {row[2]}, novelty {row[3]}, {row[7]} beads)" for row in rows]
         lines += [f"{len(result.failures)} could not be looked at."] if result.failures else []
         data = {"suggestions": [dict(zip(COLUMNS, row, strict=True)) for row in rows], "failed": result.failures}

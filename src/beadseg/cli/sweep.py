@@ -127,7 +127,7 @@ def numbers(text: str) -> list[int]:
         first, dash, last = part.strip().partition("-")
         last = last if dash else first
         if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
-            raise ConfigError(f"{text!r} is no list of trials.", "--trials", "Write it as 3,8-12.")
+            raise ConfigError(f"{text!r} is not a list of trials.", "--trials", "Write it as 3,8-12.")
         found += range(int(first), int(last) + 1)
     return list(dict.fromkeys(found))
 

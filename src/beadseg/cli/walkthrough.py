@@ -18,6 +18,7 @@ from beadseg.report.evaluation_page import write_evaluation_page
 from beadseg.report.pages import report_or_warn
 from beadseg.report.prediction_page import write_prediction_page
 from beadseg.report.run_page import write_run_page
+from beadseg.text import plural
 from beadseg.training.run import train
 
 KNOWN = SeriesConfig(scene=SceneConfig(height=384, width=384, beads=250), tiles=24, dilutions=(80, 160, 640), fields=2)
@@ -32,7 +33,7 @@ def run_demo(out: Path, on_event: OnEvent, stop: StopFlag) -> None:
     """Simulate, train, predict, count and evaluate in the folder `out`; what is finished there is not done again."""
     for name, series in (("known", KNOWN), ("new", NEW)):
         if not (out / name).exists():
-            on_event(log(f"Simulating {series.tiles} images into {out / name}."))
+            on_event(log(f"Simulating {plural(series.tiles, 'image')} into {out / name}."))
             unfinished = out / f"{name}-unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             write_dataset(unfinished, series, on_event, stop)
@@ -68,7 +69,7 @@ def run_demo(out: Path, on_event: OnEvent, stop: StopFlag) -> None:
     ):
         on_event(Event("result", f"{what}: {where}", data={"path": str(where)}))
     text = (
-        f"{int(result.counts['beads'].sum())} beads counted, {overall.true_count} are there; detection F1 "
+        f"{plural(int(result.counts['beads'].sum()), 'bead')} counted, {overall.true_count} are there; detection F1 "
         f"{overall.f1:.3f}, Jaccard {overall.jaccard_images:.3f}."
     )
     on_event(Event("result", text, data={"overall": overall.model_dump()}))

@@ -83,5 +83,7 @@ class PredictConfig(Config):
     """How large beads are in the images."""
     tiling: TilingConfig = TilingConfig()
     """When and how an image is cut into tiles."""
+    channel: Annotated[int, Field(ge=0)] | None = None
+    """The one channel of every image that is predicted, from 0, as a grey image; None: those that the training used."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the network; auto takes bf16 where the machine has it and a self-test agrees with fp32."""

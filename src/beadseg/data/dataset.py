@@ -111,7 +111,9 @@ class Sample:
         """
         planes = list(self.planes())
         if len(planes) != 1:
-            raise ImageError(f"Is a stack of {len(planes)} planes.", self.image_path, "Read it plane by plane.")
+            raise ImageError(
+                f"Is a stack of {plural(len(planes), 'plane')}.", self.image_path, "Read it plane by plane."
+            )
         return planes[0][2]
 
     def planes(self, image: Image | None = None) -> Iterator[tuple[str, np.ndarray, Target]]:

@@ -99,7 +99,7 @@ def _checked_labels(labels: np.ndarray | None, image: Image | None, path: Path) 
     if labels is None:
         return "", None
     if labels.dtype.kind not in "ui" or not 2 <= labels.ndim <= 4 or labels.size == 0:
-        text = f"Labels of shape {labels.shape} and dtype {labels.dtype} are no label image."
+        text = f"Labels of shape {labels.shape} and dtype {labels.dtype} are not a label image."
         raise InputError(text, path, "Give whole numbers, (Y, X) or a stack of such planes.")
     axes = {2: "YX", 3: "TYX", 4: "TZYX"}[labels.ndim] if image is None else image.axes.replace("C", "")
     if image is not None and labels.shape != (*image.stack_shape, *image.size):

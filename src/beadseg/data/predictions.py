@@ -213,11 +213,14 @@ class Pairing:
         Why a sample could not be predicted.
     doubtful : tuple of str
         Samples that are paired by name alone, although another file was predicted under that name.
+    changed : tuple of str
+        Samples whose image was changed after it was predicted.
     """
 
     names: dict[str, str]
     failed: dict[str, str]
     doubtful: tuple[str, ...]
+    changed: tuple[str, ...]
 
 
 def pair(folder: Path, stored: Iterable[str], samples: Iterable[tuple[str, Path]]) -> Pairing:
@@ -243,6 +246,7 @@ def pair(folder: Path, stored: Iterable[str], samples: Iterable[tuple[str, Path]
         by_file[Path(sources[name]).name, results[name].get("size")].append(name)
     others = [(sample, path) for sample, path in samples if sample not in names]
     hashes = _Hashes()
+    changed = [name for name, path in samples if name in names and _differs(path, results.get(names[name], {}), hashes)]
     for sample, path in others:
         alike = by_file.get((path.name, next(iter(signature_of(path)), None)), ())
         same = next((name for name in alike if name in free and results[name].get("sha256") == hashes(path)), None)
@@ -259,7 +263,15 @@ def pair(folder: Path, stored: Iterable[str], samples: Iterable[tuple[str, Path]
             if known and known != hashes(path):
                 doubtful.append(sample)
     failed = {name: failures[source] for name, path in samples if (source := source_of(path)) in failures}
-    return Pairing(names, failed, tuple(doubtful))
+    return Pairing(names, failed, tuple(doubtful), tuple(changed))
+
+
+def _differs(path: Path, result: dict[str, Any], hashes: _Hashes) -> bool:
+    """Tell whether a file is not the one any more that a result was made of, as far as that is known."""
+    signature = signature_of(path)
+    if not signature or "size" not in result or signature == [result["size"], result.get("mtime_ns")]:
+        return False
+    return signature[0] != result["size"] or bool(result.get("sha256") and hashes(path) != result["sha256"])
 
 
 class _Hashes:

@@ -24,6 +24,17 @@ ZARR_SUFFIX = ".zarr"
 KNOWN_KINDS = ", ".join((*IMAGE_SUFFIXES, ZARR_SUFFIX))
 """Everything that is read, for messages."""
 
+_MICROSCOPES = {
+    *(".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".oir", ".vsi", ".ims", ".dv", ".svs", ".ndpi", ".scn", ".zvi"),
+    *(".stk", ".sld", ".mrxs", ".flex", ".mvd2", ".xlef", ".lof", ".zvf", ".ets", ".bif", ".qptiff"),
+}
+_PICTURES = {
+    *(".webp", ".gif", ".heic", ".heif", ".avif", ".jfif", ".jp2", ".jxl", ".jxr", ".psd", ".tga", ".ppm", ".pgm"),
+    *(".pbm", ".pnm", ".exr", ".ico", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".xcf"),
+}
+_ARRAYS = {".npy", ".npz", ".mat", ".h5", ".hdf5", ".mrc", ".nrrd", ".nii", ".dcm", ".fits"}
+_DOCUMENTS = {".pdf", ".doc", ".docx", ".ppt", ".pptx", ".odp", ".odt", ".key"}
+_PACKED = {".zip", ".gz", ".bz2", ".xz", ".7z", ".rar", ".tar", ".tgz"}
 _ZARR_MARKS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
@@ -93,6 +104,30 @@ NOT_UTF8 = "Its name has bytes that are no UTF-8, so that tables and reports can
 """What is wrong with a file called, say, ``b\\xff.png``."""
 
 
+def kind_of(path: Path) -> str:
+    """Return the kind of a file as people name it: its suffix in lower case, ``.zarr.zip``, or ``(none)``."""
+    kinds = [suffix.lower() for suffix in path.suffixes[-2:]]
+    return "".join(kinds) if kinds[-1:] == [".zip"] and kinds[:1] == [ZARR_SUFFIX] else path.suffix.lower() or "(none)"
+
+
+def is_picture_kind(kind: str) -> bool:
+    """Tell whether files of this kind usually hold pictures that are not read as they are."""
+    return kind.endswith(".zip") or kind in _MICROSCOPES | _PICTURES | _ARRAYS | _DOCUMENTS | _PACKED
+
+
+def conversion(kind: str) -> str:
+    """Return in one sentence what to do with files of a kind that is not read."""
+    if kind in _MICROSCOPES:
+        return "Export them as OME-TIFF, for example by Bio-Formats in Fiji."
+    if kind in _PICTURES | _ARRAYS:
+        return "Save them as PNG or TIFF."
+    if kind in _DOCUMENTS:
+        return "Export the original images from the microscope's program."
+    if kind in _PACKED or kind.endswith(".zip"):
+        return "Unpack them."
+    return f"Convert them to one of {KNOWN_KINDS}."
+
+
 def is_zarr(path: Path) -> bool:
     """Tell whether `path` is a folder named ``*.zarr``, or one with Zarr metadata (a group inside)."""
     try:
@@ -128,9 +163,8 @@ def check_file(path: Path) -> None:
     except OSError as error:
         raise ImageError(f"Cannot be opened: {error.strerror}.", path, "Check the path and its permissions.") from None
     if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise ImageError(
-            f"Files of the kind {path.suffix or '(none)'!r} are not read.", path, f"Convert it to one of {KNOWN_KINDS}."
-        )
+        kind = kind_of(path)
+        raise ImageError(f"Files of the kind {kind!r} are not read.", path, conversion(kind))
     if size == 0:
         raise ImageError("The file is empty (0 bytes).", path, "Export it again from its source.")
 

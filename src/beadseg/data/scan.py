@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from beadseg import files
 from beadseg.data.fields import composed, listed
-from beadseg.data.raw import IMAGE_SUFFIXES, NOT_UTF8, ZARR_SUFFIX
+from beadseg.data.raw import IMAGE_SUFFIXES, NOT_UTF8, ZARR_SUFFIX, conversion, kind_of
 from beadseg.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
+SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
 _ANNOTATION_SUFFIX = re.compile(r"[-_. ](?:cp_)?(?:masks?|labels?|ignore|seg)$", re.IGNORECASE)
 """What programs (Cellpose: ``_cp_masks``, ``_seg``) and people add to an image's name."""
 
@@ -78,7 +78,7 @@ def scan(folder: Path, wanted: Filter, problems: list[Problem], images: set[str]
     except OSError as error:
         raise InputError(f"Cannot be listed: {error.strerror}.", folder, "Check its permissions.") from None
     for path in entries:
-        if path.name.startswith(".") or path.name.lower() in _SYSTEM_FILES:
+        if path.name.startswith(".") or path.name.lower() in SYSTEM_FILES:
             continue
         name = stem_of(path)
         if images is not None and name not in images:
@@ -86,9 +86,10 @@ def scan(folder: Path, wanted: Filter, problems: list[Problem], images: set[str]
         if files.printable(name) != name:
             problems.append(Problem(path, f"{NOT_UTF8} Rename it."))
         elif path.is_dir() and path.suffix.lower() != ZARR_SUFFIX:
-            problems.append(Problem(path, "Folders inside are not searched. Move its files up."))
+            problems.append(Problem(path, "Folders inside are not searched. Move its files up, or leave it."))
         elif path.suffix.lower() not in IMAGE_SUFFIXES and not path.is_dir():
-            problems.append(Problem(path, f"Files of the kind {path.suffix or '(none)'!r} are not read."))
+            kind = kind_of(path)
+            problems.append(Problem(path, f"Files of the kind {kind!r} are not read. {conversion(kind)}"))
         elif wanted(name):
             by_name.setdefault(name, []).append(path)
     for name, paths in by_name.items():

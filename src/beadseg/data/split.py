@@ -27,7 +27,7 @@ from beadseg.data.dataset import Dataset, natural_key
 from beadseg.data.fields import listed, read_table, rows_of
 from beadseg.errors import ConfigError, InputError
 from beadseg.files import write_atomically
-from beadseg.text import csv_text
+from beadseg.text import csv_text, plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,11 +138,13 @@ def folds(dataset: Dataset, objects: Mapping[str, int], k: int, seed: int) -> li
         `k` is less than 2, or more than there are fields of view.
     """
     if k < 2:
-        raise ConfigError(f"{k} folds leave nothing to train on.", "folds", "Use at least 2.")
+        raise ConfigError(f"With {plural(k, 'fold')} nothing is left to train on.", "folds", "Use at least 2.")
     count = len(dataset.fields)
     if count < k:
-        remedy = f"Use at most {count} folds." if count > 1 else "Use a dataset of several fields of view."
-        raise ConfigError(f"{k} folds need at least {k} fields of view, there are {count}.", "folds", remedy)
+        remedy = f"Use at most {plural(count, 'fold')}." if count > 1 else "Use a dataset of several fields of view."
+        raise ConfigError(
+            f"{plural(k, 'fold')} need at least {plural(k, 'field of view')}, there are {count}.", "folds", remedy
+        )
     notes = _field_notes(count)
     return [_split(dataset, held_out, notes) for held_out in _grouped(dataset, objects, k, seed)]
 
@@ -203,7 +205,9 @@ def _stratified(config: StratifiedSplitConfig, dataset: Dataset, objects: Mappin
     split = _random(dataset, config.val_fraction, classes if found > 1 else None, seed)
     if found == config.bins:
         return split
-    note = f"{found} instead of {config.bins} density classes: {len(dataset)} samples do not fill more."
+    note = (
+        f"{found} instead of {plural(config.bins, 'density class')}: {plural(len(dataset), 'sample')} do not fill more."
+    )
     return Split(split.train, split.val, notes=(note,))
 
 
@@ -258,7 +262,7 @@ def _field_notes(count: int) -> tuple[str, ...]:
     if count >= FEW_FIELDS:
         return ()
     return (
-        f"Only {count} fields of view: a score on held-out ones depends much on which they are; what to do:"
+        f"Only {plural(count, 'field of view')}: a score on held-out ones depends much on which they are; what to do:"
         " docs/data.md#fields-of-view.",
     )
 
@@ -278,7 +282,7 @@ def _by_block(config: BlockSplitConfig, dataset: Dataset, seed: int) -> Split:
     if not held:
         remedy = "Use the split `random` or `stratified`, or name the fields of view by a pattern or a CSV."
         raise ConfigError("Every field of view has one tile only, so none can be held out of it.", "split", remedy)
-    notes = (f"{whole} fields of view with a single tile are in training only.",) if whole else ()
+    notes = (f"In training only: {plural(whole, 'field of view')} with a single tile.",) if whole else ()
     return _split(dataset, held, notes)
 
 

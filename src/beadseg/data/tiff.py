@@ -17,6 +17,7 @@ import tifffile
 
 from beadseg.data.raw import Raw, check_size, damaged, micrometres, plausible_pixel_size
 from beadseg.errors import BeadsegError, ImageError
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +92,9 @@ def only_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
         raise damaged(path, "no pages")
     if len(full) > 1:
         shapes = ", ".join("x".join(map(str, series.shape)) for series in full[:4])
-        raise ImageError(f"Holds {len(full)} separate images ({shapes}).", path, "Export each as a file of its own.")
+        raise ImageError(
+            f"Holds {plural(len(full), 'separate image')} ({shapes}).", path, "Export each as a file of its own."
+        )
     if full[0].is_multifile:
         raise ImageError("Is one part of an OME-TIFF spread over several files.", path, "Export it as one file.")
     _check_segments(full[0], path)

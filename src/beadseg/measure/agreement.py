@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 from beadseg.errors import InputError
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +104,9 @@ def paired(true: Sequence[float], predicted: Sequence[float]) -> NDArray[np.floa
 def _agreement(differences: NDArray[np.float64]) -> Agreement:
     pairs = len(differences)
     if pairs < 2:
-        raise InputError(f"Limits of agreement cannot be told from {pairs} images.", remedy="Score at least two.")
+        raise InputError(
+            f"Limits of agreement cannot be computed from {plural(pairs, 'image')}.", remedy="Score at least two."
+        )
     bias, spread = float(differences.mean()), float(differences.std(ddof=1))
     lower, upper = bias - COVERAGE * spread, bias + COVERAGE * spread
     quantile = float(stats.t.ppf(0.975, pairs - 1))

@@ -18,7 +18,7 @@ from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.measure.image_stats import ImageStats, image_stats
 from beadseg.measure.partial import Marks, judge_masks, mark_spots
-from beadseg.text import csv_text
+from beadseg.text import csv_text, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -158,7 +158,7 @@ def claim_folder(out: Path) -> None:
     """
     for name in (files.IMAGES, files.MASKS, files.LABELS, files.PREDICTION, files.COUNTS, files.CONFIG):
         if (out / name).exists():
-            text = f"Holds {name}, so that it is no folder for an analysis."
+            text = f"Holds {name}, so that an analysis cannot be written there."
             raise InputError(text, out, "Give a new --out folder; nothing was written.")
     files.ensure_folder(out)
 
@@ -215,7 +215,9 @@ def analyze(
     doubts.tell(on_event)
     if not stats:
         reason = failures[0].reason if failures else "There is no sample."
-        raise InputError(f"None of its {len(dataset)} samples can be read ({reason})", dataset.root, "Check the files.")
+        raise InputError(
+            f"None of its {plural(len(dataset), 'sample')} can be read ({reason})", dataset.root, "Check the files."
+        )
     judged = judge_masks([(image.field, spots) for image, spots in zip(stats, marks, strict=True)])
     images = tuple(image.model_copy(update={"partial": found}) for image, found in zip(stats, judged, strict=True))
     summary = _summary(dataset, images, tuple(failure.name for failure in failures))

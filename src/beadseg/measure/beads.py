@@ -122,7 +122,7 @@ def _check(
 ) -> None:
     if labels.ndim != 2 or 0 in labels.shape or not np.issubdtype(labels.dtype, np.integer):
         raise InputError(
-            f"Labels of shape {labels.shape} and dtype {labels.dtype} are no label image.",
+            f"Labels of shape {labels.shape} and dtype {labels.dtype} are not a label image.",
             remedy="Give one (Y, X) plane of whole-numbered labels.",
         )
     for name, values in (("intensity", intensity), ("probability", probability)):

@@ -147,8 +147,8 @@ class Calibration(Config):
         return max(0.0, min(count, math.floor(low))), max(count, math.ceil(high))
 
     def second_count(self, integral: float, pixels: int) -> float | None:
-        """Return the count by area, without separation."""
-        return None if self.integral is None else self.integral.count(integral, pixels)
+        """Return the count by area, without separation; never below 0."""
+        return None if self.integral is None else max(0.0, self.integral.count(integral, pixels))
 
     def disagrees(self, count: float, second: float, pixels: int) -> bool:
         """Tell whether two counts differ by more than chance explains in one image of a thousand."""
@@ -156,11 +156,12 @@ class Calibration(Config):
         return not low <= second <= high
 
     def usual_seconds(self, count: float, pixels: int) -> tuple[float, float]:
-        """Return between which limits the second count of an image usually lies."""
+        """Return between which limits the second count of an image usually lies; never below 0."""
         if self.disagreement is None:
             return 0.0, math.inf
         rarer = float(stats.norm.ppf(1 - FLAGGED / 2) / stats.norm.ppf((1 + LEVEL) / 2))
-        return self.disagreement.interval(count, pixels, self.wider * rarer)
+        low, high = self.disagreement.interval(count, pixels, self.wider * rarer)
+        return max(0.0, low), max(0.0, high)
 
 
 def every_bead(objects: ObjectConfig) -> ObjectConfig:

@@ -21,7 +21,7 @@ from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.measure.groups import GroupScore, group_scores, with_density
 from beadseg.measure.matching import IOU_THRESHOLDS
 from beadseg.measure.score import ImageScore, score_image
-from beadseg.text import csv_text
+from beadseg.text import csv_text, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -290,6 +290,9 @@ class _Predictions:
         """Return the files by the names of the samples that they are of; others keep the names that they have here."""
         stored = {*self.masks, *self.labels}
         pairing = pair(self.root, stored, [(sample.name, sample.image_path) for sample in dataset])
+        if pairing.changed:
+            text = "The image was changed after it was predicted. Predict it again."
+            on_event(log(f"{listed(list(pairing.changed))}: {text}", "warning"))
         if pairing.doubtful:
             text = "Another file was predicted under this name than the dataset's image"
             on_event(log(f"{listed(list(pairing.doubtful))}: {text}. Check that they show the same.", "warning"))
@@ -336,7 +339,7 @@ class _Predictions:
         foregrounds = [foreground for foreground, _ in read_mask(mask_path).planes()]
         if len(foregrounds) != len(instances):
             raise InputError(
-                f"Has {len(foregrounds)} planes, its labels {len(instances)}.", mask_path, "Predict it again."
+                f"Has {plural(len(foregrounds), 'plane')}, its labels {len(instances)}.", mask_path, "Predict it again."
             )
         if foregrounds[0].shape != instances[0].shape:
             (height, width), (rows, columns) = foregrounds[0].shape, instances[0].shape
@@ -364,7 +367,9 @@ def _score_sample(
     doubts.add(sample.name, (doubt for _, target in truths for doubt in target.doubts()))
     if len(predicted) != len(truths):
         raise InputError(
-            f"The prediction has {len(predicted)} planes, the truth {len(truths)}.", sample.name, "Predict it again."
+            f"The prediction has {plural(len(predicted), 'plane')}, the truth {len(truths)}.",
+            sample.name,
+            "Predict it again.",
         )
     scores, identical = [], 0
     for (foreground, labels), (plane, target) in zip(predicted, truths, strict=True):

@@ -268,7 +268,7 @@ def _points(points: NDArray[np.floating]) -> NDArray[np.float64]:
 def _compact(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the ids present (ascending, without 0), each pixel's position among them or -1, and their areas."""
     if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"Labels of dtype {labels.dtype} are no label image.", remedy="Give whole-numbered labels.")
+        raise InputError(f"Labels of dtype {labels.dtype} are not a label image.", remedy="Give whole-numbered labels.")
     flat = labels.ravel()
     inside = np.flatnonzero(flat)
     ids, at, areas = np.unique(flat[inside], return_inverse=True, return_counts=True)

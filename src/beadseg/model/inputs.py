@@ -12,10 +12,12 @@ from beadseg.config.image import (
     PercentileNormConfig,
     RangeNormConfig,
     RgbConfig,
+    SingleChannelConfig,
     ZScoreNormConfig,
 )
 from beadseg.errors import ImageError
 from beadseg.model.background import relative_to_background
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 
     FloatPlane = npt.NDArray[np.float32]
 
+ONE_CHANNEL = (
+    "Choose one, counted from 0: `predict --channel 0`, or "
+    "`train --set image.channels.kind=single --set image.channels.index=0`."
+)
+"""What to do about an image of other channels than a network reads."""
 BT601 = (0.299, 0.587, 0.114)
 """Luminance weights of red, green and blue (ITU-R BT.601)."""
 
@@ -117,6 +124,28 @@ def luminance(plane: npt.NDArray[Any]) -> FloatPlane:
     return np.asarray(plane.mean(axis=0, dtype=np.float64), np.float32)
 
 
+def chosen_channel(
+    plane: npt.NDArray[Any], channel: int | None, config: ChannelConfig | None = None
+) -> npt.NDArray[Any]:
+    """Return one channel of a plane (C, Y, X) as a grey image (1, Y, X); the plane itself when `channel` is None.
+
+    With the policy of a network that reads one channel of several (`config`), the chosen one stands in their place.
+
+    Raises
+    ------
+    ImageError
+        It has no such channel.
+    """
+    if channel is None:
+        return plane
+    if channel >= len(plane):
+        text = f"Has {plural(len(plane), 'channel')}, counted from 0; channel {channel} is not there."
+        raise ImageError(text, remedy="Choose another one by --channel.")
+    chosen = plane[channel : channel + 1]
+    expected = config.index + 1 if isinstance(config, SingleChannelConfig) else 1
+    return np.broadcast_to(chosen, (expected, *chosen.shape[1:])) if expected > 1 else chosen
+
+
 def _check(plane: npt.NDArray[Any]) -> None:
     if plane.ndim != 3 or plane.size == 0:
         raise ImageError(f"An image plane must be (C, Y, X) and not empty, but has the shape {plane.shape}.")
@@ -131,13 +160,11 @@ def _available(plane: npt.NDArray[Any], config: ChannelConfig) -> npt.NDArray[An
         if count in (1, 3):
             return plane
         raise ImageError(
-            f"The image has {count} channels; channels.kind={config.kind} works with 1 or 3.",
-            remedy="Choose one of them with channels.kind=single and channels.index.",
+            f"Has {count} channels, where 1 (grey) or 3 (red, green, blue) are expected.", remedy=ONE_CHANNEL
         )
     if config.index >= count:
         raise ImageError(
-            f"The image has {count} channel(s), but channels.index={config.index} is asked for.",
-            remedy=f"Choose channels.index from 0 to {count - 1}.",
+            f"Has {plural(count, 'channel')}, counted from 0; channel {config.index} is not there.", remedy=ONE_CHANNEL
         )
     return plane[config.index : config.index + 1]
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,19 @@ from beadseg import files
 from beadseg.data.dataset import natural_key
 from beadseg.data.fields import listed
 from beadseg.data.predictions import refuse_output, source_of
-from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, ZARR_SUFFIX, is_zarr, refuse_address
+from beadseg.data.raw import (
+    IMAGE_SUFFIXES,
+    KNOWN_KINDS,
+    conversion,
+    is_picture_kind,
+    is_zarr,
+    kind_of,
+    refuse_address,
+)
+from beadseg.data.scan import SYSTEM_FILES
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError, is_out_of_memory
-from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
-from beadseg.files import ensure_folder, user_path
+from beadseg.events import Event, Level, OnEvent, StopFlag, ignore, log, track
+from beadseg.files import ensure_folder, printable, user_path
 from beadseg.locking import locked
 from beadseg.model.device import free_memory
 from beadseg.predict.flags import NOT_COMPARED
@@ -100,6 +110,9 @@ def predict_folder(
         batch.one_model = bool(model_sha256)
         index.write_tables()
         index.write_about(about(predictor, source, model_sha256))
+        if len(batch.names) < len(images):
+            text = plural(len(images) - len(batch.names), "image is", "images are")
+            on_event(log(f"{text} named more than once; each is counted once."))
         if predictor.appearance is None and not predictor.fingerprint.get("simulated"):  # as the general model
             on_event(log(NOT_COMPARED, "warning"))
         try:
@@ -203,7 +216,7 @@ def write_about(predictor: Predictor, names: dict[Path, str], folder: Path, sour
 def reason_of(error: Exception, path: Path) -> str:
     """Return in one line what is wrong with an image."""
     if isinstance(error, BeadsegError):
-        return str(error)
+        return str(error) if error.where else f"{printable(path)}: {error}"
     if is_out_of_memory(error):
         remedy = "Use smaller tiles (--set tiling.whole_image_pixels=1000000 --set tiling.tile=512) or more memory."
         return f"{path}: Does not fit into memory. {remedy}"
@@ -231,22 +244,29 @@ def refuse_foreign(folder: Path, source: str, model_sha256: str) -> None:
             raise InputError(text, folder, "Give a new --out folder; nothing was written.")
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
+def find_images(paths: Sequence[Path], on_event: OnEvent = ignore) -> list[Path]:
     """Return the images among `paths`, those of folders in natural order. An OME-Zarr folder is an image itself.
+
+    Of a dataset folder its ``images/`` are taken. What a folder holds beside its images is reported as left out.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Image files, folders of images, dataset folders, and patterns with ``*`` or ``?`` that no shell has replaced.
+    on_event
+        Is told what was left out, and why.
 
     Raises
     ------
     InputError
-        A path does not exist or is an address on the network, a folder holds no images, or there is no path.
+        A path does not exist or is an address on the network, a folder holds no images, a folder is one that beadseg
+        wrote, or there is no path.
     """
     found: list[Path] = []
-    for path in paths:
+    for path in (one for given in paths for one in _matches(given)):
         refuse_address(path)
         if path.is_dir() and not is_zarr(path):
-            inside = [p for p in path.iterdir() if _is_image(p) and not p.name.startswith(".")]
-            if not inside:
-                raise InputError("No images found.", path, f"Known types: {KNOWN_KINDS}.")
-            found += sorted(inside, key=lambda p: natural_key(p.name))
+            found += _images_in(path, on_event)
         elif path.exists():
             found.append(path)
         else:
@@ -256,16 +276,81 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def _matches(path: Path) -> list[Path]:
+    """Return the paths that a pattern stands for, where there is no file of that name: not every shell replaces it."""
+    if not set(path.name) & set("*?[") or path.exists() or not path.parent.is_dir():
+        return [path]
+    return sorted(path.parent.glob(path.name), key=lambda p: natural_key(p.name)) or [path]
+
+
+def _images_in(folder: Path, on_event: OnEvent) -> list[Path]:
+    try:
+        entries = [path for path in folder.iterdir() if not _is_hidden(path)]
+    except OSError as error:
+        raise InputError(f"Cannot be listed: {error.strerror}.", folder, "Check its permissions.") from None
+    found = [path for path in entries if _is_image(path)]
+    _refuse_own(folder, found)
+    if not found and (folder / files.IMAGES).is_dir():
+        on_event(log(f"{folder} is a dataset folder: the images in {folder / files.IMAGES} are taken."))
+        return _images_in(folder / files.IMAGES, on_event)
+    others = _others([path for path in entries if not _is_image(path)])
+    if not found:
+        what = f"Holds no images, but {'; '.join(text for text, _, _ in others)}." if others else "No images found."
+        remedy = others[0][1] if others else f"Known types: {KNOWN_KINDS}."
+        raise InputError(what, folder, remedy)
+    for text, remedy, level in others:
+        on_event(Event("left-out", f"Left out in {folder}: {text}. {remedy}", level, {"path": str(folder)}))
+    return sorted(found, key=lambda p: natural_key(p.name))
+
+
+def _others(paths: Sequence[Path]) -> list[tuple[str, str, Level]]:
+    """Return in words what a folder holds beside its images, what to do with it, and whether it may be images."""
+    inside = [path for path in paths if path.is_dir() and _holds_images(path)]
+    said: list[tuple[str, str, Level]] = []
+    if inside:
+        names = listed(sorted((path.name for path in inside), key=natural_key), 3)
+        remedy = f"Give the folders themselves, such as {inside[0]}."
+        said.append((f"{plural(len(inside), 'folder')} with images ({names})", remedy, "warning"))
+    kinds = Counter(kind_of(path) for path in paths if path.is_file())
+    for kind, count in sorted(kinds.items(), key=lambda item: (not is_picture_kind(item[0]), item[0])):
+        name = next(path.name for path in paths if path.is_file() and kind_of(path) == kind)
+        text = f"{plural(count, 'file')} of the kind {kind} ({name}{', …' if count > 1 else ''})"
+        said.append((text, conversion(kind), "warning" if is_picture_kind(kind) else "info"))
+    return said
+
+
+def _holds_images(folder: Path) -> bool:
+    try:
+        return any(_is_image(path) and not _is_hidden(path) for path in folder.iterdir())
+    except OSError:  # a folder that may not be entered
+        return False
+
+
+def _refuse_own(folder: Path, found: Sequence[Path]) -> None:
+    """Raise `InputError` for folders that beadseg wrote, whose pictures nobody wants to have predicted."""
+    remedy = "Give the folder of the images themselves."
+    if (folder / files.CONFIG).is_file() and (folder / files.HISTORY).is_file():
+        raise InputError("Is a run folder.", folder, remedy)
+    if not found and (folder / files.PREDICTION).is_file() and not (folder / files.IMAGES).is_dir():
+        raise InputError("Is a folder of predictions.", folder, remedy)
+    results = (files.OVERLAYS, files.MASKS, files.LABELS)
+    if folder.name in results and (folder.resolve().parent / files.PREDICTION).is_file():
+        raise InputError(f"Holds the {folder.name} of a prediction, not images.", folder, remedy)
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".") or path.name == "__MACOSX" or path.name.lower() in SYSTEM_FILES
+
+
 def _is_image(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    return suffix in IMAGE_SUFFIXES or (suffix == ZARR_SUFFIX and path.is_dir())
+    return path.suffix.lower() in IMAGE_SUFFIXES if not path.is_dir() else is_zarr(path)
 
 
 def told(name: str, rows: list[dict[str, Any]]) -> Event:
     """Return the event that says what was found in an image."""
     beads = sum(row["beads"] for row in rows)
     flagged = sorted({row["flags"] for row in rows if row["flags"]})
-    text = f"{name}: {beads} beads" + (f" in {len(rows)} planes" if len(rows) > 1 else "")
+    text = f"{name}: {plural(beads, 'bead')}" + (f" in {len(rows)} planes" if len(rows) > 1 else "")
     if flagged:
         return Event(
             "count", f"{text}. IMPLAUSIBLE: {flagged[0]}", "warning", {"image": name, "beads": beads, "flags": flagged}

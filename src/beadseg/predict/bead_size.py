@@ -43,7 +43,7 @@ LEAST_CONFIDENCE = 0.35
 """Without a bead as sure as this there are none."""
 SIGNS = 8
 """How many numbers tell beads from other things."""
-BEAD_SIGNS = np.array([4.472, -4.027, 16.548, -3.189, 7.177, 1.677, 0.773, 0.388, -0.025, -16.236])
+BEAD_SIGNS = np.array([5.81, -5.214, 17.834, -3.479, 6.334, 2.359, 0.728, 0.406, 0.043, -17.0])
 """Weights of these, of what other sizes cover, and a constant: a logistic regression (docs/models.md)."""
 RIVAL_OCTAVES, RIVAL_SHARE = 1.2, 0.5
 """A scale so far from the chosen one, whose beads cover so much of what its beads do, is named in a doubt."""
@@ -96,7 +96,12 @@ def given_size(wanted: SizeConfig, pixel_size_um: float | None) -> Size:
         diameter /= pixel_size_um
     if SMALLEST_PX <= diameter <= LARGEST_PX:
         return Size(diameter)
-    return Size(diameter, f"beads of {diameter:.3g} px are outside the range of {SMALLEST_PX:g} to {LARGEST_PX:g} px")
+    return Size(diameter, outside(diameter))
+
+
+def outside(diameter: float) -> str:
+    """Return why beads of a size are not sure to be counted."""
+    return f"beads of {diameter:.3g} px are outside the range of {SMALLEST_PX:g} to {LARGEST_PX:g} px"
 
 
 def find_size(
@@ -246,6 +251,8 @@ def _alike(grey: NDArray[np.float32], at: NDArray[np.int64], known: float) -> fl
 
 def _doubt(best: View, views: list[View]) -> str:
     """Return why the size, and with it the count, is not sure; empty when it is."""
+    if not SMALLEST_PX < best.diameter < LARGEST_PX:
+        return outside(best.diameter)
     rival = _rival(best, views)
     ratio = math.log2((rival.share + SEEN) / (best.share + SEEN)) if rival else LOWEST
     if float(np.array([*best.signs, max(ratio, LOWEST), 1.0]) @ BEAD_SIGNS) >= 0:

@@ -22,7 +22,7 @@ from beadseg.measure.appearance import TrainingAppearance, sample_of
 from beadseg.measure.calibration import CALIBRATION, Calibration
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.model.device import Precision, choose_device, choose_precision
-from beadseg.model.inputs import luminance, prepare, resized
+from beadseg.model.inputs import chosen_channel, luminance, prepare, resized
 from beadseg.model.networks import Network, build_network
 from beadseg.predict.bead_size import Size, find_size, given_size
 from beadseg.predict.inference import brought_back, probabilities
@@ -117,7 +117,7 @@ class Segmenter:
             text = f"Does not fit this version of beadseg, or is incomplete ({detail})."
             raise RunError(text, path, "Update beadseg, or train again.") from None
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-            raise RunError("Holds weights that are no numbers.", path, "Train again; see the run's diagnosis.")
+            raise RunError("Holds weights that are not numbers.", path, "Train again; see the run's diagnosis.")
         segmenter = cls(network, config, fingerprint, choose_device(device))
         segmenter.model_sha256, segmenter.calibration = sha256_of(path), calibration
         segmenter.options = config.predict.replace(objects=fitted) if options is None else options
@@ -154,7 +154,7 @@ class Segmenter:
         """
         if isinstance(image, Image | LazyImage):
             pixel_size_um = image.pixel_size_um if pixel_size_um is None else pixel_size_um
-        plane = as_plane(image)
+        plane = chosen_channel(as_plane(image), self.options.channel, self.config.image.channels)
         size = self.size(plane, pixel_size_um, stop) if diameter_px is None else Size(diameter_px)
         factor = self._factor(size)
         x = prepare(plane, self.config.image.seen_at(factor)) if self.appearance is not None else None
@@ -183,7 +183,8 @@ class Segmenter:
         Of a `LazyImage` one plane at a time is in memory.
         """
         for name, plane in image.planes():
-            yield name, plane, self.predict(plane, pixel_size_um=image.pixel_size_um, on_event=on_event, stop=stop)
+            found = self.predict(plane, pixel_size_um=image.pixel_size_um, on_event=on_event, stop=stop)
+            yield name, chosen_channel(plane, self.options.channel), found
             del plane
 
     @property
@@ -333,7 +334,7 @@ def as_plane(image: NDArray[np.generic] | Image | LazyImage) -> NDArray[np.gener
         return image[None]
     if image.ndim != 3:
         raise InputError(
-            f"An array of shape {image.shape} is no single image.", remedy="Give (Y, X), (C, Y, X) or (Y, X, 3)."
+            f"An array of shape {image.shape} is not a single image.", remedy="Give (Y, X), (C, Y, X) or (Y, X, 3)."
         )
     if image.shape[-1] in (3, 4) and image.shape[0] not in (1, 3):
         return np.moveaxis(image[..., :3], -1, 0)

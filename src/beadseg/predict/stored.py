@@ -13,7 +13,7 @@ from beadseg.errors import ConfigError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.measure.appearance import TrainingAppearance, sample_of
 from beadseg.measure.calibration import CALIBRATION, Calibration
-from beadseg.model.inputs import luminance, prepare
+from beadseg.model.inputs import chosen_channel, luminance, prepare
 from beadseg.predict.map_files import map_path, read_maps
 from beadseg.predict.prediction import Prediction
 
@@ -99,11 +99,12 @@ class StoredMaps:
         self, image: Image | LazyImage, on_event: OnEvent = ignore, stop: StopFlag | None = None
     ) -> Iterator[tuple[str, NDArray[np.generic], Prediction]]:
         """Yield name, (C, Y, X) pixels and `Prediction` of every plane; raises `RunError` where its maps are gone."""
-        for plane, pixels in image.planes():
+        for plane, every in image.planes():
             if stop is not None:
                 stop.check()
+            pixels = chosen_channel(every, self.options.channel)
             maps, objects = read_maps(map_path(self.folder, self.name, plane)), self.options.objects
-            sample = self.sample(pixels, maps.scale)
+            sample = self.sample(every, maps.scale)
             yield plane, pixels, Prediction.of(maps, luminance(pixels), image.pixel_size_um, objects, sample=sample)
 
     def sample(self, pixels: NDArray[np.generic], scale: float = 1.0) -> ImageSample | None:
@@ -115,4 +116,5 @@ class StoredMaps:
         if training is None:
             return None
         config = ImageConfig.parse(self.document["image"], self.folder / files.PREDICTION)
+        pixels = chosen_channel(pixels, self.options.channel, config.channels)
         return sample_of(pixels, prepare(pixels, config.seen_at(scale)), config, training.diameter / scale)

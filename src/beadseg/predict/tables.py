@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from beadseg import files
-from beadseg.data.documents import is_plain_name
+from beadseg.data.documents import inner, is_plain_name
 from beadseg.data.hashes import sha256_of, signature_of
 from beadseg.data.predictions import names_of, read_results, read_sources, read_unmerged, source_of, without_cut_off
 from beadseg.data.raw import is_zarr
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, ignore
-from beadseg.files import write_atomically, write_table
+from beadseg.files import relative_path, write_atomically, write_table
 from beadseg.predict.counts import COUNT_COLUMNS
 from beadseg.predict.results import publish, result_files
 from beadseg.text import csv_text, original_cells
@@ -101,7 +101,8 @@ class PredictionIndex:
             source_of(Path(row["image"])): row["error"] for row in self._read(files.FAILURES, FAILURE_COLUMNS)
         }
         self.unwritten: list[Path] = []
-        self._about = {key: value for key, value in document.items() if key not in ("images", "results")}
+        self._about = {key: value for key, value in document.items() if key not in ("images", "relative", "results")}
+        self._known = dict(self.sources), inner(document, "relative")
         self._written, self._cost = float("-inf"), 0.0
         self._recover()
         self.stage = folder / f"{files.TEMPORARY_PREFIX}stage-{secrets.token_hex(4)}{files.TEMPORARY_SUFFIX}"
@@ -306,7 +307,14 @@ class PredictionIndex:
     def write_about(self, about: dict[str, Any]) -> None:
         """Write ``prediction.json``: what predicts, where images were read from, and what results were made with."""
         self._about = about
-        document = {**about, "images": self.sources, "results": self.results}
+        before, ways = self._known
+        relative = {
+            name: ways[name]
+            if name in ways and before.get(name) == source
+            else relative_path(Path(source), self.folder)
+            for name, source in self.sources.items()
+        }
+        document = {**about, "images": self.sources, "relative": relative, "results": self.results}
         write_atomically(self.folder / files.PREDICTION, json.dumps(document, indent=1))
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from beadseg.data.objects import label_objects
 from beadseg.errors import InputError
 from beadseg.predict.overlay import overlay
 from beadseg.report.figure import BLUE, GREY, ORANGE, label_of, new_figure, save, tidy
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +80,10 @@ def analysis_figure(analysis: Analysis) -> Figure:
         axes = figure.add_subplot(grid[2, column])
         _by_field(axes, analysis, fields, index, named=column == 0)
     size, count = analysis.summary.dataset_size, analysis.summary.fields_of_view
-    figure.suptitle(f"{label_of(analysis.summary.dataset)}: {size} images, {count} fields of view; dashed: median")
+    figure.suptitle(
+        f"{label_of(analysis.summary.dataset)}: {plural(size, 'image')}, "
+        f"{plural(count, 'field of view')}; dashed: median"
+    )
     return figure
 
 
@@ -148,7 +152,7 @@ def _by_field(axes: Axes, analysis: Analysis, fields: list[str], index: int, nam
     else:
         axes.set_yticks(range(len(fields)) if len(fields) <= MOST_FIELDS else (), [])
     if named and len(fields) > MOST_FIELDS:
-        axes.set_ylabel(f"{len(fields)} fields of view")
+        axes.set_ylabel(plural(len(fields), "field of view"))
     axes.set(xlabel=f"{name}, by field", ylim=(len(fields) - 0.4, -0.6))
     tidy(axes)
 
@@ -175,10 +179,11 @@ def _sample(axes: Axes, kind: str, image: ImageStats, dataset: Dataset) -> None:
 
 def _title(kind: str, image: ImageStats, shape: tuple[int, ...]) -> str:
     part = "" if max(shape) <= WINDOW else f" (a part of {shape[1]}x{shape[0]} px)"
-    text = f"{kind}: {image.objects} objects{part}"
+    text = f"{kind}: {plural(image.objects, 'object')}{part}"
     if image.partial is not None and image.partial.suspect:
         text = (
-            f"{image.partial.verdict} mask? {image.objects} objects{part}, {image.partial.unmarked} unmarked (circles)"
+            f"{image.partial.verdict} mask? {plural(image.objects, 'object')}{part}, "
+            f"{image.partial.unmarked} unmarked (circles)"
         )
     return f"{label_of(image.image, 56)}\n{text}"
 

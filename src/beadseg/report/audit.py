@@ -22,6 +22,7 @@ from beadseg.report.blocks import Badge, Block, Column, Gallery, Items, Key, Tab
 from beadseg.report.html import Notice, Page, Section
 from beadseg.report.picture import Picture, picture_of
 from beadseg.report.samples import Window, fullest_window
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +86,7 @@ def write_audit_page(
             Section("What was found", _by_code(audit)),
             Section("Worst first", _pictures(audit, dataset, folder, on_event, stop)),
             Section("All findings", _table(audit)),
-            Section("What could not be told", _unknown(audit)),
+            Section("What could not be assessed", _unknown(audit)),
         ),
         source=folder.resolve(),
     )
@@ -95,9 +96,12 @@ def write_audit_page(
 def _lead(audit: Audit) -> str:
     flagged, total = len(audit.flagged), len(audit.samples)
     if not flagged:
-        return f"Nothing wrong was found in {total:,} samples."
+        return f"Nothing wrong was found in {plural(total, 'sample')}."
     proposed = len(audit.proposals)
-    return f"{flagged:,} of {total:,} samples have findings that matter; {proposed:,} corrections are proposed."
+    return (
+        f"{flagged:,} of {plural(total, 'sample')} have findings that matter; "
+        f"{plural(proposed, 'correction')} proposed."
+    )
 
 
 def _facts(audit: Audit) -> list[tuple[str, str]]:
@@ -122,10 +126,12 @@ def _place(dy: float, dx: float) -> str:
 def _notices(audit: Audit) -> list[Notice]:
     notices = []
     if audit.failures:
-        text = f"{len(audit.failures)} samples could not be read."
+        text = f"{plural(len(audit.failures), 'sample')} could not be read."
         notices.append(Notice(text, listed([f"{name}: {why}" for name, why in audit.failures.items()], 3)))
     if audit.left_out:
-        notices.append(Notice(f"{len(audit.left_out)} files belong to no sample.", listed(list(audit.left_out), 3)))
+        notices.append(
+            Notice(f"{plural(len(audit.left_out), 'file')} without a sample.", listed(list(audit.left_out), 3))
+        )
     if audit.proposals:
         text = "Corrections are proposals: nothing was changed."
         notices.append(Notice(text, "Accept them in the review, or a whole kind by --apply.", "info"))
@@ -169,7 +175,7 @@ def _unknown(audit: Audit) -> list[Block]:
         # Masks without ids are the rule, not an exception.
         if missing.codes != ("merged", "broken")
     ]
-    return [Items(entries)] if entries else [Text("Everything could be told.")]
+    return [Items(entries)] if entries else [Text("Everything could be assessed.")]
 
 
 def _pictures(audit: Audit, dataset: Dataset, folder: Path, on_event: OnEvent, stop: StopFlag | None) -> list[Block]:

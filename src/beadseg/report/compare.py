@@ -15,7 +15,7 @@ from beadseg.data.dataset import natural_key
 from beadseg.errors import InputError, RunError
 from beadseg.report.settings import preset_settings, settings_of
 from beadseg.report.text_table import Row, box_table, pipe_table
-from beadseg.text import csv_text
+from beadseg.text import csv_text, plural
 from beadseg.training.history import read_history
 from beadseg.training.run import Run
 
@@ -331,5 +331,5 @@ def _verdicts(run: Run) -> dict[str, str]:
             judged += item.verdict != NOT_APPLICABLE
         else:
             verdicts[item.name] = item.verdict if item.measured is None else f"{item.verdict} ({item.measured:.3f})"
-    verdicts["expected curve"] = f"reached at {met} of {judged} epochs" if judged else NOT_APPLICABLE
+    verdicts["expected curve"] = f"reached at {met} of {plural(judged, 'epoch')}" if judged else NOT_APPLICABLE
     return verdicts

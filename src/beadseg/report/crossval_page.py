@@ -11,7 +11,7 @@ from beadseg.errors import InputError
 from beadseg.report.blocks import Chart, Charts, Column, Row, Table, Text
 from beadseg.report.figure import BLUE, GREY, label_of, new_figure, tidy
 from beadseg.report.html import Notice, Page, Section
-from beadseg.text import original
+from beadseg.text import original, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,8 +69,9 @@ def _lead(folds: Sequence[Fold]) -> str:
     ours, plain = (sum(f[name] for f in folds) / len(folds) for name in ("jaccard_images", "threshold_jaccard_images"))
     better = sum(fold["jaccard_images"] > fold["threshold_jaccard_images"] for fold in folds)
     return (
-        f"Mean Jaccard of {len(folds)} folds {ours:.3f}; a plain threshold reaches {plain:.3f}. The network is better "
-        f"in {better} of {len(folds)} folds."
+        f"Mean Jaccard of {plural(len(folds), 'fold')} {ours:.3f}; a plain threshold "
+        f"reaches {plain:.3f}. The network is better "
+        f"in {better} of {plural(len(folds), 'fold')}."
     )
 
 

@@ -13,6 +13,7 @@ from beadseg.report.blocks import Badge, Block, Cell, Chart, Charts, Column, Ite
 from beadseg.report.dilution import UNITS, dilution_figure, groups_figure
 from beadseg.report.figure import save
 from beadseg.report.html import Notice, Page, Section
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +91,7 @@ def told(density: Density, unit: str) -> str:
 
 def _lead(report: DensityReport) -> str:
     beads = sum(group.beads for group in report.groups)
-    text = f"{beads:,.10g} beads in {len(report.images):,} images of {len(report.groups):,} groups."
+    text = f"{beads:,.10g} beads in {plural(len(report.images), 'image')} of {plural(len(report.groups), 'group')}."
     if report.dilution is not None:
         fit = report.dilution
         low, high = fit.slope_interval
@@ -190,7 +191,8 @@ def _manual(report: DensityReport, figures: dict[str, Figure]) -> Sequence[Block
         return []
     manual, found = [one.manual for one in report.manual], [one.beads for one in report.manual]
     blocks: list[Block] = [Text(
-        f"{len(manual)} images were counted by hand too: {sum(manual):,.10g} beads by hand, {sum(found):,.10g} by "
+        f"{plural(len(manual), 'image')} also counted by hand: "
+        f"{sum(manual):,.10g} beads by hand, {sum(found):,.10g} by "
         "beadseg. In the plots 'true' is the count by hand."
     )]  # fmt: skip
     captions = {

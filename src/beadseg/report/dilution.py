@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, label_of, new_figure, tidy
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,7 @@ def groups_figure(report: DensityReport) -> Figure:
     if len(groups) <= MOST_GROUPS:
         axes.set_yticks(range(len(groups)), [label_of(group.group) for group in groups], fontsize=7)
     else:
-        axes.set_ylabel(f"{len(groups)} groups")
+        axes.set_ylabel(plural(len(groups), "group"))
     positive = [group.density for group in groups if group.density > 0]
     if positive and max(positive) > 30 * min(positive):
         axes.set_xscale("symlog", linthresh=min(positive) / 2)

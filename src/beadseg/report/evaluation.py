@@ -11,6 +11,7 @@ from beadseg.data.dataset import natural_key
 from beadseg.measure.agreement import spans_decades
 from beadseg.report.bland_altman import difference_figure, ratio_figure
 from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, label_of, new_figure, save, tidy
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,5 +205,5 @@ def _name_rows(axes: Axes, images: list[ImageScore]) -> None:
         named = rows if len(rows) <= MOST_FIELDS else {}
         centres = [sum(members) / len(members) for members in named.values()]
         axes.set_yticks(centres, [label_of(name) for name in named], fontsize=7)
-        axes.set_ylabel(f"{len(images)} images")
+        axes.set_ylabel(plural(len(images), "image"))
     axes.set_ylim(-0.7, len(images) - 0.3)

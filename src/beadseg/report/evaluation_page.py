@@ -23,6 +23,7 @@ from beadseg.report.evaluation import (
 )
 from beadseg.report.evaluation_samples import sample_section
 from beadseg.report.html import Notice, Page, Section
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +114,7 @@ def _lead(evaluation: Evaluation) -> str:
     overall = evaluation.overall
     error = "" if overall.relative_bias is None else f" ({overall.relative_bias:+.1%})"
     return (
-        f"{overall.predicted_count:,} beads counted where {overall.true_count:,} are true{error}; detection F1 "
+        f"{plural(overall.predicted_count, 'bead')} counted where {overall.true_count:,} are true{error}; detection F1 "
         f"{overall.f1:.3f}, Jaccard {overall.jaccard_images:.3f} (mean over images)."
     )
 
@@ -133,13 +134,13 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
 def _notices(evaluation: Evaluation) -> list[Notice]:
     notices = []
     if evaluation.failed_samples:
-        text = f"{len(evaluation.failed_samples)} of {evaluation.samples} samples could not be scored."
+        text = f"{len(evaluation.failed_samples)} of {plural(evaluation.samples, 'sample')} could not be scored."
         notices.append(Notice(text, "They enter no mean. The list is at the end."))
     if evaluation.scored_itself:
         notices.append(Notice(IDENTICAL, IDENTICAL_REMEDY))
     unmarked = sum(not image.instances for image in evaluation.images)
     if unmarked:
-        text = f"The truth of {unmarked} images is a mask without ids: touching beads count as one there."
+        text = f"The truth of {plural(unmarked, 'image')} is a mask without ids: touching beads count as one there."
         notices.append(Notice(text, "Predicted counts may look too high for this reason alone.", "info"))
     return notices
 
@@ -188,7 +189,7 @@ def _caveat(evaluation: Evaluation, plots: dict[str, Any]) -> str:
         text += " Images of one field of view resemble each other, so that the intervals are wider in truth."
     empty = sum(image.true_count == 0 or image.predicted_count == 0 for image in evaluation.images)
     if RATIO_PNG in plots and empty:
-        text += f" {empty} images without a bead on one side have no ratio and are left out there."
+        text += f" Left out there, without a ratio: {plural(empty, 'image')} without a bead on one side."
     elif RATIO_PNG not in plots and spans_decades([image.true_count for image in evaluation.images]):
         text += " Too few images have beads on both sides for ratios."
     return text

@@ -57,7 +57,7 @@ def sample_section(
         predictions = evaluation.find_predictions(folder)
     except InputError as error:
         on_event(missing_pictures([str(error)]))
-        return Section(title, (Text(f"Left out, since the images or predictions are not there any more: {error}"),))
+        return Section(title, (Text(f"Left out, because the images or predictions are missing: {error}"),))
     names = _names(predictions, truth)
     chosen = worst_middle_best(evaluation.images)
     pictures, missing = [], []
@@ -100,7 +100,8 @@ def _picture(image: ImageScore, truth: Dataset, predictions: Path, predicted: di
     foreground, labels = predicted_planes(predictions, predicted.get(image.sample, image.sample))[index]
     matched = match(foreground, labels, target, image.tolerance_px)
     if matched.counts != (image.tp, image.fp, image.fn):
-        raise InputError("The image, its annotation or its prediction changed since.", remedy="Evaluate again.")
+        what = "The image, its annotation or its prediction has changed since then."
+        raise InputError(what, remedy="Evaluate again.")
     shape = target.foreground.shape
     window = fullest_window(matched.errors if len(matched.errors) else matched.centres, shape)
     caption = (

@@ -56,7 +56,7 @@ def overlay_pictures(folder: Path, image: str, plane: str, caption: str) -> list
 def _read(path: Path) -> NDArray[np.uint8]:
     image = read_image(path)
     if image.axes != "CYX" or image.data.dtype != np.uint8:
-        raise ImageError("Is no overlay.", path, "Predict again.")
+        raise ImageError("Is not an overlay.", path, "Predict again.")
     return np.ascontiguousarray(np.moveaxis(image.data, 0, -1))
 
 

@@ -72,7 +72,7 @@ def picture_of(
         The array is no such picture.
     """
     if pixels.dtype != np.uint8 or pixels.size == 0 or pixels.shape[2:] not in ((), (3,)) or pixels.ndim not in (2, 3):
-        raise InputError(f"An array of shape {pixels.shape} and dtype {pixels.dtype} is no picture for a page.")
+        raise InputError(f"An array of shape {pixels.shape} and dtype {pixels.dtype} is not a picture for a page.")
     image = Image.fromarray(np.ascontiguousarray(pixels))
     image.thumbnail((side, side), Image.Resampling.BOX)
     buffer = io.BytesIO()

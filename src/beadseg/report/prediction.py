@@ -8,6 +8,7 @@ import numpy as np
 
 from beadseg.data.dataset import natural_key
 from beadseg.report.figure import BLUE, GREY, ORANGE, label_of, new_figure, tidy
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,7 @@ def counts_by_image_figure(
     figure = new_figure(5.6, 3.8)
     axes = figure.add_subplot()
     axes.hist(list(beads), bins=40, color=BLUE)
-    axes.set(xlabel="beads per image", ylabel="images", title=f"Beads in {len(images)} images")
+    axes.set(xlabel="beads per image", ylabel="images", title=f"Beads in {plural(len(images), 'image')}")
     tidy(axes)
     return figure
 

@@ -83,7 +83,7 @@ def read_counts(folder: Path) -> pd.DataFrame:
     """
     table = with_unmerged(_table(folder / files.COUNTS), folder)
     if not set(COUNT_COLUMNS) <= set(table.columns):
-        raise InputError("Is no table of predictions.", folder / files.COUNTS, "Predict again.")
+        raise InputError("Is not a table of predictions.", folder / files.COUNTS, "Predict again.")
     for name in (table["image"] + table["plane"]).unique():
         if not is_plain_name(name):
             text = f"Holds an image name that leads out of the folder: {files.printable(name)!r}."
@@ -94,7 +94,8 @@ def read_counts(folder: Path) -> pd.DataFrame:
         for column in (name for name in COUNT_COLUMNS if name not in _NOT_REAL):
             table[column] = pd.to_numeric(table[column].where(table[column] != "")).astype(np.float64)
     except ValueError as error:
-        raise InputError(f"Holds what is no number ({error}).", folder / files.COUNTS, "Predict again.") from None
+        text = f"Holds something that is not a number ({error})."
+        raise InputError(text, folder / files.COUNTS, "Predict again.") from None
     fields = fields_of(table["image"].unique().tolist(), PatternFields())
     planes = table["plane"].map(lambda plane: f"_{plane}" if plane else "")
     table = table.assign(name=table["image"] + planes, field=table["image"].map(fields))
@@ -105,7 +106,7 @@ def read_counts(folder: Path) -> pd.DataFrame:
 def _lead(counts: pd.DataFrame, failed: int) -> str:
     beads, flagged = int(counts["beads"].sum()), int((counts["flags"] != "").sum())
     implausible = f"{flagged or 'no'} implausible result{'' if flagged == 1 else 's'}"
-    return f"{beads:,} beads in {len(counts):,} images; {implausible}, {failed or 'no'} failed."
+    return f"{plural(beads, 'bead')} in {plural(len(counts), 'image')}; {implausible}, {failed or 'no'} failed."
 
 
 def _facts(counts: pd.DataFrame, made_by: dict[str, Any]) -> list[tuple[str, str]]:
@@ -121,7 +122,7 @@ def _facts(counts: pd.DataFrame, made_by: dict[str, Any]) -> list[tuple[str, str
         millimetres = float((counts["height"] * counts["width"] * counts["pixel_size_um"] ** 2).sum()) / 1e6
         facts.append(("Beads per mm²", f"{counts['beads'].sum() / millimetres:,.1f}"))
     elif len(counts):
-        facts.append(("Beads per mm²", "unknown: the images tell no pixel size"))
+        facts.append(("Beads per mm²", "unknown: the images do not say their pixel size"))
     measured = inner(inner(made_by, "fingerprint"), APPEARANCE).get("images")
     compared = "no: the model does not store what they looked like" if measured is None else f"yes, with {measured}"
     return [*facts, ("Compared with training images", compared), ("Model", str(made_by.get("run", "unknown")))]
@@ -135,7 +136,7 @@ def _notices(counts: pd.DataFrame, failures: pd.DataFrame, made_by: dict[str, An
         commonest = flagged["flags"].value_counts()
         notices.append(Notice(text, f"Most often ({commonest.iloc[0]} x): {commonest.index[0]}."))
     if len(failures):
-        text = f"{len(failures)} images could not be predicted and have no count."
+        text = f"{plural(len(failures), 'image')} could not be predicted: no count."
         notices.append(Notice(text, "The list is below."))
     others = _with_other_options(counts, made_by)
     if others:
@@ -170,7 +171,7 @@ def _charts(
     by_size = diameter_figure(diameters, unit, expected * scale if isinstance(expected, float | int) else None)
     return Charts((
         Chart(by_image, "Beads found. " + ("Orange: implausible." if any(flagged) else "")),
-        Chart(by_size, f"Equivalent diameters of {len(diameters):,} beads; those cut by a border are left out."),
+        Chart(by_size, f"Equivalent diameters of {plural(len(diameters), 'bead')}, without those cut by a border."),
     ))  # fmt: skip
 
 
@@ -206,7 +207,7 @@ def _pictures(folder: Path, counts: pd.DataFrame, on_event: OnEvent, stop: StopF
         on_event(missing_pictures(missing))
         blocks.append(Items(missing, "Not shown"))
     intro = "Outlines of what was found. Implausible results first, then the densest image, the sparsest, the middle."
-    return Section(title, blocks, f"{len(chosen)} of {len(counts)} images. {intro}")
+    return Section(title, blocks, f"{len(chosen)} of {plural(len(counts), 'image')}. {intro}")
 
 
 def chosen_rows(counts: pd.DataFrame) -> list[int]:
@@ -227,7 +228,7 @@ def _caption(row: pd.Series[Any]) -> str:
     density = f"{row['beads_per_mpx']:,.0f} per megapixel"
     if np.isfinite(row["beads_per_mm2"]):
         density += f", {row['beads_per_mm2']:,.0f} per mm²"
-    text = f"{row['beads']:,} beads ({density}), {row['coverage']:.0%} of the area."
+    text = f"{plural(row['beads'], 'bead')} ({density}), {row['coverage']:.0%} of the area."
     return f"{text} IMPLAUSIBLE: {row['flags']}." if row["flags"] else text
 
 
@@ -247,7 +248,7 @@ def _by_field(counts: pd.DataFrame) -> Section:
             int(group["beads"].min()), int(group["beads"].max()), float(beads / pixels.sum() * 1e6),
             *([beads / millimetres] if known else []), int((group["flags"] != "").sum()),
         ))  # fmt: skip
-    intro = "Tiles of one photograph are one field of view, told by their names."
+    intro = "Tiles of one photograph are one field of view; their names say which."
     return Section("By field of view", (Table(columns, rows, complete_in=files.COUNTS),) if rows else (), intro)
 
 

@@ -8,6 +8,7 @@ from beadseg import files
 from beadseg.data.documents import read_document
 from beadseg.files import write_atomically
 from beadseg.report.curves import draw_curves
+from beadseg.text import plural
 from beadseg.training.history import score_name
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _head(run: Run) -> list[str]:
         f"# Run {run.folder.name}",
         "",
         f"Network `{config.network.kind}`, preset `{config.based_on}`, seed {config.seed}; "
-        f"{last['epoch']} of {config.epochs} epochs, {last['step']} optimizer steps.",
+        f"{last['epoch']} of {plural(config.epochs, 'epoch')}, {plural(last['step'], 'optimizer step')}.",
         "",
         f"![history]({files.CURVES})",
     ]

@@ -17,6 +17,7 @@ from beadseg.report.curves import count_panels, curve_panels, has_counts
 from beadseg.report.html import Notice, Page, Section
 from beadseg.report.run import write_run_report
 from beadseg.report.run_samples import validation_gallery
+from beadseg.text import plural
 from beadseg.training.frozen import SAMPLE_COLUMNS
 from beadseg.training.history import read_history, score_name
 
@@ -82,7 +83,7 @@ def _lead(run: Run, history: list[dict[str, Any]]) -> str:
     config, best, last = run.config, run.best, history[-1]
     score = f"val_{config.stop.metric}"
     if score not in best:
-        return f"Trained for {last['epoch']} epochs without validation samples: there is no score to tell."
+        return f"Trained for {plural(last['epoch'], 'epoch')} without validation samples: there is no score to report."
     label = score_name(config.stop.metric)
     return (
         f"Validation {label} {best[score]:.3f} at best (epoch {best['epoch']}), {last[score]:.3f} at the end "
@@ -100,7 +101,8 @@ def _facts(run: Run, history: list[dict[str, Any]], samples: list[dict[str, str]
     seconds = sum(sum(row.get(name, 0.0) for name in ("train_seconds", "validation_seconds"))
                   for row in (read_history(times) if times.exists() else []))  # fmt: skip
     machine = _document(run.folder / files.ENVIRONMENT)
-    epoch = "one pass over the images" if isinstance(config.epoch, ImageEpochConfig) else f"{config.epoch.steps} steps"
+    steps = None if isinstance(config.epoch, ImageEpochConfig) else config.epoch.steps
+    epoch = "one pass over the images" if steps is None else plural(steps, "step")
     return [
         ("Preset", config.based_on),
         ("Network", config.network.kind),
@@ -119,7 +121,7 @@ def _notices(run: Run, history: list[dict[str, Any]]) -> list[Notice]:
     noticed = run.noticed if (run.folder / files.DIAGNOSIS).exists() else []
     notices = [Notice(item.message, f"Likely cause: {item.cause} Remedy: {item.remedy}") for item in noticed]
     if not (run.folder / files.CRITERIA).exists():
-        text = f"This run has not finished: {history[-1]['epoch']} of {run.config.epochs} epochs are done."
+        text = f"This run has not finished: {history[-1]['epoch']} of {plural(run.config.epochs, 'epoch')} are done."
         notices.insert(0, Notice(text, "The same train command continues it.", "info"))
     elif not noticed:
         notices.append(Notice("The run noticed nothing wrong with itself.", level="info"))
@@ -209,7 +211,8 @@ def _split(samples: list[dict[str, str]]) -> Section:
     intro = "No field of view is on both sides."
     if shared:
         intro = (
-            f"{len(shared)} of {len(rows)} fields of view are on both sides: their tiles share light and beads, so "
+            f"{len(shared)} of {plural(len(rows), 'field of view')} are on both sides: "
+            "their tiles share light and beads, so "
             "that validation scores are higher than on new fields."
         )
     if not any(row[3] for row in rows):
@@ -236,7 +239,7 @@ def _sample_rows(path: Path) -> list[dict[str, str]]:
     rows = read_table(path, *SAMPLE_COLUMNS)
     for row in rows:
         if not row["objects"].isdecimal():
-            text = f"The number of objects of {row['sample']!r} is no number: {row['objects']!r}."
+            text = f"The number of objects of {row['sample']!r} is not a number: {row['objects']!r}."
             raise RunError(text, path, "Copy it again from where it was trained.")
     return rows
 

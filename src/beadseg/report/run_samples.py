@@ -116,7 +116,7 @@ def _read(row: dict[str, str], found: tuple[Path, Path, Path | None]) -> tuple[N
     The run's list does not say whether an annotation has ids; the reading that has the recorded number of objects is
     the right one. Files that changed since are refused.
     """
-    problem = ImageError("Its files changed, or are not where they were.", row["image"], "Train again to see it.")
+    problem = ImageError("Its files have changed or are missing.", row["image"], "Train again to see it.")
     for has_labels in (True, False):
         sample = Sample(row["sample"], *found, row["field"], has_labels)
         hashes = sample.sha256()

@@ -13,6 +13,7 @@ from beadseg.measure.matching import match_points
 from beadseg.measure.score import visible_objects
 from beadseg.predict.overlay import outlines, overlay
 from beadseg.report.blocks import Key
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +74,7 @@ class Matched:
     def told(self) -> str:
         """Return the counts in words."""
         hits, false_alarms, misses = self.counts
-        return f"{hits} hits, {misses} misses, {false_alarms} false alarms"
+        return f"{plural(hits, 'hit')}, {plural(misses, 'miss')}, {plural(false_alarms, 'false alarm')}"
 
 
 def match(

@@ -14,6 +14,7 @@ from beadseg.config.split import (
     StratifiedSplitConfig,
 )
 from beadseg.report.text_table import TIMES
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,7 @@ def settings_of(config: TrainConfig) -> dict[str, str]:
         "Optimizer": {"adam": "Adam", "adamw": "AdamW"}[config.optimizer.name],
         "Image size": _size(config),
         "Max epochs": str(config.epochs),
-        "Early stopping": "none" if config.stop.patience is None else f"{config.stop.patience} epochs",
+        "Early stopping": "none" if config.stop.patience is None else plural(config.stop.patience, "epoch"),
         "An epoch is": _epoch(config),
         "Schedule": _schedule(config),
         "Network": network.kind,
@@ -123,7 +124,7 @@ def _size(config: TrainConfig) -> str:
 def _epoch(config: TrainConfig) -> str:
     if isinstance(config.epoch, ImageEpochConfig):
         return "every image once"
-    return PLANNED if config.epoch.steps is None else f"{config.epoch.steps} steps"
+    return PLANNED if config.epoch.steps is None else plural(config.epoch.steps, "step")
 
 
 def _schedule(config: TrainConfig) -> str:

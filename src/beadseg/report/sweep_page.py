@@ -14,6 +14,7 @@ from beadseg.report.sweep_figures import history_figure, importance_figure, para
 from beadseg.sweep.collect import Standing, on_other_data
 from beadseg.sweep.plan import Sweep
 from beadseg.sweep.space import shown
+from beadseg.text import plural
 from beadseg.training.history import score_name
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ def _notices(standing: Standing) -> list[Notice]:
     if not standing.complete:
         notices.append(Notice("It has not finished.", "The same sweep command goes on.", "info"))
     if standing.failed:
-        notices.append(Notice(f"{len(standing.failed)} trials failed.", f"Why: {files.FAILURES}, and the table below."))
+        notices.append(
+            Notice(f"{plural(len(standing.failed), 'trial')} failed.", f"Why: {files.FAILURES}, and the table below.")
+        )
     others = on_other_data(standing)
     if others:
         notices.append(Notice(f"Trials {', '.join(map(str, others))} saw other samples than the best one.",

@@ -12,6 +12,7 @@ from beadseg.files import write_atomically
 from beadseg.sweep.importance import COLUMNS as IMPORTANCE_COLUMNS
 from beadseg.sweep.importance import importance
 from beadseg.sweep.space import told
+from beadseg.text import plural
 from beadseg.training.history import gain, write_rows
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Standing:
     def text(self) -> str:
         """Return how far it is in one line."""
         left = self.expected - len(self.finished) - len(self.failed)
-        parts = [f"{len(self.finished)} of {self.expected} trials finished"]
+        parts = [f"{len(self.finished)} of {plural(self.expected, 'trial')} finished"]
         parts += [f"{len(self.failed)} failed"] if self.failed else []
         parts += [f"{left} to come"] if left else []
         return ", ".join(parts)

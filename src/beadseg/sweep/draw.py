@@ -11,6 +11,7 @@ from scipy.stats import qmc
 from beadseg.config.sweep import GridConfig, SobolConfig, SweepConfig
 from beadseg.errors import ConfigError
 from beadseg.sweep.space import combinations, grid_values, key_of, values_at
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,6 +74,6 @@ def _grid(parameters: Parameters, where: Path | str | None) -> list[Values]:
     sides = [grid_values(item) for item in parameters.values()]
     count = int(np.prod([len(side) for side in sides], dtype=float))
     if count > MOST_TRIALS:
-        raise ConfigError(f"The grid has {count} trials; {MOST_TRIALS} are the most.", where,
+        raise ConfigError(f"The grid has {plural(count, 'trial')}; at most {MOST_TRIALS:,} are allowed.", where,
                           "Give fewer values, or use the method random or sobol.")  # fmt: skip
     return [dict(zip(parameters, values, strict=True)) for values in itertools.product(*sides)]

@@ -12,6 +12,7 @@ from beadseg.sweep.collect import write_tables
 from beadseg.sweep.plan import Result, Round, Sweep, Trial
 from beadseg.sweep.space import told
 from beadseg.sweep.tpe import propose
+from beadseg.text import plural
 from beadseg.training.history import gain
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def run_trials(sweep: Sweep, numbers: Sequence[int], work: Work, on_event: OnEve
     pending = set(sweep.pending())
     waiting = [number for number in numbers if number in pending]
     if len(waiting) < len(numbers):
-        on_event(log(f"{len(numbers) - len(waiting)} of {len(numbers)} trials have ended before."))
+        on_event(log(f"{len(numbers) - len(waiting)} of {plural(len(numbers), 'trial')} have ended before."))
     heard: set[str] = set()
     for number in track(waiting, "trials", len(waiting), on_event, stop):
         on_event(log(f"Trial {number}: {told(sweep.trial(number).values)}"))

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from beadseg.config.base import Config
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +83,7 @@ def _target(scores: dict[int, float], rows: Sequence[Row], max_epochs: int, stop
     best = max(scores.values())
     early_name = "early stopping before epoch 100"
     if max_epochs < 100:
-        early = _short(group, early_name, f"the run was planned for {max_epochs} epochs")
+        early = _short(group, early_name, f"the run was planned for {plural(max_epochs, 'epoch')}")
     else:
         early = _judge(group, early_name, float(max(scores)), stopped_early and max(scores) < 100, "last epoch")
     return [
@@ -115,13 +116,13 @@ def _reached(group: Literal["must achieve"], scores: dict[int, float], least: fl
     reached = max(within)
     if reached <= least and max(scores) < by:
         return _short(group, name, f"the run ended at epoch {max(scores)} with {reached:.4f} at best")
-    return _judge(group, name, reached, reached > least, f"best of the first {len(within)} epochs")
+    return _judge(group, name, reached, reached > least, f"best of the first {plural(len(within), 'epoch')}")
 
 
 def _steady(group: Literal["must achieve"], scores: dict[int, float]) -> Criterion:
     name = "no wild oscillations (sigma below 0.05 over the last 10 epochs)"
     if len(scores) < 10:
-        return _short(group, name, f"the run has {len(scores)} epochs")
+        return _short(group, name, f"the run has {plural(len(scores), 'epoch')}")
     if why := _unlearned(scores):
         return _short(group, name, why)
     sigma = statistics.pstdev(list(scores.values())[-10:])

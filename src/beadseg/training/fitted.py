@@ -10,6 +10,7 @@ from beadseg import files
 from beadseg.events import Event, OnEvent, StopFlag, log
 from beadseg.files import write_atomically
 from beadseg.model.checkpoint import load_checkpoint, save_checkpoint
+from beadseg.text import plural
 from beadseg.training.scores import spread
 from beadseg.training.tune import ENOUGH, Tuning, tune
 
@@ -62,12 +63,13 @@ def give_objects(source: Path, target: Path) -> None:
 
 def _told(found: Tuning, fold: str, images: int) -> Event:
     if found.beads < ENOUGH:
-        return log(f"Separation is not fitted: {found.beads} beads in the {fold} images are too few.")
+        return log(f"Separation is not fitted: too few beads in the {fold} images ({found.beads}).")
     seeds, confidence = found.objects.seeds, found.objects.min_confidence
     chosen = {"seed_threshold": seeds.threshold, "seed_distance": seeds.distance, "min_confidence": confidence}
     before, after = found.tried[0], next(row for row in found.tried if chosen.items() <= row.items())
     return log(
-        f"Separation fitted to {found.beads} beads in {images} {fold} images: seeds from {seeds.threshold:g}, "
+        f"Separation fitted to {plural(found.beads, 'bead')} in {images} {fold} images: "
+        f"seeds from {seeds.threshold:g}, "
         f"{seeds.distance:g} diameters apart, confidence from {confidence:g}. F1 {before['f1']:.4f}, then "
         f"{after['f1']:.4f}; count bias {before['count_bias']:+.2f}, then {after['count_bias']:+.2f} beads per image."
     )

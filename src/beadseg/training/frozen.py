@@ -50,7 +50,7 @@ def freeze(
         return False
     begun = TrainConfig.from_file(config_path)
     if begun != config:
-        raise RunError(f"Was begun with another configuration ({_difference(begun, config)}).", folder,
+        raise RunError(f"Was started with another configuration ({_difference(begun, config)}).", folder,
                        "Repeat the first command to continue it, or give a new --out folder.")  # fmt: skip
     frozen = [name for name in SAMPLE_COLUMNS if name not in ("image", "mask")]
     try:

@@ -9,6 +9,7 @@ from beadseg import files
 from beadseg.config import ImageEpochConfig
 from beadseg.events import Event, OnEvent, log
 from beadseg.files import write_atomically
+from beadseg.text import plural
 from beadseg.training.criteria import Criterion, Verdict, criteria
 from beadseg.training.watch import Watch, few_steps
 
@@ -28,7 +29,7 @@ def judge(folder: Path, trainer: Trainer, on_event: OnEvent) -> None:
         return
     judged = criteria(trainer.rows, config.epochs, stopped_early=trainer.stopped_early)
     steps = "" if isinstance(config.epoch, ImageEpochConfig) else (
-        f"An epoch of this run is {trainer.sampler.steps} steps; the document's is one pass over the images."
+        f"An epoch of this run is {plural(trainer.sampler.steps, 'step')}; the document's is one pass over the images."
     )  # fmt: skip
     _write_json(folder / files.CRITERIA, {"note": steps, "criteria": [item.model_dump() for item in judged]})
     for item in judged:

@@ -19,6 +19,7 @@ from beadseg.errors import BeadsegError, RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder, write_atomically
 from beadseg.locking import locked
+from beadseg.text import plural
 from beadseg.training.calibrate import calibrate_model
 from beadseg.training.criteria import Criterion
 from beadseg.training.environment import environment
@@ -308,7 +309,7 @@ def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | Non
     if config.stop.patience is not None and first.best is not None:
         config = config.replace(epochs=first.best["epoch"])
     everything = [*first.sampler.images, *first.validation]
-    on_event(log(f"Refitting on all {len(everything)} images for {config.epochs} epochs."))
+    on_event(log(f"Refitting on all {plural(len(everything), 'image')} for {plural(config.epochs, 'epoch')}."))
     inner = ensure_folder(folder / files.REFIT)
     seconds, team = first.checkpoint_seconds, first.team
     Trainer(everything, [], config, inner, first.description, first.device, on_event, stop, seconds, team).run()

@@ -17,12 +17,13 @@ import psutil
 
 from beadseg import files
 from beadseg.data.dataset import Decoded, Target
-from beadseg.errors import BeadsegError, MachineError
+from beadseg.errors import BeadsegError, ImageError, MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.files import machine_error
 from beadseg.measure.appearance import PixelStats
 from beadseg.measure.score import visible_objects
 from beadseg.model.inputs import prepare, resized
+from beadseg.text import plural
 from beadseg.training.targets import centre_map, centres, instances
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _images(
             room -= image.nbytes
         if room < 0:
             raise MachineError(
-                f"{number} of {len(samples)} samples fill {MEMORY_SHARE:.0%} of the free memory.",
+                f"{number} of {plural(len(samples), 'sample')} fill {MEMORY_SHARE:.0%} of the free memory.",
                 "training images",
                 "Train on fewer or smaller images, or ask for more memory.",
             )
@@ -242,6 +243,13 @@ def _remove(path: Path) -> None:
         atexit.register(lambda: path.unlink(missing_ok=True))
 
 
+def _prepared(sample: Sample, pixels: NDArray[Any], config: TrainConfig) -> NDArray[np.float32]:
+    try:
+        return prepare(pixels, config.image)
+    except ImageError as error:  # it does not know which file the pixels are of
+        raise ImageError(error.what, error.where or sample.image_path, error.remedy) from None
+
+
 def _planes(sample: Sample, config: TrainConfig, decoded: Decoded) -> Iterable[TrainingImage]:
     objects = config.predict.objects
     for plane, pixels, target in decoded.take(sample)[1]:
@@ -253,7 +261,7 @@ def _planes(sample: Sample, config: TrainConfig, decoded: Decoded) -> Iterable[T
         yield TrainingImage(
             name=f"{sample.name}/{plane}" if plane else sample.name,
             field=sample.field,
-            image=prepare(pixels, config.image),
+            image=_prepared(sample, pixels, config),
             foreground=foreground.astype(np.uint8),
             beads=centres(visible_objects(labels > 0, labels, target.ignore)),
             counted=counted,

@@ -12,6 +12,7 @@ import statistics
 from typing import TYPE_CHECKING, Literal
 
 from beadseg.config.base import Config
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,8 +47,8 @@ def few_steps(steps_per_epoch: int, epochs: int) -> Diagnosis | None:
     """Too few optimizer steps per epoch to train anything."""
     if steps_per_epoch >= MIN_STEPS_PER_EPOCH:
         return None
-    each = "1 optimizer step" if steps_per_epoch == 1 else f"{steps_per_epoch} optimizer steps"
-    whole = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+    each = plural(steps_per_epoch, "optimizer step")
+    whole = plural(epochs, "epoch")
     return Diagnosis(
         code="few-steps",
         epoch=0,
@@ -111,7 +112,7 @@ def oscillation(rows: Sequence[Row], metric: str) -> Diagnosis | None:
     return Diagnosis(
         code="oscillation",
         epoch=rows[-1]["epoch"],
-        message=f"Validation {metric} scatters by {_scatter(scores):.3f} over the last {len(scores)} epochs.",
+        message=f"Validation {metric} scatters by {_scatter(scores):.3f} over the last {plural(len(scores), 'epoch')}.",
         cause="the learning rate is too high for the batch, or the validation set is very small.",
         remedy="set schedule.decay=cosine, ema=0.98, or a lower optimizer.lr.",
     )
@@ -138,7 +139,7 @@ def not_learning(rows: Sequence[Row], metric: str) -> Diagnosis | None:
     return Diagnosis(
         code="not-learning",
         epoch=rows[-1]["epoch"],
-        message=f"Validation {metric} is {max(scores):.3g} at best after {len(scores)} epochs.",
+        message=f"Validation {metric} is {max(scores):.3g} at best after {plural(len(scores), 'epoch')}.",
         cause="too few optimizer steps, or masks that do not belong to their images.",
         remedy="look at the overlays of images and masks; then more steps per epoch (epoch.kind=patches).",
     )

@@ -17,6 +17,7 @@ from beadseg.annotation.audit.rules import Sheet
 from beadseg.annotation.audit.set_rules import leak_rule, owner_rule, twin_rule
 from beadseg.annotation.audit.store import Store
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +87,7 @@ def audit(
     result = conclude(dataset, measured, baseline_of(measured.values(), settings), split, agreement)
     if folder is not None:
         result.write(folder)
-    on_event(Event("audit", f"{len(result.flagged)} of {len(dataset)} samples have findings."))
+    on_event(Event("audit", f"{len(result.flagged)} of {plural(len(dataset), 'sample')} have findings."))
     return result
 
 

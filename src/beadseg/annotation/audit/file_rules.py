@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from beadseg.annotation.audit import limits
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -145,7 +146,7 @@ def _hardly_visible(sheet: Sheet, plane: PlaneMeasurement) -> None:
     faint = answer is not None and 0.1 < answer / sheet.baseline.response < limits.FAINT
     if faint and marked >= limits.FEWEST_FOR_PARTS and seen < marked / 2:
         share = float(answer or 0.0) / sheet.baseline.response
-        text = f"{marked} beads are marked, but {seen} are clearly visible: out of focus, or badly lit."
+        text = f"{plural(marked, 'bead')} marked, but {seen} clearly visible: out of focus, or badly lit."
         sheet.add("focus", "warning", 0.6, share, "times", text, values={"answer": share})
         return
     sheet.cannot_tell(("focus",), "Too few separate beads to tell how sharp they are.")

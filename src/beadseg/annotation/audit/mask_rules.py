@@ -9,6 +9,7 @@ from scipy.stats import binom
 
 from beadseg.annotation.audit import limits
 from beadseg.annotation.audit.transform import ORIENTATIONS
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.annotation.audit.codes import Code, Severity
@@ -88,7 +89,7 @@ def _marks_nothing(sheet: Sheet, plane: PlaneMeasurement) -> bool:
     if plane.objects:
         return False
     if beads >= 2 * limits.FEWEST_WRONG:
-        text = f"Nothing is marked, but about {beads} beads are visible."
+        text = f"Nothing is marked, but about {plural(beads, 'bead')} are visible."
         sheet.add("empty", "error", 0.95, beads, "beads", text, box=plane.missing.box)
     elif beads:
         text = f"Nothing is marked; {beads} things that look like beads are visible."
@@ -107,7 +108,9 @@ def _geometry(sheet: Sheet, plane: PlaneMeasurement) -> None:
         _no_fit(sheet, plane, best)
         return
     if best.pairs < limits.FEWEST_PAIRS:
-        sheet.cannot_tell(GEOMETRY, f"Only {best.pairs} beads lie on beads: {limits.FEWEST_PAIRS} are needed.")
+        sheet.cannot_tell(
+            GEOMETRY, f"Only {plural(best.pairs, 'marked bead')} on visible ones: {limits.FEWEST_PAIRS} are needed."
+        )
         return
     if best.orientation and best.agreement - plain.agreement >= limits.FITS_BETTER:
         text = (
@@ -144,7 +147,9 @@ def _affine(sheet: Sheet, plane: PlaneMeasurement, best: FitNumbers) -> None:
     half = max(plane.height, plane.width) / 2
     error = best.scale_error
     if error is None or best.pairs < limits.FEWEST_FOR_PARTS:
-        sheet.cannot_tell(("scale", "affine"), f"Only {best.pairs} beads lie on beads: too few for a scale.")
+        sheet.cannot_tell(
+            ("scale", "affine"), f"Only {plural(best.pairs, 'marked bead')} on visible ones: too few for a scale."
+        )
         return
     scale = 1 / best.scale - 1
     if abs(scale) >= max(limits.SCALE, limits.SIGMAS * error) and abs(scale) * half >= limits.EDGE_PX:
@@ -222,7 +227,7 @@ def _wrong_beads(sheet: Sheet, plane: PlaneMeasurement) -> None:
     missing, extra, usual = plane.missing, plane.extra, sheet.baseline
     few = max(missing.of, extra.of) < limits.FEWEST_FOR_PARTS
     if few:
-        text = f"Only {missing.of} beads are visible away from the border: too few for a share."
+        text = f"Only {plural(missing.of, 'bead')} visible away from the border: too few for a share."
         sheet.cannot_tell(("partial", "extra"), text)
     if _beyond_usual(missing, usual.missing, few):
         text = f"About {missing.count} of {missing.of} visible beads ({missing.share:.0%}) are not marked."

@@ -18,6 +18,7 @@ from beadseg.data.image_io import read_labels, read_mask
 from beadseg.errors import ConfigError, ImageError
 from beadseg.events import OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, write_atomically
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +144,10 @@ def apply(
         accepted.append(proposal.sample)
     if decided:
         on_event(
-            log(f"{len(decided)} samples were decided about before and stay as they are: {', '.join(decided[:5])}.")
+            log(
+                f"{plural(len(decided), 'sample')} decided about before, "
+                f"and left as they are: {', '.join(decided[:5])}."
+            )
         )
     on_event(log(f"{len(accepted)} corrected masks accepted in the review; undo with `beadseg-batch review`."))
     return tuple(accepted)

@@ -20,6 +20,7 @@ from beadseg.data.scan import ending_of
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.files import ensure_folder, machine_error, write_atomically
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +100,9 @@ def draft_dataset(
             failures[files.printable(path)] = str(error)
             on_event(Event("failure", f"Failed: {error}", "error", {"image": str(path)}))
         else:
-            on_event(Event("draft", f"{name}: {beads[name]} beads", data={"sample": name, "beads": beads[name]}))
+            on_event(
+                Event("draft", f"{name}: {plural(beads[name], 'bead')}", data={"sample": name, "beads": beads[name]})
+            )
     return DraftResult(beads, tuple(skipped), failures)
 
 

@@ -10,6 +10,7 @@ from beadseg.annotation.review.store import Review
 from beadseg.data.fields import listed
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, ignore
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.annotation.review.sample_review import SampleReview
@@ -45,7 +46,9 @@ class Selection:
         """Return in sentences how many samples are used and left out, and why."""
         states = ", ".join(f"{count} {state}" for state, count in self.used.items())
         total = len(self.dataset) + len(self.left_out)
-        lines = [f"Review: {len(self.dataset)} of {total} samples used ({states}), {len(self.left_out)} left out."]
+        lines = [
+            f"Review: {len(self.dataset)} of {plural(total, 'sample')} used ({states}), {len(self.left_out)} left out."
+        ]
         by_reason: dict[str, list[str]] = {}
         for name, reason in self.left_out.items():
             by_reason.setdefault(reason, []).append(name)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from beadseg.errors import InputError
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.data.simulate.config import SceneConfig
@@ -78,7 +79,8 @@ def _most(config: SceneConfig, diameter: Floats) -> int:
 
 def _no_room(config: SceneConfig, room: int, wanted: int) -> InputError:
     return InputError(
-        f"There is room for {room} beads only, not for {wanted}, in an image of {config.height} x {config.width} px"
+        f"There is room for {plural(room, 'bead')} only, not for {wanted}, "
+        f"in an image of {config.height} x {config.width} px"
         f" with beads of {config.diameter_px:g} px.",
         remedy="Choose fewer or smaller beads, a larger image, or a larger max_overlap.",
     )

@@ -14,6 +14,7 @@ from beadseg.data.simulate.config import SceneConfig
 from beadseg.data.simulate.scene import Scene, simulate
 from beadseg.data.simulate.view import FieldOfView, Window
 from beadseg.errors import InputError
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,9 +86,10 @@ def plan(series: SeriesConfig) -> list[Tile]:
         raise InputError(f"A dilution is named twice in {list(series.dilutions)}.", "dilutions", "Name each once.")
     if series.tiles < views:
         raise InputError(
-            f"{series.tiles} tiles are too few for {len(series.dilutions)} dilutions x {series.fields} fields of view.",
+            f"{plural(series.tiles, 'tile')}: too few for {plural(len(series.dilutions), 'dilution')} "
+            f"x {plural(series.fields, 'field of view')}.",
             "tiles",
-            f"Ask for {views} tiles or more, or for fewer dilutions or fields.",
+            f"Ask for {plural(views, 'tile')} or more, or for fewer dilutions or fields.",
         )
     sizes = [series.tiles // views + (index < series.tiles % views) for index in range(views)]
     tiles: list[Tile] = []

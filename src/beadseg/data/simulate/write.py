@@ -14,7 +14,7 @@ from beadseg.data.simulate.series import plan
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.files import IMAGES, LABELS, SCENES, TRUTH, ensure_folder, write_atomically
-from beadseg.text import csv_text
+from beadseg.text import csv_text, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +111,7 @@ def write_tiles(
     truth = pd.concat(tables, ignore_index=True) if tables else _empty_truth()
     write_atomically(out / TRUTH, csv_text(truth, "%.4f"))
     write_atomically(out / SCENES, json.dumps(_scenes(recipe, tiles, counts), indent=2) + "\n")
-    message = f"Wrote {len(tiles)} images with {len(truth)} beads to {out}."
+    message = f"Wrote {plural(len(tiles), 'image')} with {plural(len(truth), 'bead')} to {out}."
     on_event(Event("result", message, data={"out": str(out), "images": len(tiles), "beads": len(truth)}))
     return truth
 

@@ -20,6 +20,7 @@ from beadseg.errors import InputError
 from beadseg.measure.concentration.document import DilutionFit
 from beadseg.measure.concentration.glm import Counts, Fitted, fit_counts, tail
 from beadseg.measure.intervals import LEVEL
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +52,7 @@ def fit_dilution(
     """
     filled = sum(any(beads > 0 for _, beads, _ in rows) for rows in images.values())
     if filled < 2:
-        several = f"{len(images)} dilutions, {filled} of them with beads"
+        several = f"{plural(len(images), 'dilution')}, {filled} of them with beads"
         return None, frozenset(), f"No regression: it needs beads at two dilutions, and there are {several}."
     series = _Series(images)
     poisson_means = fit_counts(series.own_means())

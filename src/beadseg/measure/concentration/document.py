@@ -185,7 +185,7 @@ class DensityReport(Config):
         """
         for name in (files.IMAGES, files.MASKS, files.LABELS, files.COUNTS, files.CONFIG):
             if (out / name).exists():
-                text = f"Holds {name}, so that it is no folder for densities."
+                text = f"Holds {name}, so that densities cannot be written there."
                 raise InputError(text, out, "Give another --out folder; nothing was written.")
         files.ensure_folder(out)
         tables = {files.DENSITY_IMAGES: self.image_table(), files.DENSITY_GROUPS: self.group_table()}

@@ -51,7 +51,7 @@ def read_table(path: Path) -> pd.DataFrame:
     columns = {name: _numeric(text[name], text.attrs["separator"]) for name in text.columns}
     wrong = [name for name in NEEDED if not pd.api.types.is_numeric_dtype(columns[name])]
     if wrong:
-        raise InputError("Is no table of beads.", path, "It needs the columns id, y and x with numbers.")
+        raise InputError("Is not a table of beads.", path, "It needs the columns id, y and x with numbers.")
     return pd.DataFrame(columns)
 
 
@@ -66,7 +66,12 @@ def _numeric(cells: pd.Series, separator: str) -> pd.Series:
 
 
 def coordinates(table: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the centres, (N, 2) float64 (y, x) px; of a stack with the place of each bead's plane before them."""
+    """Return the centres, (N, 2) float64 (y, x) px; of a stack with the place of each bead's plane before them.
+
+    A table without beads does not tell how many axes its stack has: (0, 2).
+    """
+    if table.empty:
+        return np.zeros((0, 2))
     centres = table[["y", "x"]].to_numpy(np.float64)
     if "plane" not in table:
         return centres

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from beadseg.widgets.io.read_beads import read_table as read_beads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def read_prediction(folder: Path) -> list[LayerData]:
@@ -49,12 +49,14 @@ def read_prediction(folder: Path) -> list[LayerData]:
 
 def _pictures(folder: Path) -> Iterator[Picture]:
     """Yield what there is to show below the labels of each image that was predicted."""
-    sources = inner(read_document(folder / files.PREDICTION), "images")
+    document = read_document(folder / files.PREDICTION)
+    sources, ways = inner(document, "images"), inner(document, "relative")
     names = dict.fromkeys(row["image"] for row in read_table(folder / files.COUNTS, "image", "plane", "beads"))
     for name in names:
         labels = folder / files.LABELS / f"{name}.tif"
         if is_plain_name(name) and labels.is_file():
-            yield _below(folder, name, labels, Path(str(sources.get(name, ""))))
+            source = files.find_again(str(sources.get(name, "")), str(ways.get(name, "")), folder)
+            yield _below(folder, name, labels, source)
 
 
 def _below(folder: Path, name: str, labels: Path, source: Path) -> Picture:
@@ -72,9 +74,10 @@ def _points(folder: Path, group: list[Picture], metadata: dict[str, Any]) -> Lay
     import pandas as pd
 
     tables = [read_beads(folder / files.BEADS / f"{picture.name}.csv") for picture in group]
-    places = [coordinates(table) for table in tables]
+    axes = len(size_of(group[0]))
+    places = [coordinates(table) if len(table) else np.zeros((0, axes)) for table in tables]
     if len(group) > 1:
         places = [np.column_stack([np.full(len(part), at), part]) for at, part in enumerate(places)]
         tables = [table.assign(image=picture.name) for picture, table in zip(group, tables, strict=True)]
-    data, table = np.concatenate(places), pd.concat(tables, ignore_index=True)
+    data, table = np.concatenate(places), pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
     return data, {**points_look(table, title(group, "centres")), "ndim": data.shape[1], "metadata": metadata}, "points"

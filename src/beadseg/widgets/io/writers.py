@@ -14,7 +14,7 @@ from beadseg.data.masks import whole_ids
 from beadseg.errors import InputError
 from beadseg.files import write_atomically
 from beadseg.measure.beads import bead_table
-from beadseg.text import csv_text
+from beadseg.text import csv_text, plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,7 +83,9 @@ def whole_numbers(data: Any, target: Path) -> NDArray[np.uint32]:
 
 def _axes(labels: NDArray[Any], target: Path) -> str:
     if labels.ndim not in AXES:
-        raise InputError(f"Labels with {labels.ndim} dimensions cannot be saved.", target, "Save single slices.")
+        raise InputError(
+            f"Labels with {plural(labels.ndim, 'dimension')} cannot be saved.", target, "Save single slices."
+        )
     return AXES[labels.ndim]
 
 

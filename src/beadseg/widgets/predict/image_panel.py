@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxL
 
 from beadseg.errors import InputError
 from beadseg.predict.flags import NOT_COMPARED
+from beadseg.text import plural
 from beadseg.widgets.common import Background, ProgressRow, guarded
 from beadseg.widgets.common.collector import collect_all_again, keep_collections_short
 from beadseg.widgets.layers.choice import LayerChoice
@@ -168,7 +169,7 @@ class ImagePanel(QWidget):
         if isinstance(region, Shapes) and self.live.shown.labels is not None:
             centres = measured.beads[["y", "x"]].to_numpy(float)
             found = inside(region, self.live.shown.labels, self.live.plane, centres)
-            lines.append(f"{int(found.sum()):,} beads in {region.name}")
+            lines.append(f"{plural(int(found.sum()), 'bead')} in {region.name}")
         lines += [f"Implausible: {flag}" for flag in measured.row["flags"].split("; ") if flag]
         if session.stored.appearance is None:
             lines.append(NOT_COMPARED)

@@ -9,6 +9,7 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from beadseg import files
+from beadseg.text import plural
 from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded
 from beadseg.widgets.common.collector import collect_all_again, keep_collections_short
 from beadseg.widgets.layers.drawing_context import free_in_canvas
@@ -147,7 +148,8 @@ class ReviewWidget(QWidget):
         self.desk.session.use_audit(audit, folder)
         self.desk.audited()
         self.messages.tell(
-            f"{len(audit.flagged)} of {len(audit.samples)} samples have findings, {len(audit.proposals)} corrections "
+            f"{len(audit.flagged)} of {plural(len(audit.samples), 'sample')} have findings, "
+            f"{plural(len(audit.proposals), 'correction')} "
             f"are proposed. The audit is in {files.REVIEW}/{files.REVIEW_AUDIT}.",
         )
 

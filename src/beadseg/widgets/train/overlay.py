@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from beadseg import files
 from beadseg.data import read_image, read_labels, read_mask
 from beadseg.errors import BeadsegError, ImageError
+from beadseg.text import plural
 from beadseg.widgets.common import Background, text_of
 from beadseg.widgets.layers.adding import add_beside
 from beadseg.widgets.layers.drawing_context import free_in_canvas
@@ -137,7 +138,7 @@ class ValidationOverlay(QObject):
             steps.append(partial(self._put, "annotation", picture.annotation, beads))
         steps.append(partial(self._put, "model so far", picture.found, partial(_outlines, colour=MODEL_COLOUR)))
         found = len(np.unique(picture.found)) - 1
-        told = f"{picture.sample.name}: {found} beads found; blue annotation, orange model."
+        told = f"{picture.sample.name}: {plural(found, 'bead')} found; blue annotation, orange model."
         self._turns.start([*steps, partial(self.noted.emit, told)])
 
     def _again(self) -> None:

@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from beadseg.config import TrainConfig
+from beadseg.text import plural
 from beadseg.widgets.form.schema import leaves, schema_of
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def data_lines(look: Look) -> list[str]:
     """Return what was seen in the data, one line each."""
     found = look.fingerprint
     return [
-        f"{look.train} training and {look.val} validation samples, {found.fields} fields of view in training",
+        f"{look.train} training and {look.val} validation samples, {plural(found.fields, 'field of view')} in training",
         f"{_objects(found)}, {found.positive_ratio:.1%} of the pixels on beads",
         f"beads {found.bead_diameter_px:.1f} px across, {found.polarity}er than their surroundings "
         f"(contrast {found.contrast:+.2f})",
@@ -71,7 +72,7 @@ def _objects(found: Fingerprint) -> str:
 def _left_out(look: Look) -> list[str]:
     named = list(look.left_out[:MOST_LEFT_OUT])
     rest = len(look.left_out) - len(named)
-    return [*named, f"and {rest} more files left out"] if rest > 0 else named
+    return [*named, f"and {plural(rest, 'more file')} left out"] if rest > 0 else named
 
 
 def _list(lines: list[str], escaped: bool = False) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QProgressBar, QTextBrowser, QVBoxLayout, QWidget
 
+from beadseg.text import plural
 from beadseg.training.history import score_name
 from beadseg.widgets.train.curves import count_curves, loss_curves, score_curves
 from beadseg.widgets.train.plot import Plot
@@ -136,7 +137,7 @@ def headline(status: Status, state: RunState | None, owner: str = "") -> str:
     words += f" ({owner})" if status == "elsewhere" else ""
     epochs = state.config.epochs
     done = int(state.rows[-1]["epoch"]) if state.rows else 0
-    parts = [f"{words}.", f"{done} of {epochs} epochs."]
+    parts = [f"{words}.", f"{done} of {plural(epochs, 'epoch')}."]
     best = state.best_row
     if best is not None:
         metric = f"val_{state.config.stop.metric}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from beadseg.errors import ImageError, InputError
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,7 +62,8 @@ def _planes(sample: Sample) -> Iterator[Picture]:
         depth, channels = _DEPTHS.get(pixels.dtype.name), len(pixels)
         if depth is None or channels not in (1, 3):
             raise ImageError(
-                f"Has {channels} channels of {pixels.dtype.name}; grey or RGB images of 8 or 16 bits can be measured.",
+                f"Has {plural(channels, 'channel')} of {pixels.dtype.name}; "
+                "grey or RGB images of 8 or 16 bits can be measured.",
                 sample.image_path,
                 "Convert it, or leave it out with --exclude.",
             )

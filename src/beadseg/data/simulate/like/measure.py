@@ -17,6 +17,7 @@ from beadseg.data.simulate.like.shapes import Shapes, samples, tile_means
 from beadseg.data.simulate.like.survey import Survey, View, survey
 from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore, log, track
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,12 @@ def measure(dataset: Dataset, on_event: OnEvent = ignore, stop: StopFlag | None 
         same_kind(kinds)
         surveys[field] = survey(images, sign, seen.bead_diameter_px)
     likeness = _put_together(dataset, surveys, same_kind(kinds), polarity, seen.bead_diameter_px)
-    on_event(log(f"Measured {likeness.measured_beads} beads by themselves in {len(surveys)} fields of view."))
+    on_event(
+        log(
+            f"Measured {plural(likeness.measured_beads, 'bead')} by themselves in "
+            f"{plural(len(surveys), 'field of view')}."
+        )
+    )
     return likeness
 
 
@@ -91,7 +97,8 @@ def _put_together(
     everything = np.concatenate([view.stamps for view in views])
     if len(everything) < LEAST_BEADS:
         raise InputError(
-            f"Only {len(everything)} beads lie by themselves; {LEAST_BEADS} are needed to see what they look like.",
+            f"Only {plural(len(everything), 'bead')} lie by themselves; "
+            f"{LEAST_BEADS} are needed to see what they look like.",
             dataset.root,
             "Give more images, or some in which the beads are farther apart.",
         )

@@ -13,6 +13,7 @@ from beadseg.data.simulate.config import SceneConfig
 from beadseg.data.simulate.like.render import Appearance, render
 from beadseg.data.simulate.series import Dilution, grid, seed_of
 from beadseg.errors import InputError
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,9 +91,9 @@ def plan_like(likeness: Likeness, series: LikeSeriesConfig) -> list[LikeTile]:
     ]
     if series.tiles < len(views):
         raise InputError(
-            f"{series.tiles} tiles are too few for {len(views)} fields of view.",
+            f"{plural(series.tiles, 'tile')}: too few for {plural(len(views), 'field of view')}.",
             "tiles",
-            f"Ask for {len(views)} tiles or more, or for fewer dilutions or fields.",
+            f"Ask for {plural(len(views), 'tile')} or more, or for fewer dilutions or fields.",
         )
     scale = _scale(likeness, series, min(factors))
     tiles: list[LikeTile] = []
