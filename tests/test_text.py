@@ -21,6 +21,8 @@ from beadseg.text import csv_text, original, original_cells, plural, safe_cell
         (2, "density class", "2 density classes"),
         (2, "entry", "2 entries"),
         (2, "day", "2 days"),
+        (2, "epoch", "2 epochs"),
+        (2, "batch", "2 batches"),
         (2, "field of view", "2 fields of view"),
     ],
 )

@@ -47,7 +47,8 @@ def _plural_of(noun: str) -> str:
         return f"{_plural_of(head)}{of}{rest}"
     if re.search(r"[^aeiou]y$", noun):
         return f"{noun[:-1]}ies"
-    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+    hissing = noun.endswith(("s", "x", "ch", "sh")) and not noun.endswith("epoch")
+    return f"{noun}es" if hissing else f"{noun}s"
 
 
 def safe_cell(text: str) -> str:
