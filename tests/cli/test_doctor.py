@@ -39,7 +39,7 @@ def test_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_missing_folder_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--folder", str(tmp_path / "none")]) == ExitCode.MACHINE
-    assert "is no folder -> Create it" in capsys.readouterr().out
+    assert "is not a folder -> Create it" in capsys.readouterr().out
 
 
 def test_smallest_limit_counts() -> None:

@@ -84,7 +84,7 @@ def test_what_the_server_would_refuse_or_never_run_is_found(
     assert checks["queue"]["found"] == "there is no queue 'gpu'"
     assert checks["queue"]["remedy"] == "Set queue to one of: workq, closed."
     assert "no node has ncpus=36: the most that one has is 2" in checks["select"]["found"]
-    assert checks["processes"]["found"] == "2 on each node, which gets 1 GPUs"
+    assert checks["processes"]["found"] == "2 on each node, which gets 1 GPU"
     assert [checks[name]["status"] for name in ("container", "processes")] == ["problem"] * 2
     assert [checks[name]["status"] for name in ("binds", "program", "scratch")] == ["warn"] * 3
 

@@ -356,5 +356,5 @@ def test_roi_file_in_another_unicode_form_than_its_image(tmp_path: Path) -> None
     assert dataset.names == ("b", "caf\u00e9")
     assert all(np.array_equal(labels_in(dataset, name), special_labels()) for name in dataset.names)
     assert [str(failure) for failure in result.failures] == [
-        "b_rois.zip: No image of this name or stem. Check the folder of images (--images)."
+        "b_rois.zip: No image of this name or stem. The folder holds b.tif. Check the folder of images (--images)."
     ]

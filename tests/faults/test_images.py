@@ -139,7 +139,6 @@ BAD = {
     "inf.tif": "9 of its 9216 values are NaN or infinite.",
     "blank.tif": "Holds nothing but NaN or infinite values.",
     "complex.tif": "complex64",
-    "folder.png": "Is a folder, not an image file.",
     "kind.gif": "Files of the kind '.gif' are not read.",
 }
 
@@ -149,6 +148,7 @@ def test_bad_images_never_stop_a_batch(cli: Cli, run_folder: Path, grey: np.ndar
     for letter in "amz":
         write(tmp_path / "images" / f"{letter}.png", grey)
     bad = [spoil(name, grey, tmp_path / "images") for name in BAD]
+    spoil("folder.png", grey, tmp_path / "images")
     outcome = cli(
         "predict", run_folder, tmp_path / "images", tmp_path / "images" / "kind.gif", "--out", tmp_path / "out"
     )
@@ -157,6 +157,7 @@ def test_bad_images_never_stop_a_batch(cli: Cli, run_folder: Path, grey: np.ndar
     with (tmp_path / "out" / files.FAILURES).open(newline="", encoding="utf-8") as file:
         failures = {Path(row["image"]).name: row["error"] for row in csv.DictReader(file)}
     assert failures.keys() == BAD.keys()
+    assert "folder.png" in outcome.out, "a folder is left out, and named"
     for name, text in BAD.items():
         assert text in failures[name]
         assert failures[name].startswith(str(tmp_path / "images" / name))
@@ -200,5 +201,5 @@ def test_missing_and_empty_input_writes_nothing(cli: Cli, run_folder: Path, tmp_
 def test_predicting_into_a_dataset_keeps_its_labels(cli: Cli, run_folder: Path, dataset: Path):
     before = tree(dataset)
     outcome = cli("predict", run_folder, dataset / files.IMAGES, "--out", dataset)
-    outcome.is_refusal(2, str(dataset), "labels/", "Give a new --out folder")
+    outcome.is_refusal(2, str(dataset), "would be taken for its annotations", "Give a folder of its own")
     assert tree(dataset) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,7 +92,7 @@ def test_an_output_folder_that_cannot_be_made_is_named(
         "train": [beads, *SHORT],
         "crossval": [beads, "--folds", "2", *SHORT],
         "predict": [run_folder, beads / files.IMAGES],
-        "evaluate": [beads, beads],
+        "evaluate": [shutil.copytree(beads, tmp_path / "found") if command == "evaluate" else beads, beads],
     }
     outcome = (
         cli("simulate", out, "--tiles", "3", "--fields", "1", "--size", "64", "--beads", "5")
@@ -116,7 +117,7 @@ def test_doctor_names_a_folder_that_cannot_be_used(cli: Cli, tmp_path: Path):
     for folder in (tmp_path / "gone", tmp_path / "file"):
         outcome = cli("doctor", "--folder", folder)
         assert outcome.code == ExitCode.MACHINE
-        assert f"{folder} is no folder -> Create it" in outcome.out
+        assert f"{folder} is not a folder -> Create it" in outcome.out
 
 
 def test_an_image_too_large_for_the_memory_does_not_stop_a_batch(

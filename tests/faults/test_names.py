@@ -13,6 +13,7 @@ from fault_helpers import SHORT, Cli, first, tree
 from beadseg import files
 from beadseg.config.density import DensityConfig
 from beadseg.data import Dataset
+from beadseg.data.documents import read_table
 from beadseg.data.fields import CsvFields, fields_of, numbers_of
 from beadseg.data.split import Split
 from beadseg.errors import InputError
@@ -209,3 +210,20 @@ def test_every_command_takes_odd_names(cli: Cli, odd: Path, tmp_path: Path):
         assert again.code == 0, again.out
         assert Dataset.open(tmp_path / f"again {kind}").names == Dataset.open(odd).names
     assert tree(odd) == before
+
+
+def test_the_composed_form_names_a_sample_in_every_way(dataset: Path):
+    name = first(dataset, files.IMAGES).stem
+    for folder in (files.IMAGES, files.LABELS):
+        path = first(dataset, folder)
+        path.rename(path.with_name(form("\u00e9", "NFD") + path.suffix))
+    opened = Dataset.open(dataset)
+    assert name not in opened.names
+    assert opened[form("\u00e9", "NFD")].name == form("\u00e9", "NFC")
+    assert opened.subset([form("\u00e9", "NFD")]).names == (form("\u00e9", "NFC"),)
+
+
+def test_own_tables_that_a_spreadsheet_saved_are_read(tmp_path: Path):
+    path = tmp_path / "counts.csv"
+    path.write_bytes('image;plane;beads\r\n"a;b";;5\r\n'.encode("utf-16"))
+    assert read_table(path, "image", "beads") == [{"image": "a;b", "plane": "", "beads": "5"}]

@@ -78,7 +78,7 @@ def test_other_channel_counts_name_the_remedy(kind: str, count: int) -> None:
 
 
 def test_single_index_out_of_range_is_refused() -> None:
-    with pytest.raises(ImageError, match="from 0 to 1"):
+    with pytest.raises(ImageError, match="Has 2 channels, counted from 0; channel 2 is not there"):
         prepare(np.zeros((2, 8, 8)), ImageConfig.parse({"channels": {"kind": "single", "index": 2}}))
 
 

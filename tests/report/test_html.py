@@ -134,7 +134,7 @@ def test_large_pictures_are_scaled_down(shape: tuple[int, ...], size: tuple[int,
 
 @pytest.mark.parametrize("pixels", [np.zeros((4, 4)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4), np.uint8)])
 def test_what_is_no_picture_is_refused(pixels: np.ndarray) -> None:
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="is not a picture"):
         picture_of(pixels)
 
 

@@ -12,7 +12,7 @@ from beadseg.annotation.review.agreement import Agreement, agreement, other_anno
 from beadseg.annotation.review.findings import samples_with_findings
 from beadseg.annotation.review.step import STATES
 from beadseg.data.dataset import Dataset
-from beadseg.data.fields import listed
+from beadseg.data.fields import composed, listed
 from beadseg.data.image_io import read_mask
 from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, log
@@ -199,7 +199,8 @@ def _names(review: Review, words: tuple[str, ...]) -> list[str]:
     known = set(review.dataset.names)
     chosen: set[str] = set()
     for word in words:
-        matched = {word} if word in known else {name for name in known if fnmatchcase(name, word)}
+        plain = word if word in known else composed(word)
+        matched = {plain} if plain in known else {name for name in known if fnmatchcase(name, plain)}
         if not matched:
             raise InputError(
                 f"Has no sample {word!r}.", review.root, f"Its samples: {listed([*review.dataset.names])}."

@@ -324,14 +324,14 @@ class Dataset:
         return {sample.name: sample for sample in self.samples}
 
     def __getitem__(self, name: str) -> Sample:
-        sample = self._by_name.get(name)
+        sample = self._by_name.get(name) or self._by_name.get(composed(name))
         if sample is not None:
             return sample
         raise InputError(f"Has no sample {name!r}.", self.root, f"Its samples: {listed(list(self.names))}.")
 
     def subset(self, names: Iterable[str]) -> Dataset:
         """Return the dataset of the named samples only; raises `InputError` for a name that it has not."""
-        wanted = set(names)
+        wanted = {name if name in self._by_name else composed(name) for name in names}
         missing = sorted(wanted - self._by_name.keys(), key=natural_key)
         if missing:
             raise InputError(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 from beadseg.config.base import Config
-from beadseg.errors import ConfigError, RunError
+from beadseg.data.fields import decoded, separator_of
+from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.text import original
 
 C = TypeVar("C", bound=Config)
@@ -71,13 +73,13 @@ def read_table(path: Path, *columns: str) -> list[dict[str, str]]:
         There is no such file, it is no table, a column is missing, or a row is cut off.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            names = reader.fieldnames or ()
-    except FileNotFoundError:
-        raise RunError("No such file.", path, REMEDY) from None
-    except (OSError, ValueError, csv.Error) as error:
+        text = decoded(path, REMEDY)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator_of(text, columns))
+        rows = list(reader)
+        names = reader.fieldnames or ()
+    except InputError as error:
+        raise RunError(error.what, path, REMEDY) from None
+    except (ValueError, csv.Error) as error:
         raise RunError(f"Cannot be read as a table ({_told(error)}).", path, REMEDY) from None
     missing = [column for column in columns if column not in names]
     if missing:

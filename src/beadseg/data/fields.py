@@ -144,8 +144,8 @@ def text_table(path: Path, columns: Sequence[str], remedy: str | None = None) ->
         The file is missing or no table, or lacks a column.
     """
     remedy = remedy or f"Give a CSV with the columns {', '.join(columns)}."
-    text, separator = _split_off_separator(_decoded(path, remedy))
-    separator = separator or _separator_of(text, columns)
+    text, separator = _split_off_separator(decoded(path, remedy))
+    separator = separator or separator_of(text, columns)
     try:
         table = _rows(text, separator)
     except (ValueError, csv.Error) as error:
@@ -176,7 +176,8 @@ def _rows(text: str, separator: str) -> pd.DataFrame:
     return pd.DataFrame(cells[1:], columns=cells[0], dtype=str)
 
 
-def _decoded(path: Path, remedy: str) -> str:
+def decoded(path: Path, remedy: str) -> str:
+    """Return the text of a table in any of the encodings of `text_table`; raises `InputError`."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -206,7 +207,7 @@ def _split_off_separator(text: str) -> tuple[str, str]:
     return (text[found.end() :], found[1]) if found else (text, "")
 
 
-def _separator_of(text: str, columns: Sequence[str]) -> str:
+def separator_of(text: str, columns: Sequence[str]) -> str:
     """Return what separates the cells of the first line: best so that it holds `columns`, else most of them."""
     header = next((line for line in text.splitlines() if line.strip()), "")
 

@@ -47,6 +47,8 @@ FEWEST_PIXELS = 1000
 """Less background says little about noise, px."""
 CORE, INNER, OUTER, RING = 0.25, (0.25, 0.42), (0.58, 0.8), (0.8, 1.2)
 """Distances from a bead's centre, in bead diameters: its middle, both sides of its edge, and what is around it."""
+SINGLE_PRECISION = 1e30
+"""Larger values are divided before a luminance is taken of them, which is float32."""
 MOST_VARIATION = 100.0
 """The range of values over the background is not told beyond this: the background may be 0."""
 LOGARITHMIC = ("contrast", "diameter", "noise", "variation", "response")
@@ -108,8 +110,9 @@ class PixelStats:
         values = values[:, np.isfinite(values).all(axis=0)]
         if not values.size:
             return cls(channels=1, background=0.0, lowest=0.0, highest=0.0, clipped=1.0)
-        grey = luminance(values[:, np.newaxis])
-        lowest, middle, highest = np.quantile(grey, [0.001, 0.5, 0.999]).tolist()
+        unit = max(1.0, float(np.abs(values).max()) / SINGLE_PRECISION)
+        grey = luminance(values[:, np.newaxis] / unit)
+        lowest, middle, highest = (unit * np.quantile(grey, [0.001, 0.5, 0.999]).astype(np.float64)).tolist()
         varied = [channel for channel in values if channel.min() < channel.max()]
         distinct = 1 if len(varied) < 2 or all((channel == varied[0]).all() for channel in varied[1:]) else len(varied)
         ends = [max(float((c == c.min()).mean()), float((c == c.max()).mean())) for c in varied]

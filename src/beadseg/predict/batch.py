@@ -311,6 +311,11 @@ def _others(paths: Sequence[Path]) -> list[tuple[str, str, Level]]:
         names = listed(sorted((path.name for path in inside), key=natural_key), 3)
         remedy = f"Give the folders themselves, such as {inside[0]}."
         said.append((f"{plural(len(inside), 'folder')} with images ({names})", remedy, "warning"))
+    alike = [path for path in paths if path.is_dir() and path.suffix.lower() in IMAGE_SUFFIXES and path not in inside]
+    if alike:
+        names = listed(sorted((path.name for path in alike), key=natural_key), 3)
+        remedy = "Each is a folder, not an image file: rename it, or copy the image again."
+        said.append((f"{plural(len(alike), 'folder')} named like an image ({names})", remedy, "warning"))
     kinds = Counter(kind_of(path) for path in paths if path.is_file())
     for kind, count in sorted(kinds.items(), key=lambda item: (not is_picture_kind(item[0]), item[0])):
         name = next(path.name for path in paths if path.is_file() and kind_of(path) == kind)
