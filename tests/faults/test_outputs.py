@@ -254,3 +254,13 @@ def test_images_without_beads_open_in_the_viewer(cli: Cli, run_folder: Path, bea
         assert len(layers[2][1]["features"]) == len(points)
         for table in (folder / "out" / files.BEADS).glob("*.csv"):
             assert read_bead_table(table)[0][0].shape[1] >= 2
+
+
+@pytest.mark.parametrize("place", ["predictions", "dataset", "run"])
+def test_an_evaluation_never_replaces_files_of_something_else(
+    cli: Cli, predictions: Path, dataset: Path, run_copy: Path, place: str
+):
+    out = {"predictions": predictions, "dataset": dataset, "run": run_copy}[place]
+    before = tree(out)
+    cli("evaluate", predictions, dataset, "--out", out).is_refusal(2, str(out), "an evaluation cannot be written there")
+    assert tree(out) == before

@@ -79,10 +79,13 @@ def evaluate(
     from beadseg.cli.inputs import earlier_size, open_dataset, tell_if_less
     from beadseg.events import Event
     from beadseg.measure.evaluation import evaluate as score
+    from beadseg.measure.evaluation import refuse_output
     from beadseg.report.evaluation_page import write_evaluation_page
     from beadseg.report.pages import report_or_warn
 
     with reporter(json, quiet) as on_event:
+        folder = predictions / OUT if out is None else out
+        refuse_output(folder)
         _refuse_predictions(dataset, predictions, images)
         truth = open_dataset(
             dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
@@ -92,7 +95,6 @@ def evaluate(
             predictions, truth, density_bins=_numbers(bins), diameter_px=diameter, on_event=on_event, stop=STOP
         )
         _refuse_empty(evaluation, predictions, truth)
-        folder = predictions / OUT if out is None else out
         earlier = earlier_size(folder, files.EVALUATION, "images")
         evaluation.write(folder)
         tell_if_less(folder / files.EVALUATION, earlier, len(evaluation.images), "scored image", on_event)

@@ -16,7 +16,7 @@ from beadseg.data.fields import listed
 from beadseg.data.image_io import read_labels, read_mask
 from beadseg.data.masks import Doubts
 from beadseg.data.predictions import pair
-from beadseg.errors import InputError, MachineError
+from beadseg.errors import ConfigError, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.measure.groups import GroupScore, group_scores, with_density
 from beadseg.measure.matching import IOU_THRESHOLDS
@@ -113,9 +113,12 @@ class Evaluation(Config):
 
         Raises
         ------
+        InputError
+            The folder holds something else, whose files would be replaced.
         MachineError
             The folder cannot be written to.
         """
+        refuse_output(out)
         files.ensure_folder(out)
         placed = self.replace(
             predictions_relative=files.relative_path(Path(self.predictions), out),
@@ -132,7 +135,10 @@ class Evaluation(Config):
     @classmethod
     def read(cls, out: Path) -> Evaluation:
         """Read what `write` wrote; raises `ConfigError` when it is missing or of another version."""
-        return cls.from_file(out / files.EVALUATION)
+        try:
+            return cls.from_file(out / files.EVALUATION)
+        except ConfigError as error:
+            raise ConfigError(error.what, error.where, "Evaluate again.") from None
 
     def find_predictions(self, folder: Path) -> Path:
         """Return where the prediction folder is now; `folder` is that of the evaluation.
@@ -171,6 +177,14 @@ class Evaluation(Config):
             labels=names[files.LABELS],
             ignore=names[files.IGNORE],
         )
+
+
+def refuse_output(out: Path) -> None:
+    """Raise `InputError` where an evaluation would replace files of a dataset, a run or predictions."""
+    for name in (files.IMAGES, files.MASKS, files.LABELS, files.PREDICTION, files.COUNTS, files.CONFIG, files.DENSITY):
+        if (out / name).exists():
+            text = f"Holds {name}, so that an evaluation cannot be written there."
+            raise InputError(text, out, "Give another --out folder; nothing was written.")
 
 
 def evaluate(

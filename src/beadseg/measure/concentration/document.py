@@ -9,7 +9,7 @@ import pandas as pd
 from beadseg import files
 from beadseg.config.base import Config
 from beadseg.config.density import DensityConfig
-from beadseg.errors import InputError
+from beadseg.errors import ConfigError, InputError
 from beadseg.text import csv_text
 
 if TYPE_CHECKING:
@@ -201,7 +201,10 @@ class DensityReport(Config):
     @classmethod
     def read(cls, out: Path) -> DensityReport:
         """Read what `write` wrote; raises `ConfigError` when it is missing, damaged or of another version."""
-        return cls.from_file(out / files.DENSITY)
+        try:
+            return cls.from_file(out / files.DENSITY)
+        except ConfigError as error:
+            raise ConfigError(error.what, error.where, "Run beadseg-batch density again.") from None
 
 
 def density_table(rows: Sequence[Density], first: tuple[str, ...], last: tuple[str, ...]) -> pd.DataFrame:
