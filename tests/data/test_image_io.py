@@ -494,3 +494,8 @@ def test_stack_of_masks(tmp_path: Path) -> None:
     for (foreground, labels), expected in zip(mask.planes(), beads, strict=True):
         assert labels is None
         np.testing.assert_array_equal(foreground, expected)
+
+
+def test_a_path_may_be_text_as_the_readme_writes_it(tmp_path: Path) -> None:
+    iio.imwrite(tmp_path / "a.png", np.arange(64, dtype=np.uint8).reshape(8, 8))
+    assert np.array_equal(read_image(str(tmp_path / "a.png")).data, read_image(tmp_path / "a.png").data)

@@ -18,6 +18,7 @@ from beadseg.data.raster import read_raster
 from beadseg.data.raw import Raw, check_file, is_zarr
 from beadseg.data.tiff import is_tiff, read_tiff
 from beadseg.errors import ImageError
+from beadseg.files import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,12 +100,12 @@ def plane_names(axes: str, stack_shape: tuple[int, ...]) -> list[str]:
     ]
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path | str) -> Image:
     """Read an image file, or an OME-Zarr folder.
 
     Parameters
     ----------
-    path : pathlib.Path
+    path : path
         A .png, .jpg, .jpeg, .bmp, .tif or .tiff file, or an OME-Zarr folder (0.4 or 0.5; its highest resolution).
 
     Returns
@@ -120,6 +121,7 @@ def read_image(path: Path) -> Image:
         The file is missing, empty, damaged, cut short, of another kind, absurdly large, or holds NaN, infinite or
         complex values.
     """
+    path = user_path(path)
     raw = _read_raw(path)
     data, axes = _coloured(raw)
     data = as_intensities(data, path, inverted=raw.inverted)
