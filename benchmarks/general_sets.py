@@ -52,7 +52,7 @@ class Truth:
     window : (y, x, height, width), optional
         Only this part of the image is judged; beads of `centres` outside it are never missed.
     ignore : (Y, X) bool, optional
-        What is found here and is no bead is not counted either.
+        Finds here that are not beads are not counted as false either.
     """
 
     centres: Centres
