@@ -66,12 +66,14 @@ def page_of(folder: Path) -> ReadPage:
 
 
 def test_a_page_says_everything_and_escapes_names(tmp_path: Path) -> None:
-    folder = make(tmp_path, {HOSTILE: 5, "b_grid_r0_c0": 30}, flagged=(HOSTILE,), failed={"x": "x<u>: Is no image."})
+    folder = make(
+        tmp_path, {HOSTILE: 5, "b_grid_r0_c0": 30}, flagged=(HOSTILE,), failed={"x": "x<u>: Is not an image."}
+    )
     page = page_of(folder)
     assert "35 beads in 2 images; 1 implausible result, 1 failed." in page.text
     assert "1 of 2 results are implausible" in page.text
     assert page.text.count(HOSTILE) >= 2
-    assert "x<u>: Is no image." in page.text
+    assert "x<u>: Is not an image." in page.text
     assert "/runs/<b>" in page.text
     assert "33 beads, without those cut by a border" in page.text
     assert page.tags.count("img") == 2
