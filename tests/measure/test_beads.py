@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from beadseg.errors import InputError
-from beadseg.measure.beads import BASIC_COLUMNS, MICROMETRE_COLUMNS, bead_table
+from beadseg.measure.beads import MICROMETRE_COLUMNS, bead_table
+
+BASIC_COLUMNS = ("id", "y", "x", "area_px", "equivalent_diameter_px", "mean_intensity", "integrated_intensity",
+                 "mean_probability", "edge")  # fmt: skip
 
 
 def scene() -> np.ndarray:

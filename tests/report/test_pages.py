@@ -58,7 +58,6 @@ def test_the_page_of_a_run(run: Run) -> None:
     assert "must achieve" in page.text
     assert "2 of 2 (3 steps each)" in page.text
     assert "Only 3 optimizer steps per epoch" in page.text
-    assert (run.folder / files.RUN_REPORT).exists()
     assert (run.folder / files.CURVES).exists()
 
 

@@ -12,9 +12,6 @@ from scipy.sparse.csgraph import connected_components
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SHAPE_COLUMNS = ("circularity", "focus", "group")
-"""Columns of `bead_shapes`."""
-
 _STEPS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
 
 

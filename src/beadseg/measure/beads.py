@@ -12,12 +12,8 @@ from beadseg.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BASIC_COLUMNS = ("id", "y", "x", "area_px", "equivalent_diameter_px", "mean_intensity", "integrated_intensity",
-                 "mean_probability", "edge")  # fmt: skip
-"""Columns of every bead table."""
-
 MICROMETRE_COLUMNS = ("y_um", "x_um", "area_um2", "equivalent_diameter_um")
-"""Further columns where the pixel size is known."""
+"""Further columns of a bead table, where the pixel size is known."""
 
 
 def bead_table(

@@ -37,11 +37,6 @@ BT601 = (0.299, 0.587, 0.114)
 """Luminance weights of red, green and blue (ITU-R BT.601)."""
 
 
-def input_channels(config: ChannelConfig) -> int:
-    """Return how many input channels a network has under this channel policy."""
-    return 3 if isinstance(config, RgbConfig) else 1
-
-
 def prepare(plane: npt.NDArray[Any], config: ImageConfig) -> FloatPlane:
     """Return the network's input for one whole image.
 

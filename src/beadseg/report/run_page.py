@@ -13,9 +13,8 @@ from beadseg.errors import RunError
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.measure.counting import DENSITIES
 from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Gallery, Row, Table, Text, Tone, Verbatim
-from beadseg.report.curves import count_panels, curve_panels, has_counts
+from beadseg.report.curves import count_panels, curve_panels, draw_curves, has_counts
 from beadseg.report.html import Notice, Page, Section
-from beadseg.report.run import write_run_report
 from beadseg.report.run_samples import validation_gallery
 from beadseg.text import plural
 from beadseg.training.frozen import SAMPLE_COLUMNS
@@ -37,9 +36,9 @@ def write_run_page(
     dataset: Path | None = None,
     keep_fuller: str = "",
 ) -> Path:
-    """Write ``report.html`` into a run folder, ``report.md`` and ``curves.png`` beside it; return the page's path.
+    """Write ``report.html`` into a run folder, and ``curves.png`` beside it; return the page's path.
 
-    A run that is not finished gets a page too, which says so, and no ``report.md``. Where the images of the run are
+    A run that is not finished gets a page too, which says so. Where the images of the run are
     still in their place, up to `beadseg.report.run_samples.MOST_SAMPLES` validation samples are predicted with its best
     weights and shown. `dataset` says where the images are now, when they were moved without the run; `keep_fuller` is
     that of `Page.write`.
@@ -58,7 +57,7 @@ def write_run_page(
         raise RunError("Has not finished an epoch yet.", run.folder, "Wait until the first epoch has ended.")
     samples = _sample_rows(run.folder / files.SAMPLES)
     if (run.folder / files.CRITERIA).exists():
-        write_run_report(run)
+        draw_curves(history, run.folder / files.CURVES)
     pictures = validation_gallery(run.folder, samples, on_event, stop, dataset)
     page = Page(
         title=run.folder.resolve().name,

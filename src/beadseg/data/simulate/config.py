@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from beadseg.config.base import Config
 
-Rgb = tuple[float, float, float]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

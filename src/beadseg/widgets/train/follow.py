@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from beadseg import files
 from beadseg.claim import STALE, last_beat, read, server_time
 from beadseg.config import TrainConfig
-from beadseg.data.documents import read_document, read_entries
+from beadseg.data.documents import read_entries
 from beadseg.errors import BeadsegError, ConfigError, MachineError, RunError
 from beadseg.model.checkpoint import read_meta
 from beadseg.text import original
@@ -152,12 +152,6 @@ def read_run(folder: Path) -> RunState:
         seconds=tried(files.TIMES, _seconds, None),
         trouble=" ".join(troubles),
     )
-
-
-def fingerprint_of(folder: Path) -> dict[str, Any]:
-    """Return the fingerprint of the training samples that a run was planned from; raises `RunError`."""
-    found: dict[str, Any] = read_document(folder / files.PLAN, "fingerprint")["fingerprint"]
-    return found
 
 
 def _config(folder: Path) -> TrainConfig:
