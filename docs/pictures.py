@@ -1,7 +1,7 @@
 """Make every picture of the guide, from simulated images, by the commands that the guide shows.
 
 Run ``python docs/pictures.py --work DIR``: some minutes; what is finished in DIR is not done again. It writes
-``docs/images``. The picture of a report needs Chromium, and is left out without one. ``--only report.png`` writes
+``docs/images``. The picture of a report needs Chromium, and is left out without one. ``--only report.jpg`` writes
 one picture.
 """
 
@@ -142,12 +142,13 @@ def draw_report(target: Path) -> None:
         print(f"{target.name}: left out, there is no Chromium")
         return
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder) / target.name
-        page = (Path("general") / files.REPORT_PAGE).resolve().as_uri()
-        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                   f"--user-data-dir={folder}", "--window-size=1100,1400", f"--screenshot={picture}", page]  # fmt: skip
+        picture = Path(folder) / "page.png"
+        address = (Path("general") / files.REPORT_PAGE).resolve().as_uri()
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1100,1400"]
+        command = [browser, *options, f"--user-data-dir={folder}", f"--screenshot={picture}", address]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
-        copy(picture, target)
+        with Image.open(picture) as page:
+            page.convert("RGB").resize((825, 1050), Image.Resampling.LANCZOS).save(target, quality=75)
 
 
 def copy(source: Path, target: Path) -> None:
@@ -184,7 +185,7 @@ def main() -> None:
             "dilutions.png": draw_dilutions,
             "overlay.png": draw_overlay,
             "looks.jpg": draw_looks,
-            "report.png": draw_report,
+            "report.jpg": draw_report,
         }
         for name in (*drawn, *copies):
             if options.only in (None, name):
