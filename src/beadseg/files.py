@@ -45,7 +45,7 @@ UNSAVED = "unsaved"
 REVIEW_AUDIT = "audit"
 """Folder of the audit that the Review widget runs; see the audit folder."""
 REVIEW_TABLE = "review.csv"
-"""One row per sample: its state, by whom, when and why. For reading: made anew from the journal."""
+"""One row per sample: its state, by whom, when and why. For reading: rebuilt from the journal."""
 
 # --- A run folder -----------------------------------------------------------------------------------------------------
 
@@ -102,6 +102,8 @@ JOBS = "jobs"
 """Folder of the jobs: `JOBS_TABLE`, one ``KIND.sh`` per kind of job, and one ``KIND-JOB.log`` per job."""
 JOBS_TABLE = "jobs.csv"
 """One row per job that was sent: its id, kind, part and time."""
+IMAGE_LIST = "images.json"
+"""The images of a prediction that is sent as a job array, with the names of their results."""
 TRAINING_SUMMARY = "training_summary.csv"
 """`train --model all`: one row per network, with the laboratory's columns."""
 CROSSVAL = "crossval.csv"
@@ -145,20 +147,8 @@ FAILURES = "failures.csv"
 PREDICTION = "prediction.json"
 """What made the prediction: run, weights, configuration; and which source each name stands for."""
 UNMERGED = "unmerged.jsonl"
-"""There while `predict` works, and after it was killed: one line per image done since the tables were written."""
-SHARE = "share"
-"""``predict --share``: folder of what several processes know of their common work: `SHARE_LIST`, `CLAIMS`, `PARTS`,
-`STAGES`, `MERGED`."""
-SHARE_LIST = "list.json"
-"""The frozen list of images, and what they are predicted with."""
-CLAIMS = "claims"
-"""Folder of one file per image that a process works on: which process. Its time is the last sign of life."""
-PARTS = "parts"
-"""Folder of one JSON file per image that is done: its rows of counts, or why it failed."""
-STAGES = "stages"
-"""Folder of results that are not complete yet."""
-MERGED = "merged.json"
-"""There when all parts have been merged into the folder's tables."""
+"""There while `predict` works, and after it was killed: one line per image begun or done since the tables were written.
+An element of a job array writes one of its own, with its number in the name."""
 
 # --- An evaluation folder ---------------------------------------------------------------------------------------------
 
@@ -213,7 +203,7 @@ TEMPORARY_PREFIX = ".beadseg-"
 TEMPORARY_SUFFIX = "~tmp"
 
 REPLACE_TRIES, REPLACE_SECONDS = 10, 2.0
-"""On Windows a file that another program has open is tried to be replaced this often, within so many seconds."""
+"""On Windows replacing a file that another program has open is tried this often, within this many seconds."""
 
 _REMEDIES = {
     errno.ENOSPC: "Free some space, or choose a folder on another disk.",
@@ -233,7 +223,7 @@ def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]
     path : pathlib.Path
         Where the file goes; an existing one is replaced.
     content : bytes or str or callable
-        What it holds (text as UTF-8, line feeds; bytes of a name that are no UTF-8 as ``\udcff``), or a function
+        What it holds (text as UTF-8, line feeds; bytes of a name that are not UTF-8 as ``\udcff``), or a function
         that writes it to the path it is given. That path has the extension of `path`.
 
     Raises
@@ -359,7 +349,7 @@ def ensure_folder(path: Path) -> Path:
 
 
 def printable(name: str | Path) -> str:
-    r"""Return a name as text that every file and console takes: bytes that are no UTF-8 become ``\udcff``."""
+    r"""Return a name as text that every file and console takes: bytes that are not UTF-8 become ``\udcff``."""
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -63,7 +63,7 @@ def relative_to_background(plane: FloatPlane, window: int, gain: float) -> Float
     typical = float(np.median(blocks))
     floor = max(SHADE_FLOOR * typical, NOISE_FLOOR * noise, gain * _object_contrast(deviation, typical, noise))
     denominator = np.maximum(background, np.float32(floor), out=background)
-    # A rounding error of the interpolation is no contrast.
+    # A rounding error of the interpolation is not a contrast.
     flat = denominator <= np.float32(1e-6 * _largest(np.abs(plane)))
     with np.errstate(over="ignore"):  # a hot pixel over a background of nearly nothing
         np.divide(deviation, denominator, out=deviation, where=~flat)
