@@ -39,7 +39,7 @@ def form(qtbot: Any) -> Any:
 
 def test_every_preset_comes_back_as_it_was_shown(form: Any) -> None:
     for preset in PRESETS:
-        for network in NETWORK_KINDS:
+        for network in TrainConfig.networks(preset):
             config = TrainConfig.preset(preset, network)
             form.setValue(config)
             assert form.value() == config

@@ -18,7 +18,7 @@ def image(name: str, field: str, size: tuple[int, int] = (80, 100), value: float
 
 
 def config(**changes: object) -> TrainConfig:
-    base = TrainConfig.preset("dense").with_overrides(["epoch.size=32", "epoch.steps=5", "batch=6"])
+    base = TrainConfig.preset("dense", "unet").with_overrides(["epoch.size=32", "epoch.steps=5", "batch=6"])
     return base.replace(**changes)
 
 

@@ -38,7 +38,7 @@ def run_demo(out: Path, on_event: OnEvent, stop: StopFlag) -> None:
             shutil.rmtree(unfinished, ignore_errors=True)
             write_dataset(unfinished, series, on_event, stop)
             unfinished.rename(out / name)
-    on_event(log("Training a small UNet."))
+    on_event(log("Training, starting from the general model."))
     config = TrainConfig.preset("dense").with_overrides(OVERRIDES)
     run = train(Dataset.open(out / "known"), config, out / "run", on_event=on_event, stop=stop)
     report_or_warn(partial(write_run_page, run, on_event, stop), run.folder, on_event)
