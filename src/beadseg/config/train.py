@@ -66,6 +66,10 @@ class PatchEpochConfig(Config):
     """What every patch is drawn from with equal chance: one of all images, or first one of the fields of view."""
     on_bead: Annotated[float, Field(title="Share on a bead", ge=0.0, le=1.0)] = 0.5
     """Share of the patches placed so that they show a bead, where the image has one."""
+    simulated: Annotated[float, Field(title="Share simulated", ge=0.0, lt=1.0)] = 0.0
+    """Share of the patches that are simulated (docs/looks.md): every centre in them is known, also where beads fuse."""
+    looks: Literal["dark", "bright"] | None = None
+    """Simulated patches show dark or bright beads. None: planned, as the annotated beads are."""
 
 
 EpochConfig = Annotated[ImageEpochConfig | PatchEpochConfig, Field(discriminator="kind")]

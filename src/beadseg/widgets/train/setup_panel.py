@@ -47,8 +47,8 @@ class SetupPanel(QWidget):
         self.preset.setToolTip(_PRESET_HELP)
         self.network = QComboBox()
         self.network.setToolTip(
-            "half-unet starts from the general model, so that a handful of images and a minute suffice. The others start "
-            "from nothing."
+            "half-unet starts from the general model, so that a handful of images and a minute suffice. The others "
+            "start from nothing."
         )
         self._offer_networks()
         self.run = FolderLine(
