@@ -192,7 +192,8 @@ def patch_looks(epoch: PatchEpochConfig, diameter: float) -> LookConfig:
     if epoch.looks == "bright":
         families = {"fluorescence": 0.4, "bright": 0.3, "ring": 0.15, "opaque": 0.15}
     return LookConfig(
-        side=max(SMALLEST_LOOK, epoch.size or 0), families=families, empty=0.05, diameter=(0.8 * diameter, 1.25 * diameter),
+        side=max(SMALLEST_LOOK, epoch.size or 0), families=families, empty=0.05,
+        diameter=(0.8 * diameter, 1.25 * diameter),
         labelled=(0.5 * diameter, 2.1 * diameter), ignored=(0.35 * diameter, 2.9 * diameter),
         arrangements={"sparse": 0.1, "free": 0.2, "chains": 0.25, "clumps": 0.35, "packed": 0.1},
     )  # fmt: skip
