@@ -3,10 +3,10 @@
     python benchmarks/finetune.py DATASET --split-file DATASET/split.csv --out runs/finetune --exclude 'synthetic_*'
 
 Trains on 3, 8 and all training tiles of a fixed split, spread over the densities: with their masks, or with points
-alone, made from the masks as training divides them; clumps of which it is not clear how many beads they hold are ignored.
-``half-unet`` starts from the general model; ``unet`` starts from nothing, for about as many CPU seconds. Prints the
-general model without training, then per run: Jaccard of the validation tiles (mean over images; they keep their masks),
-F1 and count bias on the crops marked by eye (`gold/README.md`), and CPU seconds of the training, all of it.
+alone, made from the masks as training divides them, unclear clumps ignored. ``half-unet`` starts from the general
+model; ``unet`` starts from nothing, for about as many CPU seconds. Prints the general model without training, then per
+run: Jaccard of the validation tiles (mean over images; they keep their masks), F1 and count bias on the crops marked by
+eye (`gold/README.md`), and CPU seconds of the training, all of it.
 
 Tiles with marked crops may be among the training tiles: their masks are seen, the marks are not. The same command goes
 on after an interruption.

@@ -11,8 +11,10 @@ import tifffile
 from roifile import ImagejRoi
 
 from beadseg.annotation.audit import audit
+from beadseg.annotation.review.agreement import other_annotations
+from beadseg.cli.app import main
 from beadseg.data.dataset import Dataset
-from beadseg.errors import ImageError, InputError
+from beadseg.errors import ExitCode, ImageError, InputError
 from beadseg.measure.analysis import analyze
 
 if TYPE_CHECKING:
@@ -135,6 +137,18 @@ def test_what_needs_areas_says_so(tmp_path: Path) -> None:
     heard: list[Event] = []
     assert Dataset.open(root).with_areas("The audit", heard.append).names == ("b",)
     assert heard[0].message == "The audit needs masks or labels: left out 1 sample with points alone (a)."
+
+
+def test_an_export_and_a_comparison_of_annotations_leave_points_alone(tmp_path: Path) -> None:
+    root = dataset(tmp_path / "one")
+    assert (
+        main(["export", "labels", str(root), "--format", "coco", "--out", str(tmp_path / "coco"), "--quiet"])
+        == ExitCode.INPUT
+    )
+    assert not (tmp_path / "coco").exists()
+    (root / "masks").mkdir()
+    iio.imwrite(root / "masks" / "a.png", np.zeros((60, 50), np.uint8))
+    assert other_annotations(Dataset.open(root), root / "masks")["a"].points_path is None
 
 
 def test_points_are_files_of_the_sample(tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ class Dataset:
         masks: str = files.MASKS,
         labels: str = files.LABELS,
         ignore: str = files.IGNORE,
-        points: str = files.POINTS,
+        points: str | None = files.POINTS,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         fields: FieldRule | None = None,
@@ -296,7 +296,7 @@ class Dataset:
             The dataset folder.
         images, masks, labels, ignore, points : str
             Names of its folders. A sample with both a mask and labels takes the labels; points may stand alone, or
-            beside either.
+            beside either, and are not looked at where that is None.
         include, exclude : sequence of str
             Shell patterns (``*``, ``?``, ``[…]``) on sample names; a sample stays that matches one of `include` (or
             there are none) and none of `exclude`.
@@ -325,25 +325,31 @@ class Dataset:
         wanted = Filter(tuple(map(composed, include)), tuple(map(composed, exclude)))
         image_files = scan(image_folder, wanted, problems)
         if image_folder == root:
-            used = {root / folder for folder in (masks, labels, ignore, points, files.REVIEW)}
+            used = {root / folder for folder in (masks, labels, ignore, points or files.POINTS, files.REVIEW)}
             problems = [problem for problem in problems if problem.path not in used]
         if not image_files.paths:
             raise InputError(*_nothing_found(image_folder, wanted, problems))
         own = _own_labels(image_files, problems)
-        if require_masks and not own and not any((root / folder).is_dir() for folder in (masks, labels, points)):
+        if (
+            require_masks
+            and not own
+            and not any((root / folder).is_dir() for folder in (masks, labels, points) if folder)
+        ):
             raise InputError(
                 f"Has neither {masks}/ nor {labels}/ nor {points}/.",
                 root,
                 "Put the annotations there, or say what their folder is called (--masks, --labels, --points).",
             )
         known = set(image_files.paths) | image_files.ambiguous
-        folders = {"labels": root / labels, "masks": root / masks, "ignore": root / ignore, "points": root / points}
+        folders = {"labels": root / labels, "masks": root / masks, "ignore": root / ignore}
+        folders |= {} if points is None else {"points": root / points}
         found = {
             role: scan(folder, wanted, problems, known, _SUFFIXES.get(role, frozenset(IMAGE_SUFFIXES)))
             if folder.is_dir()
             else Found({}, frozenset())
             for role, folder in folders.items()
         }
+        found.setdefault("points", Found({}, frozenset()))
         predicted = next((folder for folder in folders.values() if folder.is_dir() and is_predicted(folder)), None)
         if predicted is not None:
             remedy = "Move them to a folder of their own; to correct predictions for training, use beadseg-batch draft."

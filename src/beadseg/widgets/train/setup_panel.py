@@ -87,12 +87,11 @@ class SetupPanel(QWidget):
         return TrainConfig.preset(self.preset.currentText(), self.network.currentText())
 
     def _offer_networks(self) -> None:
-        """List the networks of the preset, its default first; keep the one that was chosen where it has it."""
-        chosen, names = self.network.currentText(), TrainConfig.networks(self.preset.currentText())
+        """List the networks of the preset, its default first; keep a chosen one that was not the default before."""
+        chosen = self.network.currentText() if self.network.currentIndex() > 0 else ""
         self.network.clear()
-        self.network.addItems(list(names))
-        if chosen in names[1:]:
-            self.network.setCurrentText(chosen)
+        self.network.addItems(list(TrainConfig.networks(self.preset.currentText())))
+        self.network.setCurrentText(chosen)
 
     def show_config(self, config: TrainConfig) -> None:
         """Show the preset and network of a configuration."""
