@@ -336,7 +336,7 @@ class Dataset:
             and not any((root / folder).is_dir() for folder in (masks, labels, points) if folder)
         ):
             raise InputError(
-                f"Has neither {masks}/ nor {labels}/ nor {points}/.",
+                f"Has no {masks}/, {labels}/ or {points or files.POINTS}/.",
                 root,
                 "Put the annotations there, or say what their folder is called (--masks, --labels, --points).",
             )
