@@ -84,7 +84,7 @@ class Stage:
 
 STAGES = (
     Stage("first", 14_000, 27, 3.0e-3, {"middle": 0.3}),
-    Stage("second", 14_000, 28, 1.5e-3, {"cells": 0.26, "middle": 0.3}),
+    Stage("second", 11_000, 22, 1.5e-3, {"cells": 0.26, "middle": 0.3}),
 )
 
 

@@ -124,13 +124,15 @@ def _cells(
     nuclei = rng.random() < 0.55
     if nuclei:
         own = {"textured": 1.0, "texture": (0.05, 0.4), "overlap": (0.0, 0.15), "unequal": 0.6, "inequality": (1.5, 8)}
-        family = _chosen({"fluorescence": 0.6, "opaque": 0.25, "dark": 0.15}, rng)
+        families = {"fluorescence": 0.6, "opaque": 0.25, "dark": 0.15}
     else:
         own = {"pale": 1.0, "paleness": (0.2, 1.1), "contrast": (0.06, 0.5), "unequal": 0.1}
-        family = _chosen({"dark": 0.55, "bright": 0.2, "opaque": 0.15, "ring": 0.1}, rng)
+        families = {"dark": 0.55, "bright": 0.2, "opaque": 0.15, "ring": 0.1}
     if arrangement in ("lattice", "packed", "chains") and (nuclei or arrangement != "packed"):
         arrangement = "free"
-    blur = float(rng.uniform(config.blur[0], (config.blur[0] + config.blur[1]) / 2.4))
+    family = _chosen({name: share for name, share in families.items() if config.families.get(name)} or families, rng)
+    sharpest = config.blur[0]
+    blur = float(rng.uniform(sharpest, max(sharpest, sum(config.blur) / 2.4)))
     return config.model_copy(update=shaped | own), family, cast("Arrangement", arrangement), blur
 
 
