@@ -32,6 +32,7 @@ def sample_layers(dataset: Dataset) -> list[LayerData]:
         annotations = [annotation_picture(dataset[picture.name], size_of(picture)) for picture in group]
         metadata = named(group, dataset.root)
         shown = {"name": title(group, "image"), "rgb": is_rgb(group[0]), "metadata": metadata}
-        over = {"name": title(group, "annotation"), "opacity": 0.6, "metadata": metadata}
+        kind = {"beadseg": {**metadata["beadseg"], "kind": "annotation"}}
+        over = {"name": title(group, "annotation"), "opacity": 0.6, "metadata": kind}
         layers += [(stacked(group), shown, "image"), (stacked(annotations), over, "labels")]
     return layers

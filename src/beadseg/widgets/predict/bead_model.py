@@ -71,10 +71,16 @@ class FrameModel(QAbstractTableModel):
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by a column."""
-        self._sorted = (column, order)
+        """Sort by a column, by none where it is -1; the rows that are selected stay the same beads."""
+        self._sorted = (column, order) if column >= 0 else None
         self.layoutAboutToBeChanged.emit()
+        before = self.persistentIndexList()
+        beads = [self.position_of(index.row()) for index in before]
         self._order = self._ordered()
+        rows = np.empty(len(self._order), np.int64)
+        rows[self._order] = np.arange(len(self._order))
+        after = [self.index(int(rows[bead]), index.column()) for bead, index in zip(beads, before, strict=True)]
+        self.changePersistentIndexList(before, after)
         self.layoutChanged.emit()
 
     def _ordered(self) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from beadseg.events import Event, OnEvent, StopFlag
     from beadseg.widgets.common import MessageArea
 
-EMPTY = "Every image of a folder is counted by the batch engine; the results are those of `beadseg-batch predict`."
+EMPTY = "Counts every image of a folder, and writes masks, tables and a report."
 MOST_LINES = 2000
 """Shown of a long batch; all are in counts.csv."""
 
@@ -52,10 +52,10 @@ class FolderPanel(QWidget):
         self.background = Background("predicting", self)
         self.images = FolderLine("Folder of images", "Every image in it is predicted: PNG, JPEG, BMP, TIFF, OME-Zarr")
         self.out = FolderLine("Folder of results", "Masks, labels, overlays, tables and counts are written here")
-        self.sliders = QCheckBox("with the sliders' choice")
+        self.sliders = QCheckBox("Use the slider settings")
         self.sliders.setToolTip("Use threshold, separation, size and confidence as set for the image, not as trained")
         self.predict = QPushButton("Predict folder")
-        self.predict.setToolTip("Run beadseg-batch predict on all images of the folder")
+        self.predict.setToolTip("Count all images of the folder")
         self.open = QPushButton("Open results")
         self.open.setToolTip("Show images, labels and centres of the results as layers")
         self.lines = QPlainTextEdit()

@@ -50,7 +50,9 @@ def predict_layer(image: LayerImage, run: Path, options: Sequence[str], on_event
         out = Path(folder.name) / "prediction"
         words = ["predict", str(run), str(path), "--out", str(out), "--maps", "--no-overlays", "--no-report", *options]
         run_command(words, Path(folder.name) / "events", on_event, stop, at_once=True)
-        session = Session(folder, path, StoredMaps(out, _name(out)))
+        session = Session(folder, path, StoredMaps(out, _name(out)), image)
+        if image.pixel_size_um is not None:
+            session.set_pixel_size(image.pixel_size_um)
         session.choose(session.objects, session.separate(session.objects, on_event, stop))
     except BaseException:
         folder.cleanup()
