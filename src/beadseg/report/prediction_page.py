@@ -302,17 +302,15 @@ def _model(made_by: dict[str, Any]) -> list[Block]:
 def _choices(made_by: dict[str, Any]) -> list[Block]:
     """Return what an object was, image by image, where that is not the same for all."""
     chosen, results = inner(made_by, "chosen"), inner(made_by, "results")
-    of_image = {name: inner(results, name).get("made_with", "") for name in results}
-    if len(set(of_image.values())) < 2 or not set(of_image.values()) <= set(chosen):
+    of_image = {name: str(inner(results, name).get("made_with", "")) for name in results}
+    kinds = sorted(set(of_image.values()))
+    if len(kinds) < 2 or not set(kinds) <= set(chosen):
         return []
-    fields = [
-        name
-        for name in next(iter(chosen.values()))
-        if len({str(inner(chosen, key).get(name)) for key in set(of_image.values())}) > 1
-    ]
+    values = {key: inner(chosen, key) for key in kinds}
+    fields = [name for name in values[kinds[0]] if len({str(value.get(name)) for value in values.values()}) > 1]
     columns = (Column("Image"), *(Column(f"Objects: {name.replace('_', ' ')}") for name in fields))
     rows = [
-        (name, *("as planned" if (value := inner(chosen, key).get(field)) is None else str(value) for field in fields))
+        (name, *("as planned" if (value := values[key].get(field)) is None else str(value) for field in fields))
         for name, key in of_image.items()
     ]
     return [Table(columns, rows, "Settings per image")]

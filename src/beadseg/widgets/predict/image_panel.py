@@ -343,9 +343,10 @@ class ImagePanel(QWidget):
     def _region_chosen(self, layer: Shapes | None) -> None:
         names = ("data", "set_data", *PLACE_EVENTS)
         for shapes, how in ((self._region_layer, "disconnect"), (layer, "connect")):
-            for name in names if shapes is not None else ():
-                if hasattr(shapes.events, name):
-                    getattr(getattr(shapes.events, name), how)(self._region_changed)
+            for name in names:
+                event = None if shapes is None else getattr(shapes.events, name, None)
+                if event is not None:
+                    getattr(event, how)(self._region_changed)
         self._region_layer = layer
         self._show_numbers()
 

@@ -156,7 +156,7 @@ def _channels_last(pixels: np.ndarray) -> np.ndarray:
 
 
 def first_axis_of(layer: Image, axis_labels: tuple[str, ...] = ()) -> str:
-    """Return what the single axis before y and x is labelled as, T, Z or C; empty where nothing tells, or it has none."""
+    """Return what the single axis before y and x is labelled as, T, Z or C; empty where nothing tells."""
     if finest(layer).ndim - int(layer.rgb) != 3:
         return ""
     for names in (getattr(layer, "axis_labels", ()), axis_labels):

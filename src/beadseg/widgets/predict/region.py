@@ -69,7 +69,8 @@ class Region:
             if (high <= low).any():
                 continue
             part = tuple(int(length) for length in high - low)
-            covered[low[0] : high[0], low[1] : high[1]] |= polygon2mask(part, outline - low)
+            mask: NDArray[np.bool_] = polygon2mask(part, outline - low)  # type: ignore[no-untyped-call]
+            covered[low[0] : high[0], low[1] : high[1]] |= mask
         return int(covered.sum())
 
 

@@ -36,9 +36,7 @@ class ResultsView(QWidget):
         self.title.setToolTip("The image, and where it is a stack the plane, that the number belongs to")
         self.count = QLabel()
         self.count.setStyleSheet("font-size: 16pt; font-weight: bold;")
-        self.count.setToolTip(
-            "Beads in the plane that is shown, as chosen by the sliders; in the region if one is chosen"
-        )
+        self.count.setToolTip("Beads in the plane that is shown, or in the region, as chosen by the sliders")
         self.detail = QLabel()
         self.detail.setTextFormat(Qt.TextFormat.PlainText)
         self.detail.setWordWrap(True)

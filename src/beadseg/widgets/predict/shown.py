@@ -69,7 +69,7 @@ class ShownLayers(QObject):
         The layers of the session before are used again where they have as many axes: to remove layers and to add new
         ones takes the viewer longer.
         """
-        self._below, self._diameter = below, session.separations[0].diameter
+        self._below, self._diameter = below, session.separations[0].diameter or 7.0
         stack, size = session.image.stack_shape, session.image.size
         axes = len(stack) + 2
         maps = PlaneStack.levels(lambda n: session.maps[n].probability, stack, size, np.float32)
