@@ -75,6 +75,12 @@ def _left_out(look: Look) -> list[str]:
     return [*named, f"and {plural(rest, 'more file')} left out"] if rest > 0 else named
 
 
+def refused_text(left_out: Sequence[str]) -> str:
+    """Return what stands in the place of a plan that was refused, with the files that were left out."""
+    named = "".join(f"\n• {line}" for line in left_out)
+    return "There is no plan: see the message below." + (f"\n\nLeft out:{named}" if named else "")
+
+
 def _list(lines: list[str], escaped: bool = False) -> str:
     items = "".join(f"<li>{line if escaped else escape(line)}</li>" for line in lines)
     return f"<ul style='margin-left:-24px'>{items}</ul>" if items else ""

@@ -89,6 +89,11 @@ class Planner(QObject):
         """Whether the data are being looked at, or will be in a moment."""
         return self._watcher.running or bool(self._delay.isActive())
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Files that the last look left out, each with its reason."""
+        return tuple(self._left_out)
+
     def ask(self, order: Order) -> None:
         """Plan `order`: at once where its data were seen already, else after a look at them."""
         key = _key(order)

@@ -20,7 +20,7 @@ from beadseg.widgets.train.cluster import ClusterDialog
 from beadseg.widgets.train.ending import Ending
 from beadseg.widgets.train.order import Order, continuation
 from beadseg.widgets.train.overlay import ValidationOverlay
-from beadseg.widgets.train.plan_text import EMPTY, plan_html, planned_html
+from beadseg.widgets.train.plan_text import EMPTY, plan_html, planned_html, refused_text
 from beadseg.widgets.train.planner import Planner, PlanView
 from beadseg.widgets.train.progress_panel import ProgressPanel
 from beadseg.widgets.train.session import Session
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 MOST_LINES = 1000
 """Lines of the log that are kept."""
+STOPPED = "Training was stopped. Its checkpoints are kept: press Continue training to go on."
 PLAN_PX = 160
 """Least height of the plan, screen px."""
 PLAN, SETTINGS, PROGRESS, LOG = range(4)
@@ -255,6 +256,8 @@ class TrainWidget(PluginWidget):
         begun = state is not None or status in ("running", "stopping")
         if status != self._shown_status and status in ("running", "elsewhere"):
             self.tabs.setCurrentIndex(PROGRESS)  # found going on: what it does is wanted, not what was planned
+        if status == "finished" and self.messages.text == STOPPED:  # it was done before it could be stopped
+            self.messages.tell("Training is finished.", "good")
         self._shown_status = status
         self.form.setLocked(begun, "These are the settings of the run. Press New run to train with others.")
         self.setup.setEditable(not begun)
@@ -298,7 +301,7 @@ class TrainWidget(PluginWidget):
     def _refuse_plan(self, text: str) -> None:
         self._refused = True
         self._show_buttons()
-        self._show_plain("There is no plan: see the message above.")
+        self._show_plain(refused_text(self.planner.left_out))
         self.messages.tell(text, "error")
 
     def _say(self, event: Event) -> None:
@@ -308,7 +311,7 @@ class TrainWidget(PluginWidget):
 
     def _end(self, outcome: Outcome) -> None:
         if outcome.stopped and self.session.status != "finished":
-            self.messages.tell("Training was stopped. Its checkpoints are kept: press Continue training to go on.")
+            self.messages.tell(STOPPED)
         elif outcome.message:
             self.messages.tell(outcome.message, "error")
             self.log.appendPlainText(outcome.message)
