@@ -359,6 +359,6 @@ def told(name: str, rows: list[dict[str, Any]]) -> Event:
     text = f"{name}: {plural(beads, 'bead')}" + (f" in {len(rows)} planes" if len(rows) > 1 else "")
     if flagged:
         return Event(
-            "count", f"{text}. IMPLAUSIBLE: {flagged[0]}", "warning", {"image": name, "beads": beads, "flags": flagged}
+            "count", f"{text}. Implausible: {flagged[0]}", "warning", {"image": name, "beads": beads, "flags": flagged}
         )
     return Event("count", text, data={"image": name, "beads": beads, "flags": []})

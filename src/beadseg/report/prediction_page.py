@@ -229,7 +229,7 @@ def _caption(row: pd.Series[Any]) -> str:
     if np.isfinite(row["beads_per_mm2"]):
         density += f", {row['beads_per_mm2']:,.0f} per mm²"
     text = f"{plural(row['beads'], 'bead')} ({density}), {row['coverage']:.0%} of the area."
-    return f"{text} IMPLAUSIBLE: {row['flags']}." if row["flags"] else text
+    return f"{text} Implausible: {row['flags']}." if row["flags"] else text
 
 
 def _by_field(counts: pd.DataFrame) -> Section:

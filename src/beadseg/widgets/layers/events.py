@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
@@ -21,6 +22,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from beadseg.widgets.common.message import plain_tip
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,6 +35,10 @@ FOCUS = (
     "QCheckBox:focus, QAbstractSlider:focus, QTabBar:focus { outline: none; background-color: rgba(66, 133, 214, 90); }"
 )
 """Shows in both themes which part has the keyboard."""
+
+
+ONE_LINE = 60
+"""A longer tooltip is wrapped."""
 
 
 def connect_while_alive(owner: QObject, event: Any, slot: Callable[..., Any]) -> None:
@@ -121,6 +128,9 @@ def prepare_parts(parent: QWidget, wheel: QObject) -> None:
                 part.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         if isinstance(part, QAbstractItemView):
             part.setTabKeyNavigation(False)
+        tip = part.toolTip()
+        if len(tip) > ONE_LINE and not tip.startswith("<"):
+            part.setToolTip(plain_tip(tip))  # Qt wraps rich text only
         if part.focusPolicy() & Qt.FocusPolicy.TabFocus and not part.accessibleName():
             part.setAccessibleName(_name_of(part))
 
@@ -150,7 +160,8 @@ def _name_of(part: QWidget) -> str:
         child, parent = parent, parent.parentWidget()
         if isinstance(child, PluginWidget):
             break
-    return str(part.toolTip()).split(".")[0].split(";")[0]
+    tip = unescape(str(part.toolTip()).removeprefix("<qt>").removesuffix("</qt>"))
+    return tip.split(".")[0].split(";")[0]
 
 
 def _dock_of(part: QWidget) -> QDockWidget | None:

@@ -11,6 +11,8 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex,
 if TYPE_CHECKING:
     Index = QModelIndex | QPersistentModelIndex
 
+UNITS = {"area_px": "px²", "_px2": "px²", "_um2": "µm²", "_px": "px", "_um": "µm"}
+"""What the endings of columns stand for."""
 DIGITS = 4
 """Significant digits of a real number."""
 
@@ -67,7 +69,12 @@ class FrameModel(QAbstractTableModel):
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return the name of a column."""
         if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
-            return str(self._table.columns[section]).replace("_", "\n")  # a word a line: columns stay narrow
+            name = str(self._table.columns[section])
+            for ending, unit in UNITS.items():
+                if name.endswith(ending):
+                    name = f"{name.removesuffix(ending)}, {unit}"
+                    break
+            return name.replace("_", "\n").replace(", ", ",\n")  # a word a line: columns stay narrow
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:

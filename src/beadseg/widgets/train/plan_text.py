@@ -37,7 +37,7 @@ def plan_html(view: PlanView) -> str:
 
 def planned_html(state: RunState) -> str:
     """Return what a run was planned with."""
-    return f"<b>Run {escape(state.folder.name)}</b>{_planned(state.planned)}"
+    return f"<b>Run {escape(state.folder.name)}</b><br><br>{_planned(state.planned)}"
 
 
 def _planned(planned: Sequence[Planned]) -> str:
