@@ -247,7 +247,7 @@ def test_a_message_moves_nothing(open_widget: Any, qtbot: Any, own_settings: Pat
 
         buttons = [button for button in widget.findChildren(QPushButton) if button.isVisible()]
         before = [button.mapTo(widget, button.rect().topLeft()) for button in buttons]
-        widget.messages.tell(X, "error")
+        widget.messages.tell("What went wrong, in a sentence that needs several lines. " * 4, "error")
         qtbot.wait(50)
         assert [button.mapTo(widget, button.rect().topLeft()) for button in buttons] == before, name
         assert buttons

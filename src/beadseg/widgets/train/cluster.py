@@ -78,7 +78,8 @@ class ClusterDialog(QDialog):
 
     def _arrange(self) -> None:
         note = QLabel(
-            "The training runs there with the same arguments. You can follow it here if this computer can see the run folder."
+            "The training runs there with the same arguments. "
+            "You can follow it here if this computer can see the run folder."
         )
         note.setWordWrap(True)
         row = QHBoxLayout()
