@@ -112,7 +112,7 @@ class ShownLayers(QObject):
         if isinstance(layer, Labels):
             layer.contour = OUTLINE_PX
         if isinstance(layer, Points):
-            layer.editable = False  # what is moved there would count nowhere
+            _lock(layer)
         if kind != "probability":
             self._turns.insert(partial(setattr, layer, "visible", True))
         self._turns.insert(partial(self._add, kind, layer))
@@ -208,6 +208,17 @@ class ShownLayers(QObject):
         for layer in self.layers:
             self._viewer.layers.remove(layer)
         self.labels = self.probability = self.centres = None
+
+
+def _lock(layer: Points) -> None:
+    """Let no point be added or moved, which would count nowhere; napari unlocks a layer whenever it is shown."""
+
+    def lock(event: object = None) -> None:
+        if layer.editable:
+            layer.editable = False
+
+    layer.events.editable.connect(lock)
+    lock()
 
 
 def _move(layer: Layer, place: dict[str, Any]) -> None:
