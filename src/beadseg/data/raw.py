@@ -100,7 +100,7 @@ class Raw:
     turned: bool = False
 
 
-NOT_UTF8 = "Its name has bytes that are no UTF-8, so that tables and reports cannot name it."
+NOT_UTF8 = "Its name has bytes that are not UTF-8, so that tables and reports cannot name it."
 """What is wrong with a file called, say, ``b\\xff.png``."""
 
 

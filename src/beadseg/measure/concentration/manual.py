@@ -19,7 +19,7 @@ def read_manual(path: Path, images: Sequence[ImageDensity]) -> tuple[tuple[Manua
     Raises
     ------
     InputError
-        The file is no CSV with the columns ``image`` and ``beads``, a count is no number of beads, or none of its
+        The file is not a CSV with the columns ``image`` and ``beads``, a count is not a number of beads, or none of its
         images was predicted.
     """
     table = read_table(path, ("image", "beads"))

@@ -62,7 +62,7 @@ class LayerImage:
         Raises
         ------
         InputError
-            It has no y and x, or more axes before them than time and depth, or its pixels are no numbers.
+            It has no y and x, or more axes before them than time and depth, or its pixels are not numbers.
         """
         data = finest(layer)
         channel = int(first_axis[1:]) if first_axis.startswith("C") else None
