@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from napari.layers import Layer
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.errors import InputError
-from beadseg.widgets.common import Background, ProgressRow, guarded
+from beadseg.widgets.common import Background, ProgressRow, guarded, temporary_folder
 from beadseg.widgets.predict.command import run_command
 from beadseg.widgets.settings import PluginSettings
 from beadseg.widgets.train.folder_line import FolderLine
@@ -127,6 +126,6 @@ class FolderPanel(QWidget):
 
 def _predicted(words: Sequence[str], on_event: OnEvent, stop: StopFlag) -> Event | None:
     """Run the command; return its last word."""
-    with tempfile.TemporaryDirectory(prefix="beadseg-viewer-") as folder:
+    with temporary_folder() as folder:
         events = run_command(words, Path(folder) / "events", on_event, stop)
     return next((event for event in reversed(events) if event.kind == "result"), None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -19,6 +18,7 @@ from beadseg.predict.batch import predict_folder
 from beadseg.predict.stored import StoredMaps
 from beadseg.report.prediction_page import write_prediction_page
 from beadseg.text import csv_text, original_cells, plural
+from beadseg.widgets.common import temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def save(
     if (out / files.IMAGES).is_dir():
         raise InputError("Is a dataset.", out, "Choose another folder for results, or press Add to dataset as draft.")
     stored = StoredMaps(session.stored.folder, session.name, objects)
-    with TemporaryDirectory(prefix="beadseg-viewer-") as folder:
+    with temporary_folder() as folder:
         path = session.file(Path(folder), stop)
         source = session.source if path == session.path else f"{session.path}, with another pixel size"
         result = predict_folder(
