@@ -211,10 +211,13 @@ def test_widgets_fit_a_small_screen_and_do_as_the_keyboard_says(
     from qtpy.QtWidgets import QAbstractItemView, QAbstractSlider, QApplication, QComboBox, QScrollBar, QWidget
 
     viewer, first = open_widget("Review")
-    widgets = [first, *(open_widget(name, viewer)[1] for name in WIDGETS[1:])]
+    widgets = [first]
+    for name in WIDGETS[1:]:
+        qtbot.wait(50)
+        widgets.append(open_widget(name, viewer)[1])
     window = first.window()
     window.resize(1280, 720)
-    qtbot.waitUntil(lambda: len(window.tabifiedDockWidgets(dock_of(first))) == len(WIDGETS) - 1)
+    qtbot.waitUntil(lambda: len(window.tabifiedDockWidgets(dock_of(first))) == len(WIDGETS) - 1, timeout=60_000)
     assert window.height() <= 720
     assert window.minimumSizeHint().height() <= 720
     assert window.minimumSizeHint().width() <= 1280

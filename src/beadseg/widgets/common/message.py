@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("beadseg")
 _NAME = "beadsegMessage"
-LINES = 3
+LINES = 4
 """So many lines of a message are seen at once."""
 T = TypeVar("T")
 

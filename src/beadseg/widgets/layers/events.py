@@ -19,6 +19,8 @@ from qtpy.QtWidgets import (
     QMainWindow,
     QScrollArea,
     QScrollBar,
+    QTabBar,
+    QTabWidget,
     QWidget,
 )
 
@@ -161,7 +163,21 @@ def _name_of(part: QWidget) -> str:
         if isinstance(child, PluginWidget):
             break
     tip = unescape(str(part.toolTip()).removeprefix("<qt>").removesuffix("</qt>"))
-    return tip.split(".")[0].split(";")[0]
+    placeholder = getattr(part, "placeholderText", str)()
+    return tip.split(".")[0].split(";")[0] or str(placeholder) or _tab_of(part)
+
+
+def _tab_of(part: QWidget) -> str:
+    """Return the titles of a part's own tabs, else of the tab that it is in, else what kind of part it is."""
+    if isinstance(part, QTabWidget | QTabBar):
+        return ", ".join(part.tabText(index) for index in range(part.count()))
+    child = part
+    while (parent := child.parentWidget()) is not None:
+        grand = parent.parentWidget()
+        if isinstance(grand, QTabWidget) and grand.indexOf(child) >= 0:
+            return str(grand.tabText(grand.indexOf(child)))
+        child = parent
+    return type(part).__name__
 
 
 def _dock_of(part: QWidget) -> QDockWidget | None:

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from beadseg.widgets.predict.session import Session
 
 EMPTY = (
-    "1. Choose the run folder of a trained model above.\n2. Open an image in the viewer (File ▸ Open Sample ▸ beadseg "
-    "has some) and choose it here.\n3. Press Predict. Then move the sliders: labels, count and table follow at once."
+    "1. Open an image in the viewer (File ▸ Open Sample ▸ beadseg has some) and choose it here.\n2. Press Predict. The "
+    "general model needs no training; a model of your own is chosen above by its run folder.\n3. Move the sliders: "
+    "labels, count and table follow at once."
 )
 
 
