@@ -81,6 +81,7 @@ class ImagePanel(QWidget):
         self.predict = QPushButton("Predict")
         self.predict.setToolTip("Find the beads of all planes of this layer; the viewer stays usable meanwhile")
         self.axis = QComboBox()
+        self._axis_by_hand = False
         self.axis.setToolTip("What the first axis of the layer is; of channels, which one is predicted")
         self.sliders, self.results = ObjectSliders(), ResultsView()
         self.region = LayerChoice(viewer, (Shapes,), none="whole image")
@@ -149,6 +150,8 @@ class ImagePanel(QWidget):
         events = self._viewer.layers.events
         connect_while_alive(self, self._viewer.layers.selection.events.active, self._active_changed)
         connect_while_alive(self, events.inserted, self._inserted)
+        connect_while_alive(self, self._viewer.dims.events.axis_labels, self._axes_labelled)
+        self.axis.currentIndexChanged.connect(self._axis_chosen)
 
     def _connect_live(self, live: LiveSession) -> None:
         me = id(self)
@@ -226,9 +229,22 @@ class ImagePanel(QWidget):
         """Offer what the first axis of a stack can be."""
         stack = isinstance(layer, Image) and finest(layer).ndim - int(layer.rgb) == 3
         self.axis_row.setVisible(stack)
+        self.axis.blockSignals(True)
         self.axis.clear()
-        if not stack or not isinstance(layer, Image):
-            return
+        if stack and isinstance(layer, Image):
+            self._fill_axes(layer)
+        self.axis.blockSignals(False)
+        self._axis_by_hand = False
+
+    def _axes_labelled(self) -> None:
+        """Follow the labels of the axes, unless a person has said what the first axis is."""
+        if not self._axis_by_hand:
+            self._offer_axes(self.layer.layer)
+
+    def _axis_chosen(self) -> None:
+        self._axis_by_hand = True
+
+    def _fill_axes(self, layer: Image) -> None:
         length = int(finest(layer).shape[0])
         kinds = [("time, or images one after the other", "T"), ("depth", "Z")]
         if length <= MOST_CHANNELS and not layer.rgb:
