@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -252,7 +253,10 @@ class ImagePanel(QWidget):
         for text, key in kinds:
             self.axis.addItem(text, key)
         labelled = first_axis_of(layer, tuple(self._viewer.dims.axis_labels))
-        known = {"C": f"C{shown_index(layer, self._viewer.dims)[0]}"}.get(labelled, labelled) if labelled else "T"
+        channel = 0
+        with suppress(InputError):  # not shown as planes
+            channel = shown_index(layer, self._viewer.dims)[0]
+        known = f"C{channel}" if labelled == "C" else labelled or "T"
         self.axis.setCurrentIndex(max(0, self.axis.findData(known)))
 
     # --- Predicting ---------------------------------------------------------------------------------------------------
