@@ -302,7 +302,8 @@ class _Batch:
 
 def about(predictor: Predictor, source: str, model_sha256: str) -> dict[str, Any]:
     """Return what ``prediction.json`` says of the model and the options."""
-    return {"schema_version": 1, "run": source, "model_sha256": model_sha256, **predictor.describe()}
+    known = {"run": source, "model_sha256": model_sha256, "made_with": made_with(predictor, model_sha256)}
+    return {"schema_version": 1, **known, **predictor.describe()}
 
 
 def made_with(predictor: Predictor, model_sha256: str) -> str:
@@ -460,6 +461,6 @@ def told(name: str, rows: list[dict[str, Any]]) -> Event:
     text = f"{name}: {plural(beads, 'bead')}" + (f" in {len(rows)} planes" if len(rows) > 1 else "")
     if flagged:
         return Event(
-            "count", f"{text}. IMPLAUSIBLE: {flagged[0]}", "warning", {"image": name, "beads": beads, "flags": flagged}
+            "count", f"{text}. Implausible: {flagged[0]}", "warning", {"image": name, "beads": beads, "flags": flagged}
         )
     return Event("count", text, data={"image": name, "beads": beads, "flags": []})
