@@ -27,6 +27,8 @@ MASKS = "masks"
 """Folder of foreground masks; also in a prediction folder (PNG, 0 and 255)."""
 LABELS = "labels"
 """Folder of instance labels; also in a prediction folder (TIFF, uint32, 0 is background)."""
+POINTS = "points"
+"""Folder of bead centres, one table per image: columns y and x, px."""
 IGNORE = "ignore"
 """Folder of ignore masks: what is non-zero there is neither bead nor background."""
 TRUTH = "truth.csv"
@@ -140,6 +142,8 @@ BEADS = "beads"
 """Folder of tables, CSV and Parquet: one row per bead, one file of each kind per image."""
 COUNTS = "counts.csv"
 """One row per image: count, density, area, flags."""
+REGIONS = "regions.csv"
+"""Counts, areas and densities of the regions that were drawn in the viewer."""
 FAILURES = "failures.csv"
 """One row per image that failed: path and reason. Absent when none failed."""
 PREDICTION = "prediction.json"
@@ -293,6 +297,14 @@ def user_path(path: Path | str) -> Path:
         return path
 
 
+def real_path(path: Path) -> Path:
+    """Return the absolute path that a path leads to, links and ``..`` followed; links in a circle stay as they are.
+
+    `pathlib.Path.resolve` raises `RuntimeError` of such links, and nobody expects that of a question about a name.
+    """
+    return Path(os.path.realpath(path))
+
+
 def _replace(temporary: Path, path: Path) -> None:
     """Move a file over another; raise `HeldError` where that other one alone is in the way, after a few tries."""
     tries = REPLACE_TRIES if os.name == "nt" else 1
@@ -303,6 +315,9 @@ def _replace(temporary: Path, path: Path) -> None:
         except (PermissionError, IsADirectoryError) as error:
             if rest:  # a virus scanner, an index or a viewer lets go of a file in a moment
                 time.sleep(REPLACE_SECONDS / tries)
+            elif path.is_dir():
+                text = "Is a folder, where a file is to be written."
+                raise MachineError(text, path, "Give the name of a file.") from error
             elif path.exists():  # beside it a file could be made: the folder is writable
                 raise HeldError("Cannot be replaced: another program has it open, or it is protected.", path,
                                 "Close it there, e.g. in Excel, and run the command again.") from error  # fmt: skip
@@ -346,7 +361,7 @@ def relative_path(path: Path, folder: Path) -> str:
     Empty where there is none (another drive of Windows).
     """
     try:
-        return printable(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())
+        return printable(Path(os.path.relpath(real_path(path), real_path(folder))).as_posix())
     except ValueError:
         return ""
 

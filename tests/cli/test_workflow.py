@@ -40,11 +40,11 @@ def run(beads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_train_leaves_a_log_curves_and_a_report(run: Path):
     text = (run / files.LOG).read_text()
-    assert "Planned network.first_stride = 1" in text
+    assert "Planned predict.objects.diameter = " in text
     assert "Epoch   2/2" in text
     assert iio.imread(run / files.CURVES).ndim == 3
     report = (run / files.REPORT_PAGE).read_text()
-    for words in ("Validation Jaccard", "must achieve", "no validation collapse", "network.first_stride"):
+    for words in ("Validation Jaccard", "must achieve", "no validation collapse", "predict.objects.diameter"):
         assert words in report
 
 
