@@ -102,6 +102,8 @@ JOBS = "jobs"
 """Folder of the jobs: `JOBS_TABLE`, one ``KIND.sh`` per kind of job, and one ``KIND-JOB.log`` per job."""
 JOBS_TABLE = "jobs.csv"
 """One row per job that was sent: its id, kind, part and time."""
+STAGED = "BEADSEG_STAGED"
+"""Environment variable of job scripts: the dataset, and on a second line the copy of it that is read."""
 IMAGE_LIST = "images.json"
 """The images of a prediction that is sent as a job array, with the names of their results."""
 TRAINING_SUMMARY = "training_summary.csv"
@@ -340,6 +342,12 @@ def ensure_folder(path: Path) -> Path:
 def printable(name: str | Path) -> str:
     r"""Return a name as text that every file and console takes: bytes that are not UTF-8 become ``\udcff``."""
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def unstaged(path: Path) -> Path:
+    """Return where a file of a dataset really lies, where a job reads a copy of it in a node's scratch folder."""
+    source, _, copy = os.environ.get(STAGED, "").partition("\n")
+    return Path(source) / path.relative_to(copy) if copy and path.is_relative_to(copy) else path
 
 
 def relative_path(path: Path, folder: Path) -> str:
