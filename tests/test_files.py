@@ -9,8 +9,8 @@ from typing import NoReturn
 import pytest
 
 from beadseg.errors import ExitCode, MachineError
+from beadseg.events import STAGED
 from beadseg.files import (
-    STAGED,
     TEMPORARY_PREFIX,
     ensure_folder,
     is_unfinished,

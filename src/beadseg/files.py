@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beadseg.errors import HeldError, MachineError
+from beadseg.events import STAGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,8 +105,6 @@ JOBS = "jobs"
 """Folder of the jobs: `JOBS_TABLE`, one ``KIND.sh`` per kind of job, and one ``KIND-JOB.log`` per job."""
 JOBS_TABLE = "jobs.csv"
 """One row per job that was sent: its id, kind, part and time."""
-STAGED = "BEADSEG_STAGED"
-"""Environment variable of job scripts: the dataset, and on a second line the copy of it that is read."""
 IMAGE_LIST = "images.json"
 """The images of a prediction that is sent as a job array, with the names of their results."""
 TRAINING_SUMMARY = "training_summary.csv"

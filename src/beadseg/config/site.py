@@ -115,7 +115,7 @@ class SiteConfig(Config):
     mail: MailConfig = MailConfig()
     """E-mail."""
     directives: tuple[Annotated[str, Field(pattern=r"^-[^\n]*$")], ...] = ()
-    """Further options of qsub or sbatch, one a line, e.g. ``-W group_list=beads`` or ``--qos=long``."""
+    """Further options of qsub or sbatch, one a line, e.g. ``-W group_list=beads`` or ``-q long``."""
 
     @model_validator(mode="after")
     def _times_fit(self) -> SiteConfig:
