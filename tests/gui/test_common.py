@@ -144,3 +144,22 @@ def test_child_process_that_is_killed_is_an_error(tmp_path: Path) -> None:
     arguments = ["simulate", str(tmp_path / "beads"), "--tiles", "200", "--size", "64"]
     with pytest.raises(MachineError, match="ended from outside"):
         run_batch(arguments, kill, StopFlag())
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("Give a new --out folder.", "Give a new folder for the results."),
+        ("Train with --set annotations=trust.", "Train with the setting annotations = trust."),
+        ("Use --device cpu.", "Use the device cpu (in the preferences)."),
+        ("Give --set tiling.tile=512 or more memory.", "Give the setting tiling.tile = 512 or more memory."),
+        ("a--b and 3 -- 4 stay", "a--b and 3 -- 4 stay"),
+    ],
+)
+def test_a_window_names_its_fields_in_place_of_options(qtbot: Any, told: str, shown: str) -> None:
+    from beadseg.widgets.common import MessageArea
+
+    messages = MessageArea()
+    qtbot.addWidget(messages)
+    messages.show_error(InputError(told))
+    assert messages.text == shown

@@ -73,6 +73,8 @@ class ImageScore(Config):
     """The truth has one id per bead. Otherwise its 8-connected components are counted, and touching beads are one."""
     density: str = ""
     """Density class by true beads per image."""
+    flags: str = ""
+    """Why the annotation may not be what it claims, in plain words; its scores then say little of the prediction."""
 
     @property
     def overlap(self) -> Overlap:

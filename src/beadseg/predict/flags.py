@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from beadseg.measure.appearance import levels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from beadseg.measure.appearance import Appearance, PropertyRange, TrainingAppearance, Value
     from beadseg.measure.calibration import Calibration
@@ -28,6 +28,8 @@ SPOT_SHARE = 0.05
 """Fewer spots that were not counted, as a share of the beads, change no count that matters."""
 OFFSET = 5.0
 """Values that vary so many times less, relative to the background, seem to have an offset."""
+IMPLAUSIBLE, UNLIKE = "implausible count: ", "unlike the training images: "
+"""What a flag begins with, wherever it stands: the count is what is wrong, or the image is not what the model knows."""
 NO_INTERVAL = "no interval is given, because the image is unlike the training images"
 """Said where a count has no interval for this reason."""
 
@@ -119,6 +121,25 @@ def flags(count: int, coverage: float, pixels: int, fingerprint: Mapping[str, An
     elif count and count < expected_least - 2:
         found.append(f"{density:.0f} beads per megapixel, training images had at least {lowest:.0f}")
     return found
+
+
+def in_words(implausible: Sequence[str], differences: Sequence[str]) -> str:
+    """Return the cell ``flags`` of ``counts.csv``: what is implausible about the count, then what the image is unlike.
+
+    Parameters
+    ----------
+    implausible : sequence of str
+        See `flags` and `disagreement`.
+    differences : sequence of str
+        See `unlike`.
+    """
+    told = ((IMPLAUSIBLE, implausible), (UNLIKE, differences))
+    return "; ".join(f"{kind}{'; '.join(texts)}" for kind, texts in told if texts)
+
+
+def sentence(flags: str) -> str:
+    """Return the cell ``flags`` as a sentence: a capital letter first, a full stop last."""
+    return f"{flags[:1].upper()}{flags[1:].rstrip('.')}."
 
 
 def disagreement(count: float, second: float | None, pixels: int, calibration: Calibration | None) -> list[str]:

@@ -9,7 +9,7 @@ from napari.layers import Image, Shapes
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.errors import InputError
-from beadseg.predict.flags import NOT_COMPARED
+from beadseg.predict.flags import NOT_COMPARED, sentence
 from beadseg.text import plural
 from beadseg.widgets.common import Background, ProgressRow, guarded
 from beadseg.widgets.common.collector import collect_all_again, keep_collections_short
@@ -170,7 +170,7 @@ class ImagePanel(QWidget):
             centres = measured.beads[["y", "x"]].to_numpy(float)
             found = inside(region, self.live.shown.labels, self.live.plane, centres)
             lines.append(f"{plural(int(found.sum()), 'bead')} in {region.name}")
-        lines += [f"Implausible: {flag}" for flag in measured.row["flags"].split("; ") if flag]
+        lines += [sentence(measured.row["flags"])] if measured.row["flags"] else []
         if session.stored.appearance is None:
             lines.append(NOT_COMPARED)
         self.results.detail.setText("\n".join(lines))

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication, QPlainTextEdit, QTabWidget, QTextBrowse
 
 from beadseg.config import TrainConfig
 from beadseg.errors import BeadsegError
-from beadseg.widgets.common import MessageArea, guarded
+from beadseg.widgets.common import MessageArea, guarded, in_window
 from beadseg.widgets.form.form import Form
 from beadseg.widgets.train import recent
 from beadseg.widgets.train.actions import Actions
@@ -275,7 +275,7 @@ class TrainWidget(QWidget):
         self.messages.tell(text, "error")
 
     def _say(self, event: Event) -> None:
-        self.log.appendPlainText(event.message)
+        self.log.appendPlainText(in_window(event.message))
         if event.kind == "diagnosis" or event.level in ("warning", "error"):
             self.messages.tell(event.message, "error" if event.level == "error" else "warning")
 
@@ -284,7 +284,7 @@ class TrainWidget(QWidget):
             self.messages.tell("Training was stopped. Its checkpoints are kept: press Continue training to go on.")
         elif outcome.message:
             self.messages.tell(outcome.message, "error")
-            self.log.appendPlainText(outcome.message)
+            self.log.appendPlainText(in_window(outcome.message))
         else:
             self.messages.tell("Training is finished.", "good")
 
