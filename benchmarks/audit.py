@@ -192,7 +192,7 @@ def write(folder: Path, name: str, image: np.ndarray, mask: np.ndarray) -> None:
 
 
 def rewrite(path: Path, array: np.ndarray) -> None:
-    """Write a file anew: it may be a link to a clean one."""
+    """Rewrite a file, which may be a link to a clean one."""
     path.unlink(missing_ok=True)
     iio.imwrite(path, array, compress_level=1)
 

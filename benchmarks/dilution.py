@@ -5,7 +5,7 @@
 Predicts tiles of 512x512 px with 1,000, 100, 10 and 1 beads expected, at least as many of each as hold 1,000 beads
 together, by a run that was trained on simulated tiles (``benchmarks/intervals.py`` makes one), and analyses the counts
 as `beadseg-batch density` does. Prints counted and true beads of every dilution and the slope with its interval. There
-is no debris, since where there is as much of it as there are beads a count says more of it than of dilution;
+is not debris, since where there is as much of it as there are beads a count says more of it than of dilution;
 ``--debris 1`` shows how much. Finished tiles in ``--out`` are not predicted again: a repeated command goes on.
 """
 

@@ -58,7 +58,7 @@ TUNING = 6
 PEER_DIAMETER = 9.0
 """Images are resized for the peers so that their median bead has this diameter, px."""
 BESIDE = 3
-"""Of an image that is judged in part, the peers see that part and so many bead diameters around it."""
+"""Margin around the judged part of an image that the other methods see, bead diameters."""
 GRIDS = {
     "trackpy": {
         "polarity": (-1, 1),

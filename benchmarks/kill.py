@@ -32,7 +32,7 @@ SETTINGS = [f"epochs={EPOCHS}", f"epoch.steps={STEPS}", "epoch.size=64", "batch=
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=None, help="of the random moments; drawn anew when not given")
+    parser.add_argument("--seed", type=int, default=None, help="of the random moments; chosen at random by default")
     arguments = parser.parse_args()
     moments = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as scratch:

@@ -38,7 +38,7 @@ NONE = 40
 FINGERPRINT = {"objects_per_mpx_min": 0.0, "objects_per_mpx_max": 1e6, "positive_ratio_max": 1.0, "polarity": "dark"}
 """Of a model that finds nothing implausible."""
 LIMIT = 1.2
-"""A sample of many may cost so many times the seconds of a sample of few."""
+"""Highest allowed ratio of the seconds per sample, many samples to few."""
 
 
 @dataclass

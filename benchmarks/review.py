@@ -32,7 +32,7 @@ from beadseg.data.image_io import read_mask
 
 PEOPLE = ("ada", "ben")
 TABLE_EVERY = 25
-"""A person's program rewrites the table for the spreadsheet after so many decisions."""
+"""Number of decisions after which a person's program rewrites the spreadsheet table."""
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=60, help="in all; no more are needed after both are through")
     parser.add_argument("--between", type=float, default=0.6, help="longest time between two kills, s of work")
-    parser.add_argument("--seed", type=int, default=None, help="of the random moments; drawn anew when not given")
+    parser.add_argument("--seed", type=int, default=None, help="of the random moments; chosen at random by default")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "beads"

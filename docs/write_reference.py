@@ -60,7 +60,7 @@ def configuration() -> str:
 
 
 def formats(text: str) -> str:
-    """Return the page of file formats with its marked tables written anew."""
+    """Return the page of file formats with its marked tables rewritten."""
 
     def write(marked: re.Match[str]) -> str:
         module, _, name = marked[2].rpartition(".")

@@ -1,4 +1,4 @@
-"""Files that one process alone makes, among many on many machines, and that a dead owner does not keep.
+"""Lock files that work across machines and can be taken over from a dead owner.
 
 Such a file appears by a hard link, which is atomic on every file system that has links (also NFS), and is made
 exclusively where there are none. Its owner shows that it lives by setting the file's time now and then. Ages are

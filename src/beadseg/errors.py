@@ -10,7 +10,7 @@ code  meaning
 2     a wrong input or option: nothing was started
 3     finished, but some items failed: they are listed at the end and in ``failures.csv``
 4     the machine could not do it: disk full, folder not writable, out of memory, no such device
-5     the result is implausible and is flagged (see the log and ``counts.csv``), or the training loss is no number
+5     the result is implausible and is flagged (see the log and ``counts.csv``), or the training loss is not finite
 6     the job's time was up: everything so far is kept, and the same command goes on
 130   cancelled by the user; what was finished is kept
 137   one of several processes was killed, e.g. for its memory: the same command goes on from the last checkpoint
@@ -88,7 +88,7 @@ class BusyError(RunError):
 
 
 class TrainingError(BeadsegError):
-    """Training went wrong for good: the loss is no number any more."""
+    """Training failed: the loss became NaN or infinite."""
 
     exit_code = ExitCode.FLAGGED
 
@@ -123,7 +123,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | OSError) and any(sign in text for sign in signs)
 
 
-class Cancelled(BeadsegError):  # noqa: N818 (what happened is no error)
+class Cancelled(BeadsegError):  # noqa: N818 (what happened is not an error)
     """The user asked to stop; what was finished is kept."""
 
     exit_code = ExitCode.CANCELLED

@@ -45,7 +45,7 @@ UNSAVED = "unsaved"
 REVIEW_AUDIT = "audit"
 """Folder of the audit that the Review widget runs; see the audit folder."""
 REVIEW_TABLE = "review.csv"
-"""One row per sample: its state, by whom, when and why. For reading: made anew from the journal."""
+"""One row per sample: its state, by whom, when and why. For reading: rebuilt from the journal."""
 
 # --- A run folder -----------------------------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ TEMPORARY_PREFIX = ".beadseg-"
 TEMPORARY_SUFFIX = "~tmp"
 
 REPLACE_TRIES, REPLACE_SECONDS = 10, 2.0
-"""On Windows a file that another program has open is tried to be replaced this often, within so many seconds."""
+"""On Windows replacing a file that another program has open is tried this often, within this many seconds."""
 
 _REMEDIES = {
     errno.ENOSPC: "Free some space, or choose a folder on another disk.",
@@ -233,7 +233,7 @@ def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]
     path : pathlib.Path
         Where the file goes; an existing one is replaced.
     content : bytes or str or callable
-        What it holds (text as UTF-8, line feeds; bytes of a name that are no UTF-8 as ``\udcff``), or a function
+        What it holds (text as UTF-8, line feeds; bytes of a name that are not UTF-8 as ``\udcff``), or a function
         that writes it to the path it is given. That path has the extension of `path`.
 
     Raises
@@ -348,7 +348,7 @@ def ensure_folder(path: Path) -> Path:
 
 
 def printable(name: str | Path) -> str:
-    r"""Return a name as text that every file and console takes: bytes that are no UTF-8 become ``\udcff``."""
+    r"""Return a name as text that every file and console takes: bytes that are not UTF-8 become ``\udcff``."""
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -50,8 +50,8 @@ def test_the_log_goes_into_the_prediction_folder(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("local:0", "'0' is no number of workers. Write e.g. local:4."),
-        ("pbs:x", "'x' is no number of workers"),
+        ("local:0", "'0' is not a number of workers. Write e.g. local:4."),
+        ("pbs:x", "'x' is not a number of workers"),
         ("pbs", "Needs the cluster's profile. Add --cluster PROFILE"),
     ],
 )

@@ -107,7 +107,7 @@ def test_a_server_without_job_history_still_knows_its_living_jobs(pbs: FakePbs, 
 
 def test_what_is_no_answer_is_an_error_and_no_proof_of_an_end(pbs: FakePbs, tmp_path: Path):
     answering(tmp_path, "not JSON")
-    with pytest.raises(MachineError, match="no JSON"):
+    with pytest.raises(MachineError, match="not JSON"):
         commands.jobs(["7.server"])
     assert not commands.has_ended("7.server")
 

@@ -218,14 +218,14 @@ SQUARE = {"segmentation": [[2, 2, 6, 2, 6, 6, 2, 6]]}
         ({"segmentation": [[2, 2, 6, 2, 6]]}, "Annotation 2: Has an outline of 5 numbers"),
         ({"segmentation": [[2, 2, 6, "x", 6, 6]]}, "Annotation 2: Its outline holds something other than numbers"),
         ({"segmentation": [[2, 2, 6, 2, 6, 1e300]]}, "Annotation 2: A coordinate of 1e+300 px is absurd"),
-        ({"segmentation": [[2, 2, 6, None, 6, 6]]}, "Annotation 2: A coordinate is no finite number"),
+        ({"segmentation": [[2, 2, 6, None, 6, 6]]}, "Annotation 2: A coordinate is not a finite number"),
         ({"segmentation": [[2, 2, 2.1, 2, 2.1, 2.1]]}, "Annotation 2 covers no pixel"),
         ({"segmentation": [], "bbox": [50, 50, 4, 4]}, "Annotation 2 covers no pixel"),
         ({"segmentation": [], "bbox": [5, 5, 0, 4]}, "Annotation 2: An ellipse with half axes of 0 and 2"),
         ({"segmentation": []}, "Annotation 2: Has neither an outline nor a box"),
         ({"segmentation": {"size": [9, 9], "counts": "1"}}, "Annotation 2: Its run lengths are for an image of [9, 9]"),
         ({"segmentation": {"size": list(SIZE), "counts": [5, 5]}}, "Annotation 2: Its run lengths give 10 pixels"),
-        ({"segmentation": {"size": list(SIZE), "counts": [-5, 725]}}, "Annotation 2: Its run lengths are no list"),
+        ({"segmentation": {"size": list(SIZE), "counts": [-5, 725]}}, "Annotation 2: Its run lengths are not a list"),
         ({"segmentation": {"size": list(SIZE), "counts": "oooooooooooooo"}}, "Annotation 2: Its compressed"),
         ({"segmentation": {"size": list(SIZE)}}, "Annotation 2: Has no run lengths"),
         (
@@ -301,7 +301,8 @@ def test_paths_in_file_names_lead_nowhere(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ("{", "Is no JSON"), ("[" * 100_000, "Is no JSON"), ("[]", "Is no COCO file"), ("{}", "has no list 'images'"),
+        ("{", "Is not JSON"), ("[" * 100_000, "Is not JSON"), ("[]", "Is not a COCO file"),
+        ("{}", "has no list 'images'"),
         ({"images": [], "annotations": {}, "categories": []}, "has no list 'annotations'"),
     ],
 )  # fmt: skip

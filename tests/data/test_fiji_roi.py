@@ -304,7 +304,7 @@ def test_absurd_coordinates_are_refused_by_every_shape() -> None:
     wrong = box(ROI_TYPE.OVAL, 1, 1, 8, 8, options=ROI_OPTIONS.SUB_PIXEL_RESOLUTION)
     for value in (1e30, float("nan"), float("inf")):
         wrong.xd, wrong.yd, wrong.widthd, wrong.heightd = 1.0, 1.0, value, 5.0
-        with pytest.raises(InputError, match=r"absurd|no finite number"):
+        with pytest.raises(InputError, match=r"absurd|not a finite number"):
             area(wrong, SIZE)
 
 
@@ -328,7 +328,7 @@ def test_folder_of_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "text"), [("missing", "No such file"), ("a.txt", "Is no ROI file"), (".", "Holds no")]
+    ("path", "text"), [("missing", "No such file"), ("a.txt", "Is not an ROI file"), (".", "Holds no")]
 )
 def test_paths_that_are_no_rois(path: str, text: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("mine")

@@ -254,12 +254,12 @@ def test_a_container_of_one_image_is_that_image(tmp_path: Path, version: Version
     [
         ({"plate": {}}, "is a plate"),
         ({"well": {}}, "is a well"),
-        ({}, "no OME-Zarr image"),
-        ({"multiscales": []}, "no list of images"),
+        ({}, "not an OME-Zarr image"),
+        ({"multiscales": []}, "not a list of images"),
         ({"multiscales": [{}, {}]}, "2 images"),
         ({"multiscales": [{"version": "0.3"}], "version": "0.3"}, "version 0.3"),
         ({"multiscales": [{"axes": "yx", "datasets": []}]}, "damaged"),
-        ({"multiscales": 7}, "no list of images"),
+        ({"multiscales": 7}, "not a list of images"),
     ],
 )
 def test_groups_that_are_no_image_are_refused(written: Path, version: Version, attributes: dict, message: str):
@@ -297,7 +297,7 @@ def test_addresses_are_refused(address: str):
 
 def test_a_folder_that_is_no_zarr_is_refused(tmp_path: Path):
     (tmp_path / "a.zarr").mkdir()
-    with pytest.raises(ImageError, match="Is no Zarr"):
+    with pytest.raises(ImageError, match="Is not a Zarr"):
         read_image(tmp_path / "a.zarr")
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(ImageError, match="Is a folder"):
@@ -445,7 +445,7 @@ def test_missing_metadata_is_an_error(written: Path, version: Version):
     with pytest.raises(ImageError, match="array '0' is missing"):
         read_image(written)
     (written / (".zgroup" if version == "0.4" else "zarr.json")).unlink()
-    with pytest.raises(ImageError, match="Is no Zarr"):
+    with pytest.raises(ImageError, match="Is not a Zarr"):
         read_image(written)
 
 

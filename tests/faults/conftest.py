@@ -79,7 +79,7 @@ def run_copy(run_folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def not_utf8(dataset: Path) -> str:
-    """Give the first sample a name with a byte that is no UTF-8, where the file system takes one; return the name."""
+    """Give the first sample a name with a byte that is not UTF-8, where the file system takes one; return the name."""
     name = os.fsdecode(b"b\xff")
     try:
         for folder in (files.IMAGES, files.LABELS):

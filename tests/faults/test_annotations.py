@@ -165,7 +165,7 @@ def test_doubts_of_single_annotations(ids: Labels, tmp_path: Path):
     assert kinds(Mask(ids == 0, None, "binary")) == ["inverted"]
     crowded = np.ones((60, 60), bool)
     crowded[::7] = False
-    assert kinds(Mask(crowded, None, "binary")) == ["full"], "stripes are no beads: dense images exist"
+    assert kinds(Mask(crowded, None, "binary")) == ["full"], "stripes are not beads: dense images exist"
     pieces = ids.copy()
     pieces[pieces == 3] = pieces[pieces == 5] = 1
     pieces[pieces == 6] = 2

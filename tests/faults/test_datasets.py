@@ -65,7 +65,7 @@ SPOILT: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "mask among labels": (label(CHECKERS), ("binary mask, not labels", "masks folder")),
     "negative labels": (label(np.full((96, 96), -1, np.int32)), ("negative values",)),
     "cut label": (cut, ("damaged, cut short", "labels")),
-    "text image": (lambda folder: first(folder, files.IMAGES).write_text("beads"), ("Is no PNG", "images")),
+    "text image": (lambda folder: first(folder, files.IMAGES).write_text("beads"), ("Is not a PNG", "images")),
     "empty image": (lambda folder: first(folder, files.IMAGES).write_bytes(b""), ("0 bytes", "images")),
     "NaN image": (blank, ("nothing but NaN", "images")),
 }

@@ -129,8 +129,8 @@ def spoil(name: str, grey: np.ndarray, folder: Path) -> Path:
 
 
 BAD = {
-    "text.png": "Is no PNG, JPEG or BMP image, whatever its name says.",
-    "text.tif": "Is no TIFF file, whatever its name says.",
+    "text.png": "Is not a PNG, JPEG or BMP image, whatever its name says.",
+    "text.tif": "Is not a TIFF file, whatever its name says.",
     "nothing.png": "The file is empty (0 bytes).",
     "cut.tif": "damaged, cut short",
     "cut.png": "damaged, cut short",

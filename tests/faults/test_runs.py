@@ -167,7 +167,7 @@ def test_predictions_that_cannot_be_scored_are_listed(cli: Cli, predictions: Pat
     assert outcome.err == ""
     failures = (predictions / "evaluation" / files.FAILURES).read_text(encoding="utf-8").splitlines()[1:]
     assert len(failures) == 4
-    for stem, text in ((labels[0].stem, "Is no TIFF file"), (labels[1].stem, "Has no prediction"),
+    for stem, text in ((labels[0].stem, "Is not a TIFF file"), (labels[1].stem, "Has no prediction"),
                        (labels[2].stem, "its labels 60x50 px"), ("stranger", "no such sample")):  # fmt: skip
         assert sum(f",{stem}," in line and text in line for line in failures) == 1
     assert "3 of 6 samples scored" in outcome.out

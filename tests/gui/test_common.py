@@ -101,7 +101,7 @@ def test_errors_are_messages(qtbot: Any, caplog: pytest.LogCaptureFixture) -> No
 
         @guarded
         def refuse(self) -> None:
-            raise InputError("Is no dataset.", "beads", "Choose another folder.")
+            raise InputError("Is not a dataset.", "beads", "Choose another folder.")
 
         @guarded
         def divide(self) -> None:
@@ -113,7 +113,7 @@ def test_errors_are_messages(qtbot: Any, caplog: pytest.LogCaptureFixture) -> No
     assert not widget.messages.isVisible()
     widget.wrong.click()
     assert widget.messages.isVisible()
-    assert widget.messages.text == "beads: Is no dataset. Choose another folder."
+    assert widget.messages.text == "beads: Is not a dataset. Choose another folder."
     assert not caplog.records
     widget.bug.click()
     assert "ZeroDivisionError" in widget.messages.text

@@ -99,7 +99,7 @@ def test_one_dilution_with_beads_is_no_series(beads: tuple[int, ...]) -> None:
 
 
 def test_a_dilution_without_a_bead_counts_as_one() -> None:
-    """Nothing found at the last step pulls the slope down; it is no missing value."""
+    """Nothing found at the last step pulls the slope down; it is not a missing value."""
     with_zero = {10.0: [("a", 1000.0, 1.0)], 100.0: [("b", 100.0, 1.0)], 1000.0: [("c", 0.0, 1.0)]}
     fit, _, _ = fit_dilution(with_zero)
     without, _, _ = fit_dilution({f: rows for f, rows in with_zero.items() if f < 1000})

@@ -24,7 +24,7 @@ def test_touching_beads_stay_two() -> None:
     labels = np.zeros((5, 8), np.uint8)
     labels[:, :4], labels[:, 4:] = 1, 2
     assert np.array_equal(np.flatnonzero(outlines(labels).all(axis=0)), [3, 4])
-    # The image's border is no edge of a bead that goes on outside.
+    # The image's border is not an edge of a bead that goes on outside.
     assert not outlines(labels)[:, [0, 1, 2, 5, 6, 7]].any()
 
 

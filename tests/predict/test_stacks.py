@@ -91,7 +91,7 @@ def test_a_damaged_zarr_is_one_failure(segmenter: Segmenter, tmp_path: Path):
     write_ome_zarr(tmp_path / "in" / "b.zarr", None, Image(beads(1), "YX"))
     result = predict_folder(segmenter, find_images([tmp_path / "in"]), tmp_path / "out")
     assert list(result.counts["image"]) == ["b"]
-    assert "Is no Zarr" in result.failures["error"][0]
+    assert "Is not a Zarr" in result.failures["error"][0]
 
 
 def test_a_stack_that_breaks_in_the_middle_leaves_nothing(segmenter: Segmenter, tmp_path: Path):

@@ -38,7 +38,7 @@ EVERYWHERE = [
     (files.HISTORY, "step,lr\n3,1\n", "without an epoch"),
     (files.CRITERIA, "[]", "no JSON object but a list"),
     (files.CRITERIA, "{", "Cannot be read as JSON"),
-    (files.CRITERIA, '{"criteria": {}}', "no list"),
+    (files.CRITERIA, '{"criteria": {}}', "is not a list"),
     (files.CRITERIA, json.dumps({"criteria": [CRITERION]}), "measured"),
     (files.CRITERIA, '{"criteria": [1]}', "wrong entry"),
     (files.DIAGNOSIS, "{}", "Lacks 'diagnosis'"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+import pandas as pd
 import pytest
 from page_reader import ReadPage, read
 
@@ -66,12 +67,14 @@ def page_of(folder: Path) -> ReadPage:
 
 
 def test_a_page_says_everything_and_escapes_names(tmp_path: Path) -> None:
-    folder = make(tmp_path, {HOSTILE: 5, "b_grid_r0_c0": 30}, flagged=(HOSTILE,), failed={"x": "x<u>: Is no image."})
+    folder = make(
+        tmp_path, {HOSTILE: 5, "b_grid_r0_c0": 30}, flagged=(HOSTILE,), failed={"x": "x<u>: Is not an image."}
+    )
     page = page_of(folder)
     assert "35 beads in 2 images; 1 flagged, 1 failed." in page.text
     assert "1 of 2 counts flagged" in page.text
     assert page.text.count(HOSTILE) >= 2
-    assert "x<u>: Is no image." in page.text
+    assert "x<u>: Is not an image." in page.text
     assert "/runs/<b>" in page.text
     assert "33 beads, without those cut by a border" in page.text
     assert page.tags.count("img") == 2
@@ -85,6 +88,20 @@ def test_densities_per_area_only_where_the_pixel_size_is_known(tmp_path: Path) -
     unknown = page_of(make(tmp_path / "unknown", {"a": 16}))
     assert "per mm²" not in unknown.text.replace("Beads per mm²unknown", "")
     assert "equivalent diameter, px" in unknown.text
+
+
+def test_a_model_of_simulated_images_shows_the_diameter_of_each_image_and_none_of_its_own(tmp_path: Path) -> None:
+    folder = make(tmp_path, {"a": 3})
+    made_by = json.loads((folder / files.PREDICTION).read_text())
+    made_by["fingerprint"] |= {"simulated": True}
+    (folder / files.PREDICTION).write_text(json.dumps(made_by))
+    table = pd.read_csv(folder / files.COUNTS)
+    table.assign(diameter_px=31.4).to_csv(folder / files.COUNTS, index=False)
+    page = page_of(folder)
+    assert "31.4" in page.text
+    assert "Diameter, px" in page.text
+    assert "simulated images of many looks" in page.text
+    assert "Diameter, px" not in page_of(make(tmp_path / "trained", {"a": 3})).text
 
 
 @pytest.mark.parametrize("beads", [{}, {"a": 0}, {"a": 0, "b": 0}, {"a": 1}])

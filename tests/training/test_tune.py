@@ -25,7 +25,7 @@ class Shown(torch.nn.Module):
 
 
 def image(step: int, ghost: float) -> TrainingImage:
-    """Beads on a grid, and between them ghosts: foreground that is no bead, with a low peak in the centre map."""
+    """Beads on a grid, and between them ghosts: foreground that is not a bead, with a low peak in the centre map."""
     y, x = np.mgrid[:160, :160]
     truth = np.zeros((160, 160), np.uint32)
     maps = np.full((2, 160, 160), 0.01, np.float32)

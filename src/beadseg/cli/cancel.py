@@ -8,7 +8,7 @@ from beadseg.cli.jobs import JobsFolder
 
 
 def cancel(folder: JobsFolder, json: options.Json = False) -> None:
-    """End the jobs that were sent for a folder, queued or running. A training keeps every step."""
+    """Cancel a folder's cluster jobs, queued or running. A training keeps every step."""
     from beadseg.cluster import pbs, record
     from beadseg.events import Event
 

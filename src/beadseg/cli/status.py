@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def status(folder: JobsFolder, json: options.Json = False) -> None:
-    """Say what became of the jobs that were sent for a folder, and how far its training, sweep or prediction is."""
+    """Show the status of a folder's cluster jobs, and how far its training, sweep or prediction is."""
     from beadseg.cluster.status import status as look
 
     with reporter(json) as on_event:

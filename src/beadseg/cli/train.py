@@ -48,12 +48,12 @@ Refit = Annotated[bool, typer.Option("--refit", help="Afterwards train the final
 Plan = Annotated[bool, typer.Option("--plan", help="Show what would be trained, and why; nothing is written.")]
 CheckpointMinutes = Annotated[
     float,
-    typer.Option("--checkpoint-minutes", min=0, help="Most that a sudden end (SIGKILL, power cut) may cost, minutes."),
+    typer.Option("--checkpoint-minutes", min=0, help="Save a checkpoint at least every N minutes."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 Processes = Annotated[
     int | None,
-    typer.Option("--processes", min=1, help="Train with so many processes on this machine, as a rule one per GPU."),
+    typer.Option("--processes", min=1, help="Number of training processes on this machine, usually one per GPU."),
 ]
 
 

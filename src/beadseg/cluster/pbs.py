@@ -204,4 +204,4 @@ def _json(text: str) -> dict[str, Any]:
         except ValueError:
             continue
         return values
-    raise MachineError("The batch system's answer is no JSON.", "qstat", "Needs OpenPBS or PBS Pro 18 or newer.")
+    raise MachineError("The batch system's answer is not JSON.", "qstat", "Needs OpenPBS or PBS Pro 18 or newer.")

@@ -15,7 +15,7 @@ class SeedConfig(Config):
     lowest: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     """Lowest probability that `ObjectConfig.threshold` may be set to afterwards."""
     threshold: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
-    """A peak of the centre map below this is no seed of its own. Networks without a centre map have none."""
+    """A peak of the centre map below this does not become a seed. Networks without a centre map have none."""
     distance: Annotated[float, Field(gt=0.0, le=2.0)] = 0.4
     """Two seeds are at least this share of a bead diameter apart."""
     valley: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0

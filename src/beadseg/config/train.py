@@ -127,8 +127,8 @@ class TrainConfig(Config):
     batch: Annotated[int, Field(ge=1)] | None = None
     """Patches per optimizer step, of all processes together. None: planned."""
     accumulate: Annotated[int, Field(ge=1)] = 1
-    """Parts a batch is computed in, one after the other; doubled by itself when memory runs out (not where several
-    processes train). The loss and the batch norm then see a part at a time, so the result is near, not equal."""
+    """Gradient accumulation steps per batch; doubled automatically when memory runs out (not where several processes
+    train). The loss and the batch norm then see one part at a time, so the result is close, not equal."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """The optimizer."""
     schedule: ScheduleConfig = ScheduleConfig()

@@ -57,7 +57,7 @@ def read_entries(path: Path, key: str, kind: type[C]) -> list[C]:
     """
     entries = read_document(path, key)[key]
     if not isinstance(entries, list):
-        raise RunError(f"{key!r} is no list.", path, REMEDY)
+        raise RunError(f"{key!r} is not a list.", path, REMEDY)
     try:
         return [kind.parse(entry) for entry in entries]
     except ConfigError as error:
@@ -70,7 +70,7 @@ def read_table(path: Path, *columns: str) -> list[dict[str, str]]:
     Raises
     ------
     RunError
-        There is no such file, it is no table, a column is missing, or a row is cut off.
+        There is no such file, it is not a table, a column is missing, or a row is cut off.
     """
     try:
         text = decoded(path, REMEDY)

@@ -131,7 +131,7 @@ def text_table(path: Path, columns: Sequence[str], remedy: str | None = None) ->
     columns : sequence of str
         Columns that it must have; they are called so in the result.
     remedy : str, optional
-        What to do where it is no such table.
+        What to do where it is not such a table.
 
     Returns
     -------
@@ -198,7 +198,7 @@ def decoded(path: Path, remedy: str) -> str:
             return content.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise InputError("Cannot be read as CSV (it is no text).", path, remedy)
+    raise InputError("Cannot be read as CSV (it is not text).", path, remedy)
 
 
 def _split_off_separator(text: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from beadseg.data.dataset import Dataset, Target
 
 MIN_AREA = 4
-"""Smaller specks are no beads, px."""
+"""Smaller specks are not beads, px."""
 ASPECT = 1.34
 """Largest ratio of the sides of a single bead's bounding box."""
 FILL = (0.75, 1.25)

@@ -164,7 +164,7 @@ def read_labels(path: Path) -> Mask:
     Raises
     ------
     ImageError
-        As for `read_mask`; or the values are no integers, or a single id is spread over many separate pieces (a binary
+        As for `read_mask`; or the values are not integers, or a single id is spread over many separate pieces (a binary
         mask where labels were expected).
     """
     data, axes, turned = _mask_values(path)
@@ -241,7 +241,7 @@ def _opaque(data: np.ndarray, axes: str, kind: str, path: Path) -> tuple[np.ndar
     if int(alpha.min()) != int(alpha.max()):
         if data.dtype.kind != "u":
             raise ImageError(
-                "Is partly transparent, with values that are no unsigned integers.", path, "Remove its alpha channel."
+                "Is partly transparent, with values that are not unsigned integers.", path, "Remove its alpha channel."
             )
         values = _over_white(values, alpha, kind)
     if values.shape[-1] == 1:

@@ -34,7 +34,7 @@ SLIVER_PX = 4.0
 REGIONS_PER_ID = 1.5
 """Ids may be cut in two by what lies over them, but not often."""
 SOFT_LEVELS = 8
-"""With at most so many values up to exactly white, large regions of one value are coarse edges and no ids."""
+"""With at most this many values up to exactly white, large regions of one value are coarse edges and no ids."""
 SPARE_PIECES = 2
 """So many pieces more than `REGIONS_PER_ID` allows are still labels: matters where there are few ids."""
 SPECK = 0.1
@@ -46,9 +46,9 @@ DARKEST_WHITE = 16
 PLATEAU = 0.04
 """Neighbours that differ by less than this share of white are level."""
 PLATEAU_SHARE = 0.2
-"""Share of level pixels between background and white, of all above background, from which they are no soft edges."""
+"""Share of level pixels between background and white, of all above background, from which they are not soft edges."""
 LOST_SHARE, FEWEST_LOST = 0.1, 2
-"""Share and number of spots that the cut at half of white would drop, above which grey values are no soft edges."""
+"""Share and number of spots that the cut at half of white would drop, above which grey values are not soft edges."""
 CROWDED = 0.5
 """Share of marked pixels above which an annotation is doubtful."""
 FEWEST_SPOTS = 3
@@ -192,7 +192,7 @@ def interpret_mask(values: np.ndarray, axes: str, path: Path) -> Mask:
 
 
 def _soft(values: np.ndarray, present: np.ndarray, axes: str, path: Path) -> Mask:
-    """Cut at half of white; raises `ImageError` where what lies between is no edge."""
+    """Cut at half of white; raises `ImageError` where what lies between is not an edge."""
     highest = float(present[-1])
     white = _white(values, highest)
     if present[0] > 0 and highest < white / 2:
@@ -230,12 +230,12 @@ def _level(values: np.ndarray, white: float) -> np.ndarray:
 
 
 def interpret_labels(values: np.ndarray, axes: str, path: Path) -> Mask:
-    """Take `values` for ids: 0 is background. Ids beyond uint32 are numbered anew, in their order.
+    """Take `values` for ids: 0 is background. Ids beyond uint32 are renumbered, in their order.
 
     Raises
     ------
     ImageError
-        They are no whole numbers of 0 or more; or ids are spread over many pieces or are slivers along others (a mask,
+        They are not whole numbers of 0 or more; or ids are spread over many pieces or are slivers along others (a mask,
         classes, a JPEG), or one lies around all others (a background that is not 0).
     """
     if values.dtype == np.bool_ or not _integral(values):
@@ -251,7 +251,7 @@ def interpret_labels(values: np.ndarray, axes: str, path: Path) -> Mask:
 
 
 def whole_ids(values: np.ndarray) -> np.ndarray:
-    """Return whole numbers of 0 or more as uint32 ids; where one is beyond it, all are numbered anew in their order."""
+    """Return whole numbers of 0 or more as uint32 ids; where one is beyond it, all are renumbered in their order."""
     if values.dtype.itemsize > 4 or values.dtype.kind == "f":
         ids = np.unique(values[values > 0])
         if len(ids) and ids[-1] > np.iinfo(np.uint32).max:
@@ -260,7 +260,7 @@ def whole_ids(values: np.ndarray) -> np.ndarray:
 
 
 def _better_place(values: np.ndarray, axes: str, path: Path) -> str:
-    """Return what to do with a file that is no labels: whether it would do as a mask."""
+    """Return what to do with a file that is not labels: whether it would do as a mask."""
     try:
         kind = interpret_mask(values, axes, path).kind
     except ImageError:
@@ -306,7 +306,7 @@ def _background_id(plane: np.ndarray) -> int:
 
 
 def _pieces(labels: np.ndarray) -> tuple[int, int, int]:
-    """Return how many ids a plane has, pieces that are no specks, and slivers where these are most of the pieces."""
+    """Return how many ids a plane has, pieces that are not specks, and slivers where these are most of the pieces."""
     compact = _numbered(labels)
     ids = int(np.count_nonzero(np.bincount(compact.ravel())[1:]))
     regions = equal_regions(compact, connectivity=labels.ndim)

@@ -28,7 +28,7 @@ def label_objects(foreground: np.ndarray, min_area: int = 1) -> np.ndarray:
 
 
 def drop_small(labels: np.ndarray, min_area: int) -> np.ndarray:
-    """Return (Y, X) uint32 labels without objects of fewer than `min_area` px, numbered anew without gaps."""
+    """Return (Y, X) uint32 labels without objects of fewer than `min_area` px, renumbered without gaps."""
     areas = np.bincount(labels.ravel())
     keep = areas >= min_area
     keep[0] = False

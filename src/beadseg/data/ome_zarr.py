@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _BLOSC_HEADER = 16
 _MOST_UNPACKED = 8
-"""Filters may store a value in a wider type, of up to so many times its bytes."""
+"""Filters may store a value in a type of up to this many times its bytes."""
 
 
 def read_ome_zarr(path: Path, *, labels: bool = False) -> Raw:

@@ -100,8 +100,8 @@ def find_image(path: Path) -> ZarrImage:
     Raises
     ------
     ImageError
-        It is no OME-Zarr, of an unknown version, damaged, holds several images, a plate, or labels only, or its array
-        is of a kind that is not read.
+        It is not an OME-Zarr, has an unknown version, is damaged, holds several images, a plate, or labels only, or
+        its array is of a kind that is not read.
     """
     attributes = _attributes(path)
     if "plate" in attributes or "well" in attributes:
@@ -120,7 +120,7 @@ def find_image(path: Path) -> ZarrImage:
     if names:
         text = f"Holds labels ({', '.join(names[:4])}) but no image."
         raise ImageError(text, path, f"Give {path.name}/{LABELS_GROUP}/{names[0]} as labels.")
-    raise ImageError("Is no OME-Zarr image (no `multiscales`).", path, "Give the folder that holds the image.")
+    raise ImageError("Is not an OME-Zarr image (no `multiscales`).", path, "Give the folder that holds the image.")
 
 
 def find_labels(path: Path) -> ZarrImage:
@@ -164,7 +164,7 @@ def _image(group: Path, attributes: dict[str, Any]) -> ZarrImage:
     """Understand an image group: axes, size of a pixel, and the array of the highest resolution."""
     multiscales = attributes["multiscales"]
     if not isinstance(multiscales, list) or not multiscales or not isinstance(multiscales[0], dict):
-        raise damaged(group, "`multiscales` is no list of images")
+        raise damaged(group, "`multiscales` is not a list of images")
     if len(multiscales) > 1:
         raise ImageError(f"Holds {len(multiscales)} images.", group, "Export each as an OME-Zarr of its own.")
     image = _validated(group, multiscales[0], _version(group, attributes, multiscales[0]))
@@ -265,10 +265,10 @@ def _attributes(folder: Path) -> dict[str, Any]:
     if (folder / "zarr.json").exists():
         attributes = _read(folder / "zarr.json").get("attributes", {})
         if not isinstance(attributes, dict) or not isinstance(attributes.get("ome", {}), dict):
-            raise damaged(folder / "zarr.json", "its attributes are no object")
+            raise damaged(folder / "zarr.json", "its attributes are not an object")
         return dict(attributes.get("ome", {}))
     if not any((folder / name).exists() for name in (".zgroup", ".zarray")):
-        text = "Is no Zarr: it has neither zarr.json nor .zgroup."
+        text = "Is not a Zarr: it has neither zarr.json nor .zgroup."
         raise ImageError(text, folder, "Copy it again with its hidden files, or give the OME-Zarr folder itself.")
     return _read(folder / ".zattrs") if (folder / ".zattrs").exists() else {}
 
@@ -306,7 +306,7 @@ def _layout(array: Path, document: dict[str, Any]) -> tuple[tuple[int, ...], tup
     v3 = document["zarr_format"] == 3
     grid = document.get("chunk_grid") if v3 else None
     if v3 and (not isinstance(grid, dict) or grid.get("name") != "regular"):
-        raise damaged(array, "its chunks are no regular grid")
+        raise damaged(array, "its chunks are not a regular grid")
     configuration = grid.get("configuration") if isinstance(grid, dict) else None
     chunks = (configuration if isinstance(configuration, dict) else {}).get("chunk_shape") if v3 else None
     shape = _counts(document.get("shape"), array, "shape")
@@ -373,7 +373,7 @@ def _check_codecs(codecs: object, key: str, known: set[str], array: Path) -> Non
 
 def _codec_names(codecs: object, key: str, array: Path) -> Iterator[str]:
     if not isinstance(codecs, list) or (key == "name" and not codecs):
-        raise damaged(array, "its codecs are no list")
+        raise damaged(array, "its codecs are not a list")
     for codec in codecs:
         if not isinstance(codec, dict) or not isinstance(codec.get(key), str):
             raise damaged(array, "a codec has no name")

@@ -65,7 +65,7 @@ def write_ome_zarr(
     ------
     InputError
         There is neither image nor labels, they do not fit each other, ids are negative or too large, or something
-        that is no OME-Zarr is in the way.
+        that is not an OME-Zarr is in the way.
     MachineError
         The disk is full, or the place is not writable.
     """
@@ -89,7 +89,7 @@ def _check_target(path: Path) -> None:
     if path.suffix.lower() != ZARR_SUFFIX:
         raise InputError("The name of an OME-Zarr folder ends with .zarr.", path, "Name it NAME.ome.zarr.")
     if path.exists() and not is_zarr(path):
-        raise InputError("Something that is no OME-Zarr is in the way.", path, "Choose another name, or move it.")
+        raise InputError("Something that is not an OME-Zarr is in the way.", path, "Choose another name, or move it.")
 
 
 def _checked_labels(labels: np.ndarray | None, image: Image | None, path: Path) -> tuple[str, np.ndarray | None]:
@@ -107,7 +107,7 @@ def _checked_labels(labels: np.ndarray | None, image: Image | None, path: Path) 
         raise InputError(text, path, "Give labels of the image's planes and size.")
     if int(labels.min()) < 0 or int(labels.max()) > np.iinfo(np.uint32).max:
         text = f"Its ids run from {labels.min()} to {labels.max()}; they must fit into 0 to {np.iinfo(np.uint32).max}."
-        raise InputError(text, path, "Number the objects anew.")
+        raise InputError(text, path, "Renumber the objects.")
     return axes, labels.astype(np.uint32, copy=False)
 
 

@@ -56,7 +56,7 @@ def read_raster(path: Path) -> Raw:
             f"Claims more than {limit} million pixels.", path, "Save images of that size as TIFF."
         ) from None
     except UnidentifiedImageError:
-        raise ImageError("Is no PNG, JPEG or BMP image, whatever its name says.", path, "Export it again.") from None
+        raise ImageError("Is not a PNG, JPEG or BMP image, whatever its name says.", path, "Export it again.") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, imagecodecs.DelayedImportError) as error:
         raise damaged(path, error) from None
 

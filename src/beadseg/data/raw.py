@@ -133,7 +133,7 @@ def upright(data: np.ndarray, axes: str, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(np.flip(turned, axes.index("X")) if mirrored else turned)
 
 
-NOT_UTF8 = "Its name has bytes that are no UTF-8, so that tables and reports cannot name it."
+NOT_UTF8 = "Its name has bytes that are not UTF-8, so that tables and reports cannot name it."
 """What is wrong with a file called, say, ``b\\xff.png``."""
 
 

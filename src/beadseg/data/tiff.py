@@ -55,7 +55,7 @@ def read_tiff(path: Path) -> Raw:
         axes other than time, depth, channel, Y and X.
     """
     if not is_tiff(path):
-        raise ImageError("Is no TIFF file, whatever its name says.", path, "Export it again.")
+        raise ImageError("Is not a TIFF file, whatever its name says.", path, "Export it again.")
     with opened(path) as tiff:
         return _decode(tiff, path)
 

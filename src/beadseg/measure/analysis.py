@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from beadseg.data.dataset import Dataset, Sample
 
 LOOKED_AT = 40
-"""Bead diameter and polarity are taken from so many samples, evenly spread."""
+"""Number of samples, evenly spread, from which bead diameter and polarity are measured."""
 SMALLEST_DIAMETER = 2.0
-"""Smaller beads than this are no spots that could be looked for, px."""
+"""Smaller beads than this are not spots that could be looked for, px."""
 
 
 class Spread(Config):

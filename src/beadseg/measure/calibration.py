@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CALIBRATION = "calibration"
 """What it is called in the description of a model and in ``prediction.json``."""
 FLAGGED = 0.001
-"""One image in so many is flagged although nothing is wrong with it, if differences are normal."""
+"""One image in this many is flagged although nothing is wrong with it, if differences are normal."""
 TRAINING_WIDER = 2.0
 """Factor on the width of intervals that were learned from training images, which a network knows by heart."""
 

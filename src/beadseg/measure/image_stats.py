@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RING = (2, 4)
 """The surroundings of beads: distance from the mask, px, where soft edges have ended."""
 CLUMP = 1.6
-"""Without ids, an object of more than so many times the image's median area is several beads in touch."""
+"""Without ids, an object larger than this many times the image's median area counts as several touching beads."""
 
 PARTIAL_COLUMNS = {
     "mask": "verdict",

@@ -139,7 +139,7 @@ def match_labels(predicted: NDArray[np.integer], true: NDArray[np.integer], iou:
     Raises
     ------
     InputError
-        The shapes differ, the labels are no integers, or `iou` is not in (0, 1].
+        The shapes differ, the labels are not integers, or `iou` is not in (0, 1].
     """
     return overlap_table(predicted, true).match(iou)
 
@@ -184,7 +184,7 @@ def overlap_table(predicted: NDArray[np.integer], true: NDArray[np.integer]) -> 
     Raises
     ------
     InputError
-        The shapes differ, or the labels are no integers.
+        The shapes differ, or the labels are not integers.
     """
     if predicted.shape != true.shape:
         raise InputError(

@@ -35,7 +35,7 @@ ENOUGH = 5
 QUARTILE = 25.0
 """Percentile of the marked spots' strengths from which a spot is strong."""
 ABOVE_NOISE = 5.0
-"""A strong spot stands out of the noise by so many standard deviations."""
+"""A strong spot exceeds the noise by this many standard deviations."""
 LEAST = 2
 """Unmarked strong spots that a suspect has."""
 SHARE = 0.05
@@ -47,13 +47,13 @@ REGION_SHARE = 1 / 16
 STRAY = 0.5
 """Marks without a bead for every unmarked bead, from which a suspect is misplaced rather than partial."""
 STRAY_SHARE = 0.2
-"""… and they are so large a part of all marks: one or two faint beads are no misplaced mask."""
+"""… and they are so large a part of all marks: one or two faint beads are not a misplaced mask."""
 WEAK = 0.5
 """A mark holds a bead when there is a spot on it that has this share of the strength of a strong one."""
 MOST_SHOWN = 300
-"""Places of so many unmarked spots are kept."""
+"""Maximum number of unmarked spots whose places are kept."""
 CELLS = 16
-"""Rectangles are looked for on a grid of so many cells along a side, at most."""
+"""Maximum number of cells along a side of the grid on which rectangles are searched."""
 
 Source = Literal["image", "field", "dataset"]
 Verdict = Literal["complete", "partial", "misplaced"]

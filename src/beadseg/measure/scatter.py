@@ -33,7 +33,7 @@ SHIFT_SPREAD = 0.05
 IMAGINED_SHARE = 0.01
 """Difference of the densest imagined image, beads per bead."""
 LEAST_FOR_RANKS = 19
-"""From so many images on, the ranks of their differences tell where 95 % of them lie."""
+"""With at least this many images, the ranks of their differences tell where 95 % of them lie."""
 LEAST_ROOTS = np.array([1e-2, 1e-4, 1e-5, 1e-5])
 """Least roots of the four variances, so that none is zero."""
 FOLDS = 10

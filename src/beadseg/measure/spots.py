@@ -33,7 +33,7 @@ QUIET_BLOCKS = 10.0
 SHIFT_REACH = 6
 """Masks are tried so far off their place in every direction, px."""
 SHIFT_GAIN = 1.1
-"""A mask counts as shifted only when it fits so many times better elsewhere."""
+"""A mask counts as shifted only when it fits this many times better elsewhere."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,7 +60,7 @@ def relative_to_background(plane: FloatPlane, window: int, gain: float) -> Float
     typical = float(np.median(blocks))
     floor = max(SHADE_FLOOR * typical, NOISE_FLOOR * noise, gain * _object_contrast(deviation, typical, noise))
     denominator = np.maximum(background, np.float32(floor), out=background)
-    # A rounding error of the interpolation is no contrast.
+    # A rounding error of the interpolation is not a contrast.
     smallest = np.float32(1e-6 * max(float(plane.max()), -float(plane.min())))
     flat = denominator <= smallest
     np.divide(deviation, denominator, out=deviation, where=~flat)

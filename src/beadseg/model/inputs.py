@@ -62,7 +62,7 @@ def prepare(plane: npt.NDArray[Any], config: ImageConfig) -> FloatPlane:
     Raises
     ------
     ImageError
-        The array is no (C, Y, X) image of real numbers, is empty, has no finite pixel, or its channels do not suit.
+        The array is not a (C, Y, X) image of real numbers, is empty, has no finite pixel, or its channels do not suit.
     """
     _check(plane)
     chosen, valid = _finite(_available(plane, config.channels))
@@ -114,7 +114,7 @@ def luminance(plane: npt.NDArray[Any]) -> FloatPlane:
     Raises
     ------
     ImageError
-        The array is no (C, Y, X) image of real numbers, or is empty.
+        The array is not a (C, Y, X) image of real numbers, or is empty.
     """
     _check(plane)
     if len(plane) == 1:
@@ -150,7 +150,7 @@ def _check(plane: npt.NDArray[Any]) -> None:
     if plane.ndim != 3 or plane.size == 0:
         raise ImageError(f"An image plane must be (C, Y, X) and not empty, but has the shape {plane.shape}.")
     if plane.dtype.kind not in "buif":
-        raise ImageError(f"Pixels of type {plane.dtype} are no intensities.", remedy="Convert to integer or float.")
+        raise ImageError(f"Pixels of type {plane.dtype} are not intensities.", remedy="Convert to integer or float.")
 
 
 def _available(plane: npt.NDArray[Any], config: ChannelConfig) -> npt.NDArray[Any]:

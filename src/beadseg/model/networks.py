@@ -69,7 +69,7 @@ class Network(nn.Module):
         Raises
         ------
         InputError
-            Y or X is no multiple of `size_multiple`.
+            Y or X is not a multiple of `size_multiple`.
         """
         height, width = x.shape[-2:]
         if height % self.size_multiple or width % self.size_multiple:
@@ -151,7 +151,7 @@ def _unet(config: UNetConfig, in_channels: int, channels: list[int], first_strid
     )  # fmt: skip
     if config.residual_units:
         return body
-    # Without residual units MONAI leaves norm and activation out of the last convolution, which is no output here.
+    # Without residual units MONAI leaves norm and activation out of the last convolution, which is not an output here.
     return nn.Sequential(body, _adn(channels[0], config.norm, config.dropout))
 
 

@@ -18,7 +18,7 @@ STRETCH_PERCENTILES = (0.5, 99.5)
 """Grey values that become black and white, per cent."""
 
 STRETCH_SAMPLE = 4
-"""Percentiles are taken from every so many-th row and column: the same to the eye, in a sixteenth of the time."""
+"""Step between rows and columns that percentiles are taken from: the same to the eye, in a sixteenth of the time."""
 
 
 def overlay(

@@ -148,7 +148,7 @@ class Segmenter:
         Raises
         ------
         InputError
-            The array is no such image, or the diameter is given in µm and the pixel size is not known.
+            The array is not such an image, or the diameter is given in µm and the pixel size is not known.
         Cancelled
             `stop` was set.
         """

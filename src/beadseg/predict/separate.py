@@ -32,9 +32,9 @@ def separate(
     """Find the candidates for beads of one plane.
 
     Seeds are the peaks of the centre map, or without one of the distance to the edge at a probability of 0.5 (where
-    nothing reaches 0.5, of the probability). Whatever hangs together has at least one. Each pixel that can be bead goes
-    to the nearest seed that reaches it. Threshold, smallest area and least confidence in `config` are not used: they
-    choose afterwards (`Separation.chosen`).
+    nothing reaches 0.5, of the probability). Every connected component gets at least one seed. Each pixel that can be
+    bead goes to the nearest seed that reaches it. Threshold, smallest area and least confidence in `config` are not
+    used: they choose afterwards (`Separation.chosen`).
 
     Parameters
     ----------

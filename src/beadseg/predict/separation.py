@@ -38,7 +38,7 @@ class Separation:
     confidence : (N,) float32
         Height of each one's peak in the centre map; without such a map its highest probability.
     touching : bool
-        Touching beads are left joined: what is chosen is labelled anew by what hangs together.
+        Touching beads are left joined: what is chosen is relabelled by connected components.
     diameter : float or None
         Of the beads in this plane, px; None where it is what a choice says.
     """
@@ -61,7 +61,7 @@ class Separation:
         threshold : float
             A bead keeps its pixels of at least this probability.
         min_area : int
-            A bead has at least so many of them.
+            A bead has at least this many of them.
         min_confidence : float
             And at least this confidence.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PER_TABLE = 8
 """So many runs stand side by side; more stand below each other, with what differs and was measured only."""
 SEARCH_DEPTH = 2
-"""Runs are looked for so many levels below a folder that is none itself."""
+"""Depth to which runs are searched below a folder that is not a run itself."""
 SCORE = "val_jaccard_images"
 """The score of the laboratory's tables, here the mean over images."""
 UNKNOWN = "-"

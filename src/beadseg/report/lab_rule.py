@@ -142,6 +142,6 @@ def _reasons(first: Summary, second: Summary, presets: tuple[str, str]) -> dict[
         DROPOUT: "many beads of one shape are learnt by heart",
         LOSS: f"{positive:.1%} positive pixels are extreme imbalance: by its own logic focal loss may stay"
         if positive < RARE
-        else f"{positive:.1%} positive pixels are no extreme imbalance: overlap is optimised directly",
+        else f"{positive:.1%} positive pixels are not an extreme imbalance: overlap is optimised directly",
         SPLIT: f"{counts.min:.0f} to {counts.max:.0f} objects per image must be on both sides",
     }

@@ -69,7 +69,7 @@ def picture_of(
     Raises
     ------
     InputError
-        The array is no such picture.
+        The array is not such a picture.
     """
     if pixels.dtype != np.uint8 or pixels.size == 0 or pixels.shape[2:] not in ((), (3,)) or pixels.ndim not in (2, 3):
         raise InputError(f"An array of shape {pixels.shape} and dtype {pixels.dtype} is not a picture for a page.")

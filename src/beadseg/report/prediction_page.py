@@ -124,8 +124,11 @@ def _facts(counts: pd.DataFrame, made_by: dict[str, Any]) -> list[tuple[str, str
         facts.append(("Beads per mm²", f"{counts['beads'].sum() / millimetres:,.1f}"))
     elif len(counts):
         facts.append(("Beads per mm²", "unknown: the images do not say their pixel size"))
-    measured = inner(inner(made_by, "fingerprint"), APPEARANCE).get("images")
+    trained_on = inner(made_by, "fingerprint")
+    measured = inner(trained_on, APPEARANCE).get("images")
     compared = "no: the model does not store what they looked like" if measured is None else f"yes, with {measured}"
+    if trained_on.get("simulated"):
+        compared = "no: the model learned from simulated images of many looks"
     return [*facts, ("Compared with training images", compared), ("Model", str(made_by.get("run", "unknown")))]
 
 
@@ -168,7 +171,9 @@ def _charts(
     pixel_size = counts["pixel_size_um"].unique()
     known = len(pixel_size) == 1 and np.isfinite(pixel_size[0])
     scale, unit = (float(pixel_size[0]), "µm") if known else (1.0, "px")
-    expected = inner(made_by, "fingerprint").get("bead_diameter_px")
+    trained_on = inner(made_by, "fingerprint")
+    # A model of simulated images resamples every image: its own diameter says nothing about these beads.
+    expected = None if trained_on.get("simulated") else trained_on.get("bead_diameter_px")
     diameters = _diameters(folder, counts, on_event, stop) * scale
     by_size = diameter_figure(diameters, unit, expected * scale if isinstance(expected, float | int) else None)
     return Charts((
@@ -257,15 +262,17 @@ def _by_field(counts: pd.DataFrame) -> Section:
 def _images(counts: pd.DataFrame) -> Table:
     known = bool(counts["pixel_size_um"].notna().any())
     certain = bool(counts["beads_low"].notna().any())
+    sized = bool(counts["diameter_px"].notna().any())
     columns = [Column("Image"), Column("Beads", ",d"),
                *([Column("95 %", help="Beads that are there, given the errors of counting"),
                   Column("by area", ",.0f", "A second count, without separation")] if certain else []),
                Column("per megapixel", ",.1f"),
                *([Column("per mm²", ",.2f")] if known else []), Column("Coverage", ".1%", "Share of the area on beads"),
+               *([Column("Diameter, px", ",.1f", "Bead diameter, measured by the model or given")] if sized else []),
                Column("Size, px"), Column("Result")]  # fmt: skip
     rows: list[Row] = [
         (row["name"], row["beads"], *(_certainty(row) if certain else ()), row["beads_per_mpx"],
-         *([row["beads_per_mm2"]] if known else []), row["coverage"],
+         *([row["beads_per_mm2"]] if known else []), row["coverage"], *([row["diameter_px"]] if sized else []),
          f"{row['width']} x {row['height']}", Badge(row["flags"], "warn") if row["flags"] else Badge("not flagged"))
         for row in counts.to_dict("records")
     ]  # fmt: skip

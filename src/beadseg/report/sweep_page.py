@@ -41,7 +41,7 @@ def write_sweep_page(folder: Path) -> Path:
     Raises
     ------
     RunError
-        It is no sweep, its files are damaged, or no trial has ended yet.
+        It is not a sweep, its files are damaged, or no trial has ended yet.
     MachineError
         The folder is not writable.
     """

@@ -13,7 +13,7 @@ Row = tuple[str, ...]
 TIMES = "\u00d7"
 """The multiplication sign."""
 WIDEST = 28
-"""Cells of a box table are wrapped at so many letters."""
+"""Width at which cells of a box table are wrapped, characters."""
 
 
 def pipe_table(header: Row, rows: Sequence[Row], *, align: bool = True) -> str:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from beadseg.sweep.space import Values
 
 SHARES = (0.0, 1.0, 0.37)
-"""Where a range is tried: its bounds, and a value between that is no whole number by chance."""
+"""Where a range is tried: its bounds, and a value between them that is not a whole number by chance."""
 MOST_KINDS = 64
 """Combinations of kinds that all other values are tried with."""
 
 
 def check(space: SweepConfig, config: TrainConfig, where: Path | str) -> None:
-    """Raise `ConfigError` for a parameter that is no field, or a value that the field cannot have.
+    """Raise `ConfigError` for a parameter that is not a field, or a value that the field cannot have.
 
     Every value is tried alone, and fields of a part that comes in kinds with every kind that the sweep has.
     """

@@ -34,7 +34,7 @@ SIGNALS = {signal.SIGINT, signal.SIGTERM}
 def run_in_child(sweep: Sweep, number: int, work: Work, on_event: OnEvent, stop: StopFlag) -> Result:
     """Run a trial in a child process; see `beadseg.sweep.trial.run_trial`.
 
-    A child that dies without a word is a failed trial.
+    A child that exits without an error message is a failed trial.
     """
     here, there = multiprocessing.Pipe()
     child = multiprocessing.get_context("spawn").Process(target=_work, args=(there, sweep.folder, number, work))

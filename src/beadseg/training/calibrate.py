@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 MOST_IMAGES = 60
 """So many images, spread over the densities, are enough."""
 LEAST_PARTS = 20
-"""Fewer images than this are cut into equal parts until there are so many."""
+"""Fewer images than this are cut into equal parts until there are this many."""
 SMALLEST_PART = 6.0
-"""A part is at least so many bead diameters high and wide."""
+"""Smallest height and width of a part, bead diameters."""
 MOST_MEASURED = 30
-"""What so many validation, and so many training images look like is enough."""
+"""Number of validation, and of training images whose look is measured."""
 LARGEST_MEASURED = 1024
-"""Of larger images the middle of so many px is looked at."""
+"""Side of the central square that is measured in larger images, px."""
 
 
 def calibrate_model(

@@ -23,7 +23,7 @@ class Followed(SystemExit):
 
 @contextmanager
 def followed(rank: int, size: int, *, single: bool) -> Iterator[None]:
-    """Let the first process that fails tell it, and end the others without a word, with the same exit code.
+    """Let the first process that fails tell it, and end the others silently, with the same exit code.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from beadseg.training.trainer import Trainer
 
 MOST_TRAINING_IMAGES = 16
-"""Without validation images, so many training images are looked at, spread over the densities."""
+"""Number of training images, spread over the densities, that stand in for validation images."""
 
 
 def fit_objects(trainer: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | None) -> None:

@@ -87,7 +87,7 @@ def read_history(path: Path) -> list[Row]:
     except (OSError, ValueError, TypeError, csv.Error) as error:
         detail = " ".join(str(error).split()).rstrip(".")
         raise RunError(
-            f"The history cannot be read ({detail}).", path, "Copy it back; a training that goes on writes it anew."
+            f"The history cannot be read ({detail}).", path, "Copy it back; a training that goes on rewrites it."
         ) from None
 
 

@@ -160,7 +160,7 @@ def joined(device: str = "auto") -> Iterator[Team]:
     Raises
     ------
     MachineError
-        A process ended without a word, or none was met.
+        A process exited without an error message, or none could be reached.
     ConfigError
         The environment contradicts itself.
     """
@@ -172,7 +172,7 @@ def joined(device: str = "auto") -> Iterator[Team]:
         with followed(team.rank, team.size, single=team.size == team.local_size):
             _meet(own_device(device, team), team)
             yield team
-    finally:  # after a failure too: the next training of this process meets anew
+    finally:  # after a failure too: the next training of this process starts afresh
         if dist.is_initialized():
             dist.destroy_process_group()
 

@@ -147,7 +147,7 @@ def train(
     ImageError
         A sample cannot be read.
     TrainingError
-        The loss is no number any more; whole epochs from before are kept.
+        The loss became NaN or infinite; whole epochs from before are kept.
     Cancelled
         `stop` was set; every step is kept.
     """

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 ALIGNED = 64
-"""Arrays in a file begin at multiples of so many bytes."""
+"""Arrays in a file start at multiples of this many bytes."""
 
 MEMORY_SHARE = 0.8
 """Training images may take up this share of the free memory."""

@@ -112,7 +112,7 @@ class Stepper:
         return loss
 
     def _use_smaller_parts(self, batch: int) -> None:
-        """Double the accumulation after running out of memory; raise `MachineError` where that is no way out."""
+        """Double the accumulation after running out of memory; raise `MachineError` where that does not help."""
         if self.team.several:  # the others wait for what this process would send them
             raise MachineError(f"Out of memory with {batch} patches in {self.accumulate * self.team.size} parts.",
                                str(self.device), f"Set accumulate={2 * self.accumulate}.")  # fmt: skip

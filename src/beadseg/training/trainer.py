@@ -154,7 +154,7 @@ class Trainer:
         Cancelled
             The stop flag was set; every step is kept.
         TrainingError
-            The loss is no number any more; the checkpoints from before are kept.
+            The loss became NaN or infinite; the checkpoints from before are kept.
         """
         self._resume()
         if not (self.epoch or self.losses) and (found := few_steps(self.sampler.steps, self.config.epochs)):
@@ -296,7 +296,7 @@ class Trainer:
         save_checkpoint(path, self.average.state_dict(), {**meta, "config": self._config, **self.description})
 
     def _save_in_between(self) -> None:
-        """Save in the middle of an epoch, but never weights that are no numbers any more."""
+        """Save in the middle of an epoch, but never weights that are NaN or infinite."""
         if all(bool(tensor.isfinite().all()) for tensor in self.network.parameters()):
             self._save_last()
 

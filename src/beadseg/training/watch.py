@@ -119,7 +119,7 @@ def oscillation(rows: Sequence[Row], metric: str) -> Diagnosis | None:
 
 
 def not_finite(rows: Sequence[Row]) -> Diagnosis | None:
-    """Find a loss that is no number any more."""
+    """Find a loss that became NaN or infinite."""
     if math.isfinite(rows[-1]["train_loss"]):
         return None
     return Diagnosis(

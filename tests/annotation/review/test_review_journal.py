@@ -99,7 +99,7 @@ def test_a_table_that_is_no_journal_is_named(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("sample,state\na,accepted\n", encoding="utf-8")
     journal = Journal(tmp_path)
     assert journal.refresh() == []
-    assert "Is no journal" in journal.problems[0].message
+    assert "Is not a journal" in journal.problems[0].message
 
 
 def test_a_newer_version_is_refused(tmp_path: Path) -> None:

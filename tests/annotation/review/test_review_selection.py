@@ -102,5 +102,5 @@ def test_nothing_left_is_said_with_its_reasons(root: Path) -> None:
     Review.open(root).decide(["a", "b", "c"], "rejected")
     with pytest.raises(InputError, match=r"No sample is left \(3 rejected\)"):
         reviewed(Dataset.open(root))
-    with pytest.raises(InputError, match="no choice of samples"):
+    with pytest.raises(InputError, match="not a choice of samples"):
         reviewed(Dataset.open(root), "good ones")

@@ -41,7 +41,7 @@ def test_names_and_states_that_do_not_exist_are_refused_before_anything_is_writt
         review.decide(["a", "x"], "accepted")
     with pytest.raises(InputError, match=r"Use correct\(\)"):
         review.decide("a", "corrected")
-    with pytest.raises(InputError, match="no decision"):
+    with pytest.raises(InputError, match="not a decision"):
         review.decide("a", "perfect")  # type: ignore[arg-type]
     assert not (root / "review").exists()
 

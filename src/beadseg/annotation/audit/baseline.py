@@ -1,4 +1,4 @@
-"""What is usual in a data set: medians over the samples that fit, so that habits of its painters are no faults."""
+"""What is usual in a data set: medians over the samples that fit, so that habits of its painters are not faults."""
 
 from __future__ import annotations
 

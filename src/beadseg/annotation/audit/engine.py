@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BATCH = 32
 """Samples handed to the workers at once: what a stop waits for."""
 PROCESSES_FROM = 200
-"""With at least so many samples, processes are worth the seconds that they take to start."""
+"""From this many samples on, worker processes are worth their start-up time."""
 
 
 def measure_all(

@@ -68,7 +68,7 @@ def _shapes(compact: NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
 
     y, x = mean(rows.astype(np.float64)), mean(columns.astype(np.float64))
     dy, dx = rows - y[owner], columns - x[owner]
-    # A pixel is no point: a square of side 1 has a variance of 1/12.
+    # A pixel is not a point: a square of side 1 has a variance of 1/12.
     yy, xx, xy = mean(dy * dy) + 1 / 12, mean(dx * dx) + 1 / 12, mean(dy * dx)
     middle, spread = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
     return np.stack((y, x), axis=1), np.sqrt((middle + spread) / np.maximum(middle - spread, 1 / 12))
@@ -88,7 +88,7 @@ def _merged(
 
 
 def _in_pieces(compact: NDArray[np.int64], area: NDArray[np.int64], usual: float) -> NDArray[np.int64]:
-    """Return ids with two or more separate pieces that are no specks."""
+    """Return ids with two or more separate pieces that are not specks."""
     regions = equal_regions(compact.astype(np.int32), connectivity=2)
     sizes = np.bincount(regions.ravel())
     first = np.zeros(len(sizes), np.int64)

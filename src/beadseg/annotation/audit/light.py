@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 BLOCKS = 8
 """Blocks along a side, at most, whose medians are compared."""
 STRIDE = 3
-"""Every so many-th row and column is enough for a block's level."""
+"""Step between the rows and columns that give a block's level."""
 BLOCK_DIAMETERS = 4
 """Smallest side of a block, in bead diameters, so that beads do not fill it."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 # --- What counts as a bead --------------------------------------------------------------------------------------------
 
 FAINTEST = 0.4
-"""Peaks weaker than this share of the data set's typical response are no beads: noise lies below a third of it."""
+"""Peaks weaker than this share of the data set's typical response are not beads: noise lies below a third of it."""
 CLEAR = 0.6
 """A peak of this share of the image's typical bead is surely one: 95 % of simulated beads are above, few specks."""
 ROUND = 0.15
@@ -77,7 +77,7 @@ RADIUS_ENOUGH = 0.3
 # --- Beads missed and invented ----------------------------------------------------------------------------------------
 
 FEWEST_WRONG = 2
-"""One bead missed or invented is no finding."""
+"""One bead missed or invented is not a finding."""
 WRONG_SHARE = 0.04
 """Smallest share of beads missed or invented."""
 WRONG_CHANCE = 0.01

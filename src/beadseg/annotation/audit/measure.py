@@ -157,7 +157,7 @@ def _is_inverted(seen: NDArray[np.float32], mask: Bools, settings: Settings) -> 
 
 
 def _is_opposite(answer: NDArray[np.float32], marked: Peaks, settings: Settings) -> bool:
-    """Tell whether the beads are of the other polarity; the halo of beads beside which a mask lies is no bead."""
+    """Tell whether the beads have the other polarity; the halo of beads beside a misplaced mask is not a bead."""
     if len(marked) < limits.FEWEST_PAIRS:
         return False
     if float(np.median(at(answer, marked.position))) >= -limits.FAINTEST * settings.response:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 BEADS_PER_PART = 12
-"""A part has about so many beads at least: fewer agree by chance."""
+"""A part has at least about this many beads: fewer agree by chance."""
 MOST_PARTS = 4
 """Parts along a side, at most."""
 

@@ -158,6 +158,6 @@ def _mask_edge(marked: Floats, distance: Floats) -> float:
     if not beginning.any():
         return 0.0
     lengths = inside[beginning].sum(axis=1) * STEP - STEP / 2
-    # A ray that ran into a bead not known of, or began beside its own, is no measure.
+    # A ray that ran into an unknown bead, or began beside its own, measures nothing.
     middle = float(np.median(lengths))
     return float(lengths[np.abs(lengths - middle) <= OUTLYING].mean())

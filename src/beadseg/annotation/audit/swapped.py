@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ALL_PAIRS = 150
-"""Up to so many mismatched samples are compared with each other, all with all; more by their constellations only."""
+"""Up to this many mismatched samples are compared pairwise; beyond, only by their constellations."""
 
 
 def owners(mismatched: Sequence[str], planes: Mapping[str, PlaneMeasurement], radius: float) -> dict[str, str]:

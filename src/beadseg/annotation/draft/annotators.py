@@ -70,7 +70,7 @@ class ModelAnnotator:
 
 
 def _of_polarity(labels: NDArray[np.uint32], contrast: NDArray[np.float32], polarity: Polarity) -> NDArray[np.uint32]:
-    """Return the labels whose mean contrast to the background has the sign of `polarity`, numbered anew."""
+    """Return the labels whose mean contrast to the background has the sign of `polarity`, renumbered."""
     sums = np.bincount(labels.reshape(-1), weights=contrast.reshape(-1))
     kept = sums < 0 if polarity == "dark" else sums > 0
     kept[0] = False

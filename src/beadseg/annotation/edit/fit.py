@@ -31,7 +31,7 @@ SIZES = (0.8, 1.25)
 SPREAD = 0.12
 """Standard deviation of the logarithm of the radius about the usual one."""
 WEAK = 1.0
-"""An edge must be so many times as steep as the mean gradient around the place, or nothing is fitted. In pure noise
+"""An edge must be this many times as steep as the mean gradient around it, or nothing is fitted. In pure noise
 0.65 is reached as the median and 1.0 by one place in a hundred; in simulated beads 2 to 3."""
 FLAT = 1e-9
 """Differences below this share of the brightness are rounding."""

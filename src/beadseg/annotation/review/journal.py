@@ -139,7 +139,7 @@ class _Reader:
                 self._columns = _header(line.removeprefix(BYTE_ORDER_MARK))
                 missing = [name for name in COLUMNS if name not in self._columns]
                 if missing:
-                    self._report(f"Is no journal: it has no column {', '.join(missing)}.")
+                    self._report(f"Is not a journal: it has no column {', '.join(missing)}.")
             elif line and not (set(COLUMNS) - set(self._columns)):
                 steps += self._parsed(line, self._columns)
         return steps

@@ -76,7 +76,7 @@ def reviewed(dataset: Dataset, which: Which | str = "not-rejected", on_event: On
         No sample is left, or `which` is none of these.
     """
     if which not in WHICH:
-        raise InputError(f"{which!r} is no choice of samples.", "--samples", f"Choose one of {', '.join(WHICH)}.")
+        raise InputError(f"{which!r} is not a choice of samples.", "--samples", f"Choose one of {', '.join(WHICH)}.")
     if which != "accepted" and not Review.exists(dataset.root):
         return dataset
     selection = select(dataset, which)

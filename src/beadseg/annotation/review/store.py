@@ -137,7 +137,7 @@ class Review:
         """
         if state not in ("accepted", "rejected", "pending"):
             remedy = "Use correct() with the new mask." if state == "corrected" else "Give accepted, rejected, pending."
-            raise InputError(f"{state!r} is no decision.", remedy=remedy)
+            raise InputError(f"{state!r} is not a decision.", remedy=remedy)
         self.refresh()
         names = [samples] if isinstance(samples, str) else list(dict.fromkeys(samples))
         group = new_id()

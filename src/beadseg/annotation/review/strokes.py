@@ -129,7 +129,7 @@ def read_unsaved(path: Path) -> Unsaved:
     Raises
     ------
     InputError
-        It is no such file, of a newer version, or not one whole mask is in it.
+        It is not such a file, of a newer version, or not one whole mask is in it.
     """
     header = _header(path)
     shape = tuple(header["shape"])

@@ -1,4 +1,4 @@
-"""The review as one table for a spreadsheet: made anew from the journal, never read back."""
+"""The review as one table for a spreadsheet: rebuilt from the journal, never read back."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def dask_client(
     """
     kind, _, number = text.partition(":")
     if kind in ("local", "pbs") and number and not (number.isdecimal() and int(number) > 0):
-        raise ConfigError(f"{number!r} is no number of workers.", "--dask", f"Write e.g. {kind}:4.")
+        raise ConfigError(f"{number!r} is not a number of workers.", "--dask", f"Write e.g. {kind}:4.")
     count = int(number) if kind in ("local", "pbs") and number else workers
     try:
         from distributed import Client, LocalCluster

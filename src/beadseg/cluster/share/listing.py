@@ -84,7 +84,7 @@ class Share:
             return cls(folder.absolute(), document["run"], document["model_sha256"], items,
                        tuple(document["changes"]), bool(document["overlays"]), bool(document["maps"]))  # fmt: skip
         except (TypeError, KeyError):
-            text = "Is no list of images to share."
+            text = "Is not a list of images to share."
             raise RunError(text, path, f"Remove the folder {files.SHARE}/ and begin again.") from None
 
     @property

@@ -117,7 +117,7 @@ def _document(path: Path) -> tuple[dict[str, list[Any]], list[Failure]]:
         if zipfile.is_zipfile(path):
             remedy = "Extract it, and give the JSON file in it."
             raise InputError("Is a zip file, not the JSON file in it.", path, remedy) from None
-        raise InputError(f"Is no JSON ({error}).", path, "Export it again.") from None
+        raise InputError(f"Is not JSON ({error}).", path, "Export it again.") from None
     remedy = "Export it as COCO (instances): one file with images, annotations and categories."
     if labelme.is_labelme(document):
         return labelme.as_coco([path])
@@ -125,11 +125,11 @@ def _document(path: Path) -> tuple[dict[str, list[Any]], list[Failure]]:
     if other:
         raise InputError(f"Is not COCO but {other}.", path, remedy)
     if not isinstance(document, dict):
-        raise InputError("Is no COCO file.", path, remedy)
+        raise InputError("Is not a COCO file.", path, remedy)
     document.setdefault("categories", [])  # without any, all annotations are of one category without a name
     for part in ("images", "annotations", "categories"):
         if not isinstance(document.get(part), list):
-            raise InputError(f"Is no COCO file of instances: it has no list {part!r}.", path, remedy)
+            raise InputError(f"Is not a COCO file of instances: it has no list {part!r}.", path, remedy)
     return document, []
 
 
@@ -215,7 +215,9 @@ def _has_category(annotation: object) -> bool:
 
 
 def _called(annotation: object) -> str:
-    return f"Annotation {annotation.get('id')}" if isinstance(annotation, dict) else "An annotation that is no object"
+    return (
+        f"Annotation {annotation.get('id')}" if isinstance(annotation, dict) else "An annotation that is not an object"
+    )
 
 
 def _categories(document: _Json, wanted: Sequence[str], path: Path) -> tuple[set[Any], list[str]]:
@@ -358,7 +360,7 @@ def _from_runs(segmentation: _Json, size: tuple[int, int]) -> Region | None:
 
 def _from_ring(ring: list[float], size: tuple[int, int]) -> Region | None:
     if len(ring) % 2:
-        raise InputError(f"Has an outline of {len(ring)} numbers, which are no pairs of x and y.")
+        raise InputError(f"Has an outline of {len(ring)} numbers, which are not pairs of x and y.")
     return shapes.polygon([ring], size)
 
 

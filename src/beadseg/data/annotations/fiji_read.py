@@ -68,7 +68,9 @@ def _files(path: Path) -> list[Path]:
         raise InputError("No such file or folder.", path, "Check the path.")
     if not path.is_dir():
         if path.suffix.lower() not in SUFFIXES:
-            raise InputError("Is no ROI file.", path, "Give a .zip or .roi file that Fiji saved, or a folder of them.")
+            raise InputError(
+                "Is not an ROI file.", path, "Give a .zip or .roi file that Fiji saved, or a folder of them."
+            )
         return [path]
     found = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
     if not found:

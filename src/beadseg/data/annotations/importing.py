@@ -84,7 +84,7 @@ def import_annotations(
     Raises
     ------
     InputError
-        `out` is not empty, `images` is no folder, or no image of `source` was found in it. Nothing is written.
+        `out` is not empty, `images` is not a folder, or no image of `source` was found in it. Nothing is written.
     MachineError
         The disk is full or the folder not writable. Nothing is left behind.
     Cancelled

@@ -2,7 +2,7 @@
 
 The same format as `pycocotools.mask` (https://github.com/cocodataset/cocoapi, `maskApi.c`, Simplified BSD License):
 lengths of alternating runs of 0 and 1, column by column over the whole image; compressed, each length is the
-difference to the one before the last, in groups of five bits. Written anew here because the library works on whole
+difference to the one before the last, in groups of five bits. Rewritten here because the library works on whole
 images per object (16 MB for a bead on a 4096 x 4096 image) and trusts what it is given.
 """
 
@@ -44,7 +44,7 @@ def decode(counts: str | Sequence[int], size: tuple[int, int]) -> Region | None:
     Raises
     ------
     InputError
-        They are no lengths, or do not add up to the image.
+        They are not lengths, or do not add up to the image.
     """
     lengths = _lengths(_expand(counts) if isinstance(counts, str) else counts)
     height, width = size
@@ -83,7 +83,7 @@ def _runs(region: Region, size: tuple[int, int]) -> list[int]:
 def _lengths(values: Sequence[int]) -> NDArray[np.int64]:
     whole = all(isinstance(value, int) and 0 <= value < 2**40 for value in values)
     if not whole or not len(values):
-        raise InputError("Its run lengths are no list of whole numbers from 0 on.")
+        raise InputError("Its run lengths are not a list of whole numbers from 0 on.")
     return np.array(values, np.int64)
 
 

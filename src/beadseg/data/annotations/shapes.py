@@ -45,7 +45,7 @@ def polygon(rings: Sequence[ArrayLike], size: Size) -> Region | None:
     Raises
     ------
     InputError
-        A ring has fewer than three corners, or a coordinate is no number or absurdly large.
+        A ring has fewer than three corners, or a coordinate is not a number or absurdly large.
     """
     corners = [_checked(ring) for ring in rings]
     box = _box(np.concatenate(corners), size) if corners else None
@@ -139,7 +139,7 @@ def _checked(ring: ArrayLike) -> NDArray[np.float64]:
 
 def _check_numbers(values: NDArray[np.float64]) -> None:
     if not np.isfinite(values).all():
-        raise InputError("A coordinate is no finite number.")
+        raise InputError("A coordinate is not a finite number.")
     largest = float(np.abs(values).max())
     if largest > MAX_COORDINATE:
         raise InputError(f"A coordinate of {largest:g} px is absurd.")

@@ -44,7 +44,7 @@ def place(config: SceneConfig, rng: np.random.Generator) -> Beads:
     Raises
     ------
     InputError
-        When the image has no room for so many beads.
+        When that many beads do not fit in the image.
     """
     wanted = int(rng.poisson(config.beads)) if config.poisson else round(config.beads)
     diameter = _diameters(config, wanted, rng)

@@ -54,7 +54,7 @@ def simulate(config: SceneConfig, seed: int, window: Window | None = None) -> Sc
     Raises
     ------
     InputError
-        When the image has no room for so many beads.
+        When that many beads do not fit in the image.
     """
     view = window or Window(FieldOfView.draw(config, seed))
     # Streams of their own: to change the debris or the noise does not move the beads.

@@ -26,7 +26,7 @@ def read_manual(
     Raises
     ------
     InputError
-        The file is no CSV with the columns ``image`` and ``beads``, a count is no number of beads, a name may mean
+        The file is not a CSV with the columns ``image`` and ``beads``, a count is not a number of beads, a name may mean
         several images, or none of its images was predicted.
     """
     table = text_table(path, ("image", "beads"))

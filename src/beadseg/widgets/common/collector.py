@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 RARER = 50
-"""Full collections come so many times less often."""
+"""Factor by which full collections are made rarer."""
 
 _asked: set[int] = set()
 """Who asked for it."""

@@ -39,7 +39,7 @@ class ProgressRow(QWidget):
         self.setVisible(False)
 
     def _begin(self) -> None:
-        self.bar.setRange(0, 1)  # not 0 to 0: that is animated, and each frame composes the OpenGL canvas anew
+        self.bar.setRange(0, 1)  # not 0 to 0: that is animated, and each frame redraws the OpenGL canvas
         self.bar.setValue(0)
         self.bar.setFormat(self._background.name)
         self.cancel.setEnabled(True)

@@ -41,7 +41,7 @@ class Editor(QWidget):
         self.leaf = leaf
 
     def value(self) -> Any:
-        """Return what was entered; text that is no number is returned as it is, for the configuration to refuse."""
+        """Return what was entered; text that is not a number is returned as it is, for the configuration to refuse."""
         raise NotImplementedError
 
     def setValue(self, value: Any) -> None:

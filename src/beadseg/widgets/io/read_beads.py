@@ -39,7 +39,7 @@ def read_bead_table(path: Path) -> list[LayerData]:
     Raises
     ------
     InputError
-        The file is no such table.
+        The file is not such a table.
     """
     table = read_table(path)
     return [(coordinates(table), points_look(table, f"{path.stem}: beads"), "points")]

@@ -72,7 +72,7 @@ def write_table_of_points(path: str, data: Any, attributes: dict[str, Any]) -> l
 def whole_numbers(data: Any, target: Path) -> NDArray[np.uint32]:
     """Return a labels layer's data, of a multiscale one the finest level, as uint32.
 
-    Ids beyond uint32 are numbered anew, in their order, so that none becomes another.
+    Ids beyond uint32 are renumbered, in their order, so that none becomes another.
     """
     level = data[0] if isinstance(data, list | tuple) or getattr(data, "multiscale", False) else data
     labels = np.asarray(level)

@@ -36,7 +36,7 @@ class ObjectSliders(QWidget):
             0.05, 2, "Least distance of two beads, in bead diameters: smaller cuts more, larger joins more"
         )
         self.min_area = QLabeledSlider(Qt.Orientation.Horizontal)
-        self.min_area.setToolTip("Smaller objects are no beads, px²")
+        self.min_area.setToolTip("Smaller objects are not beads, px²")
         self.confidence = _double(0.01, 2, "Beads that the network is less sure of are left out")
         self.cut = QCheckBox("cut touching beads apart")
         self.cut.setToolTip("Without it, beads that touch count as one")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import napari
 
 STILL_PX = 3.0
-"""A mouse that moves less than so many screen pixels between press and release has clicked."""
+"""A click is a press and release less than this many screen pixels apart."""
 
 
 class CanvasClicks(QObject):

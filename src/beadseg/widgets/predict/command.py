@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.05
 """Between two looks at what the process said."""
 STOP_S = 2.0
-"""A process that was asked to stop is killed after so many seconds: its files are written whole or not at all."""
+"""Seconds after which a process that was asked to stop is killed: its files are written whole or not at all."""
 FINISHED = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FLAGGED)
 """Exit codes of a command that did all it could."""
 

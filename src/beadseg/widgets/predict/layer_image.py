@@ -59,7 +59,7 @@ class LayerImage:
         Raises
         ------
         InputError
-            It has no y and x, or more axes before them than time and depth, or its pixels are no numbers.
+            It has no y and x, or more axes before them than time and depth, or its pixels are not numbers.
         """
         data = finest(layer)
         shape = data.shape[:-1] if layer.rgb else data.shape

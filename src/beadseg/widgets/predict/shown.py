@@ -97,7 +97,7 @@ class ShownLayers(QObject):
         layer.name, layer.metadata = name, metadata
         has = _place(layer)
         for attribute, value in _place(below).items():
-            if attribute == "units" or not np.array_equal(has[attribute], value):  # setting draws the layer anew
+            if attribute == "units" or not np.array_equal(has[attribute], value):  # setting redraws the layer
                 setattr(layer, attribute, value)
         return True
 

@@ -225,7 +225,7 @@ class Desk(QObject):
         """End the reading ahead, and write the table for spreadsheets."""
         self.preload.close()
         if any(state.steps for state in self.session.states.values()):
-            with suppress(BeadsegError):  # it is made anew from the journal whenever it is wanted
+            with suppress(BeadsegError):  # it is rebuilt from the journal whenever it is needed
                 write_table(self.session.review)
 
     # --- Showing ------------------------------------------------------------------------------------------------------

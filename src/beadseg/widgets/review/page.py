@@ -145,7 +145,7 @@ def _mask(sample: Sample, shape: tuple[int, ...]) -> Labels:
     mask = sample.read_mask()
     if mask.foreground.shape != shape:
         what = f"The mask has the shape {mask.foreground.shape}, the image {shape}."
-        raise ImageError(what, sample.mask_path, "Reject it, or mark the beads anew.")
+        raise ImageError(what, sample.mask_path, "Reject it, or mark the beads again.")
     return ids_of(mask)
 
 
@@ -155,7 +155,7 @@ def _ignored(sample: Sample, shape: tuple[int, ...]) -> NDArray[np.bool_] | None
     region = read_mask(sample.ignore_path).foreground
     if region.shape != shape:
         what = f"The ignored region has the shape {region.shape}, the image {shape}."
-        raise ImageError(what, sample.ignore_path, "Remove the file, or mark the region anew.")
+        raise ImageError(what, sample.ignore_path, "Remove the file, or mark the region again.")
     return region if region.any() else None
 
 

@@ -92,7 +92,7 @@ class SampleLayers(QObject):
                 layer.contrast_limits = page.limits
 
     def show_labels(self, name: str, labels: np.ndarray) -> None:
-        """Show labels in place of those before; the viewer's undo of strokes begins anew."""
+        """Show labels in place of those before; the viewer's undo of strokes starts again."""
         layer: Labels | None = self._layers.get(name)
         if layer is not None and layer.data.ndim != labels.ndim:
             self.remove(name)

@@ -71,7 +71,7 @@ class Session:
         strangers = sorted(audited - set(self.states))
         if audited and len(strangers) == len(audited):
             what = f"Is about other samples than this dataset ({strangers[0]} …), found in {audit.dataset}."
-            raise InputError(what, folder, "Choose the audit of this dataset, or run it anew.")
+            raise InputError(what, folder, "Choose the audit of this dataset, or run it again.")
         known = tuple(finding for finding in audit.findings if sample_of(finding) in self.states)
         self.audit, self.audit_folder = audit.replace(findings=known), folder
         self._size = None

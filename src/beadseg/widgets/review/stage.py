@@ -69,7 +69,7 @@ class Stage(QObject):
         self._ahead = Turns(self)
         grid = viewer.canvas.grid
         self._grid = {"stride": grid.stride, "shape": grid.shape}
-        grid.stride, grid.shape = 3, (1, 2)  # each change of an enabled grid would build the scene anew
+        grid.stride, grid.shape = 3, (1, 2)  # each change of an enabled grid would rebuild the scene
 
     @property
     def mask(self) -> Labels | None:
@@ -105,7 +105,7 @@ class Stage(QObject):
             self._make_ahead()
 
     def take(self, labels: np.ndarray) -> None:
-        """Put another mask, such as recovered strokes, in place of the shown one; the viewer's undo begins anew."""
+        """Put another mask, such as recovered strokes, in place of the shown one; the viewer's undo starts again."""
         if self.mask is not None:
             self._layers.show_labels(MASK, labels.copy())
 

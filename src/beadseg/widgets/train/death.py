@@ -22,7 +22,7 @@ def was_killed(code: int | None) -> bool:
 
 def why_killed(code: int | None, command: str) -> str:
     """Return a message about the end of ``beadseg-batch COMMAND``."""
-    how = f"was ended by the system ({_name(code)})" if code else "ended without a word"
+    how = f"was ended by the system ({_name(code)})" if code else "exited without an error message"
     return f"The process {how}. Often the memory ran out: {_REMEDIES.get(command, _OTHERWISE)}"
 
 

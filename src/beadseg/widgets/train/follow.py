@@ -119,7 +119,7 @@ def read_run(folder: Path) -> RunState:
     Raises
     ------
     RunError
-        It is no run folder, or a newer beadseg wrote it.
+        It is not a run folder, or a newer beadseg wrote it.
     """
     config = _config(folder)
     troubles: list[str] = []
@@ -162,7 +162,7 @@ def fingerprint_of(folder: Path) -> dict[str, Any]:
 
 def _config(folder: Path) -> TrainConfig:
     if not is_run(folder):
-        raise RunError("Is no run folder.", folder, f"Choose a folder with a {files.CONFIG} that a training wrote.")
+        raise RunError("Is not a run folder.", folder, f"Choose a folder with a {files.CONFIG} that a training wrote.")
     try:
         return TrainConfig.from_file(folder / files.CONFIG)
     except ConfigError as error:

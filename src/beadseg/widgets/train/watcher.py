@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from beadseg.widgets.train.child import Child
 
 LOOK_MS = 500
-"""How often the file of the process is read. Whatever is drawn anew makes Qt compose the window with its OpenGL canvas
-anew, which takes long where OpenGL has no graphics card: so a bar moves seldom, and nothing is animated."""
+"""How often the file of the process is read. Whatever is redrawn makes Qt compose the window with its OpenGL
+canvas again, which takes long where OpenGL has no graphics card: so a bar moves seldom, and nothing is animated."""
 STOPPING_MS = 100
 """How often, while the process is stopping: its end is told at once."""
 

@@ -33,7 +33,7 @@ def arrange(config: SceneConfig, contact: float, stacked: float, rng: np.random.
     Raises
     ------
     InputError
-        When the image has no room for so many beads.
+        When that many beads do not fit in the image.
     """
     placed = place(config.replace(diameter_px=config.diameter_px * contact), rng)
     centres = np.stack((placed.y, placed.x), axis=1)

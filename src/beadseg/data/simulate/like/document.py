@@ -121,7 +121,7 @@ class FieldLikeness(Config):
     stacked: Annotated[float, Field(ge=0.0, le=0.9)]
     """Share of the beads that lie on another one."""
     debris_per_mpx: NotNegative
-    """Blobs that are no beads, per million pixels."""
+    """Blobs that are not beads, per million pixels."""
     debris_size_px: Annotated[float, Field(ge=1.0, le=1000.0)]
     """Their typical size, px."""
     debris_contrast: Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -180,7 +180,7 @@ class Likeness(Config):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
-            text = f"Is no likeness of version {SCHEMA_VERSION} ({where}: {first['msg']})."
+            text = f"Is not a likeness of version {SCHEMA_VERSION} ({where}: {first['msg']})."
             raise ConfigError(text, path, remedy) from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"Cannot be read ({error}).", path, "Check the file.") from None
@@ -192,7 +192,7 @@ class Likeness(Config):
     def nearest(self, dilution: int) -> tuple[FieldLikeness, ...]:
         """Return the fields of this dilution, or else of the nearest measured one (on a logarithmic scale)."""
         if dilution < 1:
-            raise InputError(f"{dilution} is no dilution factor.", "dilutions", "Give whole numbers from 1 on.")
+            raise InputError(f"{dilution} is not a dilution factor.", "dilutions", "Give whole numbers from 1 on.")
         best = min((field.dilution for field in self.fields), key=lambda factor: abs(math.log(factor / dilution)))
         return tuple(field for field in self.fields if field.dilution == best)
 

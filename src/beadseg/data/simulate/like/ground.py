@@ -1,4 +1,4 @@
-"""The empty ground of an image: a smooth surface through all that is no bead, and how far pixels lie off it."""
+"""The empty ground of an image: a smooth surface through everything but beads, and how far pixels differ from it."""
 
 from __future__ import annotations
 

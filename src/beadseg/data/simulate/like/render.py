@@ -73,7 +73,7 @@ def render(appearance: Appearance, config: SceneConfig, seed: int) -> Scene:
     Raises
     ------
     InputError
-        When the image has no room for so many beads.
+        When that many beads do not fit in the image.
     """
     placing, looks, dirt, grain = (
         np.random.default_rng(stream) for stream in np.random.SeedSequence((seed, 2)).spawn(4)

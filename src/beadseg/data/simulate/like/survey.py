@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from beadseg.data.simulate.like.load import Picture
 
 OWN = 8
-"""From so many annotated beads on, an image's own tell how dark its beads are; else those of its field."""
+"""With at least this many annotated beads, an image's own beads tell how dark they are; else those of its field."""
 MOST_BEADS = 150
 """Beads of one image that templates are measured on."""
 BARE_STAMPS = 60
@@ -45,7 +45,7 @@ class View:
     moments : noise.Moments or None
         Its noise.
     debris_size, debris_contrast : numpy.ndarray
-        (N,) of each blob that is no bead.
+        (N,) of each blob that is not a bead.
     """
 
     name: str

@@ -14,7 +14,7 @@ from beadseg.data.simulate.like.stamps import FADE, radius
 BARE = 1.8
 """Ground is bare from this distance to beads on, in their diameters."""
 BLOB = 6.0
-"""A place off the ground by this many robust standard deviations that is no bead is debris …"""
+"""A place off the ground by this many robust standard deviations that is not a bead is debris …"""
 BLOB_CONTRAST = 0.03
 """… when it differs from the ground by this share at least …"""
 BLOB_AREA = 0.6
@@ -99,7 +99,7 @@ def _dark(tile: Tile, diameter: float) -> NDArray[np.bool_]:
 
 
 def debris(tile: Tile, beads: detect.Peaks, diameter: float) -> tuple[Floats, Floats]:
-    """Return sizes, px, and contrasts, shares of the ground, of blobs that are no beads, each (N,)."""
+    """Return sizes, px, and contrasts, shares of the ground, of blobs that are not beads, each (N,)."""
     free = np.ones(tile.shape, dtype=bool)
     place = np.clip(np.rint(beads.centres).astype(int), 0, np.array(tile.shape) - 1)
     free[tuple(place.T)] = False
