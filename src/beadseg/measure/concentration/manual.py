@@ -26,8 +26,8 @@ def read_manual(
     Raises
     ------
     InputError
-        The file is not a CSV with the columns ``image`` and ``beads``, a count is not a number of beads, a name may mean
-        several images, or none of its images was predicted.
+        The file is not a CSV with the columns ``image`` and ``beads``, a count is not a number of beads, a name may
+        mean several images, or none of its images was predicted.
     """
     table = text_table(path, ("image", "beads"))
     counts = numbers_of(table["beads"], table.attrs["separator"])
