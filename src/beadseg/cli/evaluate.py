@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beadseg.cli.console import reporter
+from beadseg.cli.console import HeldLater, reporter
 from beadseg.cli.options import (
     DatasetFolder,
     Exclude,
@@ -99,13 +99,16 @@ def evaluate(
         )
         _refuse_empty(evaluation, predictions, truth)
         earlier = earlier_size(folder, files.EVALUATION, "images")
-        evaluation.write(folder)
+        held = HeldLater()
+        with held():
+            evaluation.write(folder)
         tell_if_less(folder / files.EVALUATION, earlier, len(evaluation.images), "scored image", on_event)
         make = partial(write_evaluation_page, folder, evaluation, truth, on_event, STOP)
         page = report_or_warn(make, folder, on_event)
         overall = evaluation.overall.model_dump()
         text = f"{table(evaluation)}\nWritten to {folder}. {page}".strip()
         on_event(Event("result", text, data={"out": str(folder), "flagged": list(evaluation.flagged), **overall}))
+        held.tell()
     if evaluation.failed_samples:
         raise typer.Exit(ExitCode.SOME_FAILED)
     if evaluation.flagged or evaluation.scored_itself:

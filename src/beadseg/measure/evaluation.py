@@ -132,13 +132,15 @@ class Evaluation(Config):
             predictions_relative=files.relative_path(Path(self.predictions), out),
             dataset_relative=files.relative_path(Path(self.dataset), out),
         )
-        files.write_atomically(out / files.EVALUATION, placed.model_dump_json(indent=2) + "\n")
-        _write_table(out / files.EVALUATION_IMAGES, self.image_table())
-        _write_table(out / files.EVALUATION_GROUPS, self.group_table())
-        if self.failures:
-            _write_table(out / files.FAILURES, pd.DataFrame([failure.model_dump() for failure in self.failures]))
-        else:
-            (out / files.FAILURES).unlink(missing_ok=True)
+        failures = pd.DataFrame([failure.model_dump() for failure in self.failures])
+        files.write_together(
+            {
+                out / files.EVALUATION: placed.model_dump_json(indent=2) + "\n",
+                out / files.EVALUATION_IMAGES: csv_text(self.image_table()),
+                out / files.EVALUATION_GROUPS: csv_text(self.group_table()),
+                out / files.FAILURES: csv_text(failures) if len(failures) else None,
+            }
+        )
 
     @classmethod
     def read(cls, out: Path) -> Evaluation:
@@ -456,7 +458,3 @@ def _table(scores: Sequence[ImageScore] | Sequence[GroupScore], kind: type[Confi
     rows = [{**score.model_dump(), **dict(zip(names, score.average_precisions, strict=True))} for score in scores]
     columns = [name for name in kind.model_fields if name != "average_precisions"]
     return pd.DataFrame(rows, columns=[*columns, *(name for name in names if name not in columns)])
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    files.write_atomically(path, csv_text(table))
