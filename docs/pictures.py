@@ -1,7 +1,8 @@
 """Make every picture of the guide, from simulated images, by the commands that the guide shows.
 
 Run ``python docs/pictures.py --work DIR``: some minutes; what is finished in DIR is not done again. It writes
-``docs/images``.
+``docs/images``. The picture of a report needs Chromium, and is left out without one. ``--only report.jpg`` writes
+one picture.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +39,7 @@ COMMANDS = (
     "analyze beads --out analysis",
     "train beads --out runs/first --epochs 4",
     "predict runs/first new/images --out counts",
+    "predict general new/images --out general",
     "evaluate counts new",
     "train beads --preset microbeads --out runs/laboratory --epochs 3",
 )
@@ -130,6 +135,22 @@ def shown(image: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.pad(colour.astype(np.uint8), ((2, 2), (2, 2), (0, 0)), constant_values=255)
 
 
+def draw_report(target: Path) -> None:
+    """Draw the first screen of the page that the general model's prediction wrote."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        print(f"{target.name}: left out, there is no Chromium")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "page.png"
+        address = (Path("general") / files.REPORT_PAGE).resolve().as_uri()
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1100,1400"]
+        command = [browser, *options, f"--user-data-dir={folder}", f"--screenshot={picture}", address]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        with Image.open(picture) as page:
+            page.convert("RGB").resize((825, 1050), Image.Resampling.LANCZOS).save(target, quality=75)
+
+
 def copy(source: Path, target: Path) -> None:
     """Copy a figure; a large one with a palette of 256 colours, which takes a third of the bytes."""
     if source.stat().st_size <= LARGE:
@@ -143,15 +164,14 @@ def main() -> None:
     """Run the commands in the working folder, then draw or copy every picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for the data, runs and predictions")
-    work = parser.parse_args().work
+    parser.add_argument("--only", help="one picture")
+    options = parser.parse_args()
+    work: Path = options.work
     work.mkdir(parents=True, exist_ok=True)
     PICTURES.mkdir(exist_ok=True)
     with contextlib.chdir(work):
         for command in COMMANDS:
             run(command)
-        draw_dilutions(PICTURES / "dilutions.png")
-        draw_overlay(PICTURES / "overlay.png")
-        draw_looks(PICTURES / "looks.jpg")
         figures = Path("counts") / "evaluation" / files.REPORT
         copies = {
             "analysis.png": Path("analysis") / ANALYSIS_PNG,
@@ -161,8 +181,16 @@ def main() -> None:
             "counts.png": figures / COUNTS_PNG,
             "scores.png": figures / SCORES_PNG,
         }
-        for name, source in copies.items():
-            copy(source, PICTURES / name)
+        drawn = {
+            "dilutions.png": draw_dilutions,
+            "overlay.png": draw_overlay,
+            "looks.jpg": draw_looks,
+            "report.jpg": draw_report,
+        }
+        for name in (*drawn, *copies):
+            if options.only in (None, name):
+                draw = drawn.get(name)
+                draw(PICTURES / name) if draw else copy(copies[name], PICTURES / name)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from pydantic import ValidationError
 
 from beadseg import files
 from beadseg.config.base import Config
-from beadseg.events import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,23 +78,14 @@ class Owner(ProcessId):
     host: str
     """Name of the machine."""
     job: str = ""
-    """Id of its PBS job."""
-    deadline: float | None = None
-    """When the time of its job is up, s since 1970."""
+    """Id of its job in the batch system."""
 
     @classmethod
     def this_process(cls) -> Owner:
         """Return what this process would write."""
         own = ProcessId.of(os.getpid()).model_dump()
-        job = os.environ.get("PBS_JOBID", "")
-        deadline = None
-        with suppress(KeyError, ValueError):
-            deadline = float(os.environ[DEADLINE])
-        return cls(token=secrets.token_hex(8), host=platform.node(), job=job, deadline=deadline, **own)
-
-    def ran_out_of_time(self, beat: float | None) -> bool:
-        """Whether the owner, whose last sign of life was at `beat`, was ended because its job's time was up."""
-        return self.deadline is not None and beat is not None and beat >= self.deadline - 4 * HEARTBEAT
+        job = os.environ.get("PBS_JOBID") or os.environ.get("SLURM_JOB_ID", "")
+        return cls(token=secrets.token_hex(8), host=platform.node(), job=job, **own)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}" + (f" (job {self.job})" if self.job else "")
@@ -212,18 +202,6 @@ def remove(path: Path, owner: Owner | None, beat: float | None, stale: float) ->
         return True
     finally:
         claim.unlink(missing_ok=True)
-
-
-def remove_dead(path: Path, has_ended: Callable[[str], bool], stale: float = STALE) -> str:
-    """Remove the file of an owner that is dead, and return why it is; ``""`` when it may live, or another was first."""
-    beat, owner = last_beat(path), read(path)
-    if beat is None:
-        return ""
-    reason = why_dead(owner, has_ended)
-    if not reason and not (owner and owner.runs):
-        age = server_time(path) - beat
-        reason = f"it gave no sign of life for {age:.0f} s" if age >= stale else ""
-    return reason if reason and remove(path, owner, beat, stale) else ""
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import pytest
 
 from beadseg import files
 from beadseg.cli.app import main
+from beadseg.cluster.prediction import freeze, list_path
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.errors import Cancelled, ExitCode
@@ -95,26 +96,24 @@ def test_a_moved_run_is_the_same_run(beads: Path, run: Path, tmp_path: Path, cap
     assert "another run" in capsys.readouterr().err
 
 
-def test_a_shared_batch_is_begun_joined_and_left(
-    beads: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_elements_and_the_job_that_merges_are_the_same_command(
+    beads: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    out = tmp_path / "shared"
-    words = ["predict", str(run), "--out", str(out), "--quiet"]
-    assert main([*words, "--share"]) == ExitCode.INPUT
-    assert "No batch was begun here. Name images or folders." in capsys.readouterr().err
-    assert main([*words, str(beads / files.IMAGES), "--share", "--set", "objects.treshold=1"]) == ExitCode.INPUT
-    assert not (out / files.SHARE).exists()
-    changed = ["--set", "objects.threshold=0.45"]
-    code = main([*words, str(beads / files.IMAGES), "--share", *changed])
-    told = capsys.readouterr().out
-    assert f"0 failed. Results: {out}. Report: {out / files.REPORT_PAGE}" in told
-    assert json.loads((out / files.PREDICTION).read_text())["options"]["objects"]["threshold"] == 0.45
-    assert main([*words, "--share"]) == code
-    assert "0 failed" in capsys.readouterr().out
-    assert main([*words, "--share", *changed]) == ExitCode.INPUT
-    assert "The batch that is joined says how its images are predicted." in capsys.readouterr().err
-    assert main([*words, str(beads / files.IMAGES), *changed]) == code
-    assert not (out / files.SHARE).exists()
+    images = sorted((beads / files.IMAGES).iterdir())
+    code = main(["predict", str(run), *map(str, images), "--out", str(tmp_path / "alone"), "--quiet"])
+    out = tmp_path / "out"
+    freeze(out, images)
+    words = ["predict", str(run), "--out", str(out), "--list", str(list_path(out)), "--quiet"]
+    monkeypatch.setenv("BEADSEG_ELEMENT", "1")
+    main([*words, "--chunk", "2"])
+    monkeypatch.setenv("BEADSEG_ELEMENT", "")
+    main([*words, "--chunk", "2"])
+    assert not (out / files.REPORT_PAGE).exists()
+    capsys.readouterr()
+    assert main(words) == code
+    assert f"0 failed. Results: {out}. Report: {out / files.REPORT_PAGE}" in capsys.readouterr().out
+    for name in (files.COUNTS, files.PREDICTION):
+        assert (out / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
 def test_a_repeated_train_says_in_one_line_that_it_is_finished(beads: Path, run: Path, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from beadseg.cluster.share.dask_cluster import dask_client, pbs_options
+from beadseg.cluster.over_dask import dask_client, pbs_options
 from beadseg.config.site import SiteConfig
 from beadseg.errors import ConfigError
 
@@ -50,7 +50,7 @@ def test_the_log_goes_into_the_prediction_folder(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("local:0", "'0' is not a number of workers. Write e.g. local:4."),
+        ("local:0", "'0' is not a number of workers. Write, for example, local:4."),
         ("pbs:x", "'x' is not a number of workers"),
         ("pbs", "Needs the cluster's profile. Add --cluster PROFILE"),
     ],

@@ -133,7 +133,7 @@ def test_a_server_that_is_down_is_not_the_profiles_fault(
     assert "profile" not in said
 
 
-def test_where_an_array_is_refused_no_list_of_images_is_left(
+def test_an_array_that_is_refused_is_said_and_nothing_is_recorded(
     pbs: FakePbs, beads: Path, profile: Path, place: Path, capsys: pytest.CaptureFixture[str]
 ):
     (place / files.BEST).write_bytes(b"a model is not loaded where it is sent from")
@@ -141,7 +141,8 @@ def test_where_an_array_is_refused_no_list_of_images_is_left(
     words = ["submit", "predict", str(place), str(beads / files.IMAGES), "--out", str(place / "counts")]
     assert main([*words, "--cluster", str(profile), "--elements", "2"]) == 2
     assert "The batch system refuses the job: qsub: Unknown queue." in capsys.readouterr().err
-    assert not (place / "counts" / files.SHARE).exists()
+    assert main(["status", str(place / "counts")]) == 2
+    assert "No job was sent for this folder." in capsys.readouterr().err
 
 
 def test_without_a_batch_system_it_says_so(

@@ -8,26 +8,25 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from cluster_helpers import SOURCE, Batch
 
 from beadseg import files
-from beadseg.claim import Owner, read
 from beadseg.cli.app import main
 from beadseg.cluster import record
+from beadseg.data.predictions import journal_of, read_journal
 
 IMAGES, ELEMENTS = 40, 3
-CORRUPT = "corrupt.png"
+CORRUPT, KILLS = "corrupt.png", "07"
 FIELDS = [
     "epochs=2", "epoch.steps=12", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3", "precision=fp32",
     "predict.precision=fp32",
 ]  # fmt: skip
 SETS = [word for setting in FIELDS for word in ("--set", setting)]
 OPTIONS = ["--set", "objects.threshold=0.45", "--threads", "1"]
-SHARING = (files.SHARE, files.JOBS)
 
 
 @pytest.fixture(scope="module")
@@ -60,36 +59,53 @@ def alone(run: Path, images: Path) -> Path:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Return every file of a prediction folder but those of the sharing and of the jobs."""
+    """Return every file of a prediction folder but those of the jobs."""
     found = [path for path in folder.rglob("*") if path.is_file()]
     names = {path: path.relative_to(folder) for path in found}
     return {str(name): path.read_bytes() for path, name in names.items()
-            if name.parts[0] not in (*SHARING, files.REPORT_PAGE)}  # fmt: skip
+            if name.parts[0] not in (files.JOBS, files.REPORT_PAGE)}  # fmt: skip
 
 
 def submit(run: Path, images: Path, out: Path, profile: Path, *more: str) -> int:
     return main(["submit", "predict", str(run), str(images), "--out", str(out), "--cluster", str(profile), *OPTIONS,
                  "--walltime", "00:30:00",
-                 "--elements", str(ELEMENTS), *more])  # fmt: skip
+                 *(more or ("--elements", str(ELEMENTS)))])  # fmt: skip
 
 
-def kill_one_at_work(out: Path, killed: list[Owner], seconds: float = 400) -> None:
-    """Kill a process in the middle of an image, another one than those `killed` before, and add it to them."""
-    until = time.monotonic() + seconds
+def processes(out: Path, element: str) -> list[psutil.Process]:
+    """Return the running programs of an element of the array, or of the job that merges (``""``)."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        try:
+            if "predict" in words and str(out) in words and process.environ().get("BEADSEG_ELEMENT", "") == element:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def begun(out: Path, element: int | None) -> str:
+    """Return the image that an element has begun and not finished, or ``""``."""
+    entries = read_journal(journal_of(out, element))
+    return entries[-1]["image"] if entries and entries[-1].get("begun") else ""
+
+
+def kill_at(out: Path, element: int | None, names: set[str] | None = None, *, job: bool = False) -> str:
+    """Kill a program in the middle of an image, one of these or any; with `job` its job script first. Return which."""
+    until = time.monotonic() + 400
     while time.monotonic() < until:
-        for path in (out / files.SHARE / files.CLAIMS).glob("*.json"):
-            owner = read(path)
-            if owner is None or owner.pid in [before.pid for before in killed]:
-                continue
-            with suppress(ProcessLookupError):
-                os.kill(owner.pid, signal.SIGSTOP)
-                if read(path) == owner:
-                    os.kill(owner.pid, signal.SIGKILL)
-                    killed.append(owner)
-                    return
-                os.kill(owner.pid, signal.SIGCONT)
+        name = begun(out, element)
+        for process in processes(out, "" if element is None else str(element)) if name in (names or {name}) else ():
+            process.send_signal(signal.SIGSTOP)
+            if name and begun(out, element) == name:
+                if job and (script := process.parent()) is not None:
+                    script.send_signal(signal.SIGKILL)
+                process.send_signal(signal.SIGKILL)
+                return name
+            process.send_signal(signal.SIGCONT)
         time.sleep(0.002)
-    raise AssertionError("no element began to predict")
+    raise AssertionError("nothing was predicted")
 
 
 @pytest.mark.timeout(1200)
@@ -98,22 +114,20 @@ def test_an_array_with_a_corrupt_image_and_a_killed_element_equals_one_machine(
 ):
     out = place / "counts"
     assert submit(run, images, out, profile) == 0
-    assert len(json.loads((out / files.SHARE / files.SHARE_LIST).read_text())["images"]) == IMAGES
-    (images / "late.png").write_bytes((images / "00.png").read_bytes())  # after the list was frozen
+    assert len(json.loads((out / files.JOBS / files.IMAGE_LIST).read_text())["images"]) == IMAGES
+    (images / "late.png").write_bytes((images / "00.png").read_bytes())  # after the list was written
     try:
-        killed: list[Owner] = []
-        kill_one_at_work(out, killed)
+        kill_at(out, 1)  # goes on in its job
+        kill_at(out, 2, job=True)  # its images are left to the job that merges
         batch.wait_for(out)
     finally:
         (images / "late.png").unlink()
     array, merge = record.sent(out)
-    assert (array.kind, merge.kind, merge.part) == ("predict", "merge", 2)
+    assert (array.kind, merge.kind, merge.part) == ("predict", "merge", 1)
     logs = [path.read_text() for path in array.logs(out)]
-    assert len(logs) == ELEMENTS
-    assert sum("Killed by signal 9" in text for text in logs) == 1
-    assert f"taken over from {killed[0]} (that process is gone)" in "".join(logs) + merge.logs(out)[0].read_text()
-    assert "Finished, but some items failed" in merge.logs(out)[0].read_text().splitlines()[-1]
-    assert batch.job(merge.job)["Exit_status"] == 3
+    assert ["Killed by signal 9; it is begun again." in text for text in logs] == [False, True, False]
+    last = merge.logs(out)[0].read_text()
+    assert "Finished, but some items failed" in last.splitlines()[-1]
     assert content(out) == content(alone)
     assert str(images / CORRUPT) in (out / files.FAILURES).read_text().replace('""', '"')
     assert (out / files.REPORT_PAGE).exists()
@@ -121,20 +135,30 @@ def test_an_array_with_a_corrupt_image_and_a_killed_element_equals_one_machine(
     assert main(["status", str(out)]) == 0
     told = capsys.readouterr().out
     assert f"Images: {IMAGES} of {IMAGES} done, 1 of them failed." in told
-    assert "merge, part 2: finished, some items failed" in told
+    assert "merge, part 1: finished, some items failed" in told
 
 
 @pytest.mark.timeout(1200)
-def test_when_all_elements_die_the_last_job_predicts_what_is_left(
+def test_an_image_that_kills_and_a_killed_job_that_merges_lose_nothing(
     batch: Batch, run: Path, images: Path, alone: Path, profile: Path, place: Path
 ):
     out = place / "counts"
-    assert submit(run, images, out, profile, "--running", "1") == 0
-    killed: list[Owner] = []
-    for _ in range(ELEMENTS):
-        kill_one_at_work(out, killed)
+    assert submit(run, images, out, profile, "--elements", "1") == 0
+    kill_at(out, 0, {KILLS}, job=True)
+    kill_at(out, None, {KILLS})
+    kill_at(out, None, job=True)  # another image; its job's successor goes on
     batch.wait_for(out)
-    assert content(out) == content(alone)
+    expected = {name: data for name, data in content(alone).items() if Path(name).stem.split(".")[0] != KILLS}
+    found = content(out)
+    tables = (files.COUNTS, files.FAILURES, files.PREDICTION)
+    assert {name: data for name, data in found.items() if name not in tables} == {
+        name: data for name, data in expected.items() if name not in tables
+    }
+    failures = (out / files.FAILURES).read_text().splitlines()
+    assert len(failures) == 3
+    assert "2 processes were killed while they predicted it" in failures[1]
+    rows = (alone / files.COUNTS).read_text().splitlines()
+    assert (out / files.COUNTS).read_text().splitlines() == [row for row in rows if not row.startswith(f"{KILLS},")]
 
 
 def over_dask(where: str, run: Path, images: Path, out: Path, *more: str) -> None:

@@ -147,10 +147,10 @@ def test_only_what_has_not_ended_is_sent_again():
 def test_an_element_without_a_trial_says_so(
     beads: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setenv("PBS_ARRAY_INDEX", "2")
+    monkeypatch.setenv("BEADSEG_ELEMENT", "2")
     assert main([*words(beads, place, place / "s", ONE_FAILS), "--trials", "1-2"]) == 2
     assert "There is no trial for element 2 of the array." in capsys.readouterr().err
-    monkeypatch.setenv("PBS_ARRAY_INDEX", "1")
+    monkeypatch.setenv("BEADSEG_ELEMENT", "1")
     assert main([*words(beads, place, place / "s", ONE_FAILS), "--trials", "1-2"]) == 2
     assert "Holds no sweep." in capsys.readouterr().err
 

@@ -121,7 +121,8 @@ def accepts(configuration: beadseg.config.Config, settings: list[str]) -> bool:
 
 def test_pictures_are_small_and_used() -> None:
     pictures = sorted((DOCS / "images").glob("*"))
-    used = {Path(target).name for path in PAGES for target in links(path.read_text(encoding="utf-8"))}
+    pages = [*PAGES, DOCS.parent / "README.md"]
+    used = {Path(target).name for path in pages for target in links(path.read_text(encoding="utf-8"))}
     assert {picture.name for picture in pictures} <= used
     sizes = [picture.stat().st_size for picture in pictures]
     assert max(sizes) <= LARGEST_PICTURE

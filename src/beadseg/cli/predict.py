@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beadseg import files
 from beadseg.cli import options
 from beadseg.cli.console import reporter
 from beadseg.cli.stop import stop_in_time
@@ -18,15 +18,17 @@ from beadseg.errors import ConfigError, ExitCode
 from beadseg.events import log
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from beadseg.events import OnEvent
+    from beadseg.predict.batch import Elsewhere
     from beadseg.predict.tables import BatchResult
 
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files or folders.", show_default=False)]
 ImagesOrNone = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="IMAGES...", help="Image files or folders. With --share: may be left out to join a batch.",
-        show_default=False,
+        metavar="IMAGES...", help="Image files or folders.", show_default=False,
     ),
 ]  # fmt: skip
 Overlays = Annotated[bool, typer.Option("--overlays/--no-overlays", help="Draw the outlines over each image.")]
@@ -39,18 +41,28 @@ Again = Annotated[
     bool,
     typer.Option("--again", help="Predict again what was predicted before, too, not only what is new or changed."),
 ]
-ShareOption = Annotated[
-    bool, typer.Option("--share", help="Share the images with other processes that predict into the same --out folder.")
+ListOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--list", metavar="FILE", hidden=True, help="In place of IMAGES: the list that `submit predict` wrote."
+    ),
+]
+ChunkOption = Annotated[
+    int | None,
+    typer.Option(
+        "--chunk", min=1, metavar="N", hidden=True, help="With --list: only the N images of this array element."
+    ),
 ]
 DaskOption = Annotated[
     str | None,
     typer.Option(
-        "--dask", metavar="local[:N]|pbs[:N]|ADDRESS",
+        "--dask", metavar="local[:N]|pbs[:N]|slurm[:N]|ADDRESS",
         help="Predict by the workers of a dask cluster: N on this machine, N jobs, or those of a scheduler.",
     ),
 ]  # fmt: skip
 Profile = Annotated[
-    Path | None, typer.Option("--cluster", metavar="PROFILE", help="With --dask pbs: the cluster's profile; see hpc/.")
+    Path | None,
+    typer.Option("--cluster", metavar="PROFILE", help="With --dask pbs or slurm: the cluster's profile; see hpc/."),
 ]
 Channel = Annotated[
     int | None,
@@ -83,7 +95,8 @@ def predict(
     diameter: Diameter = None,
     set_: SetOption = None,
     again: Again = False,
-    share: ShareOption = False,
+    list_: ListOption = None,
+    chunk: ChunkOption = None,
     dask: DaskOption = None,
     cluster: Profile = None,
     device: Device = "auto",
@@ -97,50 +110,37 @@ def predict(
 
     The same command goes on: images that were predicted before, with the same model and options, are skipped.
     With the model called general, which comes with beadseg, nothing has to be annotated or trained before.
-    With --share any number of such commands, on any machines that see the same folders, predict one batch together.
+    An image that killed the command twice, for example for its memory, is listed in failures.csv and not tried again.
     """
     from beadseg.cli.inputs import use_threads
-    from beadseg.cli.jobs import has_ended
-    from beadseg.cli.sharing import shared_batch, work_over_dask
-    from beadseg.cluster.share import close, predict_shared
+    from beadseg.cli.jobs import has_ended, refuse_while_jobs
     from beadseg.data.predictions import refuse_output
-    from beadseg.predict.batch import find_images, predict_folder
+    from beadseg.predict.batch import predict_folder
     from beadseg.predict.model_file import model_name, which_general
     from beadseg.predict.segmenter import Segmenter
 
-    if report:
+    if report := report and chunk is None:
         from beadseg.report.pages import report_or_warn
         from beadseg.report.prediction_page import write_prediction_page
 
     with reporter(json, quiet) as on_event:
         stop = stop_in_time(walltime, margin)
         use_threads(threads)
-        share = share or dask is not None
-        wanted = changes_of(set_, diameter, channel)
-        if share:
-            batch = shared_batch(run, images or [], out, wanted, overlays, maps, stop, again=again)
-        else:
-            paths = find_images(images or [], on_event)
-            refuse_output(out, paths)
+        changes = changes_of(set_, diameter, channel)
+        paths, names, element = _images(images or [], list_, chunk, on_event)
+        refuse_output(out, paths)
+        if list_ is None:
+            refuse_while_jobs(out)
         segmenter = Segmenter.load(run, device=device)
-        if which := which_general(run):
+        if (which := which_general(run)) and not element:
             on_event(log(which, "warning"))
-        changes = [*batch.changes] if share else wanted
         if changes:
             segmenter.options = segmenter.options.with_overrides(changes, lambda note: on_event(log(note, "warning")))
-        if dask is not None:
-            work_over_dask(dask, cluster, segmenter, batch, device, threads, on_event, stop)
-        if share:
-            result, first = predict_shared(segmenter, batch, has_ended=has_ended, on_event=on_event, stop=stop)
-        else:
-            close(out)
+        with _workers(dask, cluster, model_name(run), changes, device, threads, out, on_event) as elsewhere:
             result = predict_folder(segmenter, paths, out, overlays=overlays, maps=maps, source=model_name(run),
-                                    model_sha256=segmenter.model_sha256, again=again, has_ended=has_ended,
-                                    on_event=on_event, stop=stop)  # fmt: skip
-            first = True
-        page = ""
-        if report and (first or not (out / files.REPORT_PAGE).exists()):
-            page = report_or_warn(partial(write_prediction_page, out, on_event, stop), out, on_event)
+                                    model_sha256=segmenter.model_sha256, again=again, names=names, element=element,
+                                    elsewhere=elsewhere, has_ended=has_ended, on_event=on_event, stop=stop)  # fmt: skip
+        page = report_or_warn(partial(write_prediction_page, out, on_event, stop), out, on_event) if report else ""
         _tell(result, out, page, on_event)
     if result.unwritten:
         raise typer.Exit(ExitCode.MACHINE)
@@ -148,6 +148,48 @@ def predict(
         raise typer.Exit(ExitCode.SOME_FAILED)
     if len(result.flagged):
         raise typer.Exit(ExitCode.FLAGGED)
+
+
+def _images(
+    given: list[Path], listed: Path | None, chunk: int | None, on_event: OnEvent
+) -> tuple[list[Path], dict[Path, str], int | None]:
+    """Return what is predicted, the names that are known, and the number of this element of a job array, or None."""
+    from beadseg.cli.jobs import element_of_array
+    from beadseg.predict.batch import find_images
+
+    if listed is None:
+        return find_images(given, on_event), {}, None
+    from beadseg.cluster.prediction import ImageList
+
+    frozen = ImageList.read(listed)
+    if chunk is None:
+        return [*frozen.names], frozen.names, None
+    element = element_of_array() or 0
+    return frozen.chunk(chunk, element), frozen.names, element
+
+
+@contextmanager
+def _workers(
+    text: str | None,
+    profile: Path | None,
+    run: str,
+    changes: list[str],
+    device: str,
+    threads: int | None,
+    out: Path,
+    on_event: OnEvent,
+) -> Iterator[Elsewhere | None]:
+    """Yield what predicts by the workers of a dask cluster; None without dask."""
+    if text is None:
+        yield None
+        return
+    from beadseg.cli.machine import granted_cores
+    from beadseg.cluster.over_dask import dask_client, over_dask
+    from beadseg.config.site import SiteConfig
+
+    site = None if profile is None else SiteConfig.from_file(profile)
+    with dask_client(text, granted_cores(), site, out.absolute()) as (client, own):
+        yield over_dask(client, run, changes, device, threads or own, on_event)
 
 
 def changes_of(set_: list[str] | None, diameter: str | None, channel: int | None = None) -> list[str]:

@@ -15,6 +15,7 @@ from beadseg.errors import ConfigError, InputError
 from beadseg.files import user_path
 
 if TYPE_CHECKING:
+    from beadseg.cluster.script import JobScript
     from beadseg.config.site import SiteConfig
 
 
@@ -54,6 +55,51 @@ def checked(kind: str, words: list[str]) -> int | None:
         values["split_file"],
     )  # fmt: skip
     return 1 + words.index(str(values["dataset"])) if str(values["dataset"]) in words else None
+
+
+def jobs_of_prediction(words: list[str], out: Path, running: int, times: int, *, write: bool) -> list[JobScript]:
+    """Return the jobs of a prediction as an array, in the order in which they run.
+
+    Parameters
+    ----------
+    words : list of str
+        What follows ``beadseg-batch predict``, with ``--out``.
+    out : pathlib.Path
+        The prediction folder.
+    running, times : int
+        As of `beadseg.cluster.prediction.prediction_jobs`.
+    write : bool
+        Whether the list of images is written into the folder; otherwise nothing is.
+    """
+    from beadseg.cluster.prediction import freeze, list_path, prediction_jobs
+    from beadseg.cluster.script import JobScript
+    from beadseg.cluster.submit import refuse_second
+    from beadseg.predict.batch import find_images
+
+    checked("predict", words)
+    values = parsed("predict", words)
+    if values["dask"] is not None:
+        raise ConfigError(
+            "Shares the images out itself.", "--dask", "Leave out --dask or --elements; nothing was sent."
+        )
+    folder, images = out.absolute(), find_images(values["images"])
+    if write:
+        refuse_second(folder)
+        freeze(folder, images, again=values["again"])
+    command = ("predict", *_without(words, values["images"]), "--list", str(list_path(folder)))
+    job = JobScript("predict", command, folder, Path.cwd(), umask=present_umask())
+    return prediction_jobs(job, len(images), running, times)
+
+
+def _without(words: list[str], images: list[Path]) -> list[str]:
+    """Return the words of a command without its images and ``--again``, which the list of images stands for."""
+    left, kept = list(images), []
+    for word in reversed(words):
+        if (path := user_path(Path(word))) in left:
+            left.remove(path)
+        elif word != "--again":
+            kept.append(word)
+    return kept[::-1]
 
 
 def parsed(kind: str, words: list[str]) -> dict[str, Any]:

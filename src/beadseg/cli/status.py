@@ -40,14 +40,15 @@ def _told(item: JobStatus) -> Event:
 
 
 def _progress(folder: Path) -> Event:
-    """Return how far the training, the sweep or the shared prediction in a folder is, from its files."""
+    """Return how far the training, the sweep or the prediction in a folder is, from its files."""
     from beadseg import files
+    from beadseg.cluster.prediction import list_path
     from beadseg.config import TrainConfig
     from beadseg.events import Event
     from beadseg.training.history import read_history
 
-    if (folder / files.SHARE / files.SHARE_LIST).exists():
-        return _progress_of_share(folder)
+    if list_path(folder).exists():
+        return _progress_of_prediction(folder)
     if (folder / files.SWEEP).exists():
         return _progress_of_sweep(folder)
     if not (folder / files.CONFIG).exists():
@@ -59,16 +60,15 @@ def _progress(folder: Path) -> Event:
     return Event("result", text, data={"epoch": done, "epochs": epochs, "finished": finished})
 
 
-def _progress_of_share(folder: Path) -> Event:
-    """Return how far a batch of images is that several processes share."""
-    from beadseg.cluster.share import Share
+def _progress_of_prediction(folder: Path) -> Event:
+    """Return how far a prediction in many jobs is."""
+    from beadseg.cluster.prediction import ImageList, list_path
     from beadseg.events import Event
 
-    share = Share.read(folder)
-    parts = [part for part in map(share.part, share.items) if part is not None]
-    failed = sum(part.error is not None for part in parts)
-    data = {"images": len(share.items), "done": len(parts), "failed": failed}
-    return Event("result", f"Images: {len(parts)} of {len(share.items)} done, {failed} of them failed.", data=data)
+    images = ImageList.read(list_path(folder))
+    done, failed = images.progress(folder)
+    data = {"images": len(images.names), "done": done, "failed": failed}
+    return Event("result", f"Images: {done} of {len(images.names)} done, {failed} of them failed.", data=data)
 
 
 def _progress_of_sweep(folder: Path) -> Event:

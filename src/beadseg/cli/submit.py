@@ -9,7 +9,7 @@ import typer
 
 from beadseg.cli import options
 from beadseg.cli.console import reporter
-from beadseg.errors import BeadsegError, ConfigError
+from beadseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from beadseg.cluster.script import JobScript
@@ -39,13 +39,16 @@ Jobs = Annotated[
 ]  # fmt: skip
 Elements = Annotated[
     int | None,
-    typer.Option("--elements", min=1, metavar="N", help="Predict: so many jobs of an array share the images."),
+    typer.Option(
+        "--elements",
+        min=1,
+        metavar="N",
+        help="Predict: send the images as a job array, at most N elements at a time.",
+    ),
 ]
 Running = Annotated[
     int | None,
-    typer.Option(
-        "--running", min=1, metavar="N", help="Most of them, or of the trials of a sweep, at a time. Default: no limit."
-    ),
+    typer.Option("--running", min=1, metavar="N", help="Sweep: maximum number of trials at a time. Default: no limit."),
 ]
 SetSite = Annotated[
     list[str] | None,
@@ -72,7 +75,7 @@ def submit(
 
     Scripts, logs and ids of the jobs go to jobs/ in the --out folder. A training goes on in further jobs until it is
     finished. A sweep is an array with a trial per element, and a job that ranks them; of TPE one of both per round.
-    With --elements a prediction is an array of jobs that share the images, and a job that merges.
+    With --elements a prediction is a job array, and a job that predicts what is missing and writes the tables.
     """
     from beadseg.cli.sending import profile
     from beadseg.cluster.submit import check, send
@@ -91,12 +94,7 @@ def submit(
             return
         if kind == "sweep" or elements is not None:
             wanted = _jobs(kind, given, out, settings, jobs, many, on_event, write=True)
-        try:
-            names = send(wanted, settings)
-        except BeadsegError:
-            if elements is not None:
-                _withdraw(out)
-            raise
+        names = send(wanted, settings)
         on_event(_told(names, wanted, settings))
 
 
@@ -113,33 +111,23 @@ def _jobs(
 ) -> list[JobScript]:
     """Return the jobs to be sent in the order in which they run.
 
-    `write` plans a sweep, and freezes the list of images of a prediction.
+    `write` plans a sweep, and writes the list of images of a prediction.
     """
-    from beadseg.cli.sending import checked, present_umask
-    from beadseg.cli.sending_share import jobs_of_share
+    from beadseg.cli.sending import checked, jobs_of_prediction, present_umask
     from beadseg.cli.sending_sweep import jobs_of_sweep
     from beadseg.cluster.script import JobScript
 
     elements, running = many
     if kind == "sweep" and elements is None:
         return jobs_of_sweep(given, out, running, times or 1, plan=write, on_event=on_event)
-    if kind == "predict" and elements is not None:
-        return jobs_of_share(given, out, elements, running, freeze=write)
-    if elements is not None or running is not None:
-        raise ConfigError(
-            "Are for a prediction as an array, --running for a sweep too.",
-            "--elements, --running",
-            "See: submit --help",
-        )
+    if running is not None or (elements is not None and kind != "predict"):
+        text = "--elements is for predict, --running for sweep."
+        raise ConfigError(text, "submit", f"Leave it out for {kind}.")
+    if elements is not None:
+        return jobs_of_prediction(given, out, elements, times or site.jobs, write=write)
     dataset = checked(kind, given)
     chain = (times or site.jobs) if kind == "train" else 1
     return [JobScript(kind, (kind, *given), out.absolute(), Path.cwd(), chain, dataset=dataset, umask=present_umask())]
-
-
-def _withdraw(out: Path) -> None:
-    from beadseg.cluster.share import withdraw
-
-    withdraw(out.absolute())
 
 
 def _show(wanted: list[JobScript], site: SiteConfig, json: bool, on_event: OnEvent) -> None:

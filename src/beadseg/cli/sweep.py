@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from beadseg.cli import options
 from beadseg.cli.console import reporter
 from beadseg.cli.groups import grouped
+from beadseg.cli.jobs import element_of_array
 from beadseg.cli.samples import TrainingSamples
 from beadseg.cli.settings import Settings
 from beadseg.cli.stop import stop_in_time
@@ -41,9 +41,6 @@ PlanRound = Annotated[
     typer.Option("--plan-round", min=2, metavar="N", help="With --collect: also plan this round, of the method tpe."),
 ]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
-
-ELEMENT = "PBS_ARRAY_INDEX"
-"""Environment variable that tells an element of a job array its number, from 0."""
 
 
 @grouped
@@ -134,12 +131,12 @@ def numbers(text: str) -> list[int]:
 
 def own_part(chosen: list[int]) -> list[int]:
     """Return the trial of this element of a job array, or all of them where there is no array."""
-    index = os.environ.get(ELEMENT)
+    index = element_of_array()
     if index is None:
         return chosen
-    if not index.isdecimal() or int(index) >= len(chosen):
+    if index >= len(chosen):
         raise ConfigError(f"There is no trial for element {index} of the array.", "--trials", "Send the sweep again.")
-    return [chosen[int(index)]]
+    return [chosen[index]]
 
 
 def _some(planned: Sweep, chosen: list[int], work: Work, on_event: OnEvent, stop: StopFlag) -> bool:

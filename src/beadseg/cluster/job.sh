@@ -2,6 +2,7 @@
 began=$(date +%s)
 umask "$mask"
 job=${PBS_JOBID:-no-job}
+element=${PBS_ARRAY_INDEX:-}
 node=
 if [ $# -eq 4 ]; then # one of the other nodes, see start_other_nodes
   node=.node$1 job=$4
@@ -148,11 +149,11 @@ fi
 interrupted=
 trap 'interrupted=yes' TERM
 if [ -z "$node" ]; then
-  [ -n "${PBS_ARRAY_INDEX:-}" ] || record "$job" "$part"
+  [ -n "$element" ] || record "$job" "$part"
   send_successor
 fi
 export PYTHONUTF8=1 PYTHONUNBUFFERED=1 MPLBACKEND=Agg
-export BEADSEG_DEADLINE=$((began + walltime)) BEADSEG_MARGIN=$margin
+export BEADSEG_ELEMENT=$element BEADSEG_DEADLINE=$((began + walltime)) BEADSEG_MARGIN=$margin
 make_scratch || fail "No temporary folder can be made on this node."
 use_modules && prepare && cd -- "$directory" || fail "The job could not be prepared."
 [ -z "$interrupted" ] || finish 143
@@ -160,8 +161,14 @@ replace_home
 start_other_nodes
 
 # In the foreground: the status of one behind `wait` is lost where it ends in the moment of a signal.
-"${program[@]}"
-code=$?
+while :; do
+  "${program[@]}"
+  code=$?
+  # A prediction that was killed goes on, and gives up an image that kills it twice.
+  if [ -n "$interrupted" ] || [ "$restarts" -le 0 ] || [ "$code" -le 128 ] || [ "$code" -eq 130 ] || [ "$code" -eq 143 ]; then break; fi
+  restarts=$((restarts - 1))
+  say WARNING "Killed by signal $((code - 128)); it is begun again."
+done
 # The signal at the end of the walltime may meet a program that has saved everything and is about to end.
 if [ "$code" -eq 143 ] && [ "$(date +%s)" -ge $((began + walltime - margin)) ]; then code=6; fi
 finish "$code"

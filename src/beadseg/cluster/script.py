@@ -45,11 +45,13 @@ class JobScript:
     jobs : int
         Most jobs one after the other; each sends its successor until the work is finished.
     array : Array, optional
-        Runs `words` once per element, which finds its number in ``PBS_ARRAY_INDEX``. One element is a plain job.
+        Runs `words` once per element, which finds its number in ``BEADSEG_ELEMENT``. One element is a plain job.
     dataset : int, optional
         Which of `words` is the folder that may be copied to scratch.
     umask : int
         Of the files that the job writes; PBS' own lets nobody else read them.
+    restarts : int
+        How often the program is begun again in the job when it was killed by a signal that did not mean the job.
     """
 
     kind: str
@@ -60,6 +62,7 @@ class JobScript:
     array: Array | None = None
     dataset: int | None = None
     umask: int = 0o022
+    restarts: int = 0
 
     @property
     def name(self) -> str:
@@ -103,6 +106,7 @@ def _settings(job: JobScript, site: SiteConfig) -> list[str]:
         "folder": str(job.folder),
         "directory": str(job.directory),
         "most_jobs": str(job.jobs),
+        "restarts": str(job.restarts),
         "walltime": str(walltime_seconds(site.walltime)),
         "mask": f"{job.umask:04o}",
         "variables": _variables(site),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from beadseg import files
@@ -58,9 +59,11 @@ def send(jobs: Sequence[JobScript], site: SiteConfig) -> list[str]:
         As of `submit`; what was sent before is taken back.
     """
     sent: list[str] = []
+    parts: Counter[str] = Counter()
     try:
-        for part, job in enumerate(jobs, start=1):
-            sent.append(submit(job, site, sent[-1] if sent else None, part))
+        for job in jobs:
+            parts[job.kind] += 1
+            sent.append(submit(job, site, sent[-1] if sent else None, parts[job.kind]))
     except BeadsegError:
         pbs.delete(list(reversed(sent)))
         raise

@@ -289,13 +289,32 @@ class _Hashes:
         return self._known[path]
 
 
+def journal_of(folder: Path, element: int | None = None) -> Path:
+    """Return the journal of who holds the lock of a prediction folder, or of an element of a job array."""
+    start, end = files.UNMERGED.split(".")
+    return folder / (files.UNMERGED if element is None else f"{start}-{element:05d}.{end}")
+
+
+def journals_of(folder: Path) -> list[Path]:
+    """Return the journals of a prediction folder: those of the elements of an array, then that of who merges them."""
+    start, end = files.UNMERGED.split(".")
+    elements = sorted(folder.glob(f"{start}-*.{end}"), key=lambda path: path.name)
+    return [*elements, *(path for path in [folder / files.UNMERGED] if path.exists())]
+
+
 def read_unmerged(folder: Path) -> list[dict[str, Any]]:
-    """Return what became of images since the tables of a prediction folder were written: none, but after a kill.
+    """Return what became of images since the tables of a prediction folder were written."""
+    entries = [entry for journal in journals_of(folder) for entry in read_journal(journal)]
+    return [entry for entry in entries if "begun" not in entry]
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a journal: images that were begun, and what became of images.
 
     An unfinished last line, of a process that was killed, counts for nothing.
     """
     try:
-        lines = (folder / files.UNMERGED).read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         return []
     entries = []

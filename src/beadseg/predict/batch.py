@@ -7,13 +7,15 @@ import json
 import os
 import shutil
 from collections import Counter
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from beadseg import files
 from beadseg.data.dataset import natural_key
 from beadseg.data.fields import listed
-from beadseg.data.predictions import refuse_output, source_of
+from beadseg.data.predictions import refuse_output
 from beadseg.data.raw import (
     IMAGE_SUFFIXES,
     KNOWN_KINDS,
@@ -31,14 +33,63 @@ from beadseg.locking import locked
 from beadseg.model.device import free_memory
 from beadseg.predict.flags import NOT_COMPARED, sentence
 from beadseg.predict.results import predict_file
-from beadseg.predict.tables import BatchResult, PredictionIndex, described
+from beadseg.predict.tables import BatchResult, ElementIndex, PredictionIndex, described
 from beadseg.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from beadseg.predict.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Order:
+    """An image that another process predicts.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        Where it lies, seen from any machine.
+    name : str
+        The name of its results.
+    stage : pathlib.Path
+        Folder that the results are written to.
+    made_with : str
+        What model and options are known by.
+    kinds : tuple of str
+        Which results are wanted, see `beadseg.predict.results`.
+    """
+
+    path: Path
+    name: str
+    stage: Path
+    made_with: str
+    kinds: tuple[str, ...]
+
+    def work(self, predictor: Predictor) -> Answer | str:
+        """Predict the image; return its rows of counts and what the results are of, or why it failed.
+
+        Raises
+        ------
+        MachineError
+            The folder cannot be written to.
+        """
+        try:
+            result = described(self.path, self.made_with, self.kinds)
+            rows = predict_file(predictor, self.path, self.name, ensure_folder(self.stage),
+                                overlays=files.OVERLAYS in self.kinds, maps=files.MAPS in self.kinds)  # fmt: skip
+        except MachineError:
+            raise
+        except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
+            return reason_of(error, self.path)
+        return rows, result
+
+
+Answer: TypeAlias = tuple[list[dict[str, Any]], dict[str, Any]]
+Elsewhere: TypeAlias = "Callable[[list[Order], StopFlag | None], Iterator[tuple[Order, Answer | str]]]"
+
+MOST_DEATHS = 2
+"""An image is listed as failed when so many processes were killed while they predicted it."""
 
 
 def predict_folder(
@@ -52,6 +103,9 @@ def predict_folder(
     model_sha256: str = "",
     again: bool = False,
     sources: Mapping[Path, str] | None = None,
+    names: Mapping[Path, str] | None = None,
+    element: int | None = None,
+    elsewhere: Elsewhere | None = None,
     has_ended: Callable[[str], bool] = lambda job: False,
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
@@ -82,6 +136,13 @@ def predict_folder(
         Predict also what would be skipped.
     sources : mapping of path to str, optional
         What images are known by that do not lie where they come from, such as layers of a viewer.
+    names : mapping of path to str, optional
+        Names of the results that were given to the images, and to others, before.
+    element : int, optional
+        Number of an element of a job array, which predicts `images` beside others that predict others: it writes no
+        tables. A call without it takes over what all elements found, and predicts what is missing.
+    elsewhere : callable, optional
+        Predicts the images in other processes, and yields what becomes of each; see `Order`.
     has_ended : callable
         Tells whether the PBS job of this id has certainly ended: one that left the folder locked.
     on_event, stop
@@ -102,25 +163,32 @@ def predict_folder(
     folder = user_path(out)
     refuse_output(folder, images)
     refuse_foreign(folder, source, model_sha256)
-    with locked(ensure_folder(folder), on_event, stop, has_ended):
+    ensure_folder(folder)
+    alone = locked(folder, on_event, stop, has_ended) if element is None else nullcontext()
+    with alone:
         refuse_foreign(folder, source, model_sha256)
-        index = PredictionIndex(folder, on_event)
+        index = PredictionIndex(folder, on_event) if element is None else ElementIndex(folder, element, on_event)
+        index.know(names or {})
         batch = _Batch(predictor, index, index.names_of(images, sources), overlays, maps, on_event, stop)
         batch.made_with = made_with(predictor, model_sha256)
         batch.one_model = bool(model_sha256)
+        batch.elsewhere = elsewhere
         index.write_tables()
         index.write_about(about(predictor, source, model_sha256))
         if len(batch.names) < len(images):
             text = plural(len(images) - len(batch.names), "image is", "images are")
             on_event(log(f"{text} named more than once; each is counted once."))
-        if predictor.appearance is None and not predictor.fingerprint.get("simulated"):  # as the general model
+        # The general model knows of no training images; of elements one says it.
+        if predictor.appearance is None and not predictor.fingerprint.get("simulated") and not element:
             on_event(log(NOT_COMPARED, "warning"))
         try:
             batch.run(again)
         except BaseException:
             with suppress(BeadsegError):  # what was to be said first is why it ended; the journal has all
+                index.arrange(batch.names.values())
                 index.close()
             raise
+        index.arrange(batch.names.values())
         index.close()
         return index.result_of(batch.names, batch.failures, batch.skipped)
 
@@ -129,6 +197,7 @@ class _Batch:
     """The images of a batch, one after the other."""
 
     made_with = ""
+    elsewhere: Elsewhere | None = None
     one_model = False
     """All images of the folder are of this very model; otherwise of several of one kind, as in a cross-validation."""
 
@@ -156,13 +225,53 @@ class _Batch:
         if others and self.one_model:
             text = f"{listed(others)} in this folder: predicted with other options, so that counts are not comparable."
             self._on_event(log(f"{text} Predict them again too, or use a new --out folder.", "warning"))
+        if self.elsewhere is not None:
+            self._collect(self.elsewhere(self._orders(left), self._stop), len(left))
+            return
         for path in track(left, "images", len(left), self._on_event, self._stop):
             self._predict(path, left[path])
+
+    def _orders(self, left: Mapping[Path, str]) -> list[Order]:
+        start = self._index.stage.absolute().as_posix().removesuffix(files.TEMPORARY_SUFFIX)
+        return [
+            Order(
+                path.absolute(),
+                name,
+                Path(f"{start}-{number}{files.TEMPORARY_SUFFIX}"),
+                self.made_with,
+                (*self._kinds,),
+            )
+            for number, (path, name) in enumerate(left.items())
+        ]
+
+    def _collect(self, answers: Iterator[tuple[Order, Answer | str]], count: int) -> None:
+        """Take over what other processes found, as it comes."""
+        for order, answer in track(answers, "images", count, self._on_event, self._stop):
+            if isinstance(answer, str):
+                self._fail(order.path, order.name, answer, keep=self._is_current(order.name, order.path))
+            else:
+                self._index.done(order.name, *answer, order.stage)
+                self._on_event(told(order.name, answer[0]))
+            shutil.rmtree(order.stage, ignore_errors=True)
 
     def _is_current(self, name: str, path: Path) -> bool:
         return self._index.is_current(name, path, self.made_with, self._kinds)
 
     def _predict(self, path: Path, name: str) -> None:
+        """Predict an image, unless processes ended in the middle of it before, killed by what it needs."""
+        if self._index.deaths[name] >= MOST_DEATHS:
+            reason = f"{path}: {MOST_DEATHS} processes were killed while they predicted it. Does it fit into memory?"
+            self._fail(path, name, reason, keep=self._is_current(name, path), given_up=True)
+            return
+        self._index.begin(name)
+        try:
+            self._try(path, name)
+        except BaseException:
+            with suppress(BeadsegError):
+                self._index.leave(name)
+            raise
+
+    def _try(self, path: Path, name: str) -> None:
         stage = self._index.stage
         try:
             result = described(path, self.made_with, self._kinds)
@@ -182,11 +291,11 @@ class _Batch:
         else:
             self._on_event(told(name, rows))
 
-    def _fail(self, path: Path, name: str, reason: str, *, keep: bool) -> None:
+    def _fail(self, path: Path, name: str, reason: str, *, keep: bool, given_up: bool = False) -> None:
         shutil.rmtree(self._index.stage, ignore_errors=True)
         if keep:
             reason = f"{reason} Its earlier results, of the same file and options, are kept."
-        self._index.failed(name, reason, keep=keep)
+        self._index.failed(name, reason, keep=keep, given_up=given_up)
         self.failures[self._index.sources[name]] = reason
         self._on_event(Event("failure", f"Failed: {reason}", "error", {"image": str(path)}))
 
@@ -204,13 +313,6 @@ def made_with(predictor: Predictor, model_sha256: str) -> str:
     said = predictor.describe()
     values = {"model": model, "options": said.get("options"), "image": said.get("image")}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def write_about(predictor: Predictor, names: dict[Path, str], folder: Path, source: str, model_sha256: str) -> None:
-    """Write ``prediction.json``: what predicts, and where all images in the folder were read from."""
-    index = PredictionIndex(folder)
-    index.sources |= {name: source_of(path) for path, name in names.items()}
-    index.write_about(about(predictor, source, model_sha256))
 
 
 def reason_of(error: Exception, path: Path) -> str:

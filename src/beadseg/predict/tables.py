@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,16 @@ import pandas as pd
 from beadseg import files
 from beadseg.data.documents import inner, is_plain_name
 from beadseg.data.hashes import sha256_of, signature_of
-from beadseg.data.predictions import names_of, read_results, read_sources, read_unmerged, source_of, without_cut_off
+from beadseg.data.predictions import (
+    journal_of,
+    journals_of,
+    names_of,
+    read_journal,
+    read_results,
+    read_sources,
+    source_of,
+    without_cut_off,
+)
 from beadseg.data.raw import is_zarr
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, ignore
@@ -104,8 +113,16 @@ class PredictionIndex:
         self._about = {key: value for key, value in document.items() if key not in ("images", "relative", "results")}
         self._known = dict(self.sources), inner(document, "relative")
         self._written, self._cost = float("-inf"), 0.0
+        self.deaths: Counter[str] = Counter()
+        self._ordered: list[tuple[dict[str, Any], set[str]]] = [
+            (table, set(table)) for table in (self.sources, self.rows, self.results, self.failures)
+        ]
         self._recover()
         self.stage = folder / f"{files.TEMPORARY_PREFIX}stage-{secrets.token_hex(4)}{files.TEMPORARY_SUFFIX}"
+
+    @property
+    def _journal(self) -> Path:
+        return journal_of(self.folder)
 
     def _read(self, file: str, columns: tuple[str, ...]) -> list[dict[str, Any]]:
         path = self.folder / file
@@ -119,12 +136,46 @@ class PredictionIndex:
         return rows
 
     def _recover(self) -> None:
-        """Finish what a killed process had begun to move, and take over what it had not merged."""
-        for entry in read_unmerged(self.folder):
-            if is_plain_name(entry["image"]):
-                self._take(entry)
+        """Finish what killed processes had begun to move, and take over what they, or elements, had not merged."""
+        for journal in journals_of(self.folder):
+            self._replay(journal)
         for left in self.folder.glob(f"{files.TEMPORARY_PREFIX}stage-*"):
             shutil.rmtree(left, ignore_errors=True)
+
+    def _replay(self, journal: Path) -> None:
+        """Do what a journal says, and count the processes that ended in the middle of an image."""
+        begun: Counter[str] = Counter()
+        for entry in read_journal(journal):
+            name = entry["image"]
+            if not is_plain_name(name):
+                continue
+            if "begun" in entry:
+                begun[name] = begun[name] + 1 if entry["begun"] else max(0, begun[name] - 1)
+                continue
+            if not entry.get("given_up"):
+                begun[name] = 0
+            self._take(entry)
+        self.deaths += begun
+
+    def begin(self, name: str) -> None:
+        """Note that an image is begun; until its end is noted too, it counts as one that ended its process."""
+        self._note({"image": name, "begun": True})
+
+    def leave(self, name: str) -> None:
+        """Note that an image was begun and left for a reason that is not the image's."""
+        self._note({"image": name, "begun": False})
+
+    def arrange(self, names: Iterable[str]) -> None:
+        """Give images that are new the order of the batch, whoever predicted them, and when."""
+        for name in names:
+            for table, before in self._ordered:
+                key = self.sources[name] if table is self.failures else name
+                if key in table and key not in before:
+                    table[key] = table.pop(key)
+
+    def know(self, names: Mapping[Path, str]) -> None:
+        """Take over names that were given to images elsewhere."""
+        self.sources |= {name: source_of(path) for path, name in names.items() if name not in self.sources}
 
     def names_of(self, images: Iterable[Path], sources: Mapping[Path, str] | None = None) -> dict[Path, str]:
         """Return the name of every image, each once; see `beadseg.data.predictions`. New ones get their names."""
@@ -185,7 +236,7 @@ class PredictionIndex:
     def _planes(self, name: str) -> list[str]:
         return [str(row.get("plane", "")) for row in self.rows.get(name, ())]
 
-    def done(self, name: str, rows: list[dict[str, Any]], result: dict[str, Any]) -> None:
+    def done(self, name: str, rows: list[dict[str, Any]], result: dict[str, Any], stage: Path | None = None) -> None:
         """Take over the results of an image from `stage`; what it had before is replaced by then, and not earlier.
 
         Parameters
@@ -196,32 +247,41 @@ class PredictionIndex:
             Its rows of ``counts.csv``.
         result : dict
             What the results were made of and with; see `result_of`.
+        stage : pathlib.Path, optional
+            Where they lie, a folder in the prediction folder; `stage` of the index when not given.
 
         Raises
         ------
         MachineError
             A result cannot be replaced, or the folder cannot be written to.
         """
-        new = sorted(path.relative_to(self.stage).as_posix() for path in self.stage.rglob("*") if path.is_file())
+        stage = stage or self.stage
+        new = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
         entry = {"image": name, "source": self.sources[name], "rows": rows, "result": result,
-                 "files": new, "stage": self.stage.name}  # fmt: skip
+                 "files": new, "stage": stage.name}  # fmt: skip
         known = name in self.rows or self.sources[name] in self.failures
         self._note(entry)
         self._take(entry)
         if known or not self._append(rows):
             self._write_tables_soon()
 
-    def failed(self, name: str, error: str, *, keep: bool = False) -> None:
-        """Note that an image failed: it then has no results. With `keep` those that it had before stay valid."""
-        if not keep:
-            entry = {"image": name, "source": self.sources[name], "error": error}
+    def failed(self, name: str, error: str, *, keep: bool = False, given_up: bool = False) -> None:
+        """Note that an image failed: it then has no results. With `keep` those that it had before stay valid.
+
+        One that is `given_up` is not tried by the job that merges either.
+        """
+        if keep:
+            self.leave(name)
+        else:
+            entry: dict[str, Any] = {"image": name, "source": self.sources[name], "error": error}
+            entry |= {"given_up": True} if given_up else {}
             self._note(entry)
             self._take(entry)
             self._write_tables_soon()
 
     def _note(self, entry: dict[str, Any]) -> None:
         line = json.dumps(entry, default=lambda number: number.item())
-        path = self.folder / files.UNMERGED
+        path = self._journal
         try:
             with path.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(f"{line}\n")
@@ -323,7 +383,8 @@ class PredictionIndex:
         self.write_tables()
         self.write_about(self._about)
         if not self.unwritten:
-            (self.folder / files.UNMERGED).unlink(missing_ok=True)
+            for journal in journals_of(self.folder):
+                journal.unlink(missing_ok=True)
 
     def result_of(self, names: Mapping[Path, str], failures: Mapping[str, str], skipped: int = 0) -> BatchResult:
         """Return what became of a batch: the rows of these images, and why some failed (by source)."""
@@ -340,6 +401,46 @@ class PredictionIndex:
         mine = set(names)
         return [name for name, result in self.results.items() if name in self.rows and name not in mine
                 and result.get("made_with") and result["made_with"] != made_with]  # fmt: skip
+
+
+class ElementIndex(PredictionIndex):
+    """What an element of a job array writes: results, and a journal of its own. The job that merges writes the tables.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The prediction folder; no lock is needed, since no other element has the same images.
+    number : int
+        Number of the element, from 0.
+    on_event : callable
+        As of `PredictionIndex`.
+    """
+
+    def __init__(self, folder: Path, number: int, on_event: OnEvent = ignore) -> None:
+        self._number = number
+        super().__init__(folder, on_event)
+
+    @property
+    def _journal(self) -> Path:
+        return journal_of(self.folder, self._number)
+
+    def _recover(self) -> None:
+        self._replay(self._journal)
+
+    def _append(self, rows: list[dict[str, Any]]) -> bool:
+        return True
+
+    def write_tables(self, seconds: float = 2.0) -> None:
+        """Write nothing: the tables are written by the job that merges."""
+
+    def write_about(self, about: dict[str, Any]) -> None:
+        """Write ``prediction.json`` where there is none yet, so that no other run predicts into the folder."""
+        if not (self.folder / files.PREDICTION).exists():
+            super().write_about(about)
+
+    def close(self) -> None:
+        """Remove what is not complete."""
+        shutil.rmtree(self.stage, ignore_errors=True)
 
 
 def described(path: Path, made_with: str, kinds: Iterable[str]) -> dict[str, Any]:

@@ -141,7 +141,8 @@ class Standing:
 def write_tables(sweep: Sweep, on_event: OnEvent = ignore) -> Standing:
     """Write ``trials.csv``, ``best.yaml`` and ``failures.csv`` (only where something failed); return the standing.
 
-    A table that another program has open is written beside it, which `on_event` hears. Nothing in them differs between two equal sweeps.
+    A table that another program has open is written beside it, which `on_event` hears. Nothing in them differs
+    between two equal sweeps.
     """
     standing = Standing.of(sweep)
     names = tuple(sweep.plan.space.parameters)

@@ -23,5 +23,5 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": torch.get_num_threads(),
         "host": platform.node(),
-        "job": os.environ.get("PBS_JOBID", ""),
+        "job": os.environ.get("PBS_JOBID") or os.environ.get("SLURM_JOB_ID", ""),
     }

@@ -16,6 +16,7 @@ kind=train
 folder='/data/a b'"'"'c"d$e/runs/first'
 directory='/data/a b'"'"'c"d$e'
 most_jobs=10
+restarts=0
 walltime=43200
 mask=0022
 variables=''
@@ -34,6 +35,7 @@ prepare() {
 began=$(date +%s)
 umask "$mask"
 job=${PBS_JOBID:-no-job}
+element=${PBS_ARRAY_INDEX:-}
 node=
 if [ $# -eq 4 ]; then # one of the other nodes, see start_other_nodes
   node=.node$1 job=$4
@@ -180,11 +182,11 @@ fi
 interrupted=
 trap 'interrupted=yes' TERM
 if [ -z "$node" ]; then
-  [ -n "${PBS_ARRAY_INDEX:-}" ] || record "$job" "$part"
+  [ -n "$element" ] || record "$job" "$part"
   send_successor
 fi
 export PYTHONUTF8=1 PYTHONUNBUFFERED=1 MPLBACKEND=Agg
-export BEADSEG_DEADLINE=$((began + walltime)) BEADSEG_MARGIN=$margin
+export BEADSEG_ELEMENT=$element BEADSEG_DEADLINE=$((began + walltime)) BEADSEG_MARGIN=$margin
 make_scratch || fail "No temporary folder can be made on this node."
 use_modules && prepare && cd -- "$directory" || fail "The job could not be prepared."
 [ -z "$interrupted" ] || finish 143
@@ -192,8 +194,14 @@ replace_home
 start_other_nodes
 
 # In the foreground: the status of one behind `wait` is lost where it ends in the moment of a signal.
-"${program[@]}"
-code=$?
+while :; do
+  "${program[@]}"
+  code=$?
+  # A prediction that was killed goes on, and gives up an image that kills it twice.
+  if [ -n "$interrupted" ] || [ "$restarts" -le 0 ] || [ "$code" -le 128 ] || [ "$code" -eq 130 ] || [ "$code" -eq 143 ]; then break; fi
+  restarts=$((restarts - 1))
+  say WARNING "Killed by signal $((code - 128)); it is begun again."
+done
 # The signal at the end of the walltime may meet a program that has saved everything and is about to end.
 if [ "$code" -eq 143 ] && [ "$(date +%s)" -ge $((began + walltime - margin)) ]; then code=6; fi
 finish "$code"

@@ -1,0 +1,239 @@
+"""A prediction by the workers of a dask cluster: processes of this machine, jobs of a batch system, or anybody's.
+
+dask's scheduler gives out the images, notices workers that are gone, gives their images to others, and gives up an
+image that killed several. Workers write results; the client moves them to their places and writes the tables.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from beadseg import files
+from beadseg.cluster import record
+from beadseg.cluster.capacity import chunks
+from beadseg.errors import BeadsegError, ConfigError, MachineError
+from beadseg.events import OnEvent, log
+from beadseg.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from beadseg.config.site import SiteConfig
+    from beadseg.events import StopFlag
+    from beadseg.predict.batch import Answer, Elsewhere, Order
+    from beadseg.predict.segmenter import Segmenter
+
+DASK = "dask"
+"""Kind of the jobs that dask-jobqueue sends, one per worker; begins the names of their logs."""
+
+INSTALL = "Install it: pip install 'beadseg[cluster]'"
+DEATHS = 1
+"""An image is given up when one more worker than this was killed while it predicted it."""
+POLL = 0.5
+"""The flag that stops the batch is looked at this often, s."""
+SECONDS = 30
+"""A scheduler that does not answer for so long is not there, s."""
+
+
+@contextmanager
+def dask_client(
+    text: str, workers: int, site: SiteConfig | None = None, folder: Path | None = None
+) -> Iterator[tuple[Any, int | None]]:
+    """Yield the `distributed.Client` of a dask cluster, and how many threads a worker computes with, where known.
+
+    Parameters
+    ----------
+    text : str
+        ``local``, ``pbs`` or ``slurm``, each with the number of workers or jobs as in ``local:4``, or a scheduler's
+        address.
+    workers : int
+        How many where `text` says no number: the CPU cores of this machine.
+    site : SiteConfig, optional
+        The cluster's profile, for ``pbs`` and ``slurm``.
+    folder : pathlib.Path, optional
+        Where the ids and the logs of the jobs go, in ``jobs/``.
+
+    Raises
+    ------
+    ConfigError
+        dask is not installed, `text` is none of these, or there is no profile.
+    MachineError
+        No scheduler answers.
+    """
+    kind, _, number = text.partition(":")
+    own = kind in ("local", "pbs", "slurm")
+    if own and number and not (number.isdecimal() and int(number) > 0):
+        raise ConfigError(f"{number!r} is not a number of workers.", "--dask", f"Write, for example, {kind}:4.")
+    count = int(number) if own and number else workers
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise ConfigError("dask.distributed is not installed.", "--dask", INSTALL) from None
+    threads = None
+    with ExitStack() as ends:
+        if own:
+            ends.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}))
+        if kind == "local":
+            cluster: Any = LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None)
+            threads = max(1, workers // count)
+        elif own:
+            cluster, threads = _job_cluster(kind, site, folder)
+            cluster.scale(jobs=count)
+        else:
+            cluster = text
+        if own:
+            ends.enter_context(cluster)
+        try:
+            client = ends.enter_context(Client(cluster, timeout=SECONDS))
+        except (OSError, ValueError, TimeoutError) as error:
+            detail = " ".join(str(error).split()).rstrip(".")
+            remedy = "Give local, pbs, slurm, or the address that dask scheduler prints, e.g. tcp://node1:8786."
+            raise MachineError(f"No dask scheduler answers ({detail}).", f"--dask {text}", remedy) from None
+        yield client, threads
+
+
+def over_dask(
+    client: Any, run: str, changes: list[str], device: str, threads: int | None, on_event: OnEvent
+) -> Elsewhere:
+    """Return what predicts images by the workers of `client`; see `beadseg.predict.batch.Order`.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Its workers see the same folders, and have this version of beadseg.
+    run : str
+        The run folder, or the name of a model.
+    changes : list of str
+        Changes of its prediction options.
+    device, threads
+        As of `Segmenter.load`; CPU threads of each worker, its own choice when None.
+    on_event
+        Is told where the images go.
+    """
+    from distributed import wait
+
+    def answers(orders: list[Order], stop: StopFlag | None) -> Iterator[tuple[Order, Answer | str]]:
+        futures = client.map(
+            predict_in_worker, orders, run=run, changes=tuple(changes), device=device, threads=threads, pure=False,
+            retries=1,
+        )  # fmt: skip
+        waiting = dict(zip(futures, orders, strict=True))
+        del futures
+        on_event(log(f"{plural(len(orders), 'image')} to be predicted by dask ({client.scheduler.address})."))
+        try:
+            while waiting:
+                if stop is not None:
+                    stop.check()
+                try:
+                    ready = wait(list(waiting), timeout=POLL, return_when="FIRST_COMPLETED").done
+                except TimeoutError:
+                    continue
+                for future in ready:
+                    yield waiting.pop(future), _answer(future)
+        finally:
+            client.cancel(list(waiting), force=True)
+
+    return answers
+
+
+def predict_in_worker(
+    order: Order, *, run: str, changes: tuple[str, ...], device: str, threads: int | None
+) -> Answer | str:
+    """Predict one image; runs in a worker."""
+    return order.work(_loaded(run, changes, device, threads))
+
+
+@lru_cache(maxsize=1)
+def _loaded(run: str, changes: tuple[str, ...], device: str, threads: int | None) -> Segmenter:
+    """Return a model, loaded once per worker."""
+    import torch
+
+    from beadseg.predict.segmenter import Segmenter
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    segmenter = Segmenter.load(run, device=device)
+    if changes:
+        segmenter.options = segmenter.options.with_overrides([*changes])
+    return segmenter
+
+
+def _answer(future: Any) -> Answer | str:
+    """Return what a worker found; an image that killed several workers has failed."""
+    from distributed import KilledWorker
+
+    error = future.exception()
+    if error is None:
+        answer: Answer | str = future.result()
+        return answer
+    if isinstance(error, KilledWorker):
+        return "Several dask workers were killed while they predicted it. Does it fit into memory?"
+    if isinstance(error, BeadsegError):
+        raise error
+    text = f"A dask worker cannot predict ({type(error).__name__}: {' '.join(str(error).split())})."
+    raise MachineError(text, "dask", "Workers need this version of beadseg, and the same folders.") from error
+
+
+def _job_cluster(kind: str, site: SiteConfig | None, folder: Path | None) -> tuple[Any, int]:
+    """Return dask-jobqueue's cluster for a profile, and the CPU cores of each job."""
+    if site is None:
+        raise ConfigError("Needs the cluster's profile.", f"--dask {kind}", "Add --cluster PROFILE; see hpc/.")
+    try:
+        from dask_jobqueue.pbs import PBSCluster, PBSJob
+    except ImportError:
+        raise ConfigError("dask-jobqueue is not installed.", f"--dask {kind}", INSTALL) from None
+    jobs: Any = PBSJob if folder is None else _recorded(PBSJob, folder)
+    return PBSCluster(job_cls=jobs, **pbs_options(site, folder)), int(chunks(site.select)[0][1].get("ncpus", 1))
+
+
+def _recorded(kind: Any, folder: Path) -> Any:
+    """Return dask-jobqueue's class of jobs, with the ids of those that are sent in the table of a prediction folder."""
+
+    class RecordedJob(kind):
+        job_id_regexp = r"(?P<job_id>\S+)"  # the whole id, as `status` asks the server for it
+
+        async def start(self) -> None:
+            await super().start()
+            record.append(folder, self.job_id, DASK)
+
+    return RecordedJob
+
+
+def pbs_options(site: SiteConfig, folder: Path | None = None) -> dict[str, Any]:
+    """Return what `dask_jobqueue.PBSCluster` is made with for a site: one worker per job, one image at a time."""
+    asked = chunks(site.select)[0][1]
+    prepare = [f"module load {shlex.join(site.modules)}"] if site.modules else []
+    prepare += [f"export {name}={shlex.quote(value)}" for name, value in site.environment.items()]
+    if folder is not None:
+        jobs = shlex.quote(str(folder / files.JOBS))
+        prepare = [f"mkdir -p {jobs}", f'exec >>{jobs}/{DASK}-"$PBS_JOBID".log 2>&1', *prepare]
+    mail = [f"-m {site.mail.events}", *([f"-M {','.join(site.mail.to)}"] if site.mail.to else [])]
+    place = [f"-l place={site.place}"] if site.place else []
+    project = [f"-P {site.project}"] if site.project else []
+    return {
+        "queue": site.queue,
+        "resource_spec": f"select={site.select}",
+        "walltime": site.walltime,
+        "cores": 1,
+        "processes": 1,
+        "memory": asked.get("mem", "4gb"),
+        "job_name": "beadseg-dask",
+        "python": _python(site),
+        "job_script_prologue": [*prepare, *site.setup],
+        "job_extra_directives": ["-j oe", "-o /dev/null", *project, *place, *mail, *site.directives],
+    }
+
+
+def _python(site: SiteConfig) -> str:
+    """Return what runs Python on a node: in the container, in the environment that is set up there, or as here."""
+    if site.container is None:
+        return "python3" if site.setup else shlex.quote(sys.executable)
+    box = site.container
+    binds = ["--bind", ",".join(box.binds)] if box.binds else []
+    return shlex.join([box.program, "exec", *box.options, *binds, str(box.image), "python3"])
