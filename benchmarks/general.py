@@ -3,8 +3,9 @@
     python benchmarks/general.py --tiles DATASET/images --sets sets --out runs/general
 
 prints per set and method: F1 of bead centres (pooled; matched one to one within half a bead's diameter), precision and
-recall, bias of the count, median error of the bead diameter, images flagged, images whose count is off by more than a
-factor of two without a flag, and seconds per image.
+recall, bias of the count, median error of the bead diameter, images flagged, those flagged of the images that are
+counted well (F1 of at least 0.8), images whose count is off by more than a factor of two without a flag, and seconds
+per image.
 
 Sets: 600 simulated images in five families (``--images``), with seeds and ranges that training did not have; the marked
 crops of real tiles (`gold/README.md`) and the sum over the sparse ones, with ``--tiles``; any folders of images with
@@ -76,11 +77,13 @@ GRIDS = {
 """Parameters in the order in which they are tuned, one after the other, twice."""
 OFF = 2.0
 """A count that is off by more than this factor has to be flagged."""
+GOOD = 0.8
+"""An image is counted well from this F1 on."""
 FEW = 5
 """Counts up to this say nothing about factors."""
 COLUMNS = (
     "set", "method", "images", "beads", "F1", "precision", "recall", "bias %", "diameter error %", "flagged %",
-    "off, unflagged", "s",
+    "of good ones %", "off, unflagged", "s",
 )  # fmt: skip
 
 
@@ -106,6 +109,11 @@ class Row:
     true_diameter: float
     flags: str
     seconds: float
+
+    @property
+    def good(self) -> bool:
+        """Whether the image is counted well, so that a flag would be wrong."""
+        return 2 * self.tp >= GOOD * (2 * self.tp + self.fp + self.fn) and self.tp > 0
 
     @property
     def off(self) -> bool:
@@ -298,16 +306,18 @@ def _cells(name: str, rows: Sequence[Row]) -> list[str]:
     seconds = f"{np.mean([row.seconds for row in rows]):.2f}"
     if name == "no beads":
         right = 100 * np.mean([bool(row.flags) or not row.count for row in rows])
-        return [str(len(rows)), "0", f"none or flagged: {right:.1f} %", "", "", "", "", flagged, "", seconds]
+        return [str(len(rows)), "0", f"none or flagged: {right:.1f} %", "", "", "", "", flagged, "", "", seconds]
     if name == "sparse":
         count = sum(row.count for row in rows)
         bias = f"{100 * (count / SPARSE_BEADS - 1):+.1f}"
-        return [str(len(rows)), str(SPARSE_BEADS), f"counted: {count}", "", "", bias, "", flagged, "", seconds]
+        return [str(len(rows)), str(SPARSE_BEADS), f"counted: {count}", "", "", bias, "", flagged, "", "", seconds]
+    good = [bool(row.flags) for row in rows if row.good]
     sizes = [abs(row.diameter / row.true_diameter - 1) for row in rows if row.diameter and row.true_diameter]
     return [
         str(len(rows)), str(tp + fn), f"{2 * tp / max(2 * tp + fp + fn, 1):.4f}", f"{tp / max(tp + fp, 1):.3f}",
         f"{tp / max(tp + fn, 1):.3f}", f"{100 * (tp + fp) / max(tp + fn, 1) - 100:+.1f}",
-        f"{100 * np.median(sizes):.1f}" if sizes else "", flagged, str(sum(row.off for row in rows)), seconds,
+        f"{100 * np.median(sizes):.1f}" if sizes else "", flagged,
+        f"{100 * np.mean(good):.1f}" if good else "", str(sum(row.off for row in rows)), seconds,
     ]  # fmt: skip
 
 

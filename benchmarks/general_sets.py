@@ -158,6 +158,7 @@ def look_config(family: str, seed: int) -> LookConfig:
             "side": int(np.clip(24 * diameter, *SIDES)),
             "families": {family: 1.0},
             "empty": 0.0,
+            "cells": 0.0,  # they are of several families
             "diameter": (0.999 * diameter, 1.001 * diameter),
             "labelled": (0.1, 1e4),
             "ignored": (0.0, 1e5),

@@ -78,7 +78,7 @@ def _train(out: Path, side: int, tiles: int, changes: list[str]) -> Path:
     if not data.exists():
         series = SeriesConfig(scene=_scene(TRAINING_SCENE, side, BEADS), tiles=tiles, dilutions=DILUTIONS, fields=6)
         write_dataset(data, series, on_event=_tell)
-    config = TrainConfig.preset("dense").with_overrides(["network.heads=[foreground, centre]", *changes])
+    config = TrainConfig.preset("dense", "unet").with_overrides(["network.heads=[foreground, centre]", *changes])
     return train(Dataset.open(data), config, out / "run", on_event=_tell).folder
 
 

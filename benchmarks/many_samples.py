@@ -111,7 +111,7 @@ def small_model(folder: Path) -> Path:
 
     folder.mkdir(exist_ok=True)
     small = ["network.depth=3", "network.width=4", "network.first_stride=1", "image.channels.kind=grey"]
-    config = TrainConfig.preset("dense").with_overrides(
+    config = TrainConfig.preset("dense", "unet").with_overrides(
         [*small, "predict.objects.diameter=7", "predict.precision=fp32"]
     )
     meta = {"kind": "model", "in_channels": 1, "config": config.model_dump(mode="json"), "fingerprint": FINGERPRINT}

@@ -105,7 +105,7 @@ def _write(root: Path, kinds: dict[str, SceneConfig], tiles: int, copies: int, s
 def _train(out: Path, data: list[Dataset], epochs: int, seed: int) -> Segmenter:
     samples = tuple(sample for dataset in data for sample in dataset)
     whole = Dataset(data[0].root, samples)
-    config = TrainConfig.preset("dense").with_overrides([*SETTINGS, f"epochs={epochs}", f"seed={seed}"])
+    config = TrainConfig.preset("dense", "unet").with_overrides([*SETTINGS, f"epochs={epochs}", f"seed={seed}"])
     run = train(whole, config, out, split=Split(train=whole.names, val=()), device="cpu")
     return Segmenter.load(run.folder, device="cpu")
 

@@ -56,11 +56,11 @@ PART = 2048
 CPU = torch.device("cpu")
 CONFIG: dict[str, Any] = {
     "based_on": "general",
-    "network": {"kind": "half-unet", "depth": 4, "width": 24, "max_width": 96, "first_stride": 2,
+    "network": {"kind": "half-unet", "depth": 5, "width": 32, "max_width": 96, "first_stride": 2,
                 "heads": ["foreground", "centre", "size"]},
     "image": {"channels": {"kind": "grey"}, "norm": {"kind": "background"}, "bead_px": KNOWN},
-    "loss": {"kind": "dice-ce", "dice_weight": 0.7, "ce_weight": 1.0, "ce_per_area": 1000, "batch": False},
-    "centre": {"target": {"kind": "gaussian", "sigma": 0.13}, "per_area": 300},
+    "loss": {"kind": "dice-ce", "dice_weight": 0.7, "ce_weight": 1.0, "ce_per_area": 1500, "batch": False},
+    "centre": {"target": {"kind": "gaussian", "sigma": 0.13}, "per_area": 500},
     "optimizer": {"name": "adamw", "lr": 1.5e-3},
     "ema": 0.998,
     "batch": 16,
@@ -83,13 +83,9 @@ class Stage:
 
 
 STAGES = (
-    Stage("first", 10_000, 24, 3.0e-3, {
-        "middle": 0.0, "dark_pairs": 0.0, "jpeg_small": 0.0, "gap": (0.86, 1.9), "square": 0.15,
-        "empties": {"blank": 1, "gradient": 0.7, "noise": 2.2, "scene": 3, "text": 1.4, "gratings": 1.2, "cells": 1.2,
-                    "weave": 1, "debris": 1.2, "too-large": 4, "too-small": 2},
-    }),
-    Stage("second", 12_000, 28, 1.5e-3, {"square": 0.15}),
-)  # fmt: skip
+    Stage("first", 14_000, 27, 3.0e-3, {"middle": 0.3}),
+    Stage("second", 11_000, 22, 1.5e-3, {"cells": 0.26, "middle": 0.3}),
+)
 
 
 def main() -> None:

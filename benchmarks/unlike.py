@@ -112,7 +112,7 @@ def _train(out: Path, changes: list[str]) -> Path:
     data = out / "train"
     if not data.exists():
         write_dataset(data, SeriesConfig(scene=_scene(TRAINING_SCENE, 1), tiles=36, dilutions=(1, 4, 16), fields=2))
-    config = TrainConfig.preset("dense").with_overrides(["epochs=5", "epoch.steps=60", *changes])
+    config = TrainConfig.preset("dense", "unet").with_overrides(["epochs=5", "epoch.steps=60", *changes])
     return train(Dataset.open(data), config, out / "run", on_event=_tell).folder
 
 

@@ -200,7 +200,7 @@ def small_run(work: Path) -> Path:
     write_dataset(work / "beads", SeriesConfig(scene=scene, tiles=6, dilutions=(80,), fields=2))
     small = ["epochs=2", "epoch.steps=60", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3",
              "optimizer.lr=1e-2"]  # fmt: skip
-    config = TrainConfig.preset("dense").with_overrides(small)
+    config = TrainConfig.preset("dense", "unet").with_overrides(small)
     return train_network(Dataset.open(work / "beads"), config, work / "run").folder
 
 

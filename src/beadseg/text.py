@@ -106,3 +106,8 @@ def from_line(line: str) -> list[str]:
     """Return the texts of a row; raises `csv.Error` for what is not a row."""
     rows = list(csv.reader([line], strict=True))
     return [from_cell(cell) for cell in rows[0]] if rows else []
+
+
+def score_text(value: float | None, form: str = ".3f") -> str:
+    """Return a score as text; a dash where there is none."""
+    return "-" if value is None else format(value, form)

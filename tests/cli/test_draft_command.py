@@ -141,7 +141,7 @@ def corrected_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
     review.correct(names[1], review.state(names[1]).sample.read_target().foreground)
     review.ignore(names[1], np.eye(128, dtype=bool))
     sets = ["epochs=1", "epoch.steps=4", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3"]
-    config = TrainConfig.preset("dense").with_overrides([*sets, "precision=fp32"])
+    config = TrainConfig.preset("dense", "unet").with_overrides([*sets, "precision=fp32"])
     return root, train(reviewed(Dataset.open(root)), config, root.parent / "run", device="cpu").folder
 
 

@@ -43,13 +43,13 @@ def run(beads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_train_leaves_a_log_curves_and_a_report(run: Path):
     text = (run / files.LOG).read_text()
-    assert "Planned network.first_stride = 1" in text
+    assert "Planned predict.objects.diameter = " in text
     assert "Epoch   2/2" in text
     assert iio.imread(run / files.CURVES).ndim == 3
     report = (run / files.RUN_REPORT).read_text()
     assert "Validation Jaccard (mean over images): " in report
     assert "| must achieve | no validation collapse |" in report
-    assert "`network.first_stride` = 1" in report
+    assert "`predict.objects.diameter` = " in report
 
 
 def test_predict_and_evaluate(beads: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

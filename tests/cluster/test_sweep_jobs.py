@@ -137,7 +137,7 @@ def test_a_refused_array_takes_back_what_was_sent(
 def test_only_what_has_not_ended_is_sent_again():
     space = SweepConfig.parse({"method": {"kind": "tpe", "rounds": 3, "trials": 4},
                                "parameters": {"optimizer.lr": {"low": 0.001, "high": 0.01}}})  # fmt: skip
-    first = [planned(space, TrainConfig.preset("dense"), "")]
+    first = [planned(space, TrainConfig.preset("dense", "unet"), "")]
     assert rounds_to_come(space, first) == [(1, [1, 2, 3, 4]), (2, [5, 6, 7, 8]), (3, [9, 10, 11, 12])]
     assert rounds_to_come(space, first, [1, 3]) == [(1, [2, 4]), (2, [5, 6, 7, 8]), (3, [9, 10, 11, 12])]
     assert rounds_to_come(space, first, [1, 2, 3, 4])[0] == (1, [])

@@ -18,7 +18,7 @@ def test_every_preset_is_reached_from_every_other(preset: str, network: str) -> 
 
 
 def test_only_what_differs_is_named() -> None:
-    base = TrainConfig.preset("dense")
+    base = TrainConfig.preset("dense", "unet")
     assert overrides(base, base) == []
     given = ["optimizer.lr=3e-05", "network.depth=5", "loss.kind=focal", "loss.gamma=1.5", "augment.flip=0"]
     changed = base.with_overrides(given)

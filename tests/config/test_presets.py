@@ -23,6 +23,33 @@ def test_every_preset_exists_for_every_network(preset: str, network: str) -> Non
     assert config.network.kind == network
 
 
+def test_the_own_preset_begins_with_the_network_that_starts_from_the_general_model() -> None:
+    default = TrainConfig.preset("dense")
+    assert default == TrainConfig.preset("dense", "half-unet")
+    assert (default.network.kind, default.start_from) == ("half-unet", "general")
+    assert TrainConfig.networks("dense") == ("half-unet", *NETWORK_KINDS)
+    for preset in ("microbeads", "mitochondria"):
+        assert TrainConfig.preset(preset) == TrainConfig.preset(preset, "unet")
+        assert TrainConfig.preset(preset).start_from == "none"
+        assert TrainConfig.networks(preset) == NETWORK_KINDS
+    with pytest.raises(ConfigError, match="no network 'half-unet'"):
+        TrainConfig.preset("microbeads", "half-unet")
+
+
+def test_a_network_of_another_shape_starts_from_nothing_and_says_so() -> None:
+    base, notes = TrainConfig.preset("dense"), list[str]()
+    narrow = base.with_overrides(["network.width=8", "network.depth=3", "epochs=2"], notes.append)
+    assert (narrow.start_from, narrow.network.heads) == ("none", ("foreground", "centre"))
+    assert notes == [
+        "Training starts from random weights: network.depth and network.width differ from the general model."
+    ]
+    other = base.with_overrides(["network.kind=unet"], notes.append)
+    assert (other.network.kind, other.start_from) == ("unet", "none")
+    assert "network.kind differs" in notes[-1]
+    assert base.with_overrides(["network.dropout=0.1", "epochs=2"]).start_from == "general"
+    assert base.with_overrides(["network.width=8", "start_from=runs/narrow"]).start_from == "runs/narrow"
+
+
 @lab
 def test_both_columns_of_the_laboratorys_table_share(preset: str, network: str) -> None:
     config = TrainConfig.preset(preset, network)
@@ -87,7 +114,7 @@ def test_a_changed_kind_has_its_own_fields() -> None:
 
 
 def test_a_changed_kind_keeps_what_both_kinds_have_and_names_what_is_lost() -> None:
-    config = TrainConfig.preset("dense").with_overrides(["network.width=24", "network.residual_units=3"])
+    config = TrainConfig.preset("dense", "unet").with_overrides(["network.width=24", "network.residual_units=3"])
     notes: list[str] = []
     changed = config.with_overrides(["network.kind=attention-unet"], notes.append)
     assert changed.network.heads == ("foreground", "centre")

@@ -10,7 +10,7 @@ from beadseg.data.simulate.look_config import ARRANGEMENTS, EMPTIES, FAMILIES, L
 from beadseg.data.simulate.looks import draw_look
 from beadseg.model.inputs import luminance
 
-BEADS = LookConfig(empty=0.0, dirty=0.0, written=0.0, mixed=0.0)
+BEADS = LookConfig(empty=0.0, cells=0.0, dirty=0.0, written=0.0, mixed=0.0)
 
 
 def grey(look):

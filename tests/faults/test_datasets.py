@@ -56,7 +56,7 @@ CHECKERS = (np.indices((96, 96)).sum(axis=0) % 24 == 0).astype(np.uint8) * 255
 SPOILT: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "no folder": (shutil.rmtree, ("No such folder.", "images/")),
     "no images": (lambda folder: without(folder, files.IMAGES), ("Has no folder images/.", "--images")),
-    "no masks": (lambda folder: without(folder, files.LABELS), ("Has neither masks/ nor labels/.", "--masks")),
+    "no masks": (lambda folder: without(folder, files.LABELS), ("Has no masks/, labels/ or points/.", "--masks")),
     "nothing pairs": (strangers, ("None of its 6 images has a usable annotation.", "paired by stem")),
     "one sample": (single, ("One sample cannot be divided", "Add more samples.")),
     "all masks empty": (empty_masks, ("No bead is annotated", "0 is background")),
@@ -89,7 +89,7 @@ def test_unpaired_files_are_named_and_the_rest_is_trained_on(cli: Cli, dataset: 
     assert outcome.code == ExitCode.OK, outcome.err
     left_out = [line for line in outcome.out.splitlines() if "Left out: " in line]
     assert len(left_out) == 3
-    assert any(label_path.stem in line and "Has no mask and no labels" in line for line in left_out)
+    assert any(label_path.stem in line and "Has no mask, no labels and no points" in line for line in left_out)
     assert any(image_path.stem in line and "No image has its stem" in line for line in left_out)
     assert any("folder.png" in line for line in left_out)
     assert len((tmp_path / "out" / files.SAMPLES).read_text(encoding="utf-8").splitlines()) == 1 + 4

@@ -99,7 +99,7 @@ def test_home_is_home_in_every_command(
 def test_home_is_home_in_configurations_and_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    config = TrainConfig.preset("dense").with_overrides(["split.kind=file", "split.path=~/split.csv"])
+    config = TrainConfig.preset("dense", "unet").with_overrides(["split.kind=file", "split.path=~/split.csv"])
     assert config.split.path == tmp_path / "split.csv"
     density = DensityConfig.parse({"groups": {"kind": "csv", "path": "~/groups.csv"}})
     assert density.groups.path == tmp_path / "groups.csv"

@@ -55,7 +55,7 @@ def test_the_settings_of_a_run_are_planned_again_for_other_data(cli: Cli, run_fo
 @pytest.mark.parametrize("value", [".inf", ".nan", "1e999"])
 def test_infinity_is_within_no_bounds(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name.rpartition(".")[2]):
-        TrainConfig.preset("dense").with_overrides([f"{name}={value}"])
+        TrainConfig.preset("dense", "unet").with_overrides([f"{name}={value}"])
 
 
 def test_images_are_no_longer_shrunk_for_training_alone() -> None:

@@ -20,7 +20,7 @@ def test_a_table_that_cannot_be_replaced_lies_beside_it_until_it_can(beads: Path
     held = [run / files.HISTORY, run / files.TIMES]
     for path in held:
         path.mkdir(parents=True)
-    config = TrainConfig.preset("dense").with_overrides([*TINY, "epochs=2", "epoch.steps=2", "batch=2"])
+    config = TrainConfig.preset("dense", "unet").with_overrides([*TINY, "epochs=2", "epoch.steps=2", "batch=2"])
     events: list[Event] = []
 
     def listen(event: Event) -> None:
@@ -43,7 +43,7 @@ def test_a_table_that_cannot_be_replaced_lies_beside_it_until_it_can(beads: Path
 def test_a_log_that_cannot_be_written_ends_nothing(beads: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     (run / files.LOG).mkdir(parents=True)
-    config = TrainConfig.preset("dense").with_overrides([*TINY, "epoch.steps=2", "batch=2"])
+    config = TrainConfig.preset("dense", "unet").with_overrides([*TINY, "epoch.steps=2", "batch=2"])
     events: list[Event] = []
     train(Dataset.open(beads), config, run, device="cpu", on_event=events.append)
     assert sum("Its lines are lost" in event.message for event in events) == 1

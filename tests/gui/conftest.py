@@ -86,7 +86,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        config = TrainConfig.preset("dense").with_overrides(TINY)
+        config = TrainConfig.preset("dense", "unet").with_overrides(TINY)
         return train(Dataset.open(folder / "beads"), config, folder / "run", device="cpu").folder
     finally:
         torch.set_num_threads(threads)

@@ -39,7 +39,7 @@ def form(qtbot: Any) -> Any:
 
 def test_every_preset_comes_back_as_it_was_shown(form: Any) -> None:
     for preset in PRESETS:
-        for network in NETWORK_KINDS:
+        for network in TrainConfig.networks(preset):
             config = TrainConfig.preset(preset, network)
             form.setValue(config)
             assert form.value() == config
@@ -97,3 +97,24 @@ def test_search_shows_what_matches_and_opens_it(form: Any, qtbot: Any) -> None:
     form.search.clear()
     assert form.editor("epochs").isVisible()
     assert not form.editor("optimizer.lr").isVisible()
+
+
+def test_the_networks_offered_are_those_of_the_preset(qtbot: Any) -> None:
+    from beadseg.widgets.train.setup_panel import SetupPanel
+
+    panel = SetupPanel()
+    qtbot.addWidget(panel)
+
+    def offered() -> tuple[str, ...]:
+        return tuple(panel.network.itemText(at) for at in range(panel.network.count()))
+
+    assert offered() == TrainConfig.networks("dense")
+    assert panel.base() == TrainConfig.preset("dense")
+    panel.preset.setCurrentText("microbeads")
+    assert offered() == NETWORK_KINDS
+    assert panel.base() == TrainConfig.preset("microbeads", "unet")
+    panel.network.setCurrentText("attention-unet")
+    panel.preset.setCurrentText("dense")
+    assert panel.base() == TrainConfig.preset("dense", "attention-unet")
+    panel.show_config(TrainConfig.preset("dense"))
+    assert panel.base() == TrainConfig.preset("dense", "half-unet")

@@ -46,7 +46,7 @@ def finished(beads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs."""
     from beadseg.training import train
 
-    config = TrainConfig.preset("dense").with_overrides([f"{name}={value}" for name, value in TINY.items()])
+    config = TrainConfig.preset("dense", "unet").with_overrides([f"{name}={value}" for name, value in TINY.items()])
     return train(Dataset.open(beads), config.replace(epochs=2), tmp_path_factory.mktemp("runs") / "first").folder
 
 

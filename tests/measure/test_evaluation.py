@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import imageio.v3 as iio
@@ -12,6 +13,7 @@ import tifffile
 from beadseg.data.dataset import Dataset, Problem, Sample
 from beadseg.errors import Cancelled, InputError
 from beadseg.events import Event, StopFlag
+from beadseg.measure.beads import bead_table
 from beadseg.measure.evaluation import Evaluation, evaluate
 
 if TYPE_CHECKING:
@@ -203,3 +205,27 @@ def test_every_iou_threshold_has_its_average_precision(predictions: Path, datase
         falling = table[columns].to_numpy()
         assert (np.diff(falling, axis=1) <= 0).all()
         assert table["mean_ap"].to_numpy() == pytest.approx(falling.mean(axis=1))
+
+
+def test_points_score_centres_beside_masks_that_score_pixels(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    dataset = Dataset(root, (sample(root, "a1", beads(4), "a"), sample(root, "a2", beads(4), "a")))
+    centres = bead_table(beads(4))[["y", "x"]]
+    for name, table in (("a1", centres[:3]), ("a2", centres)):
+        (root / "points").mkdir(exist_ok=True)
+        table.to_csv(root / "points" / f"{name}.csv", index=False)
+        predict(tmp_path / "p", name, beads(4))
+    first = replace(dataset["a1"], mask_path=None, has_labels=False, points_path=root / "points" / "a1.csv")
+    both = Dataset(root, (first, dataset["a2"]))
+    heard: list[Event] = []
+    evaluation = evaluate(tmp_path / "p", both, on_event=heard.append)
+    one, two = evaluation.images
+    assert (one.jaccard, one.ap50, one.average_precisions[0]) == (None, None, None)
+    assert (one.tp, one.fp, one.fn, one.true_count, one.predicted_count) == (3, 1, 0, 3, 4)
+    assert (two.jaccard, two.f1) == (1, 1)
+    assert evaluation.overall.jaccard_images == 1
+    assert evaluation.overall.bias == 0.5
+    assert any("The truth of 1 image is points: no Jaccard, Dice or AP there." in event.message for event in heard)
+    assert Evaluation.parse(json.loads(evaluation.model_dump_json())) == evaluation
+    (root / "points" / "a1.csv").write_text("y,x\n", encoding="utf-8")
+    assert evaluate(tmp_path / "p", both).images[0].fp == 4

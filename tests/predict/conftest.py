@@ -12,7 +12,7 @@ from beadseg.predict import Segmenter
 
 @pytest.fixture
 def segmenter() -> Segmenter:
-    config = TrainConfig.preset("dense").with_overrides(
+    config = TrainConfig.preset("dense", "unet").with_overrides(
         ["image.channels.kind=grey", "predict.objects.diameter=7", "predict.precision=fp32"]
     )
     return Segmenter(Darkness(), config, FINGERPRINT, torch.device("cpu"))

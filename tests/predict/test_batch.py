@@ -146,7 +146,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path):
 
 
 def test_whole_image_and_tiles_agree_for_a_real_network():
-    config = TrainConfig.preset("dense").with_overrides(
+    config = TrainConfig.preset("dense", "unet").with_overrides(
         [
             "network.depth=3",
             "network.first_stride=1",

@@ -11,9 +11,10 @@ from beadseg.predict.bead_size import LARGEST_PX, SMALLEST_PX, decoded, encoded
 from beadseg.predict.segmenter import Segmenter, as_plane
 
 CLEAR = LookConfig(
-    empty=0.0, labelled=(0.1, 1e4), ignored=(0.0, 1e5), spread=(0.0, 0.05), mixed=0.0, elongated=0.0, unequal=0.0,
-    overlap=(0.0, 0.1), blur=(0.05, 0.12), contrast=(0.4, 0.7), dirty=0.0, written=0.0, jpeg=0.0, clipped=0.0,
-    stripes=0.0, hot=0.0, dark_pairs=0.0, noise=(0.002, 0.02), photons=(300.0, 3000.0), coverage=(0.1, 0.25),
+    cells=0.0, empty=0.0, labelled=(0.1, 1e4), ignored=(0.0, 1e5), spread=(0.0, 0.05), mixed=0.0, elongated=0.0,
+    unequal=0.0, overlap=(0.0, 0.1), blur=(0.05, 0.12), contrast=(0.4, 0.7), dirty=0.0, written=0.0, jpeg=0.0,
+    clipped=0.0, stripes=0.0, hot=0.0, dark_pairs=0.0, noise=(0.002, 0.02), photons=(300.0, 3000.0),
+    coverage=(0.1, 0.25),
 )  # fmt: skip
 
 

@@ -280,7 +280,7 @@ from predict_helpers import FINGERPRINT, Darkness
 from beadseg.config import TrainConfig
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import find_images, predict_folder
-config = TrainConfig.preset("dense").with_overrides(
+config = TrainConfig.preset("dense", "unet").with_overrides(
     ["image.channels.kind=grey", "predict.objects.diameter=7", "predict.precision=fp32"])
 segmenter = Segmenter(Darkness(), config, FINGERPRINT, torch.device("cpu"))
 seen = []

@@ -19,7 +19,7 @@ from beadseg.predict.segmenter import Segmenter
 
 
 def write_model(folder: Path, heads: str = "[foreground]", **meta: Any) -> dict[str, Any]:
-    config = TrainConfig.preset("dense").with_overrides(
+    config = TrainConfig.preset("dense", "unet").with_overrides(
         ["network.depth=3", "network.first_stride=1", "network.width=4", "predict.objects.diameter=7",
          f"network.heads={heads}"]
     )  # fmt: skip

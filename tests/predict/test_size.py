@@ -39,7 +39,7 @@ class Looked(Darkness):
 
 
 def looking() -> tuple[Segmenter, Looked]:
-    config = TrainConfig.preset("dense").with_overrides(
+    config = TrainConfig.preset("dense", "unet").with_overrides(
         ["image.channels.kind=grey", "image.bead_px=8", "predict.objects.diameter=8", "predict.precision=fp32"]
     )
     network = Looked()

@@ -23,7 +23,7 @@ class TwoHeads(Darkness):
 @pytest.mark.parametrize("network", [Darkness(), TwoHeads()], ids=["foreground", "with centres"])
 def test_beads_at_the_borders_of_tiles_are_counted_once(network: Darkness):
     heads = "[foreground, centre]" if isinstance(network, TwoHeads) else "[foreground]"
-    config = TrainConfig.preset("dense").with_overrides(
+    config = TrainConfig.preset("dense", "unet").with_overrides(
         [f"network.heads={heads}", "image.channels.kind=grey", "predict.objects.diameter=7", "predict.precision=fp32"]
     )
     segmenter = Segmenter(network, config, FINGERPRINT, torch.device("cpu"))  # type: ignore[arg-type]

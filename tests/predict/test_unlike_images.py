@@ -99,7 +99,7 @@ def test_training_images_without_beads_can_be_compared_with() -> None:
 @pytest.fixture(scope="module")
 def model() -> Segmenter:
     """A network that needs no training, with what its images look like and a calibration."""
-    config = TrainConfig.preset("dense").with_overrides(
+    config = TrainConfig.preset("dense", "unet").with_overrides(
         ["image.channels.kind=grey", "predict.objects.diameter=7", "predict.precision=fp32"]
     )
     plain = Segmenter(Darkness(), config, dict(FINGERPRINT), torch.device("cpu"))

@@ -28,7 +28,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_dataset(root / "beads", SeriesConfig(scene=scene, tiles=4, dilutions=(320,), fields=2, seed=3))
     dataset = Dataset.open(root / "beads")
     for name, rate in (("fast", "1e-2"), ("slow", "1e-3")):
-        config = TrainConfig.preset("dense").with_overrides([*TINY, f"optimizer.lr={rate}"])
+        config = TrainConfig.preset("dense", "unet").with_overrides([*TINY, f"optimizer.lr={rate}"])
         train(dataset, config, root / "all" / name, device="cpu")
     return root / "all"
 

@@ -63,7 +63,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("damaged")
     scene = SceneConfig(height=64, width=64, beads=12, debris=0)
     write_dataset(out / "beads", SeriesConfig(scene=scene, tiles=4, dilutions=(320,), fields=2))
-    train(Dataset.open(out / "beads"), TrainConfig.preset("dense").with_overrides(TINY), out / "run", device="cpu")
+    train(
+        Dataset.open(out / "beads"), TrainConfig.preset("dense", "unet").with_overrides(TINY), out / "run", device="cpu"
+    )
     shutil.rmtree(out / "beads")
     for name in (files.BEST, files.LAST):
         (out / "run" / name).unlink()

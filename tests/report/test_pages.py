@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pages")
     scene = SceneConfig(height=64, width=64, beads=12, debris=0)
     write_dataset(out / "beads", SeriesConfig(scene=scene, tiles=8, dilutions=(320, 640), fields=2))
-    train(Dataset.open(out / "beads"), TrainConfig.preset("dense").with_overrides(TINY), out / "run")
+    train(Dataset.open(out / "beads"), TrainConfig.preset("dense", "unet").with_overrides(TINY), out / "run")
     return out
 
 

@@ -30,7 +30,7 @@ def space(text: str = SPACE, **changes: Any) -> SweepConfig:
 
 
 def begun(folder: Path, text: str = SPACE, **changes: Any) -> Sweep:
-    return begin(folder, space(text, **changes), TrainConfig.preset("dense"), "space.yaml")
+    return begin(folder, space(text, **changes), TrainConfig.preset("dense", "unet"), "space.yaml")
 
 
 def near_a_rate(values: dict[str, Any]) -> float:

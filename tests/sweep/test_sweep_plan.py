@@ -21,7 +21,7 @@ METHODS = [
     {"kind": "sobol", "trials": 16},
     {"kind": "tpe", "rounds": 2, "trials": 16},
 ]
-DENSE = TrainConfig.preset("dense")
+DENSE = TrainConfig.preset("dense", "unet")
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method["kind"])

@@ -25,7 +25,7 @@ FIELDS = [
     "epochs=2", "epoch.steps=2", "epoch.size=64", "batch=2", "network.width=4", "network.depth=2", "precision=fp32",
     "split.kind=random", "split.val_fraction=0.3",
 ]  # fmt: skip
-TINY = TrainConfig.preset("dense").with_overrides(FIELDS)
+TINY = TrainConfig.preset("dense", "unet").with_overrides(FIELDS)
 SPACE = """
 method: {kind: grid}
 parameters:

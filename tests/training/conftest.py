@@ -36,4 +36,4 @@ def dataset(folder: Path) -> Dataset:
 @pytest.fixture(scope="session")
 def tiny() -> TrainConfig:
     """A configuration that trains in seconds."""
-    return TrainConfig.preset("dense").with_overrides(TINY)
+    return TrainConfig.preset("dense", "unet").with_overrides(TINY)

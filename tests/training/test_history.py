@@ -49,6 +49,6 @@ def test_the_best_epoch_of_a_run_follows_the_configured_score(tmp_path: Path) ->
     rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
     write_rows(tmp_path / "history.csv", rows, tuple(values))
     for metric, epoch in (("f1", 2), ("count_bias", 3)):
-        config = TrainConfig.preset("dense").with_overrides([f"stop.metric={metric}"])
+        config = TrainConfig.preset("dense", "unet").with_overrides([f"stop.metric={metric}"])
         (tmp_path / "config.yaml").write_text(config.to_yaml())
         assert Run(tmp_path).best["epoch"] == epoch

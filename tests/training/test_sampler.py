@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ def image(name: str, field: str, size: tuple[int, int] = (80, 100), value: float
 
 
 def config(**changes: object) -> TrainConfig:
-    base = TrainConfig.preset("dense").with_overrides(["epoch.size=32", "epoch.steps=5", "batch=6"])
+    base = TrainConfig.preset("dense", "unet").with_overrides(["epoch.size=32", "epoch.steps=5", "batch=6"])
     return base.replace(**changes)
 
 
@@ -71,3 +73,17 @@ def test_a_crop_at_the_border_stays_inside(place: tuple[int, int]):
     patch = crop(image("a", "A"), 32, np.random.default_rng(1), place)
     assert patch.shape == (3, 32, 32)
     assert patch[-1].all()
+
+
+def test_a_share_of_the_patches_is_simulated_and_known_everywhere():
+    real = image("a", "A")
+    unclear = dataclasses.replace(real, centre=np.zeros((80, 100), np.float16), certain=np.zeros((80, 100), np.uint8))
+    settings = config(augment=AugmentConfig.none(), batch=40, image={"channels": {"kind": "grey"}})
+    settings = settings.with_overrides(["predict.objects.diameter=8", "epoch.simulated=0.5", "epoch.looks=bright"])
+    batch = Sampler([unclear], settings).draw(1, 0)
+    assert batch.counted.shape == (40, 2, 32, 32)
+    simulated = batch.counted[:, 1].amax((1, 2)) > 0
+    assert 0.25 < simulated.float().mean() < 0.75
+    assert batch.target[simulated, 1].amax() > 0.9
+    assert not batch.target[~simulated, 1].any()
+    assert torch.equal(batch.image, Sampler([unclear], settings).draw(1, 0).image)

@@ -56,7 +56,7 @@ def test_a_network_starts_with_the_weights_of_the_general_model(channels: int):
 
 def test_a_network_of_another_shape_cannot_start_from_it():
     network = build_network(
-        TrainConfig.preset("dense").with_overrides(["network.depth=3", "network.first_stride=1"]).network, 3
+        TrainConfig.preset("dense", "unet").with_overrides(["network.depth=3", "network.first_stride=1"]).network, 3
     )
     with pytest.raises(ConfigError, match="another shape"):
         start_weights(network, "general")

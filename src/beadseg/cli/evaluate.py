@@ -19,12 +19,13 @@ from beadseg.cli.options import (
     Json,
     LabelsFolder,
     MasksFolder,
+    PointsFolder,
     Quiet,
     Reviewed,
 )
 from beadseg.cli.stop import STOP
 from beadseg.errors import ConfigError, ExitCode, InputError
-from beadseg.text import plural
+from beadseg.text import plural, score_text
 
 if TYPE_CHECKING:
     from beadseg.data.dataset import Dataset
@@ -65,11 +66,12 @@ def evaluate(
     masks: MasksFolder = "masks",
     labels: LabelsFolder = "labels",
     ignore: IgnoreFolder = "ignore",
+    points: PointsFolder = "points",
     fields: Fields = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score predictions against a dataset's masks or labels.
+    """Score predictions against a dataset's masks, labels or points.
 
     Pixels (Jaccard, Dice), beads matched one to one (precision, recall, F1, AP) and counts (bias, error), per image, by
     field of view and by density. Writes evaluation.json, evaluation.csv, evaluation_groups.csv and figures in report/,
@@ -91,7 +93,7 @@ def evaluate(
         refuse_output(folder)
         _refuse_predictions(dataset, predictions, images)
         truth = open_dataset(
-            dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore,
+            dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore, points=points,
             include=include, exclude=exclude, fields=fields, samples=samples,
         )  # fmt: skip
         evaluation = score(
@@ -156,7 +158,7 @@ def table(evaluation: Evaluation) -> str:
             plain_table(rows),
             f"{scored}; {failed} failed." if failed else f"{scored}.",
             *_flagged(evaluation),
-            f"Mean over fields: Jaccard {overall.jaccard_fields:.3f}, Dice {overall.dice_fields:.3f}, "
+            f"Mean over fields: Jaccard {score_text(overall.jaccard_fields)}, Dice {score_text(overall.dice_fields)}, "
             f"F1 {overall.f1_fields:.3f}.",
             "Jaccard, Dice and AP50: mean over images. pooled: Jaccard of all pixels. F1: all beads. "
             "bias, MAE: beads per image.",
@@ -176,7 +178,7 @@ def _row(group: GroupScore) -> tuple[str, ...]:
     return (
         name,
         str(group.images),
-        *(f"{score:.3f}" for score in scores),
+        *map(score_text, scores),
         str(group.true_count),
         str(group.predicted_count),
         f"{group.bias:+.1f}",

@@ -94,4 +94,4 @@ def _samples(
     if (source / files.PREDICTION).is_file() or not (source / folders["images"]).is_dir():
         return labels_of_predictions(source, include or (), exclude or (), on_event)
     dataset = open_dataset(source, on_event, include=include, exclude=exclude, fields=None, **folders)
-    return labels_of_dataset(dataset)
+    return labels_of_dataset(dataset.with_areas("An export", on_event))

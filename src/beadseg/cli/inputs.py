@@ -72,7 +72,7 @@ def train_config(
 
     `on_event` hears which settings do not apply to another kind of network, loss … that was chosen.
     """
-    from beadseg.config import NETWORK_KINDS, TrainConfig
+    from beadseg.config import TrainConfig
     from beadseg.events import log
 
     def note(text: str) -> None:
@@ -80,7 +80,7 @@ def train_config(
             on_event(log(text, "warning"))
 
     if file is None:
-        config = TrainConfig.preset(preset, network or NETWORK_KINDS[0])
+        config = TrainConfig.preset(preset, network)
     else:
         config = TrainConfig.from_file(_asked(file, note))
         if network not in (None, config.network.kind):

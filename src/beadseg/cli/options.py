@@ -100,6 +100,9 @@ LabelsFolder = Annotated[str, typer.Option("--labels", help="Name of the instanc
 IgnoreFolder = Annotated[str, typer.Option("--ignore", help="Name of the folder of ignore masks in the dataset.")]
 """Name of the ignore mask folder."""
 
+PointsFolder = Annotated[str, typer.Option("--points", help="Name of the folder of bead centres in the dataset.")]
+"""Name of the folder of bead centres."""
+
 WalltimeOption = Annotated[
     str | None,
     typer.Option(

@@ -17,7 +17,7 @@ from beadseg.data.image_io import read_mask
 from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, log
 from beadseg.files import IMAGES, write_atomically
-from beadseg.text import csv_text
+from beadseg.text import csv_text, score_text
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ def _agreement_lines(found: Agreement) -> list[str]:
     header = ("group", "images", "Jaccard", "Dice", "F1", "beads", "other's", "difference")
     rows = []
     for group in found.groups:
-        scores = (f"{score:.3f}" for score in (group.jaccard_images, group.dice_images, group.f1))
+        scores = map(score_text, (group.jaccard_images, group.dice_images, group.f1))
         counts = (str(group.true_count), str(group.predicted_count))
         rows.append(
             (group.group, str(group.images), *scores, *counts, f"{group.predicted_count - group.true_count:+d}")

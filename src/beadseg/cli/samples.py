@@ -24,6 +24,7 @@ class SampleOptions:
     masks: options.MasksFolder = "masks"
     labels: options.LabelsFolder = "labels"
     ignore: options.IgnoreFolder = "ignore"
+    points: options.PointsFolder = "points"
     fields: options.Fields = None
 
     def open(self, folder: Path, on_event: OnEvent) -> Dataset:

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from beadseg.config import TrainConfig
     from beadseg.events import OnEvent
 
-Network = Annotated[str | None, typer.Option("--model", help="unet (default), attention-unet or attention-resunet.")]
+Network = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="half-unet (default of the preset dense), unet (default of the others), attention-unet or "
+        "attention-resunet.",
+    ),
+]
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ Model = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="unet (default), attention-unet, attention-resunet, all (these three), or half-unet, which starts from "
-        "the general model (preset dense only).",
+        help="half-unet (default of the preset dense; starts from the general model), unet (default of the others), "
+        "attention-unet, attention-resunet, or all (the last three).",
     ),
 ]
 ConfigFile = Annotated[

@@ -18,7 +18,7 @@ from beadseg.report.evaluation_page import write_evaluation_page
 from beadseg.report.pages import report_or_warn
 from beadseg.report.prediction_page import write_prediction_page
 from beadseg.report.run_page import write_run_page
-from beadseg.text import plural
+from beadseg.text import plural, score_text
 from beadseg.training.run import train
 
 KNOWN = SeriesConfig(scene=SceneConfig(height=384, width=384, beads=250), tiles=24, dilutions=(80, 160, 640), fields=2)
@@ -38,7 +38,7 @@ def run_demo(out: Path, on_event: OnEvent, stop: StopFlag) -> None:
             shutil.rmtree(unfinished, ignore_errors=True)
             write_dataset(unfinished, series, on_event, stop)
             unfinished.rename(out / name)
-    on_event(log("Training a small UNet."))
+    on_event(log("Training, starting from the general model."))
     config = TrainConfig.preset("dense").with_overrides(OVERRIDES)
     run = train(Dataset.open(out / "known"), config, out / "run", on_event=on_event, stop=stop)
     report_or_warn(partial(write_run_page, run, on_event, stop), run.folder, on_event)
@@ -70,6 +70,6 @@ def run_demo(out: Path, on_event: OnEvent, stop: StopFlag) -> None:
         on_event(Event("result", f"{what}: {where}", data={"path": str(where)}))
     text = (
         f"{plural(int(result.counts['beads'].sum()), 'bead')} counted, {overall.true_count} are there; detection F1 "
-        f"{overall.f1:.3f}, Jaccard {overall.jaccard_images:.3f}."
+        f"{overall.f1:.3f}, Jaccard {score_text(overall.jaccard_images)}."
     )
     on_event(Event("result", text, data={"overall": overall.model_dump()}))

@@ -7,9 +7,10 @@ from beadseg.config.loss import LossConfig
 from beadseg.config.network import NETWORK_KINDS, NetworkConfig
 from beadseg.config.predict import ObjectConfig, PredictConfig, TilingConfig
 from beadseg.config.split import SplitConfig
-from beadseg.config.train import METRICS, PRESETS, ImageEpochConfig, PatchEpochConfig, TrainConfig
+from beadseg.config.train import GENERAL, METRICS, PRESETS, ImageEpochConfig, PatchEpochConfig, TrainConfig
 
 __all__ = [
+    "GENERAL",
     "METRICS",
     "NETWORK_KINDS",
     "PRESETS",

@@ -29,7 +29,8 @@ CentreTargetConfig = Annotated[GaussianTargetConfig | DistanceTargetConfig, Fiel
 class CentreConfig(Config):
     """What the head ``centre`` learns; without effect where the network has none.
 
-    Centres come from instance labels; of a mask without ids they are those of its parts, divided by their shape.
+    Centres come from instance labels or points. In a mask without ids they are those that the model sees which training
+    starts from; where it starts from none, those of the mask's parts, divided by their shape.
     """
 
     target: CentreTargetConfig = GaussianTargetConfig()

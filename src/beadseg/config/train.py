@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -17,8 +17,14 @@ from beadseg.config.predict import PredictConfig
 from beadseg.config.split import SplitConfig, StratifiedSplitConfig
 from beadseg.errors import ConfigError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PRESETS = ("dense", "microbeads", "mitochondria")
 """Names of the packaged presets."""
+
+GENERAL = "general"
+"""Name of the model that comes with beadseg, wherever a run can be given. A run folder of that name: ``./general``."""
 
 Metric = Literal[
     "jaccard_images", "jaccard_fields", "jaccard_pooled", "dice_images", "dice_fields", "dice_pooled",
@@ -60,6 +66,10 @@ class PatchEpochConfig(Config):
     """What every patch is drawn from with equal chance: one of all images, or first one of the fields of view."""
     on_bead: Annotated[float, Field(title="Share on a bead", ge=0.0, le=1.0)] = 0.5
     """Share of the patches placed so that they show a bead, where the image has one."""
+    simulated: Annotated[float, Field(title="Share simulated", ge=0.0, lt=1.0)] = 0.0
+    """Share of the patches that are simulated (docs/looks.md): every centre in them is known, also where beads fuse."""
+    looks: Literal["dark", "bright"] | None = None
+    """Simulated patches show dark or bright beads. None: planned, as the annotated beads are."""
 
 
 EpochConfig = Annotated[ImageEpochConfig | PatchEpochConfig, Field(discriminator="kind")]
@@ -149,21 +159,55 @@ class TrainConfig(Config):
     """Defaults for prediction with the finished model, also used in validation."""
 
     @classmethod
-    def preset(cls, name: str, network: str = "unet") -> TrainConfig:
-        """Return a packaged preset for one network; the ``networks`` part of its file holds what differs between them.
+    def preset(cls, name: str, network: str | None = None) -> TrainConfig:
+        """Return a packaged preset for one of its `networks`; for the first of them when none is named.
 
         Raises
         ------
         ConfigError
             The preset or the network is unknown.
         """
-        if name not in PRESETS:
-            raise ConfigError(f"There is no preset {name!r}.", "--preset", f"Choose one of: {', '.join(PRESETS)}.")
-        with resources.as_file(resources.files("beadseg.config") / "presets" / f"{name}.yaml") as path:
-            values = read_yaml(path)
-        per_network = values.pop("networks")
+        values, per_network = _preset_values(name)
+        network = next(iter(per_network)) if network is None else network
         if network not in per_network:
             raise ConfigError(
                 f"There is no network {network!r}.", "--model", f"Choose one of: {', '.join(per_network)}."
             )
         return cls.parse(merge({**values, "based_on": name}, per_network[network]), f"preset {name}")
+
+    @staticmethod
+    def networks(name: str) -> tuple[str, ...]:
+        """Return the networks of a packaged preset, its default first; raises `ConfigError` for an unknown preset."""
+        return tuple(_preset_values(name)[1])
+
+    def with_overrides(self, assignments: list[str], on_note: Callable[[str], None] | None = None) -> TrainConfig:
+        """Return a validated copy, see `Config.with_overrides`.
+
+        Where the network gets another shape than the general model's, training no longer starts from that model, unless
+        `assignments` say what it starts from.
+        """
+        changed = super().with_overrides(assignments, on_note)
+        if changed.start_from != GENERAL or any(text.startswith("start_from=") for text in assignments):
+            return changed
+        before, after = (config.network.model_dump() for config in (self, changed))
+        differs = [f"network.{name}" for name in _SHAPE if before.get(name) != after.get(name)]
+        if not differs:
+            return changed
+        if on_note is not None:
+            verb = "differs" if len(differs) == 1 else "differ"
+            on_note(f"Training starts from random weights: {' and '.join(differs)} {verb} from the general model.")
+        network = changed.network.replace(heads=tuple(head for head in changed.network.heads if head != "size"))
+        return changed.replace(start_from="none", network=network)
+
+
+_SHAPE = ("kind", "depth", "width", "max_width", "norm")
+"""Fields of a network that decide the shape of its weights."""
+
+
+def _preset_values(name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the values of a preset, and what differs for each of its networks."""
+    if name not in PRESETS:
+        raise ConfigError(f"There is no preset {name!r}.", "--preset", f"Choose one of: {', '.join(PRESETS)}.")
+    with resources.as_file(resources.files("beadseg.config") / "presets" / f"{name}.yaml") as path:
+        values = read_yaml(path)
+    return values, values.pop("networks")

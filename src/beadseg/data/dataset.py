@@ -15,13 +15,16 @@ from beadseg import files
 from beadseg.data.fields import FieldRule, PatternFields, composed, fields_of, listed
 from beadseg.data.hashes import sha256_of
 from beadseg.data.image_io import Image, Mask, plane_names, read_image, read_labels, read_mask
-from beadseg.data.masks import TURNED, Doubt, doubts_of
+from beadseg.data.masks import TURNED, Doubt, doubts_of, doubts_of_points
 from beadseg.data.objects import count_objects
 from beadseg.data.ome_zarr_meta import label_group
+from beadseg.data.points import POINT_SUFFIXES, read_points
 from beadseg.data.predictions import is_predicted
-from beadseg.data.raw import KNOWN_KINDS, NOT_UTF8, is_zarr, refuse_address
+from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, NOT_UTF8, is_zarr, refuse_address
 from beadseg.data.scan import Filter, Found, Problem, natural_key, scan, stem_of
 from beadseg.errors import ImageError, InputError
+from beadseg.events import OnEvent, log
+from beadseg.events import ignore as no_listener
 from beadseg.text import plural
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ class Target:
     Attributes
     ----------
     foreground : numpy.ndarray
-        (Y, X) bool, True on beads.
+        (Y, X) bool, True on beads; nowhere for an annotation by points alone.
     labels : numpy.ndarray or None
         (Y, X) uint32, one id per bead, where the annotation has ids.
     ignore : numpy.ndarray or None
@@ -47,6 +50,12 @@ class Target:
         `beadseg.data.Mask.soft_share`.
     turned : bool
         The image was turned by its orientation tag, and the mask has none.
+    points : (N, 2) float32 or None
+        (y, x) of bead centres, px, where the annotation has them; those under the ignore mask are left out.
+    areas : bool
+        Whether `foreground` is annotated. False for points alone.
+    unsure : numpy.ndarray or None
+        (Y, X) bool, True where `foreground` is not known, while points are; made by training.
     """
 
     foreground: np.ndarray
@@ -54,15 +63,22 @@ class Target:
     ignore: np.ndarray | None = None
     soft_share: float = 0.0
     turned: bool = False
+    points: np.ndarray | None = None
+    areas: bool = True
+    unsure: np.ndarray | None = None
 
     @property
     def objects(self) -> int:
-        """Number of annotated objects: ids where there are some, else 8-connected components."""
-        return count_objects(self.foreground) if self.labels is None else np.unique(self.labels[self.labels > 0]).size
+        """Number of annotated objects: ids where there are some, else points, else 8-connected components."""
+        if self.labels is not None:
+            return int(np.unique(self.labels[self.labels > 0]).size)
+        return count_objects(self.foreground) if self.points is None else len(self.points)
 
     def doubts(self) -> tuple[Doubt, ...]:
         """Return what the annotation probably gets wrong; empty where it looks right."""
         found = doubts_of(self.foreground, self.labels, self.ignore, self.soft_share)
+        if self.points is not None:
+            found += doubts_of_points(self.points, self.foreground if self.areas else None, self.ignore)
         return (*found, TURNED) if self.turned else found
 
 
@@ -80,6 +96,8 @@ class Sample:
         Its field of view.
     has_labels : bool
         `mask_path` holds one id per object.
+    points_path : pathlib.Path or None
+        Bead centres, in place of a mask or labels or beside them.
     """
 
     name: str
@@ -88,6 +106,12 @@ class Sample:
     ignore_path: Path | None = None
     field: str = ""
     has_labels: bool = False
+    points_path: Path | None = None
+
+    @property
+    def annotated(self) -> bool:
+        """Whether there is a mask, labels or points."""
+        return self.mask_path is not None or self.points_path is not None
 
     def read_image(self) -> Image:
         """Read the image; raises `ImageError`."""
@@ -127,23 +151,34 @@ class Sample:
         ImageError
             A file cannot be read, or the annotation has not exactly the image's planes and size.
         """
-        image, mask = image or self.read_image(), self.read_mask()
-        path = self.image_path if self.mask_path is None else self.mask_path
-        _check_same(image, mask, path)
-        ignored: list[np.ndarray] | list[None] = [None] * len(plane_names(image.axes, image.stack_shape))
+        image = image or self.read_image()
+        names = plane_names(image.axes, image.stack_shape)
+        mask = None
+        marked: list[tuple[np.ndarray, np.ndarray | None]] = [(np.zeros(image.size, bool), None)] * len(names)
+        if self.mask_path is not None or self.points_path is None:
+            mask = self.read_mask()
+            _check_same(image, mask, self.mask_path or self.image_path)
+            marked = list(mask.planes())
+        soft, turned = (0.0, False) if mask is None else (mask.soft_share, image.turned and not mask.turned)
+        ignored: list[np.ndarray] | list[None] = [None] * len(names)
         if self.ignore_path is not None:
             ignore = read_mask(self.ignore_path)
             _check_same(image, ignore, self.ignore_path)
             ignored = [foreground for foreground, _ in ignore.planes()]
-        for (name, plane), (foreground, labels), hidden in zip(image.planes(), mask.planes(), ignored, strict=True):
-            yield name, plane, Target(foreground, labels, hidden, mask.soft_share, image.turned and not mask.turned)
+        points: list[np.ndarray] | list[None] = [None] * len(names)
+        if self.points_path is not None:
+            found = read_points(self.points_path, image.size, image.stack_shape, names)
+            points = [_seen(at, hidden) for at, hidden in zip(found, ignored, strict=True)]
+        parts = zip(image.planes(), marked, ignored, points, strict=True)
+        for (name, plane), (foreground, labels), hidden, at in parts:
+            yield name, plane, Target(foreground, labels, hidden, soft, turned, at, mask is not None)
 
     def sha256(self) -> dict[str, str]:
-        """Return the SHA-256 of each file's bytes: ``"image"`` and, where there are, ``"mask"`` and ``"ignore"``.
+        """Return the SHA-256 of each file's bytes: ``"image"`` and, if there, ``"mask"``, ``"ignore"``, ``"points"``.
 
         Of an OME-Zarr image its label images are left out, so that correcting them does not change the image's.
         """
-        paths = {"mask": self.mask_path, "ignore": self.ignore_path}
+        paths = {"mask": self.mask_path, "ignore": self.ignore_path, "points": self.points_path}
         image = {"image": sha256_of(self.image_path, without_labels=True)}
         return image | {role: sha256_of(path) for role, path in paths.items() if path is not None}
 
@@ -168,8 +203,7 @@ class Decoded:
         known = self._known.get(sample.image_path)
         if known is not None:
             return known
-        image = sample.read_image()
-        found = image.pixel_size_um, list(sample.planes(image))
+        found = self.decode(sample)
         size = sum(_bytes_of(pixels, target) for _, pixels, target in found[1])
         if size <= self._room:
             self._room -= size
@@ -177,12 +211,25 @@ class Decoded:
             self._known[sample.image_path] = found
         return found
 
+    def decode(self, sample: Sample) -> tuple[float | None, list[tuple[str, np.ndarray, Target]]]:
+        """Return what the files of a sample hold; raises `ImageError`."""
+        image = sample.read_image()
+        return image.pixel_size_um, list(sample.planes(image))
+
     def take(self, sample: Sample) -> tuple[float | None, list[tuple[str, np.ndarray, Target]]]:
         """Return the same as `read`, and forget it."""
         found = self.read(sample)
         if self._known.pop(sample.image_path, None) is not None:
             self.held -= sum(_bytes_of(pixels, target) for _, pixels, target in found[1])
         return found
+
+
+def _seen(points: np.ndarray, ignore: np.ndarray | None) -> np.ndarray:
+    """Return the points that no ignore mask covers."""
+    if ignore is None:
+        return points
+    rows, columns = np.rint(points).astype(np.int64).T
+    return np.asarray(points[~ignore[rows, columns]])
 
 
 def _bytes_of(pixels: np.ndarray, target: Target) -> int:
@@ -235,6 +282,7 @@ class Dataset:
         masks: str = files.MASKS,
         labels: str = files.LABELS,
         ignore: str = files.IGNORE,
+        points: str | None = files.POINTS,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         fields: FieldRule | None = None,
@@ -246,8 +294,9 @@ class Dataset:
         ----------
         root : path
             The dataset folder.
-        images, masks, labels, ignore : str
-            Names of its folders. A sample with both a mask and labels takes the labels.
+        images, masks, labels, ignore, points : str
+            Names of its folders. A sample with both a mask and labels takes the labels; points may stand alone, or
+            beside either, and are not looked at where that is None.
         include, exclude : sequence of str
             Shell patterns (``*``, ``?``, ``[…]``) on sample names; a sample stays that matches one of `include` (or
             there are none) and none of `exclude`.
@@ -276,23 +325,31 @@ class Dataset:
         wanted = Filter(tuple(map(composed, include)), tuple(map(composed, exclude)))
         image_files = scan(image_folder, wanted, problems)
         if image_folder == root:
-            used = {root / folder for folder in (masks, labels, ignore, files.REVIEW)}
+            used = {root / folder for folder in (masks, labels, ignore, points or files.POINTS, files.REVIEW)}
             problems = [problem for problem in problems if problem.path not in used]
         if not image_files.paths:
             raise InputError(*_nothing_found(image_folder, wanted, problems))
         own = _own_labels(image_files, problems)
-        if require_masks and not own and not any((root / folder).is_dir() for folder in (masks, labels)):
+        if (
+            require_masks
+            and not own
+            and not any((root / folder).is_dir() for folder in (masks, labels, points) if folder)
+        ):
             raise InputError(
-                f"Has neither {masks}/ nor {labels}/.",
+                f"Has no {masks}/, {labels}/ or {points or files.POINTS}/.",
                 root,
-                "Put the annotations into one of them, or say what their folder is called (--masks, --labels).",
+                "Put the annotations there, or say what their folder is called (--masks, --labels, --points).",
             )
         known = set(image_files.paths) | image_files.ambiguous
         folders = {"labels": root / labels, "masks": root / masks, "ignore": root / ignore}
+        folders |= {} if points is None else {"points": root / points}
         found = {
-            role: scan(folder, wanted, problems, known) if folder.is_dir() else Found({}, frozenset())
+            role: scan(folder, wanted, problems, known, _SUFFIXES.get(role, frozenset(IMAGE_SUFFIXES)))
+            if folder.is_dir()
+            else Found({}, frozenset())
             for role, folder in folders.items()
         }
+        found.setdefault("points", Found({}, frozenset()))
         predicted = next((folder for folder in folders.values() if folder.is_dir() and is_predicted(folder)), None)
         if predicted is not None:
             remedy = "Move them to a folder of their own; to correct predictions for training, use beadseg-batch draft."
@@ -329,6 +386,29 @@ class Dataset:
             return sample
         raise InputError(f"Has no sample {name!r}.", self.root, f"Its samples: {listed(list(self.names))}.")
 
+    def with_areas(self, task: str, on_event: OnEvent = no_listener) -> Dataset:
+        """Return the samples with masks or labels, and report those that have points alone.
+
+        Parameters
+        ----------
+        task : str
+            What needs them, as the beginning of a sentence: ``"The audit"``.
+
+        Raises
+        ------
+        InputError
+            All samples have points alone.
+        """
+        alone = [sample.name for sample in self if sample.mask_path is None and sample.points_path is not None]
+        if not alone:
+            return self
+        if len(alone) == len(self):
+            text = f"{task} needs masks or labels, and the samples have points alone."
+            raise InputError(text, self.root, "Train on the points, or draft masks (beadseg-batch draft).")
+        on_event(log(f"{task} needs masks or labels: left out {plural(len(alone), 'sample')} with points alone "
+                     f"({listed(alone)}).", "warning"))  # fmt: skip
+        return self.subset(name for name in self.names if name not in set(alone))
+
     def subset(self, names: Iterable[str]) -> Dataset:
         """Return the dataset of the named samples only; raises `InputError` for a name that it has not."""
         wanted = {name if name in self._by_name else composed(name) for name in names}
@@ -338,6 +418,10 @@ class Dataset:
                 f"Has no sample {listed(missing)}.", self.root, f"Its samples: {listed(list(self.names))}."
             )
         return replace(self, samples=tuple(sample for sample in self.samples if sample.name in wanted))
+
+
+_SUFFIXES = {"points": POINT_SUFFIXES}
+"""Kinds of files in the folders that hold no images."""
 
 
 def _image_folder(root: Path, images: str, require_masks: bool) -> Path:
@@ -366,7 +450,7 @@ def _nothing_paired(root: Path, images: Found, annotations: dict[str, Found]) ->
     text = f"None of its {plural(len(images.paths), 'image')} has a usable annotation."
     remedy = "Masks are paired by stem: a.png with a.png, a.tif or a_mask.png."
     image = next(iter(images.paths.values()), None)
-    alone = [path for role in ("labels", "masks") for path in annotations[role].paths.values()]
+    alone = [path for role in ("labels", "masks", "points") for path in annotations[role].paths.values()]
     if image is not None and alone:
         names = ", ".join(f"{path.parent.name}/{path.name}" for path in (image, alone[0]))
         text = f"{text} Their names differ, e.g. {names}."
@@ -403,9 +487,12 @@ def _samples(
             problems.append(Problem(path, "Left out: several annotation files have its stem."))
             continue
         annotation = labels.paths.get(name) or masks.paths.get(name) or own.get(name)
-        if annotation is None and require_masks:
-            problems.append(Problem(path, "Has no mask and no labels of its stem."))
+        points = annotations["points"].paths.get(name)
+        if annotation is None and points is None and require_masks:
+            problems.append(Problem(path, "Has no mask, no labels and no points of its stem."))
             continue
         is_labels = name in labels.paths or (name in own and name not in masks.paths)
-        samples.append(Sample(name, path, annotation, ignored.paths.get(name), has_labels=is_labels))
+        samples.append(
+            Sample(name, path, annotation, ignored.paths.get(name), has_labels=is_labels, points_path=points)
+        )
     return samples

@@ -158,6 +158,8 @@ def _measure(field: str, pixels: np.ndarray, target: Target) -> _Plane:
     labels = label_objects(target.foreground) if target.labels is None else target.labels
     counted = np.ones(labels.shape, bool) if target.ignore is None else ~target.ignore
     number = np.unique(labels[counted & (labels > 0)], return_inverse=True)[1].max(initial=-1) + 1
+    if target.points is not None and target.labels is None:
+        number = len(target.points)
     diameters, single = _diameters(np.where(counted, labels, 0))
     channels, height, width = pixels.shape
     return _Plane(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from beadseg.data.fields import listed
 from beadseg.data.objects import equal_regions, label_objects
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MaskKind = Literal["binary", "soft", "labels"]
-DoubtKind = Literal["inverted", "full", "soft", "pieces", "rings", "specks", "turned", "opposite"]
+DoubtKind = Literal["inverted", "full", "soft", "pieces", "rings", "specks", "turned", "points", "opposite"]
 
 SLIVER_PX = 4.0
 """Median area, px, below which regions of equal value are soft edges: smaller objects are not counted anyway."""
@@ -63,6 +64,10 @@ FEWEST_RINGS = 5
 """Fewer objects than this are not taken for outlines."""
 FEWEST_SPECKS = 10
 """Fewer specks than this are not worth a word."""
+SAME_POINT_PX = 1.0
+"""Two points nearer than this, px, are one bead that was marked twice."""
+DISAGREE = 0.1
+"""Share of points beside the mask, or of marked objects without a point, above which the two disagree."""
 
 
 @dataclass(frozen=True)
@@ -384,6 +389,32 @@ def doubts_of(
     if soft_share >= SOFT_SHARE:
         text = f"The mask has soft edges: {soft_share:.0%} of what it marks is neither background nor white."
         found.append(Doubt("soft", text, "It is cut at half of white; save 0 and 255 to decide yourself."))
+    return tuple(found)
+
+
+def doubts_of_points(
+    points: np.ndarray, foreground: np.ndarray | None, ignore: np.ndarray | None = None
+) -> tuple[Doubt, ...]:
+    """Judge bead centres (N, 2), px, by themselves and, where there is one, by the mask (Y, X) beside them."""
+    found = []
+    nearest = np.asarray(cKDTree(points).query(points, 2)[0])[:, 1] if len(points) > 1 else np.empty(0)
+    double = int(np.count_nonzero(nearest < SAME_POINT_PX))
+    if double:
+        text = f"{double} of {len(points)} points lie less than {SAME_POINT_PX:g} px from another one."
+        found.append(Doubt("points", text, "Delete points that were set twice."))
+    if foreground is None or not (len(points) or foreground.any()):
+        return tuple(found)
+    rows, columns = np.rint(points).astype(np.int64).T
+    off = int(np.count_nonzero(~foreground[rows, columns]))
+    labels = label_objects(foreground)
+    if ignore is not None:
+        labels = np.where(np.isin(labels, labels[ignore]), 0, labels)
+    objects = np.unique(labels[labels > 0])
+    bare = int(np.count_nonzero(~np.isin(objects, labels[rows, columns])))
+    if off > DISAGREE * len(points) or bare > DISAGREE * len(objects):
+        text = f"Points and mask disagree: {off} of {len(points)} points lie beside the mask, " \
+               f"and {bare} of {len(objects)} marked objects have no point."  # fmt: skip
+        found.append(Doubt("points", text, "Correct one of them, or delete it."))
     return tuple(found)
 
 

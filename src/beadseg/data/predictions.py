@@ -382,7 +382,7 @@ def _dataset_of(out: Path) -> Path | None:
     """Return the dataset folder that `out` is, or is one of the folders of."""
     if (out / files.IMAGES).is_dir():
         return out
-    parts = (files.IMAGES, files.MASKS, files.LABELS, files.IGNORE, files.REVIEW)
+    parts = (files.IMAGES, files.MASKS, files.LABELS, files.IGNORE, files.POINTS, files.REVIEW)
     return out.parent if out.name in parts and (out.parent / files.IMAGES).is_dir() else None
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
-_ANNOTATION_SUFFIX = re.compile(r"[-_. ](?:cp_)?(?:masks?|labels?|ignore|seg)$", re.IGNORECASE)
+_ANNOTATION_SUFFIX = re.compile(r"[-_. ](?:cp_)?(?:masks?|labels?|ignore|seg|points?)$", re.IGNORECASE)
 """What programs (Cellpose: ``_cp_masks``, ``_seg``) and people add to an image's name."""
 
 
@@ -70,7 +70,13 @@ class Found:
     ambiguous: frozenset[str]
 
 
-def scan(folder: Path, wanted: Filter, problems: list[Problem], images: set[str] | None = None) -> Found:
+def scan(
+    folder: Path,
+    wanted: Filter,
+    problems: list[Problem],
+    images: set[str] | None = None,
+    suffixes: frozenset[str] = frozenset(IMAGE_SUFFIXES),
+) -> Found:
     """Find the files of a folder by sample name; for annotations, `images` are the names that there are."""
     by_name: dict[str, list[Path]] = {}
     try:
@@ -87,7 +93,7 @@ def scan(folder: Path, wanted: Filter, problems: list[Problem], images: set[str]
             problems.append(Problem(path, f"{NOT_UTF8} Rename it."))
         elif path.is_dir() and path.suffix.lower() != ZARR_SUFFIX:
             problems.append(Problem(path, "Folders inside are not searched. Move its files up, or leave it."))
-        elif path.suffix.lower() not in IMAGE_SUFFIXES and not path.is_dir():
+        elif path.suffix.lower() not in suffixes and not path.is_dir():
             kind = kind_of(path)
             problems.append(Problem(path, f"Files of the kind {kind!r} are not read. {conversion(kind)}"))
         elif wanted(name):

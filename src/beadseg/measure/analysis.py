@@ -194,6 +194,7 @@ def analyze(
     Cancelled
         `stop` was set.
     """
+    dataset = dataset.with_areas("The analysis", on_event)
     _refuse_diameter(dataset, diameter_px)
     typical = _typical_beads(dataset, stop)
     diameter = diameter_px or (typical[0] if typical else None)

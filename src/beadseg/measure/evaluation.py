@@ -1,4 +1,4 @@
-"""Score a prediction folder against a dataset's masks or labels."""
+"""Score a prediction folder against a dataset's masks, labels or points."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ class Evaluation(Config):
         Never with fewer than `FEW_BEADS` beads, which a good model may happen to draw alike.
         """
         beads = sum(image.true_count for image in self.images)
-        return self.identical == sum(image.true_px > 0 for image in self.images) and beads >= FEW_BEADS
+        with_areas = sum(image.true_px > 0 for image in self.images)
+        return 0 < self.identical == with_areas and beads >= FEW_BEADS
 
     @property
     def overall(self) -> GroupScore:
@@ -179,13 +180,15 @@ class Evaluation(Config):
             It is gone, or not a dataset any more.
         """
         place = files.find_again(self.dataset, self.dataset_relative, folder) if moved is None else moved
-        names = {name: name for name in (files.IMAGES, files.MASKS, files.LABELS, files.IGNORE)} | self.folders
+        usual = (files.IMAGES, files.MASKS, files.LABELS, files.IGNORE, files.POINTS)
+        names = {name: name for name in usual} | self.folders
         return Dataset.open(
             place,
             images=names[files.IMAGES],
             masks=names[files.MASKS],
             labels=names[files.LABELS],
             ignore=names[files.IGNORE],
+            points=names[files.POINTS],
         )
 
 
@@ -214,7 +217,7 @@ def evaluate(
         A folder with ``masks/`` (0 and 255), ``labels/`` (one id per bead), or both, paired with samples by name. Beads
         are those of the labels; where there are none, the 8-connected components of the mask.
     dataset : Dataset
-        The truth: labels where a sample has them, otherwise the 8-connected components of its mask.
+        The truth: labels where a sample has them, else points, otherwise the 8-connected components of its mask.
     density_bins : sequence of int, optional
         Lower bounds of the density classes, true beads per image; quintiles when not given.
     diameter_px : float, optional
@@ -261,6 +264,8 @@ def evaluate(
     _tell(failures, on_event)
     doubts.tell(on_event)
     scored = with_density(images, density_bins)
+    if points := sum(not image.areas for image in scored):
+        on_event(log(points_text(points)))
     if any(not image.instances for image in scored):
         on_event(log("Some masks have no ids: touching beads count as one there, so that counts may look too high."))
     evaluation = Evaluation(
@@ -276,6 +281,11 @@ def evaluate(
     if evaluation.scored_itself:
         on_event(Event("identical", f"{predictions}: {IDENTICAL} {IDENTICAL_REMEDY}", "warning"))
     return evaluation
+
+
+def points_text(images: int) -> str:
+    """Return what is said of images whose truth is points."""
+    return f"The truth of {plural(images, 'image')} is points: no Jaccard, Dice or AP there."
 
 
 IDENTICAL = "Every prediction equals its annotation in every pixel."
@@ -398,7 +408,7 @@ def _score_sample(
     for (foreground, labels), (plane, target) in zip(predicted, truths, strict=True):
         image = f"{sample.name}_{plane}" if plane else sample.name
         score = score_image(image, sample.name, sample.field, foreground, labels, target, diameter_px)
-        found = [*target.doubts(), *_opposite(foreground, target)]
+        found = [*target.doubts(), *(_opposite(foreground, target) if score.areas else ())]
         doubts.add(sample.name, found)
         flags = " ".join(doubt.text for doubt in found if doubt.kind != "soft")  # soft edges are cut, and mean no less
         scores.append(score.replace(flags=flags))
@@ -429,7 +439,8 @@ def _folders(dataset: Dataset) -> dict[str, str]:
     root, found = dataset.root.resolve(), {}
     for sample in dataset:
         annotation = files.LABELS if sample.has_labels else files.MASKS
-        parts = ((files.IMAGES, sample.image_path), (annotation, sample.mask_path), (files.IGNORE, sample.ignore_path))
+        parts = ((files.IMAGES, sample.image_path), (annotation, sample.mask_path), (files.IGNORE, sample.ignore_path),
+                 (files.POINTS, sample.points_path))  # fmt: skip
         for part, path in parts:
             if path is not None and path.resolve().parent.parent == root and path.parent.name != part:
                 found[part] = path.parent.name

@@ -21,8 +21,11 @@ DENSITY_CLASSES = 5
 """Quintiles, as the laboratory classes its images."""
 
 
+_PIXELS = ("jaccard_images", "jaccard_fields", "jaccard_pooled", "dice_images", "dice_fields", "dice_pooled")
+
+
 class GroupScore(Config):
-    """Scores of a group of images."""
+    """Scores of a group of images. Those of pixels and areas are of the images whose truth has areas; none without."""
 
     by: Literal["all", "field", "density"]
     """What the images have in common."""
@@ -30,17 +33,17 @@ class GroupScore(Config):
     """Name of the field of view or the density class; ``all``."""
     images: int
     """Scored images."""
-    jaccard_images: float
+    jaccard_images: float | None
     """Jaccard, mean over images."""
-    jaccard_fields: float
+    jaccard_fields: float | None
     """Jaccard, mean over fields of view of the mean over their images."""
-    jaccard_pooled: float
+    jaccard_pooled: float | None
     """Jaccard of all pixels together."""
-    dice_images: float
+    dice_images: float | None
     """Dice, mean over images."""
-    dice_fields: float
+    dice_fields: float | None
     """Dice, mean over fields of view of the mean over their images."""
-    dice_pooled: float
+    dice_pooled: float | None
     """Dice of all pixels together."""
     precision: float
     """Precision of all beads together."""
@@ -52,11 +55,11 @@ class GroupScore(Config):
     """F1, mean over images."""
     f1_fields: float
     """F1, mean over fields of view of the mean over their images."""
-    ap50: float
+    ap50: float | None
     """AP at an IoU of 0.5, mean over images."""
-    mean_ap: float
+    mean_ap: float | None
     """AP averaged over IoU 0.50:0.05:0.95, mean over images."""
-    average_precisions: tuple[float, ...]
+    average_precisions: tuple[float | None, ...]
     """AP at each of these IoU thresholds, mean over images."""
     true_count: int
     """True beads, summed."""
@@ -75,7 +78,10 @@ class GroupScore(Config):
 def group_score(by: Literal["all", "field", "density"], group: str, images: Sequence[ImageScore]) -> GroupScore:
     """Return the scores of `images` together; raises `InputError` when there are none."""
     fields = [image.field for image in images]
-    scores = aggregate([image.overlap for image in images], fields)
+    areas = [image for image in images if image.areas]
+    scores: dict[str, float | None] = dict.fromkeys(_PIXELS)
+    if areas:
+        scores |= aggregate([image.overlap for image in areas], [image.field for image in areas])
     beads = sum((image.detection for image in images), Detection(0, 0, 0))
     true, predicted = sum(image.true_count for image in images), sum(image.predicted_count for image in images)
     relative = [abs(image.relative_error) for image in images if image.relative_error is not None]
@@ -89,9 +95,9 @@ def group_score(by: Literal["all", "field", "density"], group: str, images: Sequ
         f1=beads.f1,
         f1_images=_mean([image.f1 for image in images]),
         f1_fields=mean_over_fields([image.f1 for image in images], fields),
-        ap50=_mean([image.ap50 for image in images]),
-        mean_ap=_mean([image.mean_ap for image in images]),
-        average_precisions=tuple(map(_mean, zip(*(image.average_precisions for image in images), strict=True))),
+        ap50=_mean_known([image.ap50 for image in images]),
+        mean_ap=_mean_known([image.mean_ap for image in images]),
+        average_precisions=tuple(map(_mean_known, zip(*(image.average_precisions for image in images), strict=True))),
         true_count=true,
         predicted_count=predicted,
         bias=_mean([image.count_error for image in images]),
@@ -161,6 +167,11 @@ def _grouped(images: Sequence[ImageScore], key: Callable[[ImageScore], str]) -> 
     for image in images:
         groups.setdefault(key(image), []).append(image)
     return groups
+
+
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return _mean(known) if known else None
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -31,21 +31,21 @@ class ImageScore(Config):
     """Sample name."""
     field: str
     """Field of view."""
-    jaccard: float
-    """Intersection over union of the foreground; 1 where both are empty."""
-    dice: float
-    """Dice coefficient of the foreground; 1 where both are empty."""
+    jaccard: float | None
+    """Intersection over union of the foreground; 1 where both are empty; none where the truth is points."""
+    dice: float | None
+    """Dice coefficient of the foreground; 1 where both are empty; none where the truth is points."""
     precision: float
     """Share of the predicted beads that are true ones; 1 where none is predicted."""
     recall: float
     """Share of the true beads that are found; 1 where there is none."""
     f1: float
     """Harmonic mean of precision and recall; 1 where both sides are empty."""
-    ap50: float
-    """TP / (TP + FP + FN) of objects matched at an IoU of at least 0.5."""
-    mean_ap: float
-    """Mean of TP / (TP + FP + FN) over the IoU thresholds 0.50, 0.55 … 0.95."""
-    average_precisions: tuple[float, ...]
+    ap50: float | None
+    """TP / (TP + FP + FN) of objects matched at an IoU of at least 0.5; none where the truth is points."""
+    mean_ap: float | None
+    """Mean of TP / (TP + FP + FN) over the IoU thresholds 0.50, 0.55 … 0.95; none where the truth is points."""
+    average_precisions: tuple[float | None, ...]
     """TP / (TP + FP + FN) at each of these IoU thresholds."""
     true_count: int
     """Beads in the truth."""
@@ -70,7 +70,10 @@ class ImageScore(Config):
     true_px: int
     """Foreground pixels of the truth."""
     instances: bool
-    """The truth has one id per bead. Otherwise its 8-connected components are counted, and touching beads are one."""
+    """The truth has one id or point per bead. Otherwise its 8-connected components are counted, and touching beads are
+    one."""
+    areas: bool = True
+    """The truth has areas. Of points alone no pixels are scored."""
     density: str = ""
     """Density class by true beads per image."""
     flags: str = ""
@@ -125,23 +128,25 @@ def score_image(
         )
     overlap = count_overlap(foreground, truth.foreground, truth.ignore)
     predicted = visible_objects(foreground, labels, truth.ignore)
-    true = visible_objects(truth.foreground, truth.labels, truth.ignore)
+    true = true_objects(truth)
     table = overlap_table(predicted, true)
     by_iou = table.detections()
-    detection, tolerance = _detect(predicted, true, diameter_px)
-    predicted_count, true_count = len(table.predicted_ids), len(table.true_ids)
+    detection, tolerance = _detect(predicted, true, truth, diameter_px)
+    predicted_count = len(table.predicted_ids)
+    true_count = detection.tp + detection.fn
+    precisions = [found.average_precision for found in by_iou.values()]
     return ImageScore(
         image=image,
         sample=sample,
         field=field,
-        jaccard=overlap.jaccard,
-        dice=overlap.dice,
+        jaccard=overlap.jaccard if truth.areas else None,
+        dice=overlap.dice if truth.areas else None,
         precision=detection.precision,
         recall=detection.recall,
         f1=detection.f1,
-        ap50=by_iou[0.5].average_precision,
-        mean_ap=mean_average_precision(by_iou),
-        average_precisions=tuple(detection.average_precision for detection in by_iou.values()),
+        ap50=by_iou[0.5].average_precision if truth.areas else None,
+        mean_ap=mean_average_precision(by_iou) if truth.areas else None,
+        average_precisions=tuple(precisions if truth.areas else [None] * len(precisions)),
         true_count=true_count,
         predicted_count=predicted_count,
         count_error=predicted_count - true_count,
@@ -153,20 +158,38 @@ def score_image(
         intersection_px=overlap.intersection,
         predicted_px=overlap.prediction,
         true_px=overlap.truth,
-        instances=truth.labels is not None,
+        instances=truth.labels is not None or truth.points is not None,
+        areas=truth.areas,
     )
 
 
 def _detect(
-    predicted: NDArray[np.integer], true: NDArray[np.integer], diameter_px: float | None
+    predicted: NDArray[np.integer], true: NDArray[np.integer], truth: Target, diameter_px: float | None
 ) -> tuple[Detection, float | None]:
-    """Match centres; without true beads every prediction is wrong, whatever the tolerance."""
+    """Match centres; without true beads every prediction is wrong, whatever the tolerance.
+
+    Points tell no diameter: where `diameter_px` does not either, it is that of the predicted beads.
+    """
     found, wanted = bead_table(predicted), bead_table(true)
-    if not len(wanted):
-        return Detection(0, len(found), 0), None
-    tolerance = (float(wanted["equivalent_diameter_px"].median()) if diameter_px is None else diameter_px) / 2
     centres = [beads[["y", "x"]].to_numpy(dtype=np.float64) for beads in (found, wanted)]
+    if truth.points is not None and truth.labels is None:
+        centres[1] = truth.points.astype(np.float64)
+    if not len(centres[1]):
+        return Detection(0, len(found), 0), None
+    sized = wanted if truth.areas and len(wanted) else found
+    if diameter_px is None and not len(sized):
+        return Detection(0, 0, len(centres[1])), None
+    tolerance = (float(sized["equivalent_diameter_px"].median()) if diameter_px is None else diameter_px) / 2
     return match_points(centres[0], centres[1], tolerance).counts, tolerance
+
+
+def true_objects(target: Target) -> NDArray[np.integer]:
+    """Return the annotated instances (Y, X) that are not ignored; of points alone the pixel at each centre."""
+    if target.areas or target.points is None:
+        return visible_objects(target.foreground, target.labels, target.ignore)
+    marks = np.zeros(target.foreground.shape, np.int32)
+    marks[tuple(np.rint(target.points).astype(np.int64).T)] = np.arange(1, len(target.points) + 1)
+    return marks
 
 
 def visible_objects(

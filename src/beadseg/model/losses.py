@@ -177,10 +177,15 @@ class HeadsLoss(nn.Module):
         self.foreground, self.centre, self.weight, self.size = foreground, centre, weight, size
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return the loss of logits and targets (N, K, Y, X), one channel per head."""
+        """Return the loss of logits and targets (N, K, Y, X), one channel per head.
+
+        `weight` has one channel for all heads, or a second one for the centre map.
+        """
+        certain = None if weight is None else weight[:, -1:]
+        weight = None if weight is None else weight[:, :1]
         total: Tensor = self.foreground(logits[:, :1], target[:, :1], weight)
         if self.centre is not None:
-            total = total + self.weight * self.centre(logits[:, 1:2], target[:, 1:2], weight)
+            total = total + self.weight * self.centre(logits[:, 1:2], target[:, 1:2], certain)
         if self.size is not None and target.shape[1] > 2:
             total = total + SIZE_WEIGHT * self.size(logits[:, 2:3], target[:, 2:3], weight)
         return total

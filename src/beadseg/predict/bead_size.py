@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 SMALLEST_PX, LARGEST_PX = 3.0, 150.0
 """Diameters that are looked for, px."""
-SCALES = (3.6, 7.2, 14.4, 28.8, 57.6, 115.2)
-"""Diameters whose scales are looked at, px: an octave apart, since the network knows sizes of half an octave around."""
+SCALES = tuple(3.6 * 2 ** (step / 2) for step in range(11))
+"""Diameters whose scales are looked at, px: half an octave apart, so that one of them is nearly right."""
 WINDOW = 28.0
 """Side of the part of an image that is looked at, in diameters of the scale."""
 LOOKED_AT = 1024
@@ -34,7 +34,11 @@ LOOKED_AT = 1024
 REACH = 0.8
 """Beads count for a scale when they are within so many octaves of it."""
 ENOUGH = 0.4
-"""Scales whose beads cover at least this share of the most are compared by the number of their beads."""
+"""Scales whose beads cover at least this share of the most are compared by what their beads are like."""
+SIZE_SIGNS = np.array([0.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0])
+"""Weights of what tells the right scale, see `_fitness`."""
+ALIKE = 0.25
+"""Scales agree when their diameters are within about so many octaves."""
 AGAIN, LOOKS = 0.3, 2
 """A diameter that is more octaves than this from its scale is looked at again, at most so often."""
 LEAST_SEED = 0.15
@@ -43,8 +47,9 @@ LEAST_CONFIDENCE = 0.35
 """Without a bead as sure as this there are none."""
 SIGNS = 8
 """How many numbers tell beads from other things."""
-BEAD_SIGNS = np.array([5.81, -5.214, 17.834, -3.479, 6.334, 2.359, 0.728, 0.406, 0.043, -17.0])
-"""Weights of these, of what other sizes cover, and a constant: a logistic regression (docs/models.md)."""
+BEAD_SIGNS = np.array([5.81, -5.214, 17.834, -3.479, 6.334, 2.359, 0.728, 0.406, 0.043, 0.0, -17.0])
+"""Weights of these, of what other sizes cover, of how far other scales agree, and a constant: a logistic regression
+(docs/models.md)."""
 RIVAL_OCTAVES, RIVAL_SHARE = 1.2, 0.5
 """A scale so far from the chosen one, whose beads cover so much of what its beads do, is named in a doubt."""
 SEEN, LOWEST = 1e-4, -6.0
@@ -112,10 +117,10 @@ def find_size(
 ) -> Size:
     """Find the bead diameter of a plane.
 
-    The network looks at the plane at scales an octave apart, at a part of it where the scale is fine. At each scale it
-    says where beads are, how sure it is and how large they are. Of the scales whose beads cover most, weighted by how
-    sure the network is, that with most and surest beads decides; the median of their diameters is the answer, looked at
-    again where that is far from the scale.
+    The network looks at the plane at scales half an octave apart, at a part of it where the scale is fine. At each
+    scale it says where beads are, how sure it is and how large they are. Of the scales whose beads cover most, weighted
+    by how sure the network is, that whose beads speak most for it decides (`_fitness`); the median of their diameters
+    is the answer, looked at again where that is far from the scale.
 
     Parameters
     ----------
@@ -132,11 +137,7 @@ def find_size(
             stop.check()
         if not views or diameter <= max(plane.shape[-2:]):
             views.append(_view(answer, plane, objects, diameter))
-    # Beads that are scaled down look like larger ones: of scales that explain as much, that with most and surest beads.
-    most = max(view.share for view in views)
-    best = max(
-        (view for view in views if view.share >= ENOUGH * most), key=lambda view: view.evidence * view.signs[0] ** 2
-    )
+    best = _best(views)
     if best.surest < LEAST_CONFIDENCE:
         return Size(None, f"no beads of {SMALLEST_PX:g} to {LARGEST_PX:g} px were found")
     for _ in range(LOOKS):
@@ -147,6 +148,43 @@ def find_size(
             break
         best = again
     return Size(min(max(best.diameter, SMALLEST_PX), LARGEST_PX), _doubt(best, views))
+
+
+def _best(views: list[View]) -> View:
+    """Return the view at the right scale, of those whose beads cover enough."""
+    most, densest = (max(getattr(view, name) for view in views) for name in ("share", "evidence"))
+
+    def fitness(view: View) -> float:
+        return _fitness(view, views, most, densest) if view.surest >= LEAST_CONFIDENCE else -math.inf
+
+    return max((view for view in views if view.share >= ENOUGH * most), key=fitness)
+
+
+def _fitness(view: View, views: list[View], most: float, densest: float) -> float:
+    """Return how much speaks for a scale.
+
+    Beads that are scaled down look like larger ones, and parts of large ones like small ones: of scales that explain as
+    much, that is right whose beads are many, sure and sharp, explain the foreground, are equal in size, and are seen at
+    other scales too.
+    """
+    sure, _, sharp, explained, spread = view.signs[:5]
+    values = (
+        math.log2(view.share / most),
+        math.log2(view.evidence / densest),
+        math.log2(sure),
+        sharp,
+        explained,
+        spread,
+        _agreement(view, views),
+    )
+    return float(np.array(values) @ SIZE_SIGNS)
+
+
+def _agreement(view: View, views: list[View]) -> float:
+    """Return how much is covered by beads of the size that this view says, at all scales, over what it covers; log2."""
+    apart = np.array([math.log2(other.diameter / view.diameter) / ALIKE for other in views])
+    shares = np.array([other.share for other in views])
+    return math.log2(max(float((shares * np.exp(-(apart**2))).sum()) / max(view.share, 1e-12), 1.0))
 
 
 @dataclass(frozen=True)
@@ -255,7 +293,7 @@ def _doubt(best: View, views: list[View]) -> str:
         return outside(best.diameter)
     rival = _rival(best, views)
     ratio = math.log2((rival.share + SEEN) / (best.share + SEEN)) if rival else LOWEST
-    if float(np.array([*best.signs, max(ratio, LOWEST), 1.0]) @ BEAD_SIGNS) >= 0:
+    if float(np.array([*best.signs, max(ratio, LOWEST), _agreement(best, views), 1.0]) @ BEAD_SIGNS) >= 0:
         return ""
     if rival is not None and rival.share > RIVAL_SHARE * best.share:
         return f"beads of {best.diameter:.3g} px and of {rival.diameter:.3g} px would both fit: give the diameter"

@@ -6,10 +6,8 @@ from importlib import resources
 from pathlib import Path
 
 from beadseg import files
+from beadseg.config.train import GENERAL
 from beadseg.errors import RunError
-
-GENERAL = "general"
-"""Name of the model that comes with beadseg, wherever a run can be given. A run folder of that name: ``./general``."""
 
 
 def general_file() -> Path:

@@ -14,6 +14,7 @@ from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, label_of, n
 from beadseg.text import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -77,7 +78,10 @@ def agreement_figures(evaluation: Evaluation) -> dict[str, Figure]:
 
 def scores_figure(evaluation: Evaluation) -> Figure:
     """Return Jaccard, detection F1 and AP50 of every image, grouped by field of view, worst lowest in each."""
-    images = sorted(evaluation.images, key=lambda image: (natural_key(image.field), image.jaccard))
+    images = sorted(
+        evaluation.images,
+        key=lambda image: (natural_key(image.field), image.f1 if image.jaccard is None else image.jaccard),
+    )
     height = max(3.0, 1.6 + 0.19 * len(images)) if len(images) <= MOST_NAMES else 7.0
     figure = new_figure(8, height)
     axes = figure.add_subplot()
@@ -87,14 +91,20 @@ def scores_figure(evaluation: Evaluation) -> Figure:
         ([image.f1 for image in images], "detection F1", ORANGE, "D"),
         ([image.ap50 for image in images], "AP at IoU 0.5", GREEN, "|"),
     ):
-        axes.plot(value, rows, marker, color=colour, label=label, markersize=5, markeredgewidth=1.5)
+        axes.plot(_with_gaps(value), rows, marker, color=colour, label=label, markersize=5, markeredgewidth=1.5)
     mean = evaluation.overall.jaccard_images
-    axes.axvline(mean, color=BLUE, linewidth=1, linestyle="--", label=f"mean Jaccard {mean:.2f}")
+    if mean is not None:
+        axes.axvline(mean, color=BLUE, linewidth=1, linestyle="--", label=f"mean Jaccard {mean:.2f}")
     _name_rows(axes, images)
     axes.set(xlim=(-0.02, 1.02), xlabel="score", title="Scores per image, by field of view")
     tidy(axes)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
     return figure
+
+
+def _with_gaps(values: Sequence[float | None]) -> list[float]:
+    """Return values to draw; what is not known is left out."""
+    return [math.nan if value is None else value for value in values]
 
 
 def counts_figure(evaluation: Evaluation) -> Figure:
@@ -169,7 +179,7 @@ def _score_lines(axes: Axes, groups: tuple[GroupScore, ...]) -> None:
         ([group.f1_images for group in groups], "detection F1", ORANGE, "D-"),
         ([group.ap50 for group in groups], "AP at IoU 0.5", GREEN, "s-"),
     ):
-        axes.plot(range(len(groups)), value, marker, color=colour, label=label)
+        axes.plot(range(len(groups)), _with_gaps(value), marker, color=colour, label=label)
     axes.set(ylim=(-0.02, 1.02), ylabel="mean over images", title="Scores by density")
     axes.legend(frameon=False, fontsize=8)
     _class_axis(axes, groups)

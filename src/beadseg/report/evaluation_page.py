@@ -9,7 +9,7 @@ from beadseg import files
 from beadseg.data.dataset import natural_key
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.measure.agreement import agreement, ratio_agreement, spans_decades
-from beadseg.measure.evaluation import IDENTICAL, IDENTICAL_REMEDY
+from beadseg.measure.evaluation import IDENTICAL, IDENTICAL_REMEDY, points_text
 from beadseg.report.agreement import agreement_table
 from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Items, Table, Text
 from beadseg.report.evaluation import (
@@ -23,7 +23,7 @@ from beadseg.report.evaluation import (
 )
 from beadseg.report.evaluation_samples import sample_section
 from beadseg.report.html import Notice, Page, Section
-from beadseg.text import plural
+from beadseg.text import plural, score_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +115,7 @@ def _lead(evaluation: Evaluation) -> str:
     error = "" if overall.relative_bias is None else f" ({overall.relative_bias:+.1%})"
     return (
         f"{plural(overall.predicted_count, 'bead')} counted where {overall.true_count:,} are true{error}; detection F1 "
-        f"{overall.f1:.3f}, Jaccard {overall.jaccard_images:.3f} (mean over images)."
+        f"{overall.f1:.3f}, Jaccard {score_text(overall.jaccard_images)} (mean over images)."
     )
 
 
@@ -144,6 +144,8 @@ def _notices(evaluation: Evaluation) -> list[Notice]:
         notices.append(Notice(text, detail))
     if evaluation.scored_itself:
         notices.append(Notice(IDENTICAL, IDENTICAL_REMEDY))
+    if points := sum(not image.areas for image in evaluation.images):
+        notices.append(Notice(points_text(points), "Centres and counts are scored there.", "info"))
     unmarked = sum(not image.instances for image in evaluation.images)
     if unmarked:
         text = f"The truth of {plural(unmarked, 'image')} is a mask without ids: touching beads count as one there."
@@ -162,9 +164,9 @@ def _groups(caption: str, first: str, groups: Sequence[GroupScore]) -> Table:
 
 def _means(overall: GroupScore) -> str:
     return (
-        f"Mean over fields of view, each counting alike: Jaccard {overall.jaccard_fields:.3f}, Dice "
-        f"{overall.dice_fields:.3f}, F1 {overall.f1_fields:.3f}. AP averaged over IoU 0.50 to 0.95: "
-        f"{overall.mean_ap:.3f}."
+        f"Mean over fields of view, each counting alike: Jaccard {score_text(overall.jaccard_fields)}, Dice "
+        f"{score_text(overall.dice_fields)}, F1 {overall.f1_fields:.3f}. AP averaged over IoU 0.50 to 0.95: "
+        f"{score_text(overall.mean_ap)}."
     )
 
 

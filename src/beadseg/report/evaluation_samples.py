@@ -14,6 +14,7 @@ from beadseg.report.html import Section, missing_pictures
 from beadseg.report.picture import Picture, picture_of
 from beadseg.report.predicted import predicted_planes
 from beadseg.report.samples import LEGEND, fullest_window, match, matched_picture
+from beadseg.text import score_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,7 @@ def sample_section(
 
 def worst_middle_best(images: Sequence[ImageScore]) -> list[ImageScore]:
     """Return up to `MOST_SAMPLES` images by F1 and Jaccard: three worst, two in the middle, three best, in order."""
-    order = sorted(images, key=lambda image: (image.f1, image.jaccard, natural_key(image.image)))
+    order = sorted(images, key=lambda image: (image.f1, image.jaccard or 0.0, natural_key(image.image)))
     if len(order) <= MOST_SAMPLES:
         return order
     middle = len(order) // 2
@@ -105,7 +106,7 @@ def _picture(image: ImageScore, truth: Dataset, predictions: Path, predicted: di
     shape = target.foreground.shape
     window = fullest_window(matched.errors if len(matched.errors) else matched.centres, shape)
     caption = (
-        f"F1 {image.f1:.3f}, Jaccard {image.jaccard:.3f}; {image.predicted_count:,} found, {image.true_count:,} true: "
-        f"{matched.told()}. {window.told(shape)}"
+        f"F1 {image.f1:.3f}, Jaccard {score_text(image.jaccard)}; {image.predicted_count:,} found, "
+        f"{image.true_count:,} true: {matched.told()}. {window.told(shape)}"
     )
     return picture_of(matched_picture(pixels, matched, window), image.image, caption.strip())

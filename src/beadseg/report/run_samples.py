@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
@@ -18,6 +17,7 @@ from beadseg.training.frozen import sample_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -92,7 +92,10 @@ class _TooLargeError(ImageError):
 
 
 def _picture(
-    row: dict[str, str], found: tuple[Path, Path, Path | None], segmenter: Segmenter, stop: StopFlag | None
+    row: dict[str, str],
+    found: tuple[Path, Path | None, Path | None, Path | None],
+    segmenter: Segmenter,
+    stop: StopFlag | None,
 ) -> tuple[float, Picture]:
     """Return the F1 and the picture of one sample."""
     pixels, target = _read(row, found)
@@ -110,7 +113,9 @@ def _drawn(name: str, pixels: NDArray[np.generic], matched: Matched) -> Picture:
     return picture_of(matched_picture(pixels, matched, window), name, caption.strip())
 
 
-def _read(row: dict[str, str], found: tuple[Path, Path, Path | None]) -> tuple[NDArray[np.generic], Target]:
+def _read(
+    row: dict[str, str], found: tuple[Path, Path | None, Path | None, Path | None]
+) -> tuple[NDArray[np.generic], Target]:
     """Read the first plane of a sample as the run saw it.
 
     The run's list does not say whether an annotation has ids; the reading that has the recorded number of objects is
@@ -118,9 +123,11 @@ def _read(row: dict[str, str], found: tuple[Path, Path, Path | None]) -> tuple[N
     """
     problem = ImageError("Its files have changed or are missing.", row["image"], "Train again to see it.")
     for has_labels in (True, False):
-        sample = Sample(row["sample"], *found, row["field"], has_labels)
+        image, mask, ignored, points = found
+        sample = Sample(row["sample"], image, mask, ignored, row["field"], has_labels, points)
         hashes = sample.sha256()
-        if any(hashes.get(role, "") != row[f"{role}_sha256"] for role in ("image", "mask", "ignore")):
+        roles = ("image", "mask", "ignore", "points")
+        if any(hashes.get(role, "") != (row.get(f"{role}_sha256") or "") for role in roles):
             raise problem
         planes = _planes(sample)
         if planes and sum(target.objects for _, _, target in planes) == int(row["objects"]):
@@ -135,13 +142,17 @@ def _planes(sample: Sample) -> list[tuple[str, Any, Target]]:
         return []
 
 
-def _files(row: dict[str, str], run: Path, dataset: Path | None) -> tuple[Path, Path, Path | None]:
-    """Return where a sample's image and masks are now; its ignore mask lies beside the folder of masks."""
+def _files(row: dict[str, str], run: Path, dataset: Path | None) -> tuple[Path, Path | None, Path | None, Path | None]:
+    """Return where image, annotation, ignore mask and points are now; the last two lie in folders beside the others."""
     image, mask = sample_files(row, run, dataset)
-    mask = Path() if mask is None else mask
-    if not row["ignore_sha256"]:
-        return image, mask, None
-    folder = mask.parent.parent / files.IGNORE
+    root = image.parent.parent if mask is None else mask.parent.parent
+    ignored, points = (
+        _beside(root / folder, row["sample"]) if row.get(f"{role}_sha256") else None
+        for role, folder in (("ignore", files.IGNORE), ("points", files.POINTS))
+    )
+    return image, mask, ignored, points
+
+
+def _beside(folder: Path, name: str) -> Path | None:
     found = sorted(folder.iterdir()) if folder.is_dir() else []
-    ignored = (path for path in found if stem_of(path).removesuffix("_ignore") == row["sample"])
-    return image, mask, next(ignored, None)
+    return next((path for path in found if stem_of(path).removesuffix(f"_{folder.name}") == name), None)

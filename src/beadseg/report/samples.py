@@ -10,7 +10,7 @@ from PIL import Image
 
 from beadseg.measure.beads import bead_table
 from beadseg.measure.matching import match_points
-from beadseg.measure.score import visible_objects
+from beadseg.measure.score import true_objects, visible_objects
 from beadseg.predict.overlay import outlines, overlay
 from beadseg.report.blocks import Key
 from beadseg.text import plural
@@ -95,12 +95,13 @@ def match(
         Largest distance of matched centres; half the median diameter of the true objects when not given.
     """
     predicted = visible_objects(foreground, labels, target.ignore)
-    true = visible_objects(target.foreground, target.labels, target.ignore)
+    true = true_objects(target)
     found, wanted = bead_table(predicted), bead_table(true)
     found_centres, true_centres = (table[["y", "x"]].to_numpy(np.float64) for table in (found, wanted))
     hit, met = np.zeros(len(found), bool), np.zeros(len(wanted), bool)
     if len(wanted):
-        tolerance = float(wanted["equivalent_diameter_px"].median()) / 2 if tolerance_px is None else tolerance_px
+        sized = wanted if target.areas or not len(found) else found
+        tolerance = float(sized["equivalent_diameter_px"].median()) / 2 if tolerance_px is None else tolerance_px
         matching = match_points(found_centres, true_centres, tolerance)
         hit[matching.predicted], met[matching.true] = True, True
     ids, true_ids = found["id"].to_numpy(), wanted["id"].to_numpy()

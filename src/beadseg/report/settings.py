@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from beadseg.config import NETWORK_KINDS, ImageEpochConfig, TrainConfig
+from beadseg.config import ImageEpochConfig, TrainConfig
 from beadseg.config.loss import DiceCELossConfig, DiceFocalLossConfig, FocalLossConfig, LossConfig, TverskyLossConfig
 from beadseg.config.split import (
     BlockSplitConfig,
@@ -57,7 +57,7 @@ def preset_settings(name: str) -> dict[str, str]:
     ConfigError
         There is no such preset.
     """
-    return joined({network: settings_of(TrainConfig.preset(name, network)) for network in NETWORK_KINDS})
+    return joined({network: settings_of(TrainConfig.preset(name, network)) for network in TrainConfig.networks(name)})
 
 
 def joined(by_network: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

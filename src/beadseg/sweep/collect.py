@@ -204,8 +204,7 @@ def _samples(path: Path) -> Sequence[tuple[str, ...]] | None:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        return [
-            (row["sample"], row["fold"], row["image_sha256"], row["mask_sha256"], row["ignore_sha256"]) for row in rows
-        ]
+        named = ("sample", "fold", "image_sha256", "mask_sha256", "ignore_sha256")
+        return [(*(row[name] for name in named), row.get("points_sha256") or "") for row in rows]
     except (OSError, ValueError, KeyError, csv.Error):
         return None

@@ -144,7 +144,7 @@ def known_parts(
     objects = segmenter.options.objects
     diameter = needed_diameter(objects)
     separation = segmenter.prepared_maps(image.image, on_event, stop).separated(objects)
-    hidden = image.counted == 0
+    hidden = image.judged == 0
     labels = separation.chosen(objects)
     found = bead_table(visible_objects(labels > 0, labels, hidden))[["y", "x"]].to_numpy(np.float64)
     matched = match_points(found, image.beads, diameter / 2)

@@ -96,6 +96,7 @@ def crossval(
     list of dict
         The rows of ``crossval.csv``, the mean over folds last.
     """
+    dataset = dataset.with_areas("Cross-validation", on_event)
     folder = ensure_folder(files.user_path(out))
     every = make_folds(dataset, config, k, on_event)
     runs = _run_folders([fold.name for fold in every])
@@ -162,8 +163,8 @@ def _row(name: str, found: Evaluation, plain: dict[str, float], plain_objects: i
     return {
         "fold": name,
         "images": overall.images,
-        "jaccard_images": round(overall.jaccard_images, 4),
-        "jaccard_pooled": round(overall.jaccard_pooled, 4),
+        "jaccard_images": round(overall.jaccard_images or 0.0, 4),
+        "jaccard_pooled": round(overall.jaccard_pooled or 0.0, 4),
         "threshold_jaccard_images": round(plain["jaccard_images"], 4),
         "threshold_jaccard_pooled": round(plain["jaccard_pooled"], 4),
         "objects": overall.true_count,

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 RELATIVE_COLUMNS = ("image_relative", "mask_relative")
 """Ways from the run folder to a sample's files, for when both are moved together; absent in older runs."""
-SAMPLE_COLUMNS = ("sample", "fold", "field", "objects", "image", "image_sha256", "mask", "mask_sha256", "ignore_sha256")
+SAMPLE_COLUMNS = ("sample", "fold", "field", "objects", "image", "image_sha256", "mask", "mask_sha256", "ignore_sha256",
+                  "points_sha256")  # fmt: skip
 
 
 def freeze(
@@ -55,7 +56,8 @@ def freeze(
     frozen = [name for name in SAMPLE_COLUMNS if name not in ("image", "mask")]
     try:
         with samples_path.open(encoding="utf-8", newline="") as file:
-            before = [[original(row[name]) for name in frozen] for row in csv.DictReader(file)]
+            before = [[original(row[name] if name != "points_sha256" else row.get(name) or "") for name in frozen]
+                      for row in csv.DictReader(file)]  # fmt: skip
     except (OSError, ValueError, KeyError, csv.Error):
         raise RunError("The run's list of samples is missing or damaged.", samples_path,
                        "Copy it back, or give a new --out folder.") from None  # fmt: skip
@@ -78,6 +80,7 @@ def _sample_row(sample: Sample, fold: str, objects: int, folder: Path) -> dict[s
         "mask": "" if mask is None else mask.absolute(),
         "mask_sha256": hashes.get("mask", ""),
         "ignore_sha256": hashes.get("ignore", ""),
+        "points_sha256": hashes.get("points", ""),
         "image_relative": relative_path(image, folder),
         "mask_relative": "" if mask is None else relative_path(mask, folder),
     }

@@ -43,7 +43,7 @@ def plan(config: TrainConfig, fingerprint: Fingerprint) -> tuple[TrainConfig, tu
     diameter = fingerprint.bead_diameter_px
     chosen: list[Planned] = []
 
-    def choose(field: str, value: int | float, reason: str) -> None:
+    def choose(field: str, value: int | float | str, reason: str) -> None:
         chosen.append(Planned(field=field, value=value, reason=reason))
 
     seen = config.image.bead_px
@@ -67,6 +67,9 @@ def plan(config: TrainConfig, fingerprint: Fingerprint) -> tuple[TrainConfig, tu
                 _patch(fingerprint, factor),
                 f"about 18 bead diameters of {diameter:.1f} px, and not much more than the smallest image",
             )
+        if config.epoch.looks is None and config.epoch.simulated:
+            polarity = fingerprint.polarity
+            choose("epoch.looks", polarity, f"the annotated beads are {polarity}")
         if config.epoch.steps is None:
             choose("epoch.steps", 100, "enough optimizer steps between two validations for the weights to move")
         if config.batch is None:

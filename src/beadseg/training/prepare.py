@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from beadseg.data.dataset import Decoded
+from beadseg.config import TrainConfig
 from beadseg.data.fingerprint import Fingerprint, fingerprint
 from beadseg.data.masks import Doubts
 from beadseg.data.split import Split, make_split
 from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.text import plural
+from beadseg.training.guide import Completed
 from beadseg.training.plan import Planned, misfits, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from beadseg.config import TrainConfig
-    from beadseg.data.dataset import Dataset
+    from beadseg.data.dataset import Dataset, Decoded
 
 DECODED_SHARE = 0.25
 """What the files of a dataset hold is remembered between the passes over it, up to this share of the free memory."""
@@ -90,13 +90,26 @@ def prepare(
     Cancelled
         `stop` was set.
     """
-    decoded = Decoded(psutil.virtual_memory().available * DECODED_SHARE) if decoded is None else decoded
+    decoded = Completed(psutil.virtual_memory().available * DECODED_SHARE, config) if decoded is None else decoded
     objects = annotated_objects(dataset, on_event, stop, decoded, trusted=config.annotations == "trust")
     if split is None:
         split = make_split(config.split, dataset, objects, config.seed)
     found = fingerprint(dataset.subset(split.train), on_event, stop, decoded)
+    points: tuple[Planned, ...] = ()
+    if config.stop.metric.startswith(PIXEL_SCORES) and split.val and not _areas(dataset, split.val):
+        config = config.replace(stop=config.stop.replace(metric="f1"))
+        points = (Planned(field="stop.metric", value="f1", reason="the validation samples have points alone"),)
     complete, planned = plan(config, found)
-    return Prepared(complete, planned, found, split, objects)
+    return Prepared(complete, (*points, *planned), found, split, objects)
+
+
+PIXEL_SCORES = ("jaccard", "dice")
+"""Scores that need masks or labels."""
+
+
+def _areas(dataset: Dataset, names: Iterable[str]) -> bool:
+    """Return whether one of the named samples has a mask or labels."""
+    return any(dataset[name].mask_path is not None for name in names)
 
 
 def annotated_objects(
@@ -116,7 +129,7 @@ def annotated_objects(
     """
     doubts = Doubts(len(dataset))
     objects: dict[str, int] = {}
-    known = decoded or Decoded()
+    known = decoded or Completed(0.0, TrainConfig())
     for sample in track(dataset, "counting objects", len(dataset), on_event, stop):
         targets = [target for _, _, target in known.read(sample)[1]]
         objects[sample.name] = sum(target.objects for target in targets)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from beadseg import files
-from beadseg.config import TrainConfig
+from beadseg.config import GENERAL, TrainConfig
 from beadseg.data.hashes import sha256_of
 from beadseg.errors import ConfigError, RunError
 from beadseg.events import log
@@ -21,7 +21,7 @@ from beadseg.model.checkpoint import (
     without_prefix,
 )
 from beadseg.model.inputs import BT601
-from beadseg.predict.model_file import GENERAL, model_file, model_name, named_model
+from beadseg.predict.model_file import model_file, model_name, named_model
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,6 @@ import torch
 
 from beadseg import files
 from beadseg.config import TrainConfig
-from beadseg.data.dataset import Decoded
 from beadseg.data.documents import read_entries
 from beadseg.errors import BeadsegError, RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
@@ -25,6 +24,7 @@ from beadseg.training.criteria import Criterion
 from beadseg.training.environment import environment
 from beadseg.training.fitted import fit_objects, give_objects
 from beadseg.training.frozen import freeze
+from beadseg.training.guide import Completed
 from beadseg.training.history import Row, gain, read_history
 from beadseg.training.judge import judge
 from beadseg.training.plan import Planned
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from beadseg.data.dataset import Dataset
+    from beadseg.data.dataset import Dataset, Decoded
     from beadseg.data.fingerprint import Fingerprint
     from beadseg.data.split import Split
     from beadseg.training.prepare import Prepared
@@ -187,7 +187,7 @@ def _train(
 ) -> Run:
     """Train in a folder that no other training works in."""
     where = own_device(device, team)
-    decoded = Decoded(psutil.virtual_memory().available * DECODED_SHARE)
+    decoded = Completed(psutil.virtual_memory().available * DECODED_SHARE, config)
     asked, prepared = config, _prepared(dataset, config, split, on_event, stop, team, decoded)
     config, split = prepared.config, prepared.split
     done = team.told(_begin(folder, dataset, asked, prepared, refit, where, on_event) if team.first else False)

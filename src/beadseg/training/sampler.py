@@ -11,8 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from beadseg.config.centre import GaussianTargetConfig
 from beadseg.config.train import ImageEpochConfig, PatchEpochConfig
+from beadseg.data.simulate.look_config import LookConfig
+from beadseg.data.simulate.looks import draw_look
 from beadseg.model.augment import Augmenter
+from beadseg.model.inputs import prepare
+from beadseg.predict.separation import needed_diameter
+from beadseg.training.targets import look_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +26,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.config import TrainConfig
+    from beadseg.data.simulate.look_config import Family
     from beadseg.training.samples import TrainingImage
+
+
+SMALLEST_LOOK = 128
+"""Simulated images are at least so large, px; smaller patches are cut out of them."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +43,8 @@ class Batch:
     image : (N, C, Y, X) float32
     target : (N, K, Y, X) float32
         One map per head: 1 on beads, then the centre map where there is one.
-    counted : (N, 1, Y, X) float32
-        0 where the loss must not look.
+    counted : (N, 1 or 2, Y, X) float32
+        0 where the loss must not look; of two, the second is for the centre map.
     places : (N,) int64
         Where in the whole batch these patches stand.
     size : int
@@ -65,8 +76,8 @@ class Stack:
 
     Attributes
     ----------
-    pixels : (C + K + 1, Y, X) float32
-        Image, targets and counted, one over the other.
+    pixels : (C + K + W, Y, X) float32
+        Image, targets and counted (`Batch.counted`), one over the other.
     channels : int
         C.
     seed : int
@@ -91,10 +102,11 @@ class Sampler:
     def __init__(self, images: Sequence[TrainingImage], config: TrainConfig, rank: int = 0, size: int = 1) -> None:
         self.images = images
         self.rank, self.size = rank, size
-        self.seed = config.seed
+        self.seed, self._config = config.seed, config
         self.batch = config.batch or 8
         self.epoch = config.epoch
         self._augment, self._by_thread = config.augment, threading.local()
+        self._counts = 2 if any(image.certain is not None for image in images) else 1
         by_field: dict[str, list[int]] = {}
         for number, image in enumerate(images):
             by_field.setdefault(image.field, []).append(number)
@@ -121,7 +133,7 @@ class Sampler:
             chosen = order[step * self.batch : (step + 1) * self.batch]
             stacks = [self._whole(self.images[i], self.epoch, rng) for i in chosen]
         else:
-            stacks = [self._patch(self.epoch, rng) for _ in range(self.batch)]
+            stacks = [self._drawn(self.epoch, rng) for _ in range(self.batch)]
         own = stacks[self.rank :: self.size]
         # An empty share has the shape of a patch, too.
         patches = [self._augmented(stack) for stack in own or stacks[:1]]
@@ -130,6 +142,24 @@ class Sampler:
             image, target, counted = image.pin_memory(), target.pin_memory(), counted.pin_memory()
         return Batch(image, target, counted, torch.arange(self.rank, len(stacks), self.size), len(stacks))
 
+    def _drawn(self, epoch: PatchEpochConfig, rng: np.random.Generator) -> Stack:
+        """Return a patch of an image or, with the share that is asked for, a simulated one."""
+        if not epoch.simulated or rng.random() >= epoch.simulated:
+            return self._patch(epoch, rng)
+        return self._simulated(epoch, int(rng.integers(2**62)), rng)
+
+    def _simulated(self, epoch: PatchEpochConfig, seed: int, rng: np.random.Generator) -> Stack:
+        """Return a simulated patch, all of whose centres are known."""
+        diameter = needed_diameter(self._config.predict.objects)
+        look = draw_look(patch_looks(epoch, diameter), seed)
+        plane = np.moveaxis(look.image, -1, 0) if look.image.ndim == 3 else look.image[None]
+        target = look_target(look, diameter, _sigma(self._config)).astype(np.float32)
+        heads = len(self.images[0].targets)
+        parts = [prepare(plane, self._config.image), target[:heads], *([target[-1:]] * self._counts)]
+        side = epoch.size or SMALLEST_LOOK
+        pixels = np.ascontiguousarray(np.concatenate(parts)[:, :side, :side])
+        return Stack(pixels, len(parts[0]), int(rng.integers(2**31)))
+
     def _patch(self, epoch: PatchEpochConfig, rng: np.random.Generator) -> Stack:
         members = self._by_field[rng.integers(len(self._by_field))]
         image = self.images[members[rng.integers(len(members))]]
@@ -137,10 +167,10 @@ class Sampler:
         centre = None
         if rng.random() < epoch.on_bead and len(image.spots):
             centre = divmod(int(image.spots[rng.integers(len(image.spots))]), image.foreground.shape[1])
-        return self._stack(crop(image, size, rng, centre), image, rng)
+        return self._stack(crop(image, size, rng, centre, self._counts), image, rng)
 
     def _whole(self, image: TrainingImage, epoch: ImageEpochConfig, rng: np.random.Generator) -> Stack:
-        return self._stack(crop(image, epoch.size, rng, None), image, rng)
+        return self._stack(crop(image, epoch.size, rng, None, self._counts), image, rng)
 
     def _stack(self, pixels: NDArray[np.float32], image: TrainingImage, rng: np.random.Generator) -> Stack:
         return Stack(pixels, len(image.image), int(rng.integers(2**31)))
@@ -153,13 +183,31 @@ class Sampler:
         image, target = self._by_thread.augment(
             torch.from_numpy(pixels[:channels]), torch.from_numpy(pixels[channels:]), stack.seed
         )
-        return image, target[:-1], target[-1:]
+        return image, target[: -self._counts], target[-self._counts :]
+
+
+def patch_looks(epoch: PatchEpochConfig, diameter: float) -> LookConfig:
+    """Return the ranges of simulated patches: beads of about `diameter` px, dark or bright, mostly touching."""
+    families: dict[Family, float] = {"dark": 0.7, "ring": 0.15, "opaque": 0.15}
+    if epoch.looks == "bright":
+        families = {"fluorescence": 0.4, "bright": 0.3, "ring": 0.15, "opaque": 0.15}
+    return LookConfig(
+        side=max(SMALLEST_LOOK, epoch.size or 0), families=families, empty=0.05,
+        diameter=(0.8 * diameter, 1.25 * diameter),
+        labelled=(0.5 * diameter, 2.1 * diameter), ignored=(0.35 * diameter, 2.9 * diameter),
+        arrangements={"sparse": 0.1, "free": 0.2, "chains": 0.25, "clumps": 0.35, "packed": 0.1},
+    )  # fmt: skip
+
+
+def _sigma(config: TrainConfig) -> float:
+    target = config.centre.target
+    return target.sigma if isinstance(target, GaussianTargetConfig) else GaussianTargetConfig().sigma
 
 
 def crop(
-    image: TrainingImage, size: int, rng: np.random.Generator, centre: tuple[int, int] | None
+    image: TrainingImage, size: int, rng: np.random.Generator, centre: tuple[int, int] | None, counts: int = 1
 ) -> NDArray[np.float32]:
-    """Return image channels, targets and counted as one (C + K + 1, Y, X) stack: a random `size` x `size` crop.
+    """Return image channels, targets and counted as one (C + K + counts, Y, X) stack: a random `size` x `size` crop.
 
     With `centre` the crop lies around it, within a quarter of its side.
     An image smaller than the crop is padded: mirrored pixels, marked as not counted.
@@ -176,13 +224,13 @@ def crop(
     parts: list[NDArray[Any]] = [
         image.image[(slice(None), *window)],
         *(target[window][None] for target in image.targets),
-        image.counted[window][None],
+        *(counted[window][None] for counted in (image.counted, image.judged)[:counts]),
     ]
     patch = np.concatenate([part.astype(np.float32) for part in parts])
     missing = [(0, size - length) for length in patch.shape[1:]]
     if not any(after for _, after in missing):
         return patch
     padded = np.pad(patch, [(0, 0), *missing], mode="symmetric")
-    padded[-1, patch.shape[1] :] = 0
-    padded[-1, :, patch.shape[2] :] = 0
+    padded[-counts:, patch.shape[1] :] = 0
+    padded[-counts:, :, patch.shape[2] :] = 0
     return padded

@@ -16,15 +16,15 @@ import numpy as np
 import psutil
 
 from beadseg import files
-from beadseg.data.dataset import Decoded, Target
+from beadseg.data.dataset import Target
 from beadseg.errors import BeadsegError, ImageError, MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.files import machine_error
 from beadseg.measure.appearance import PixelStats
-from beadseg.measure.score import visible_objects
 from beadseg.model.inputs import prepare, resized
 from beadseg.text import plural
-from beadseg.training.targets import centre_map, centres, instances
+from beadseg.training.guide import Completed, Guide
+from beadseg.training.targets import KnownBeads, centre_map, known_beads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.config import TrainConfig
-    from beadseg.data.dataset import Sample
+    from beadseg.data.dataset import Decoded, Sample
     from beadseg.training.processes import Team
 
 
@@ -65,6 +65,10 @@ class TrainingImage:
         Flat indices of the foreground pixels, for patches that must show a bead.
     centre : (Y, X) float16, optional
         The centre map to learn, for networks with such a head.
+    certain : (Y, X) uint8, optional
+        1 where it is known which beads there are, for the centre map and for counting; where `counted` is 1 when None.
+    areas : bool
+        The foreground is annotated, and not made from points.
     pixels : PixelStats, optional
         The values in the file, for comparison with images that are predicted.
     """
@@ -78,6 +82,13 @@ class TrainingImage:
     spots: NDArray[np.uint32]
     centre: NDArray[np.float16] | None = None
     pixels: PixelStats | None = None
+    certain: NDArray[np.uint8] | None = None
+    areas: bool = True
+
+    @property
+    def judged(self) -> NDArray[np.uint8]:
+        """(Y, X), 1 where it is known which beads there are."""
+        return self.counted if self.certain is None else self.certain
 
     @property
     def targets(self) -> list[NDArray[Any]]:
@@ -88,6 +99,7 @@ class TrainingImage:
     def nbytes(self) -> int:
         """Memory of all arrays, bytes."""
         parts: list[NDArray[Any]] = [self.image, self.counted, self.spots, self.beads, *self.targets]
+        parts += [] if self.certain is None else [self.certain]
         return sum(part.nbytes for part in parts)
 
 
@@ -109,15 +121,16 @@ def load_images(
     MachineError
         They do not fit into memory.
     """
-    return list(_images(samples, config, on_event, stop, decoded or Decoded()))
+    return list(_images(samples, config, on_event, stop, decoded or Completed(0.0, config)))
 
 
 def _images(
     samples: Sequence[Sample], config: TrainConfig, on_event: OnEvent, stop: StopFlag | None, decoded: Decoded
 ) -> Iterator[TrainingImage]:
     room = MEMORY_SHARE * (psutil.virtual_memory().available + decoded.held)
+    guide = Guide(config)
     for number, sample in enumerate(track(samples, "reading images", len(samples), on_event, stop), start=1):
-        for image in _planes(sample, config, decoded):
+        for image in _planes(sample, config, decoded, guide):
             yield image
             room -= image.nbytes
         if room < 0:
@@ -148,7 +161,7 @@ def load_images_of_machine(
     written: tuple[Path, dict[str, list[_Mapped]]] | None = None
     if team.local_rank == 0:
         try:
-            every = {part: _images(samples, config, on_event, stop, decoded or Decoded())
+            every = {part: _images(samples, config, on_event, stop, decoded or Completed(0.0, config))
                      for part, samples in parts.items()}  # fmt: skip
             written = write_mapped(every)
         except BeadsegError as failed:
@@ -250,25 +263,36 @@ def _prepared(sample: Sample, pixels: NDArray[Any], config: TrainConfig) -> NDAr
         raise ImageError(error.what, error.where or sample.image_path, error.remedy) from None
 
 
-def _planes(sample: Sample, config: TrainConfig, decoded: Decoded) -> Iterable[TrainingImage]:
+def _planes(sample: Sample, config: TrainConfig, decoded: Decoded, guide: Guide) -> Iterable[TrainingImage]:
     objects = config.predict.objects
-    for plane, pixels, target in decoded.take(sample)[1]:
-        pixels, target = _seen(pixels, target, config)
-        foreground = target.foreground
-        counted = np.ones(foreground.shape, np.uint8) if target.ignore is None else (~target.ignore).astype(np.uint8)
-        labels = instances(target, objects)
+    for plane, pixels, annotated in decoded.take(sample)[1]:
+        pixels, target = _seen(pixels, annotated, config)
+        target = guide.completed(pixels, target, objects)
+        found = known_beads(target, objects, guide.seeds(pixels, target, objects))
+        told = np.ones(target.foreground.shape, bool) if target.ignore is None else ~target.ignore
+        counted = told if target.unsure is None else told & ~target.unsure
+        certain = told if found.certain is None else told & found.certain
         with_centre = "centre" in config.network.heads
         yield TrainingImage(
             name=f"{sample.name}/{plane}" if plane else sample.name,
             field=sample.field,
             image=_prepared(sample, pixels, config),
-            foreground=foreground.astype(np.uint8),
-            beads=centres(visible_objects(labels > 0, labels, target.ignore)),
-            counted=counted,
-            spots=np.flatnonzero(foreground & (counted > 0)).astype(np.uint32),
-            centre=centre_map(labels, config.centre.target, objects) if with_centre else None,
+            foreground=target.foreground.astype(np.uint8),
+            beads=found.centres,
+            counted=counted.astype(np.uint8),
+            spots=np.flatnonzero(target.foreground & counted).astype(np.uint32),
+            centre=centre_map(found.labels, config.centre.target, objects, _peaks(target, found))
+            if with_centre
+            else None,
             pixels=PixelStats.of(pixels, config.image),
+            certain=None if np.array_equal(certain, counted) else certain.astype(np.uint8),
+            areas=target.areas,
         )
+
+
+def _peaks(target: Target, found: KnownBeads) -> NDArray[np.float32] | None:
+    """Return where the peaks of the centre map lie; at the centroids of the labels where that is None."""
+    return None if found.certain is None and target.points is None else found.centres
 
 
 def _seen(pixels: NDArray[np.generic], target: Target, config: TrainConfig) -> tuple[NDArray[np.generic], Target]:
@@ -282,4 +306,8 @@ def _seen(pixels: NDArray[np.generic], target: Target, config: TrainConfig) -> t
         for now, before in zip(small.shape[-2:], pixels.shape[-2:], strict=True)
     )
     labels, ignore = (None if part is None else part[rows][:, columns] for part in (target.labels, target.ignore))
-    return small, Target(target.foreground[rows][:, columns], labels, ignore)
+    unsure = None if target.unsure is None else target.unsure[rows][:, columns]
+    factor = np.array(small.shape[-2:]) / pixels.shape[-2:]
+    points = None if target.points is None else np.asarray((target.points + 0.5) * factor - 0.5, np.float32)
+    foreground = target.foreground[rows][:, columns]
+    return small, Target(foreground, labels, ignore, points=points, areas=target.areas, unsure=unsure)

@@ -38,7 +38,7 @@ Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 class ImageScore:
     """What is scored of one image: shared pixels, loss, and beads."""
 
-    overlap: Overlap
+    overlap: Overlap | None
     loss: float
     counted: Counted
 
@@ -58,7 +58,8 @@ def score(
     -------
     dict
         ``loss`` (mean over images); ``jaccard_`` and ``dice_`` with ``images``, ``fields`` and ``pooled``, at the hard
-        threshold; `COUNT_METRICS` of the separated beads, and the same by density (`density_scores`).
+        threshold, of images with annotated areas; `COUNT_METRICS` of the separated beads, and the same by density
+        (`density_scores`).
 
     Raises
     ------
@@ -77,7 +78,8 @@ def score(
     team.check(cancelled)
     found = team.shared(own)
     counts = [item.counted for item in found]
-    pixels = aggregate([item.overlap for item in found], [image.field for image in images])
+    with_areas = [(item.overlap, image.field) for item, image in zip(found, images, strict=True) if item.overlap]
+    pixels = aggregate(*map(list, zip(*with_areas, strict=True))) if with_areas else {}
     mean = float(np.mean([item.loss for item in found]))
     return {"loss": mean, **pixels, **count_scores(counts), **density_scores(counts)}
 
@@ -85,7 +87,7 @@ def score(
 def _scored(maps: NDArray[np.float32], image: TrainingImage, loss: Loss, config: PredictConfig) -> ImageScore:
     """Return the scores of the maps (K, Y, X) of one image."""
     predicted = maps[0] >= config.objects.threshold
-    overlap = count_overlap(predicted, image.foreground > 0, image.counted == 0)
+    overlap = count_overlap(predicted, image.foreground > 0, image.counted == 0) if image.areas else None
     beads = counted(Maps.of_heads(maps).separated(config.objects), config.objects, image)
     return ImageScore(overlap, _loss(loss, maps, image), beads)
 
@@ -93,7 +95,7 @@ def _scored(maps: NDArray[np.float32], image: TrainingImage, loss: Loss, config:
 def counted(separation: Separation, objects: ObjectConfig, image: TrainingImage) -> Counted:
     """Match the beads that `objects` selects with the true ones of `image`; ignored ones are left out."""
     labels = separation.chosen(objects)
-    seen = visible_objects(labels > 0, labels, image.counted == 0)
+    seen = visible_objects(labels > 0, labels, image.judged == 0)
     return Counted.of(centres(seen), image.beads, needed_diameter(objects))
 
 
@@ -108,6 +110,6 @@ def spread(images: Sequence[TrainingImage], count: int) -> list[TrainingImage]:
 def _loss(loss: Loss, probability: NDArray[np.float32], image: TrainingImage) -> float:
     logits = torch.logit(torch.from_numpy(probability[None]), eps=1e-6)
     target = torch.from_numpy(np.stack(image.targets)[None].astype(np.float32))
-    counted = torch.from_numpy(image.counted[None, None]).float()
+    counted = torch.from_numpy(np.stack([image.counted, image.judged])[None]).float()
     with torch.inference_mode():
         return float(loss(logits, target, counted))

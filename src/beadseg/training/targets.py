@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from beadseg.config.centre import GaussianTargetConfig
+from beadseg.data.objects import label_objects
 from beadseg.measure.beads import bead_table
+from beadseg.measure.score import visible_objects
 from beadseg.predict.bead_size import encoded
 from beadseg.predict.separate import separate
 from beadseg.predict.separation import needed_diameter
@@ -39,15 +43,134 @@ def instances(target: Target, objects: ObjectConfig) -> NDArray[np.integer]:
     return separate(target.foreground.astype(np.float32), objects).chosen(objects.replace(min_confidence=0.0))
 
 
+@dataclass(frozen=True, eq=False)
+class KnownBeads:
+    """The beads of an annotated plane as far as they are known.
+
+    Attributes
+    ----------
+    labels : (Y, X) integer
+        One id per bead, 0 elsewhere.
+    centres : (N, 2) float32
+        (y, x), px, of the ids in ascending order.
+    certain : (Y, X) bool or None
+        False where it is not clear how many beads there are; None where all is clear.
+    """
+
+    labels: NDArray[np.integer]
+    centres: NDArray[np.float32]
+    certain: NDArray[np.bool_] | None = None
+
+
+def known_beads(target: Target, objects: ObjectConfig, seeds: NDArray[np.float32] | None = None) -> KnownBeads:
+    """Return the beads of an annotation: its labels, its points, or its mask divided.
+
+    Parameters
+    ----------
+    target : Target
+        The annotation.
+    objects : ObjectConfig
+        With the bead diameter.
+    seeds : (N, 2) float32, optional
+        Centres that a model finds in the image. A mask without ids is then divided by them, see `_divided`; by its
+        shape alone when not given.
+    """
+    if target.labels is not None or (target.points is None and seeds is None):
+        labels = instances(target, objects)
+        return KnownBeads(labels, centres(visible_objects(labels > 0, labels, target.ignore)))
+    if target.points is not None:
+        return KnownBeads(_nearest(target.foreground, target.points), target.points.astype(np.float32))
+    return _divided(target, objects, np.zeros((0, 2), np.float32) if seeds is None else seeds)
+
+
+LEAST_AREA, MOST_AREA = 0.55, 1.4
+"""Area of a clump per bead in it, single beads: less where beads overlap, more where masks are generous."""
+
+
+def _divided(target: Target, objects: ObjectConfig, seeds: NDArray[np.float32]) -> KnownBeads:
+    """Divide a mask by the centres that a model finds inside it, and say where it stays unclear how many there are.
+
+    Each 8-connected component is clear where model and shape find the same number, where the model finds more and the
+    area allows them (a compact clump has no waist that its shape could tell), and where the shape is that of one bead
+    which the model does not see. All others are not.
+    """
+    components = label_objects(target.foreground)
+    count = int(components.max(initial=0))
+    rows, columns = np.rint(seeds).astype(np.int64).T
+    owner = components[rows, columns]
+    by_model = np.bincount(owner, minlength=count + 1)
+    shapes = instances(target, objects)
+    ids, first = np.unique(shapes, return_index=True)
+    shape_owner = components.reshape(-1)[first[ids > 0]]
+    by_shape = np.bincount(shape_owner, minlength=count + 1)
+    area = np.bincount(components.reshape(-1), minlength=count + 1) / (math.pi / 4 * needed_diameter(objects) ** 2)
+    possible = (LEAST_AREA * by_model <= area) & (area <= MOST_AREA * by_model)
+    single = (by_shape == 1) & (by_model <= 1) & ((by_model == 1) | ((area >= LEAST_AREA) & (area <= MOST_AREA)))
+    more = ((by_model == by_shape) | ((by_model > by_shape) & possible)) & ~single
+    clear = single | more
+    clear[0] = True
+    found = np.concatenate([centres(shapes)[single[shape_owner]], seeds[(owner > 0) & more[owner]]])
+    unclear = ndimage.binary_dilation(~clear[components], iterations=max(1, round(needed_diameter(objects) / 4)))
+    certain = ~unclear | (clear[components] & (components > 0))
+    labels = _nearest(target.foreground & certain, found)
+    if target.ignore is not None:
+        found = found[~target.ignore[tuple(np.rint(found).astype(np.int64).T)]]
+    return KnownBeads(labels, found.astype(np.float32), certain)
+
+
+def _nearest(foreground: NDArray[np.bool_], points: NDArray[np.floating]) -> NDArray[np.int32]:
+    """Return a label image: every pixel of the foreground belongs to the nearest of `points` (N, 2)."""
+    labels = np.zeros(foreground.shape, np.int32)
+    if len(points):
+        labels[foreground] = cKDTree(points).query(np.argwhere(foreground))[1] + 1
+    return labels
+
+
+SURELY_BEAD, SURELY_GROUND = 0.3, 0.8
+"""Distance from the nearest point, bead diameters, up to which a pixel is bead, and from which it is background."""
+LIKELY_BEAD, LIKELY_GROUND = 0.6, 0.25
+"""Between the two, a model's probability from which it is bead, and up to which it is background."""
+
+
+def foreground_of_points(
+    points: NDArray[np.floating], probability: NDArray[np.float32], diameter: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which pixels (Y, X) are bead, and of which it is not known, from bead centres and what a model says.
+
+    Parameters
+    ----------
+    points : (N, 2)
+        All beads of the image, (y, x) in px.
+    probability : (Y, X) float32
+        Of being bead, by a model that has not seen the points.
+    diameter : float
+        Of the beads, px.
+    """
+    if not len(points):
+        return np.zeros(probability.shape, bool), np.zeros(probability.shape, bool)
+    elsewhere = np.ones(probability.shape, bool)
+    elsewhere[tuple(np.rint(points).astype(np.int64).T)] = False
+    away = ndimage.distance_transform_edt(elsewhere) / diameter
+    between = (away > SURELY_BEAD) & (away < SURELY_GROUND)
+    bead = (away <= SURELY_BEAD) | (between & (probability >= LIKELY_BEAD))
+    return bead, between & ~bead & (probability > LIKELY_GROUND)
+
+
 def centres(labels: NDArray[np.integer]) -> NDArray[np.float32]:
     """Return the centroids (N, 2) of the ids of a label image (Y, X), px, ascending by id."""
     return bead_table(labels)[["y", "x"]].to_numpy(np.float32)
 
 
-def centre_map(labels: NDArray[np.integer], config: CentreTargetConfig, objects: ObjectConfig) -> NDArray[np.float16]:
-    """Return the centre map (Y, X), 0 to 1, of a label image."""
+def centre_map(
+    labels: NDArray[np.integer],
+    config: CentreTargetConfig,
+    objects: ObjectConfig,
+    points: NDArray[np.float32] | None = None,
+) -> NDArray[np.float16]:
+    """Return the centre map (Y, X), 0 to 1, of a label image; its peaks are at `points` (N, 2) or the centroids."""
     if isinstance(config, GaussianTargetConfig):
-        return _gaussians(labels.shape, centres(labels), config.sigma * needed_diameter(objects))
+        peaks = centres(labels) if points is None else points
+        return _gaussians(labels.shape, peaks, config.sigma * needed_diameter(objects))
     return _distances(labels)
 
 

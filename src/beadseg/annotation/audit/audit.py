@@ -75,6 +75,7 @@ def audit(
     Cancelled
         `stop` was set; the same call continues.
     """
+    dataset = dataset.with_areas("The audit", on_event)
     settings = calibrate(dataset, diameter_px, polarity, on_event, stop)
     look = "dark" if settings.polarity == "dark" else "bright"
     on_event(log(f"Beads are {look} and about {settings.diameter:g} px across in the masks."))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from beadseg.config import GENERAL
 from beadseg.model.background import relative_to_background
 from beadseg.model.inputs import luminance
-from beadseg.predict.model_file import GENERAL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

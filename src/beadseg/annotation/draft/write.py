@@ -163,7 +163,7 @@ def _annotated(root: Path) -> set[str]:
     }
     if not stems[files.IMAGES]:
         return stems[files.LABELS] | stems[files.MASKS]
-    without = {sample.name for sample in Dataset.open(root, require_masks=False) if sample.mask_path is None}
+    without = {sample.name for sample in Dataset.open(root, require_masks=False) if not sample.annotated}
     return (stems[files.IMAGES] - without) | stems[files.LABELS] | stems[files.MASKS]
 
 

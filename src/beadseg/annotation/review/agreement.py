@@ -124,6 +124,7 @@ def other_annotations(dataset: Dataset, folder: Path) -> Dataset:
         masks=str(inner[files.MASKS]),
         labels=str(inner[files.LABELS]),
         ignore=str(inner[files.IGNORE]),
+        points=None,
     )
     fields = {sample.name: sample.field for sample in dataset}
     names = [name for name in found.names if name in fields]

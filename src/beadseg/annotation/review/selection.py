@@ -111,7 +111,7 @@ def select(dataset: Dataset, which: Which) -> Selection:
 
 def _reason(review: SampleReview, which: Which) -> str:
     """Return why a sample is left out; empty when it is used."""
-    if review.sample.mask_path is None:
+    if not review.sample.annotated:
         return "without a mask"
     if review.missing:
         return "files of its review missing"

@@ -22,6 +22,8 @@ REACH = 3.0
 """Where a profile ends, radii."""
 _LEVELS = 6
 """Blurs that a profile is tabulated for."""
+_WIDE = 1.25
+"""Distance of neighbours, diameters, beyond which a square lattice cannot be taken for its own gaps."""
 _CHUNK = 400_000
 """Pixels drawn at a time."""
 
@@ -106,7 +108,7 @@ def _lattice(
     gap = float(rng.uniform(max(low, 1.05), max(high, 1.1)) if arrangement == "lattice" else rng.uniform(low, 1.12))
     step, reach = gap * diameter, 0.75 * (config.side + 2 * margin)
     along = np.arange(-reach, reach, step)
-    hexagonal = rng.random() < (0.5 if arrangement == "lattice" else 1 - config.square)
+    hexagonal = rng.random() < (0.5 if gap > _WIDE else 1 - config.square)
     across = np.arange(-reach, reach, step * (np.sqrt(3) / 2 if hexagonal else 1.0))
     v, u = np.meshgrid(across, along, indexing="ij")
     u = u + (np.arange(len(across)) % 2)[:, None] * step / 2 * hexagonal
@@ -163,14 +165,21 @@ def _partners(count: int, arrangement: str, tries: int, rng: np.random.Generator
     return rng.integers(0, count, tries)
 
 
-def profiles(family: str, blur: float, spread: float, rng: np.random.Generator) -> Floats:
+def profiles(
+    family: str,
+    blur: float,
+    spread: float,
+    rng: np.random.Generator,
+    pale: tuple[float, tuple[float, float]] = (0.35, (-0.6, 1.0)),
+) -> Floats:
     """Return a random radial profile at `_LEVELS` blurs, (L, `REACH` * `STEPS`), largest magnitude about 1.
 
     Values are relative to the ground, positive in the direction in which the family changes the light. The blur is a
-    Gaussian along the radius, which is near enough to one in the plane for a look that is random anyway.
+    Gaussian along the radius, which is near enough to one in the plane for a look that is random anyway. `pale` is how
+    often the middle is paler, and how much (`LookConfig.pale`, `LookConfig.paleness`).
     """
     rho = np.arange(int(REACH * STEPS)) / STEPS
-    body = _body(rho, rng)
+    body = _body(rho, rng, pale)
     if family == "ring":
         body = _ring(rho, body, rng)
     elif rng.random() < 0.35 and family != "fluorescence":  # first diffraction ring
@@ -181,13 +190,15 @@ def profiles(family: str, blur: float, spread: float, rng: np.random.Generator) 
     return np.asarray(table / np.abs(table).max(), np.float32)
 
 
-def _body(rho: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def _body(
+    rho: NDArray[np.float64], rng: np.random.Generator, pale: tuple[float, tuple[float, float]]
+) -> NDArray[np.float64]:
     """Return a disc, a sphere, a dome, or a disc with a paler or darker middle."""
     inside = (rho < 1).astype(float)
     power = rng.choice([0.0, 0.5, 1.0], p=[0.4, 0.4, 0.2])
     body = inside * np.clip(1 - rho**2, 1e-9, 1) ** power
-    if rng.random() < 0.35:  # a pale or strong middle, as lenses and red blood cells have
-        body *= 1 - rng.uniform(-0.6, 1.0) * np.exp(-0.5 * (rho / rng.uniform(0.2, 0.7)) ** 2)
+    if rng.random() < pale[0]:
+        body *= 1 - rng.uniform(*pale[1]) * np.exp(-0.5 * (rho / rng.uniform(0.2, 0.7)) ** 2)
     return np.asarray(body)
 
 

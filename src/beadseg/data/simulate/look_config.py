@@ -37,18 +37,20 @@ class LookConfig(Config):
     """Side of the square image, px: sixteen bead diameters, so that clumps and uneven light fit in."""
 
     families: dict[Family, float] = Field(
-        default={"dark": 0.3, "bright": 0.14, "ring": 0.22, "fluorescence": 0.2, "opaque": 0.14}
+        default={"dark": 0.27, "bright": 0.17, "ring": 0.21, "fluorescence": 0.19, "opaque": 0.16}
     )
     """How often each family is drawn (relative). Dark absorbing beads are the commonest in brightfield counting."""
     arrangements: dict[Arrangement, float] = Field(default={
-        "sparse": 0.12, "free": 0.24, "chains": 0.14, "clumps": 0.28, "lattice": 0.08, "packed": 0.14
+        "sparse": 0.11, "free": 0.22, "chains": 0.13, "clumps": 0.26, "lattice": 0.09, "packed": 0.19
     })  # fmt: skip
-    """How often each arrangement is drawn (relative). Clumps lead: they decide the error of a count."""
+    """How often each arrangement is drawn (relative). Clumps lead: they decide the error of a count. Packings follow:
+    between packed beads gaps look like smaller beads of the other brightness, and only many of them teach which is
+    which."""
     empty: Share = 0.2
     """Share of images without beads: enough to learn them, few enough not to make the model timid."""
     empties: dict[Empty, float] = Field(default={
         "blank": 1, "gradient": 0.7, "noise": 2.2, "scene": 3.5, "text": 2, "gratings": 1.2, "cells": 1.2, "weave": 1,
-        "debris": 1.2, "too-large": 4, "too-small": 2,
+        "debris": 1.2, "too-large": 5, "too-small": 2,
     })  # fmt: skip
     """How often each kind of empty image is drawn (relative). Scenes stand for photographs. Beads far from the size
     that the model works at are empty images too: this is how it knows that a scale is the wrong one."""
@@ -74,6 +76,10 @@ class LookConfig(Config):
     """Long to short axis there; beyond it one bead looks like two."""
     rough: Range = (0.0, 0.05)
     """Amplitude of an irregular outline in those images, share of the radius."""
+    cells: Share = 0.16
+    """Share of images whose beads look like cells: nuclei with a texture inside and unequally bright, or pale cells
+    with a wide middle as bright as the ground. Both have sharp edges and are up to 1.7 times as long as wide. At the
+    right scale each is one; where they are too large, nothing inside them is a bead."""
     overlap: Range = (0.0, 0.42)
     """Deepest overlap of two beads in an image, share of their mean diameter: a little beyond the 30 % promised."""
     dark_pairs: Share = 0.5
@@ -86,14 +92,16 @@ class LookConfig(Config):
     little below 1 stands for sizes and edges that are not exact."""
 
     square: Share = 0.02
-    """Share of close packings that are square: equal balls in a layer settle hexagonally. In a square one the gaps look
-    like beads of the other brightness, and nothing tells which is which."""
+    """Share of close packings, and of lattices nearly as close, that are square: equal balls in a layer settle
+    hexagonally. In a square one the gaps look like beads of the other brightness, and nothing tells which is which."""
     blur: Range = (0.03, 0.28)
     """Standard deviation of a bead's blur, diameters. Beads of 7.5 px blurred over 2 px are common; at 0.28 two that
     touch hardly have a valley between them, but are longer, and darker where they overlap, than one."""
     packed_blur: Annotated[float, Field(ge=0.0)] = 0.17
     """No more blur than this where beads fill the image: at 0.17 a lattice of touching beads keeps a third of its
     modulation, at 0.28 a tenth, which noise hides."""
+    clumped_blur: Annotated[float, Field(ge=0.0)] = 0.2
+    """No more blur than this in clumps that do not absorb: in the middle of a clump nothing else tells how many."""
     packed_rose: Annotated[float, Field(ge=1.0)] = 18.0
     """In place of `rose` there. Packed beads are equally bright, and the images without stripes of the sensor and
     lightly compressed, since only the modulation between beads tells them apart."""
@@ -105,7 +113,7 @@ class LookConfig(Config):
     """Standard deviation of the contrast between beads, share."""
     rose: Annotated[float, Field(ge=1.0)] = 14.0
     """Limit of what can be seen: contrast times the root of a bead's area in sensor pixels, over the noise of a pixel;
-    where beads touch, the contrast of what tells them apart.
+    where beads touch, the contrast of what tells them apart, which four beads out of five have.
     Rose (1948) found 5 to be what an observer needs to detect a disc; to tell
     two that touch, in noise that enlargement and JPEG made coarse, takes more than twice."""
     grey_levels: Annotated[float, Field(ge=1.0)] = 7.0
@@ -117,7 +125,13 @@ class LookConfig(Config):
     textured: Share = 0.2
     """Share of fluorescent and opaque images whose beads have a texture inside, as nuclei and porous beads have."""
     texture: Range = (0.05, 0.3)
-    """Its standard deviation, share of the bead's light; its grain is about a third of a diameter."""
+    """Its standard deviation, share of the bead's light."""
+    grain: Range = (0.15, 0.5)
+    """Size of its features, diameters, logarithmically: specks of chromatin to lobes."""
+    pale: Share = 0.35
+    """Share of images whose beads have a paler or a stronger middle, as lenses and red blood cells have."""
+    paleness: Range = (-0.6, 1.0)
+    """How much paler the middle is: 1 as the ground, below 0 stronger."""
     noise: Range = (0.002, 0.1)
     """Noise of a sensor pixel in bright light, share of it, logarithmically, below what `rose` allows."""
     photons: Range = (4.0, 3000.0)

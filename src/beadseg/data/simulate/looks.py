@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.data.simulate.look_beads import Discs, Floats
-    from beadseg.data.simulate.look_config import LookConfig
+    from beadseg.data.simulate.look_config import Arrangement, Family, LookConfig
 
 Key = TypeVar("Key", bound=str)
+
+_UNCLEAR = 0.2
+"""Share of an image's beads that may be harder to see than the limit says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,15 +82,19 @@ def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: 
     if kind == "too-small" and arrangement == "packed":
         arrangement = "free"
     blur = float(rng.uniform(*config.blur))
+    if config.cells and rng.random() < config.cells:
+        config, family, arrangement, blur = _cells(config, arrangement, rng)
+    elif arrangement == "clumps" and family != "dark":
+        blur = min(blur, config.clumped_blur)
     # In the middle of a blurred clump nothing tells how many beads there are: pairs, triples and chains only.
     telling = arrangement in ("sparse", "free", "chains")
-    if family == "dark" and telling and config.dark_pairs and rng.random() < config.dark_pairs:
+    if family == "dark" and telling and config.pale < 1 and config.dark_pairs and rng.random() < config.dark_pairs:
         config, blur = _pairs(config, blur)
     if arrangement in ("packed", "lattice"):
         blur = min(blur, config.packed_blur)
         plain = {
             "unequal": 0.0,
-            "textured": 0.0,
+            "textured": 0.0 if config.textured < 1 else 1.0,
             "stripes": 0.0,
             "contrast_spread": (0.0, 0.12),
             "jpeg_quality": (75, 96),
@@ -107,6 +114,26 @@ def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: 
     if covered is not None:
         ignore |= enlarged(covered.astype(np.float32), config.side) > 0.3
     return Look(image, labels, centres, diameters, ignore, kind or family, arrangement)
+
+
+def _cells(
+    config: LookConfig, arrangement: str, rng: np.random.Generator
+) -> tuple[LookConfig, Family, Arrangement, float]:
+    """Return ranges, family, arrangement and blur of nuclei, or of pale cells."""
+    shaped = {"elongated": 0.8, "elongation": (1.05, 1.7), "rough": (0.0, 0.08), "spread": (0.04, 0.2), "mixed": 0.1}
+    nuclei = rng.random() < 0.55
+    if nuclei:
+        own = {"textured": 1.0, "texture": (0.05, 0.4), "overlap": (0.0, 0.15), "unequal": 0.6, "inequality": (1.5, 8)}
+        families = {"fluorescence": 0.6, "opaque": 0.25, "dark": 0.15}
+    else:
+        own = {"pale": 1.0, "paleness": (0.2, 1.1), "contrast": (0.06, 0.5), "unequal": 0.1}
+        families = {"dark": 0.55, "bright": 0.2, "opaque": 0.15, "ring": 0.1}
+    if arrangement in ("lattice", "packed", "chains") and (nuclei or arrangement != "packed"):
+        arrangement = "free"
+    family = _chosen({name: share for name, share in families.items() if config.families.get(name)} or families, rng)
+    sharpest = config.blur[0]
+    blur = float(rng.uniform(sharpest, max(sharpest, sum(config.blur) / 2.4)))
+    return config.model_copy(update=shaped | own), family, cast("Arrangement", arrangement), blur
 
 
 def _pairs(config: LookConfig, blur: float) -> tuple[LookConfig, float]:
@@ -156,7 +183,9 @@ def _exposed(
 ) -> Exposure:
     """Return the light on the sensor."""
     count = len(discs)
-    table = look_beads.profiles(family, blur, float(rng.uniform(*config.blur_spread)), rng)
+    table = look_beads.profiles(
+        family, blur, float(rng.uniform(*config.blur_spread)), rng, (config.pale, config.paleness)
+    )
     level = rng.integers(0, len(table), count)
     contrast = float(np.exp(rng.uniform(*np.log(config.contrast))))
     ground = look_scene.light(config, side, 1.0 if family == "fluorescence" else contrast, rng)
@@ -183,6 +212,8 @@ def _exposed(
         return Exposure(np.clip(total, 0.0, None), ground, max(1.0, shade), noise * max(1.0, shade), shot, shade - 1)
     if family == "dark":
         absorbed = look_beads.stamp(side, discs, table, -np.log1p(-min(contrast, 0.9)) * factor, level)
+        if config.textured == 1:
+            absorbed = absorbed * _texture(config, side, diameter, rng)
         return Exposure(ground * np.exp(-absorbed), ground, 1.0, noise, shot, -contrast * body)
     sign = 1.0 if family == "bright" or rng.random() < 0.5 else -1.0
     strength = sign * contrast * (2.0 if family == "bright" and rng.random() < 0.4 else 1.0)
@@ -195,7 +226,8 @@ def _texture(config: LookConfig, side: int, diameter: float, rng: np.random.Gene
     """Return the factor (Y, X) by which the inside of beads differs in brightness."""
     if rng.random() >= config.textured:
         return 1.0
-    grain = look_scene.clouds(side, max(diameter / 3, 1.5), rng)
+    size = diameter * float(np.exp(rng.uniform(*np.log(config.grain))))
+    grain = look_scene.clouds(side, max(size, 1.5), rng)
     return np.asarray(np.clip(1 + rng.uniform(*config.texture) * grain, 0.3, 2.0), np.float32)
 
 
@@ -214,13 +246,17 @@ def _allowed(config: LookConfig, contrast: float, diameter: float) -> float:
 def _visible(config: LookConfig, exposure: Exposure, discs: Discs, diameter: float) -> Exposure:
     """Return the exposure with no more noise than lets beads be told apart, not only seen.
 
-    What tells them is the detail of about their size on their own pixels: less than the contrast where they touch.
+    What tells them is the detail of about their size on their own pixels: less than the contrast where they touch. The
+    mean over an image would not do: beads beside a gap have much of it, those in the midst of a packing little.
     """
-    own = look_beads.owners(len(exposure.light), discs, top=True) > 0
+    owner = look_beads.owners(len(exposure.light), discs, top=True)
+    own = owner > 0
     if not own.any():
         return exposure
     detail = exposure.light - gaussian_filter(exposure.light, 0.6 * diameter)
-    shown = 2.0 * float(np.sqrt(np.mean(detail[own] ** 2)))
+    areas = np.bincount(owner.reshape(-1))[1:]
+    powers = np.bincount(owner.reshape(-1), detail.reshape(-1) ** 2)[1:][areas > 0] / areas[areas > 0]
+    shown = 2.0 * float(np.sqrt(np.percentile(powers, 100 * _UNCLEAR)))
     light = float(np.mean(exposure.light[own])) if exposure.shot > 0.5 else 1.0
     noise = min(exposure.noise, _allowed(config, shown, diameter) / max(np.sqrt(light), 0.2))
     contrast = float(np.copysign(min(abs(exposure.contrast), shown), exposure.contrast))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
+from beadseg.text import score_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,10 +21,10 @@ ROWS: tuple[tuple[str, Callable[[ImageScore], str], str], ...] = (
     ("Precision", lambda s: f"{s.precision:.3f}", "Share of the beads found that are true ones"),
     ("Recall", lambda s: f"{s.recall:.3f}", "Share of the true beads that were found"),
     ("F1", lambda s: f"{s.f1:.3f}", "Harmonic mean of precision and recall; centres match within half a bead"),
-    ("Jaccard", lambda s: f"{s.jaccard:.3f}", "Pixels of both over pixels of either"),
-    ("Dice", lambda s: f"{s.dice:.3f}", "Twice the pixels of both over the sum of pixels"),
-    ("AP 0.50", lambda s: f"{s.ap50:.3f}", "TP / (TP + FP + FN) of beads that overlap by half or more"),
-    ("Mean AP", lambda s: f"{s.mean_ap:.3f}", "The same, averaged over overlaps of 0.50, 0.55 … 0.95"),
+    ("Jaccard", lambda s: score_text(s.jaccard), "Pixels of both over pixels of either"),
+    ("Dice", lambda s: score_text(s.dice), "Twice the pixels of both over the sum of pixels"),
+    ("AP 0.50", lambda s: score_text(s.ap50), "TP / (TP + FP + FN) of beads that overlap by half or more"),
+    ("Mean AP", lambda s: score_text(s.mean_ap), "The same, averaged over overlaps of 0.50, 0.55 … 0.95"),
 )
 """Name, value and explanation of every score."""
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QFormLayout, QLabel, QTabWidget, QVBoxLayout, QWidget
 
+from beadseg.config import GENERAL
 from beadseg.errors import RunError
-from beadseg.predict.model_file import GENERAL, general_file, named_model
+from beadseg.predict.model_file import general_file, named_model
 from beadseg.widgets.common import MessageArea, guarded
 from beadseg.widgets.predict.folder_panel import FolderPanel
 from beadseg.widgets.predict.image_panel import ImagePanel

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QWidget
 
-from beadseg.config import NETWORK_KINDS, PRESETS, TrainConfig
+from beadseg.config import PRESETS, TrainConfig
 from beadseg.errors import InputError
 from beadseg.widgets.settings import PluginSettings
 from beadseg.widgets.train.folder_line import FolderLine
@@ -46,8 +46,11 @@ class SetupPanel(QWidget):
         self.preset.addItems(list(PRESETS))
         self.preset.setToolTip(_PRESET_HELP)
         self.network = QComboBox()
-        self.network.addItems(list(NETWORK_KINDS))
-        self.network.setToolTip("On real tiles the three differ little; unet is the fastest.")
+        self.network.setToolTip(
+            "half-unet starts from the general model, so that a handful of images and a minute suffice. The others "
+            "start from nothing."
+        )
+        self._offer_networks()
         self.run = FolderLine(
             "a new folder, or a run to look at",
             "Where the run is written. Choose a run that is there to look at it, to follow a training that goes on "
@@ -61,6 +64,7 @@ class SetupPanel(QWidget):
         self._arrange()
         self.dataset.valueChanged.connect(self.datasetChanged)
         self.samples.activated.connect(self.datasetChanged)
+        self.preset.currentIndexChanged.connect(self._offer_networks)
         self.preset.activated.connect(self.presetChanged)
         self.network.activated.connect(self.presetChanged)
         self.run.valueChanged.connect(self.runChanged)
@@ -81,6 +85,13 @@ class SetupPanel(QWidget):
     def base(self) -> TrainConfig:
         """Return the preset chosen."""
         return TrainConfig.preset(self.preset.currentText(), self.network.currentText())
+
+    def _offer_networks(self) -> None:
+        """List the networks of the preset, its default first; keep a chosen one that was not the default before."""
+        chosen = self.network.currentText() if self.network.currentIndex() > 0 else ""
+        self.network.clear()
+        self.network.addItems(list(TrainConfig.networks(self.preset.currentText())))
+        self.network.setCurrentText(chosen)
 
     def show_config(self, config: TrainConfig) -> None:
         """Show the preset and network of a configuration."""

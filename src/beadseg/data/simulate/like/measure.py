@@ -58,6 +58,7 @@ def measure(dataset: Dataset, on_event: OnEvent = ignore, stop: StopFlag | None 
     Cancelled
         When `stop` is set.
     """
+    dataset = dataset.with_areas("Simulating images like these", on_event)
     seen = fingerprint(dataset)
     polarity = seen.polarity
     sign = -1.0 if polarity == "dark" else 1.0
