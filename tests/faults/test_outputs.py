@@ -259,7 +259,7 @@ def test_images_without_beads_open_in_the_viewer(cli: Cli, run_folder: Path, bea
 
 def test_the_viewer_shows_what_a_killed_process_had_not_listed_yet(predictions: Path, beads: Path):
     """As a kill leaves it: the last image in the journal alone, its results half moved, its row cut off."""
-    whole = read_prediction(predictions)
+    whole = [np.asarray(data) for data, _, _ in read_prediction(predictions)]
     table, labels = predictions / files.COUNTS, sorted((predictions / files.LABELS).iterdir())
     rows, name = table.read_text(encoding="utf-8").splitlines(), labels[-1].stem
     names, at = rows[0].split(","), next(at for at, row in enumerate(rows) if row.startswith(name))
@@ -275,8 +275,8 @@ def test_the_viewer_shows_what_a_killed_process_had_not_listed_yet(predictions: 
     table.write_text("\n".join([*rows, name[:5]]), encoding="utf-8")
     shown = read_prediction(predictions)
     assert [kind for _, _, kind in shown] == ["image", "labels", "points"]
-    for (before, _, _), (now, _, _) in zip(whole, shown, strict=True):
-        assert np.array_equal(np.asarray(before), np.asarray(now))
+    for before, (now, _, _) in zip(whole, shown, strict=True):
+        assert np.array_equal(before, np.asarray(now))
 
 
 def test_the_viewer_shows_nothing_of_an_image_that_failed_before_the_kill(predictions: Path):
