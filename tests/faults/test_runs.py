@@ -87,7 +87,7 @@ def test_what_is_no_run_is_refused(cli: Cli, run_folder: Path, beads: Path, tmp_
         shutil.copytree(run_folder, tmp_path / "all" / name)
     predict(tmp_path / "all").is_refusal(2, "Holds several runs.", "attention-unet, unet")
     predict(tmp_path / "gone").is_refusal(2, "gone", "No such run.")
-    predict(beads).is_refusal(2, "Holds no trained model yet.")
+    predict(beads).is_refusal(2, "Is not a run folder")
     predict(run_folder / files.LAST).is_refusal(2, "for resuming", files.BEST)
     predict(run_folder / files.CONFIG).is_refusal(2, files.CONFIG, "no checkpoint")
     assert not (tmp_path / "out").exists()

@@ -302,7 +302,8 @@ class _Batch:
 
 def about(predictor: Predictor, source: str, model_sha256: str) -> dict[str, Any]:
     """Return what ``prediction.json`` says of the model and the options."""
-    return {"schema_version": 1, "run": source, "model_sha256": model_sha256, **predictor.describe()}
+    known = {"run": source, "model_sha256": model_sha256, "made_with": made_with(predictor, model_sha256)}
+    return {"schema_version": 1, **known, **predictor.describe()}
 
 
 def made_with(predictor: Predictor, model_sha256: str) -> str:

@@ -159,6 +159,7 @@ def disagreement(count: float, second: float | None, pixels: int, calibration: C
     if second is None or calibration is None or not calibration.disagrees(count, second, pixels):
         return []
     low, high = calibration.usual_seconds(count, pixels)
+    low = max(0.0, low)
     return [f"two counts disagree: {count:.0f} beads separated, {second:.0f} by area (usual: {low:.0f} to {high:.0f})"]
 
 

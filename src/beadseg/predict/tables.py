@@ -374,7 +374,12 @@ class PredictionIndex:
             else relative_path(Path(source), self.folder)
             for name, source in self.sources.items()
         }
-        document = {**about, "images": self.sources, "relative": relative, "results": self.results}
+        objects = about.get("options", {}).get("objects", {}) if isinstance(about.get("options"), dict) else {}
+        used = {str(result.get("made_with", "")) for result in self.results.values()}
+        chosen = {key: value for key, value in inner(_document(self.folder), "chosen").items() if key in used}
+        if about.get("made_with"):
+            chosen[about["made_with"]] = objects
+        document = {**about, "chosen": chosen, "images": self.sources, "relative": relative, "results": self.results}
         write_atomically(self.folder / files.PREDICTION, json.dumps(document, indent=1))
 
     def close(self) -> None:

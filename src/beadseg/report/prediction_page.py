@@ -299,10 +299,30 @@ def _model(made_by: dict[str, Any]) -> list[Block]:
         ("Device", made_by.get("device", "unknown")),
         *((f"Objects: {name.replace('_', ' ')}", value) for name, value in options.items()),
     ]
+    others = _choices(made_by)
+    if others:  # the settings below are those of the last image
+        facts = [(name, value) for name, value in facts if not name.startswith("Objects: ")]
     rows = [(name, "as planned" if value is None else str(value)) for name, value in facts]
     told = {key: value for key, value in made_by.items() if key != "results"}
     document = json.dumps(told, indent=2, ensure_ascii=False)
-    return [Table((Column("Setting"), Column("Value")), rows), Verbatim("Complete description", document)]
+    return [Table((Column("Setting"), Column("Value")), rows), *others, Verbatim("Complete description", document)]
+
+
+def _choices(made_by: dict[str, Any]) -> list[Block]:
+    """Return what an object was, image by image, where that is not the same for all."""
+    chosen, results = inner(made_by, "chosen"), inner(made_by, "results")
+    of_image = {name: str(inner(results, name).get("made_with", "")) for name in results}
+    kinds = sorted(set(of_image.values()))
+    if len(kinds) < 2 or not set(kinds) <= set(chosen):
+        return []
+    values = {key: inner(chosen, key) for key in kinds}
+    fields = [name for name in values[kinds[0]] if len({str(value.get(name)) for value in values.values()}) > 1]
+    columns = (Column("Image"), *(Column(f"Objects: {name.replace('_', ' ')}") for name in fields))
+    rows = [
+        (name, *("as planned" if (value := values[key].get(field)) is None else str(value) for field in fields))
+        for name, key in of_image.items()
+    ]
+    return [Table(columns, rows, "Settings per image")]
 
 
 def _table(path: Path) -> pd.DataFrame:

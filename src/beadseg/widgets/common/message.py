@@ -11,7 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QToolButton, QWidget
 
 from beadseg.errors import BeadsegError, Cancelled
 from beadseg.widgets.common.colours import Tone, framed
@@ -32,6 +32,10 @@ _IN_WINDOW = (
     (r"--(in|ex)clude", r"the command's option --\1clude"),
 )
 """Options of the command that messages of the core name, and what a window has in their place."""
+
+
+LINES = 4
+"""So many lines of a message are seen at once."""
 T = TypeVar("T")
 
 
@@ -47,8 +51,18 @@ def in_window(text: str) -> str:
     return text
 
 
+def keep_place(part: QWidget) -> None:
+    """Keep the place of a part free while it is hidden, so that nothing moves under the mouse when it is shown."""
+    policy = part.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    part.setSizePolicy(policy)
+
+
 class MessageArea(QFrame):
-    """One message with its tone and a button that hides it; takes no room while there is none."""
+    """One message with its tone and a button that hides it.
+
+    Its place is kept free while there is none, so that a message moves nothing; a long one scrolls.
+    """
 
     changed = Signal(str)
     """The new text; empty when the message was hidden."""
@@ -61,16 +75,27 @@ class MessageArea(QFrame):
         self._label.setWordWrap(True)
         self._label.setTextFormat(Qt.TextFormat.PlainText)
         self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self._label.setAlignment(Qt.AlignmentFlag.AlignTop)
+        area = QScrollArea()
+        area.setObjectName("beadsegMessageText")
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setStyleSheet("QScrollArea, QScrollArea > QWidget > QWidget { background: transparent; }")
+        area.setWidget(self._label)
         hide = QToolButton()
         hide.setText("✕")
         hide.setAutoRaise(True)
         hide.setToolTip("Hide this message")
+        hide.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         hide.clicked.connect(self.clear)
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 4, 2, 4)
-        row.addWidget(self._label, 1)
+        row.addWidget(area, 1)
         row.addWidget(hide, 0, Qt.AlignmentFlag.AlignTop)
+        self.setFixedHeight(LINES * self.fontMetrics().lineSpacing() + 10)
+        keep_place(self)
         self.setVisible(False)
 
     @property
@@ -89,6 +114,7 @@ class MessageArea(QFrame):
         self._tone = tone
         self.setStyleSheet(framed(tone, _NAME))
         self._label.setText(text)
+        self.setToolTip(plain_tip(text))
         self.setVisible(bool(text))
         self.changed.emit(text)
 
