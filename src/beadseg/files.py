@@ -333,6 +333,14 @@ def user_path(path: Path | str) -> Path:
         return path
 
 
+def real_path(path: Path) -> Path:
+    """Return the absolute path that a path leads to, links and ``..`` followed; links in a circle stay as they are.
+
+    `pathlib.Path.resolve` raises `RuntimeError` of such links, and nobody expects that of a question about a name.
+    """
+    return Path(os.path.realpath(path))
+
+
 def _replace(temporary: Path, path: Path) -> None:
     """Move a file over another; raise `HeldError` where that other one alone is in the way, after a few tries."""
     tries = REPLACE_TRIES if os.name == "nt" else 1
@@ -343,6 +351,9 @@ def _replace(temporary: Path, path: Path) -> None:
         except (PermissionError, IsADirectoryError) as error:
             if rest:  # a virus scanner, an index or a viewer lets go of a file in a moment
                 time.sleep(REPLACE_SECONDS / tries)
+            elif path.is_dir():
+                text = "Is a folder, where a file is to be written."
+                raise MachineError(text, path, "Give the name of a file.") from error
             elif path.exists():  # beside it a file could be made: the folder is writable
                 raise HeldError("Cannot be replaced: another program has it open, or it is protected.", path,
                                 "Close it there, e.g. in Excel, and run the command again.") from error  # fmt: skip
@@ -386,7 +397,7 @@ def relative_path(path: Path, folder: Path) -> str:
     Empty where there is none (another drive of Windows).
     """
     try:
-        return printable(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())
+        return printable(Path(os.path.relpath(real_path(path), real_path(folder))).as_posix())
     except ValueError:
         return ""
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from fault_helpers import SHORT, Cli, tree
 
 from beadseg import files
 from beadseg.data.fields import read_table
+from beadseg.errors import ExitCode
 from beadseg.widgets.io.read_beads import read_bead_table
 from beadseg.widgets.io.read_prediction import read_prediction
 
@@ -323,3 +325,49 @@ def test_an_evaluation_never_replaces_files_of_something_else(
     before = tree(out)
     cli("evaluate", predictions, dataset, "--out", out).is_refusal(2, str(out), "an evaluation cannot be written there")
     assert tree(out) == before
+
+
+@pytest.mark.parametrize("spoil", ["text", "nothing", "fraction", "twice", "width"])
+def test_a_row_that_was_spoilt_by_hand_is_predicted_again(
+    cli: Cli, run_folder: Path, beads: Path, predicted: Path, tmp_path: Path, spoil: str
+):
+    out = Path(shutil.copytree(predicted, tmp_path / "out"))
+    right = pd.read_csv(out / files.COUNTS, dtype=str, keep_default_na=False)
+    table = right.copy()
+    if spoil == "twice":
+        table = pd.concat([table, table.iloc[[2]]])
+    elif spoil == "width":
+        table.loc[2, "width"] = "?"
+    else:
+        table.loc[2, "beads"] = {"text": "abc", "nothing": "", "fraction": "3.5"}[spoil]
+    table.to_csv(out / files.COUNTS, index=False)
+    outcome = cli("predict", run_folder, beads / "images", "--out", out, "--no-report")
+    assert outcome.code in (ExitCode.OK, ExitCode.FLAGGED), outcome.err
+    again = pd.read_csv(out / files.COUNTS, dtype=str, keep_default_na=False)
+    assert sorted(again["image"]) == sorted(right["image"])
+    assert again.set_index("image").loc[right["image"][2], "beads"] == right["beads"][2]
+
+
+def test_images_that_are_renamed_copied_or_removed_are_not_counted_in_silence(
+    cli: Cli, run_folder: Path, beads: Path, tmp_path: Path
+):
+    images, out = Path(shutil.copytree(beads / "images", tmp_path / "images")), tmp_path / "out"
+    first, second, third = sorted(images.iterdir())[:3]
+    fresh = cli("predict", run_folder, images, "--out", out, "--no-report").out
+    assert "all counted" not in fresh
+    assert "still counted" not in fresh
+    first.rename(images / f"renamed{first.suffix}")
+    shutil.copy(second, images / f"copy{second.suffix}")
+    third.unlink()
+    again = cli("predict", run_folder, images, "--out", out, "--no-report").out
+    assert f"{first.stem} = renamed" in again
+    assert f"{second.stem} = copy" in again
+    assert f"2 images are not there any more, and still counted: {first.stem}, {third.stem}." in again
+    assert "new --out folder" in again
+
+
+def test_a_folder_in_place_of_a_file_is_named(cli: Cli, beads: Path, tmp_path: Path):
+    folder = tmp_path / "scores.csv"
+    folder.mkdir()
+    outcome = cli("review", beads, "agreement", "--other", beads / "labels", "--out", folder)
+    outcome.is_refusal(ExitCode.MACHINE, "scores.csv: Is a folder, where a file is to be written.")

@@ -192,6 +192,9 @@ def check_file(path: Path) -> None:
             raise ImageError("Is a folder, not an image file.", path, "Give the path of a file.")
         size = path.stat().st_size
     except FileNotFoundError:
+        if path.is_symlink():
+            text = f"Is a link to a file that is not there ({printable(path.readlink())})."
+            raise ImageError(text, path, "Copy the file itself, or correct the link.") from None
         raise ImageError("No such file.", path, "Check the path.") from None
     except OSError as error:
         raise ImageError(f"Cannot be opened: {error.strerror}.", path, "Check the path and its permissions.") from None

@@ -37,6 +37,19 @@ if TYPE_CHECKING:
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _UNNAMED = "IQ"
+_OTHER_COLOURS = {
+    "SEPARATED": "printing colours (CMYK)",
+    "YCBCR": "brightness and colour differences (YCbCr)",
+    "CIELAB": "Lab colours",
+    "ICCLAB": "Lab colours",
+    "ITULAB": "Lab colours",
+    "LOGLUV": "LogLuv colours",
+    "CFA": "the raw pattern of a colour camera",
+    "LINEAR_RAW": "raw colours of a camera",
+}
+"""By the name of a TIFF photometric interpretation: samples that are neither grey nor red, green and blue."""
+_JPEG = ("OJPEG", "JPEG", "ALT_JPEG", "JPEG_LOSSY")
+"""Compressions whose YCbCr is decoded to red, green and blue."""
 
 
 def is_tiff(path: Path) -> bool:
@@ -97,10 +110,15 @@ def meaning(
     """Return what a series' values mean: the last four attributes of `Raw`."""
     page = series.keyframe
     photometric = tifffile.PHOTOMETRIC(page.photometric)
-    if photometric is tifffile.PHOTOMETRIC.SEPARATED:
-        raise ImageError("Holds printing colours (CMYK).", path, "Convert it to RGB or grey.")
+    _refuse_other_colours(page, photometric, path)
     inverted = photometric is tifffile.PHOTOMETRIC.MINISWHITE
     return _alpha(page, photometric), inverted, _palette(tiff, page, photometric), _pixel_size(tiff, page)
+
+
+def _refuse_other_colours(page: Any, photometric: tifffile.PHOTOMETRIC, path: Path) -> None:
+    decoded = photometric is tifffile.PHOTOMETRIC.YCBCR and tifffile.COMPRESSION(page.compression).name in _JPEG
+    if photometric.name in _OTHER_COLOURS and not decoded:
+        raise ImageError(f"Holds {_OTHER_COLOURS[photometric.name]}.", path, "Convert it to RGB or grey.")
 
 
 def only_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:

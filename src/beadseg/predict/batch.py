@@ -230,6 +230,23 @@ class _Batch:
             return
         for path in track(left, "images", len(left), self._on_event, self._stop):
             self._predict(path, left[path])
+        self._tell_doubles()
+
+    def _tell_doubles(self) -> None:
+        """Warn of copies, and of images that were renamed or removed since they were predicted: all are counted."""
+        remedy = "Predict into a new --out folder to leave them out."
+        groups = [
+            " = ".join([*group[:3], *["…"][: len(group) > 3]]) for group in self._index.copies(self.names.values())
+        ]
+        if groups:
+            text = f"Files of the same content are all counted: {listed(groups)}."
+            self._on_event(log(f"{text} Remove the copies. {remedy}", "warning"))
+        gone = self._index.gone(self.names.values())
+        if gone:
+            text = (
+                f"{plural(len(gone), 'image is', 'images are')} not there any more, and still counted: {listed(gone)}."
+            )
+            self._on_event(log(f"{text} {remedy}", "warning"))
 
     def _orders(self, left: Mapping[Path, str]) -> list[Order]:
         start = self._index.stage.absolute().as_posix().removesuffix(files.TEMPORARY_SUFFIX)
