@@ -222,7 +222,7 @@ class PredictionIndex:
         result = self.results.get(name)
         if not made_with or result is None or name not in self.rows or result.get("made_with") != made_with:
             return False
-        if not set(kinds) <= set(result.get("kinds", ())):
+        if not set(kinds) <= set(result.get("kinds", ())) or not _are_whole(self.rows[name]):
             return False
         there = result_files(self.folder, name, self._planes(name))
         if not set(kinds) <= {file.parent.name for file in there}:
@@ -378,7 +378,12 @@ class PredictionIndex:
             else relative_path(Path(source), self.folder)
             for name, source in self.sources.items()
         }
-        document = {**about, "images": self.sources, "relative": relative, "results": self.results}
+        objects = about.get("options", {}).get("objects", {}) if isinstance(about.get("options"), dict) else {}
+        used = {str(result.get("made_with", "")) for result in self.results.values()}
+        chosen = {key: value for key, value in inner(_document(self.folder), "chosen").items() if key in used}
+        if about.get("made_with"):
+            chosen[about["made_with"]] = objects
+        document = {**about, "chosen": chosen, "images": self.sources, "relative": relative, "results": self.results}
         write_atomically(self.folder / files.PREDICTION, json.dumps(document, indent=1))
 
     def close(self) -> None:
@@ -399,6 +404,20 @@ class PredictionIndex:
             skipped,
             tuple(self.unwritten),
         )
+
+    def copies(self, names: Iterable[str]) -> list[list[str]]:
+        """Return the names of images with the very same file content, as far as one of them is in `names`."""
+        mine, alike = set(names), defaultdict(list)
+        for name in self.rows:
+            if sha256 := self.results.get(name, {}).get("sha256"):
+                alike[sha256].append(name)
+        return [group for group in alike.values() if len(group) > 1 and mine & set(group)]
+
+    def gone(self, names: Iterable[str]) -> list[str]:
+        """Return the images besides `names` that have rows, though their files are not where they were read from."""
+        mine = set(names)
+        sources = ((name, Path(self.sources.get(name, ""))) for name in self.rows if name not in mine)
+        return [name for name, source in sources if source.is_absolute() and not source.exists()]
 
     def other_options(self, made_with: str, names: Iterable[str]) -> list[str]:
         """Return the images besides `names` whose results were made with another model or other options."""
@@ -469,6 +488,18 @@ def _typed(row: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value if name in _TEXTS or not isinstance(value, str) else _number(value) for name, value in row.items()
     }
+
+
+def _are_whole(rows: list[dict[str, Any]]) -> bool:
+    """Tell whether an image's rows hold what belongs there, one per plane: people edit tables, and cells get lost."""
+    if len({str(row.get("plane", "")) for row in rows}) < len(rows):
+        return False
+    for row in (_typed(row) for row in rows):
+        numbers = [row.get(name, "") for name in COUNT_COLUMNS if name not in _TEXTS]
+        whole = isinstance(row["beads"], int | float) and row["beads"] >= 0 and float(row["beads"]).is_integer()
+        if not whole or any(isinstance(number, str) and number for number in numbers):
+            return False
+    return True
 
 
 def _number(text: str) -> Any:
