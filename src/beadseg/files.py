@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beadseg import events
 from beadseg.errors import HeldError, MachineError
-from beadseg.events import STAGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -394,7 +394,7 @@ def printable(name: str | Path) -> str:
 
 def unstaged(path: Path) -> Path:
     """Return where a file of a dataset really lies, where a job reads a copy of it in a node's scratch folder."""
-    source, _, copy = os.environ.get(STAGED, "").partition("\n")
+    source, _, copy = os.environ.get(events.STAGED, "").partition("\n")
     return Path(source) / path.relative_to(copy) if copy and path.is_relative_to(copy) else path
 
 
