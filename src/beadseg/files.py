@@ -14,10 +14,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beadseg import events
 from beadseg.errors import HeldError, MachineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 # --- A dataset folder -------------------------------------------------------------------------------------------------
 
@@ -144,6 +145,8 @@ BEADS = "beads"
 """Folder of tables, CSV and Parquet: one row per bead, one file of each kind per image."""
 COUNTS = "counts.csv"
 """One row per image: count, density, area, flags."""
+REGIONS = "regions.csv"
+"""Counts, areas and densities of the regions that were drawn in the viewer."""
 FAILURES = "failures.csv"
 """One row per image that failed: path and reason. Absent when none failed."""
 PREDICTION = "prediction.json"
@@ -283,6 +286,40 @@ def write_table(path: Path, text: str, seconds: float = 2.0) -> Path:
         time.sleep(0.1)
 
 
+def write_together(texts: Mapping[Path, str | None]) -> None:
+    """Write the files of one result, such as a document with its tables, as far as they can be replaced.
+
+    What another program has open is written beside it; the rest is written all the same.
+
+    Parameters
+    ----------
+    texts : mapping of path to str or None
+        What each file holds; one of None is removed.
+
+    Raises
+    ------
+    HeldError
+        Files could not be replaced: said once for all of them, after everything was written.
+    MachineError
+        The disk is full, or the folder is not writable.
+    """
+    held = []
+    for path, text in texts.items():
+        if text is None:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:
+                held.append(path)
+        elif write_table(path, text, seconds=0.0) != path:
+            held.append(path)
+    if held:
+        names = ", ".join(path.name for path in held)
+        aside = ", ".join(beside(path).name for path in held if texts[path] is not None)
+        where = f" The new {'one is' if len(held) == 1 else 'ones are'} in {aside}." if aside else ""
+        text = f"Cannot be replaced: {names}. Another program has it open, or it is protected.{where}"
+        raise HeldError(text, held[0].parent, "Close it there, e.g. in Excel, and run the command again.")
+
+
 def beside(path: Path) -> Path:
     """Return where a table is written that cannot be replaced: ``counts-new.csv`` beside ``counts.csv``."""
     return path.with_name(f"{path.stem}-new{path.suffix}")
@@ -297,6 +334,14 @@ def user_path(path: Path | str) -> Path:
         return path
 
 
+def real_path(path: Path) -> Path:
+    """Return the absolute path that a path leads to, links and ``..`` followed; links in a circle stay as they are.
+
+    `pathlib.Path.resolve` raises `RuntimeError` of such links, and nobody expects that of a question about a name.
+    """
+    return Path(os.path.realpath(path))
+
+
 def _replace(temporary: Path, path: Path) -> None:
     """Move a file over another; raise `HeldError` where that other one alone is in the way, after a few tries."""
     tries = REPLACE_TRIES if os.name == "nt" else 1
@@ -307,6 +352,9 @@ def _replace(temporary: Path, path: Path) -> None:
         except (PermissionError, IsADirectoryError) as error:
             if rest:  # a virus scanner, an index or a viewer lets go of a file in a moment
                 time.sleep(REPLACE_SECONDS / tries)
+            elif path.is_dir():
+                text = "Is a folder, where a file is to be written."
+                raise MachineError(text, path, "Give the name of a file.") from error
             elif path.exists():  # beside it a file could be made: the folder is writable
                 raise HeldError("Cannot be replaced: another program has it open, or it is protected.", path,
                                 "Close it there, e.g. in Excel, and run the command again.") from error  # fmt: skip
@@ -344,13 +392,19 @@ def printable(name: str | Path) -> str:
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def unstaged(path: Path) -> Path:
+    """Return where a file of a dataset really lies, where a job reads a copy of it in a node's scratch folder."""
+    source, _, copy = os.environ.get(events.STAGED, "").partition("\n")
+    return Path(source) / path.relative_to(copy) if copy and path.is_relative_to(copy) else path
+
+
 def relative_path(path: Path, folder: Path) -> str:
     """Return the way from `folder` to `path` with slashes, for a document that moves together with what it names.
 
     Empty where there is none (another drive of Windows).
     """
     try:
-        return printable(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())
+        return printable(Path(os.path.relpath(real_path(path), real_path(folder))).as_posix())
     except ValueError:
         return ""
 

@@ -58,7 +58,7 @@ def test_pairs_by_stem_across_extensions_and_suffixes(tmp_path: Path) -> None:
     }
     assert dataset["a"].ignore_path == tmp_path / "ignore" / "a_ignore.png"
     assert [s.name for s in dataset if s.has_labels] == ["f"]
-    assert messages(dataset) == {"masks/D.png": "No image has its stem."}
+    assert messages(dataset) == {"masks/D.png": "No image has the same name."}
 
 
 def test_labels_win_over_masks(tmp_path: Path) -> None:

@@ -157,4 +157,4 @@ def test_points_are_files_of_the_sample(tmp_path: Path) -> None:
     (tmp_path / "points" / "a.csv").write_text("y,x\n3,4\n", encoding="utf-8")
     assert sample.sha256()["points"] != before["points"]
     (tmp_path / "points" / "c_points.csv").write_text("y,x\n3,4\n", encoding="utf-8")
-    assert [str(problem.message) for problem in Dataset.open(tmp_path).problems] == ["No image has its stem."]
+    assert [str(problem.message) for problem in Dataset.open(tmp_path).problems] == ["No image has the same name."]

@@ -90,7 +90,7 @@ def test_unpaired_files_are_named_and_the_rest_is_trained_on(cli: Cli, dataset: 
     left_out = [line for line in outcome.out.splitlines() if "Left out: " in line]
     assert len(left_out) == 3
     assert any(label_path.stem in line and "Has no mask, no labels and no points" in line for line in left_out)
-    assert any(image_path.stem in line and "No image has its stem" in line for line in left_out)
+    assert any(image_path.stem in line and "No image has the same name" in line for line in left_out)
     assert any("folder.png" in line for line in left_out)
     assert len((tmp_path / "out" / files.SAMPLES).read_text(encoding="utf-8").splitlines()) == 1 + 4
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import torch
 from fault_helpers import Cli, tree, unfinished
+from PIL import Image
 
 from beadseg import files
-from beadseg.errors import ExitCode
+from beadseg.data.image_io import read_image
+from beadseg.errors import BeadsegError, ExitCode
+from beadseg.predict import Segmenter
 
 
 @pytest.fixture
 def grey(beads: Path) -> np.ndarray:
     """(96, 96) uint8 with about 20 beads."""
     return np.asarray(iio.imread(sorted((beads / files.IMAGES).iterdir())[0]))
+
+
+@pytest.fixture(scope="module")
+def segmenter(run_folder: Path) -> Segmenter:
+    return Segmenter.load(run_folder, device="cpu")
 
 
 def write(path: Path, pixels: np.ndarray) -> Path:
@@ -90,7 +100,7 @@ def test_images_without_beads_are_flagged_and_never_a_success(cli: Cli, run_fold
     outcome = cli("predict", run_folder, tmp_path / "images", "--out", tmp_path / "out")
     assert outcome.code == ExitCode.FLAGGED
     assert outcome.err == ""
-    assert f"{len(EMPTY)} implausible, 0 failed" in outcome.out
+    assert f"{len(EMPTY)} flagged, 0 failed" in outcome.out
     counts = pd.read_csv(tmp_path / "out" / files.COUNTS)
     assert list(counts["beads"]) == [0] * len(EMPTY)
     assert counts["flags"].str.contains("nothing found").all()
@@ -203,3 +213,123 @@ def test_predicting_into_a_dataset_keeps_its_labels(cli: Cli, run_folder: Path, 
     outcome = cli("predict", run_folder, dataset / files.IMAGES, "--out", dataset)
     outcome.is_refusal(2, str(dataset), "would be taken for its annotations", "Give a folder of its own")
     assert tree(dataset) == before
+
+
+def test_links_that_lead_nowhere_are_single_failures(cli: Cli, run_folder: Path, grey: np.ndarray, tmp_path: Path):
+    images = write(tmp_path / "images" / "good.png", grey).parent
+    (images / "circle.png").symlink_to("circle.png")
+    (images / "gone.png").symlink_to("nowhere.png")
+    out = tmp_path / "out"
+    assert cli("predict", run_folder, images, "--out", out, "--no-report").code == ExitCode.SOME_FAILED
+    assert pd.read_csv(out / files.COUNTS)["image"].tolist() == ["good"]
+    errors = pd.read_csv(out / files.FAILURES)["error"].tolist()
+    assert "Too many levels of symbolic links" in errors[0]
+    assert "Is a link to a file that is not there (nowhere.png)" in errors[1]
+    outcome = cli("predict", run_folder, images / "circle.png", "--out", tmp_path / "other", "--no-report")
+    outcome.is_refusal(ExitCode.INPUT, "circle.png: No such image or folder.")
+
+
+@pytest.mark.parametrize(("mode", "words"), [("YCbCr", "YCbCr"), ("LAB", "Lab colours")])
+def test_colours_other_than_red_green_and_blue_are_named(
+    cli: Cli, run_folder: Path, grey: np.ndarray, tmp_path: Path, mode: str, words: str
+):
+    (tmp_path / "images").mkdir()
+    colour = Image.fromarray(np.stack([grey, grey // 2, 255 - grey], axis=-1))
+    colour.convert(mode).save(tmp_path / "images" / "scan.tif")
+    assert cli("predict", run_folder, tmp_path / "images", "--out", tmp_path / "out").code == ExitCode.SOME_FAILED
+    (error,) = pd.read_csv(tmp_path / "out" / files.FAILURES)["error"]
+    assert f"{words})" in error or f"Holds {words}" in error
+    assert error.endswith("Convert it to RGB or grey.")
+
+
+def test_jpeg_inside_a_tiff_is_red_green_and_blue(grey: np.ndarray, tmp_path: Path):
+    smooth = np.asarray(Image.fromarray(grey).resize((32, 32)).resize((96, 96)))
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, np.stack([smooth, smooth, 255 - smooth], axis=-1), photometric="rgb", compression="jpeg")
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.pages[0].photometric == tifffile.PHOTOMETRIC.YCBCR
+    read = read_image(path).data.astype(int)
+    assert np.abs(read[0] - smooth).mean() < 8
+    assert np.abs(read[2] - (255 - smooth)).mean() < 8
+
+
+def test_a_hot_pixel_hides_no_bead(cli: Cli, run_folder: Path, grey: np.ndarray, tmp_path: Path):
+    for name, value in (("a", None), ("b", 1e5), ("c", 1e30)):
+        image = grey.astype(np.float32)
+        image[2, 2] = image[2, 2] if value is None else value
+        write(tmp_path / "images" / f"{name}.tif", image)
+    cli("predict", run_folder, tmp_path / "images", "--out", tmp_path / "out", "--no-report")
+    counts = pd.read_csv(tmp_path / "out" / files.COUNTS)["beads"]
+    assert counts[0] >= 5
+    assert (counts >= counts[0]).all()
+
+
+def test_the_general_model_says_why_a_count_may_be_wrong(cli: Cli, grey: np.ndarray, tmp_path: Path):
+    write(tmp_path / "images" / "even.tif", np.full((96, 96), 700, np.uint16))
+    write(tmp_path / "images" / "offset.tif", grey.astype(np.float32) + np.float32(1e6))
+    write(tmp_path / "images" / "bars.tif", np.pad(grey, ((0, 0), (64, 64))))
+    write(tmp_path / "images" / "whole.tif", grey)
+    outcome = cli("predict", "general", tmp_path / "images", "--out", tmp_path / "out", "--no-report")
+    assert outcome.code == ExitCode.FLAGGED
+    flags = pd.read_csv(tmp_path / "out" / files.COUNTS, index_col="image")["flags"]
+    assert "nearly all pixels have the value 700" in flags["even"]
+    assert "was an offset added?" in flags["offset"]
+    assert "57% of the image is empty (all 0)" in flags["bars"]
+    assert flags.isna()["whole"]
+
+
+def on_disk(grey: np.ndarray) -> np.ndarray:
+    """Return an image as `numpy.load` opens it with ``mmap_mode``."""
+    with tempfile.NamedTemporaryFile() as file:
+        grey.tofile(file.name)
+        return np.memmap(file.name, grey.dtype, "r", shape=grey.shape)
+
+
+class Unreadable:
+    """Something that no array can be made of."""
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise RuntimeError("this is on another device.")
+
+
+ARRAYS: dict[str, Any] = {
+    "torch": torch.from_numpy,
+    "torch colour": lambda grey: torch.from_numpy(np.stack([grey] * 3)),
+    "list": lambda grey: grey.tolist(),
+    "Pillow": Image.fromarray,
+    "table": pd.DataFrame,
+    "one channel, last": lambda grey: grey[..., np.newaxis],
+    "nothing masked": lambda grey: np.ma.masked_array(grey, mask=False),
+    "on the disk": on_disk,
+    "read-only": lambda grey: np.lib.stride_tricks.as_strided(grey, writeable=False),
+}
+"""The same image as other libraries hold it."""
+
+NO_ARRAYS: dict[str, tuple[Any, str]] = {
+    "path": (lambda grey: "tile.png", "name of a file"),
+    "bytes": (lambda grey: grey.tobytes(), "name of a file"),
+    "palette": (lambda grey: Image.fromarray(grey).convert("P"), "mode P"),
+    "masked": (lambda grey: np.ma.masked_greater(grey, int(grey.mean())), "masked"),
+    "text": (lambda grey: grey.astype(str), "not grey values"),
+    "complex": (lambda grey: grey.astype(complex), "not grey values"),
+    "nothing": (lambda grey: None, "not grey values"),
+    "ragged": (lambda grey: [[1, 2], [3]], "cannot be made an array"),
+    "gradient": (lambda grey: torch.from_numpy(grey / 255).requires_grad_(), "detach"),
+    "device": (lambda grey: Unreadable(), "this is on another device"),
+    "two channels, last": (lambda grey: np.stack([grey, grey], axis=-1), "Has 2 channels"),
+    "five channels, last": (lambda grey: np.stack([grey] * 5, axis=-1), "Has 5 channels"),
+}
+"""What is no image, and what is said."""
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_python_takes_arrays_of_other_libraries(segmenter: Segmenter, grey: np.ndarray, kind: str):
+    assert (segmenter.predict(ARRAYS[kind](grey.copy())).labels == segmenter.predict(grey).labels).all()
+
+
+@pytest.mark.parametrize("kind", NO_ARRAYS)
+def test_python_says_what_is_no_image(segmenter: Segmenter, grey: np.ndarray, kind: str):
+    made, words = NO_ARRAYS[kind]
+    with pytest.raises(BeadsegError, match=words) as caught:
+        segmenter.predict(made(grey.copy()))
+    assert str(caught.value).endswith(".")

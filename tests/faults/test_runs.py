@@ -87,7 +87,7 @@ def test_what_is_no_run_is_refused(cli: Cli, run_folder: Path, beads: Path, tmp_
         shutil.copytree(run_folder, tmp_path / "all" / name)
     predict(tmp_path / "all").is_refusal(2, "Holds several runs.", "attention-unet, unet")
     predict(tmp_path / "gone").is_refusal(2, "gone", "No such run.")
-    predict(beads).is_refusal(2, "Holds no trained model yet.")
+    predict(beads).is_refusal(2, "Is not a run folder")
     predict(run_folder / files.LAST).is_refusal(2, "for resuming", files.BEST)
     predict(run_folder / files.CONFIG).is_refusal(2, files.CONFIG, "no checkpoint")
     assert not (tmp_path / "out").exists()
@@ -191,3 +191,12 @@ def test_evaluate_refuses_what_is_no_prediction(cli: Cli, predictions: Path, run
     cli("evaluate", predictions, beads, "--diameter", "-1").is_refusal(2, "-1", "positive")
     cli("evaluate", predictions, beads, "--out", run_folder / files.CONFIG).is_refusal(4, files.CONFIG, "in the way")
     assert not (predictions / "evaluation").exists()
+
+
+@pytest.mark.parametrize("lost", [files.BEST, files.SAMPLES])
+def test_a_page_that_cannot_be_made_again_names_what_the_run_lacks(cli: Cli, run_copy: Path, lost: str):
+    assert cli("report", run_copy).code == ExitCode.OK
+    page = (run_copy / files.REPORT_PAGE).read_bytes()
+    (run_copy / lost).unlink()
+    cli("report", run_copy).is_refusal(ExitCode.INPUT, f"{lost} of the run is not there: copy it back")
+    assert (run_copy / files.REPORT_PAGE).read_bytes() == page

@@ -144,3 +144,137 @@ def test_child_process_that_is_killed_is_an_error(tmp_path: Path) -> None:
     arguments = ["simulate", str(tmp_path / "beads"), "--tiles", "200", "--size", "64"]
     with pytest.raises(MachineError, match="ended from outside"):
         run_batch(arguments, kill, StopFlag())
+
+
+WIDGETS = ("Review", "Train", "Predict", "Compare")
+
+
+def callbacks(viewer: Any) -> list[int]:
+    """Return how many listen to a viewer."""
+    events = viewer.layers.events
+    emitters = (events.inserted, events.removed, events.renamed, events.reordered, viewer.dims.events.current_step,
+                viewer.layers.selection.events.active)  # fmt: skip
+    return [len(emitter.callbacks) for emitter in emitters] + [len(viewer.mouse_drag_callbacks)]
+
+
+def dock_of(widget: Any) -> Any:
+    from qtpy.QtWidgets import QDockWidget
+
+    while not isinstance(widget, QDockWidget):
+        widget = widget.parent()
+    return widget
+
+
+@pytest.fixture
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep what the widgets remember, and their temporary files, in a folder of the test."""
+    from qtpy.QtCore import QSettings
+
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    return tmp_path / "temporary"
+
+
+def test_the_x_of_a_dock_ends_its_widget(open_widget: Any, qtbot: Any, own_settings: Path) -> None:
+    """Nothing of it listens, waits or lies on the disk afterwards, however often it is opened and closed."""
+    from qtpy.QtWidgets import QApplication
+
+    from beadseg.widgets.layers.events import PluginWidget
+
+    def left() -> list[Any]:
+        return [part for part in QApplication.allWidgets() if isinstance(part, PluginWidget)]
+
+    viewer = None
+    before: list[int] = []
+    for name in (*WIDGETS, *WIDGETS):
+        if viewer is None:
+            viewer, widget = open_widget(name)
+            dock_of(widget).destroyOnClose()
+            qtbot.waitUntil(lambda: not left())
+            before = callbacks(viewer)
+            continue
+        _, widget = open_widget(name, viewer)
+        qtbot.wait(20)
+        dock_of(widget).destroyOnClose()
+        qtbot.waitUntil(lambda: not left())
+        assert callbacks(viewer) == before, name
+    assert not list(own_settings.iterdir())
+
+
+def test_widgets_fit_a_small_screen_and_do_as_the_keyboard_says(
+    open_widget: Any, qtbot: Any, own_settings: Path
+) -> None:
+    """Together they fit 1280x720, as tabs; the wheel changes nothing; every stop of the Tab key has a name."""
+    from qtpy.QtCore import QPoint, QPointF, Qt
+    from qtpy.QtGui import QWheelEvent
+    from qtpy.QtWidgets import QAbstractItemView, QAbstractSlider, QApplication, QComboBox, QScrollBar, QWidget
+
+    viewer, first = open_widget("Review")
+    widgets = [first]
+    for name in WIDGETS[1:]:
+        qtbot.wait(50)
+        widgets.append(open_widget(name, viewer)[1])
+    window = first.window()
+    window.resize(1280, 720)
+    qtbot.waitUntil(lambda: len(window.tabifiedDockWidgets(dock_of(first))) == len(WIDGETS) - 1, timeout=60_000)
+    assert window.height() <= 720
+    assert window.minimumSizeHint().height() <= 720
+    assert window.minimumSizeHint().width() <= 1280
+    train = widgets[1]
+    for box in train.findChildren(QComboBox) + widgets[2].findChildren(QAbstractSlider):
+        if isinstance(box, QScrollBar):
+            continue
+        value = box.currentIndex() if isinstance(box, QComboBox) else box.value()
+        at = QPointF(box.rect().center())
+        none = Qt.MouseButton.NoButton
+        event = QWheelEvent(at, box.mapToGlobal(at), QPoint(), QPoint(0, -120), none, Qt.KeyboardModifier.NoModifier,
+                            Qt.ScrollPhase.NoScrollPhase, False)  # fmt: skip
+        QApplication.sendEvent(box, event)
+        assert value == (box.currentIndex() if isinstance(box, QComboBox) else box.value())
+    for widget in widgets:
+        for part in widget.findChildren(QWidget):
+            if part.focusPolicy() & Qt.FocusPolicy.TabFocus and part.isVisibleTo(widget):
+                assert part.accessibleName(), (type(widget).__name__, type(part).__name__, part.toolTip())
+            if isinstance(part, QAbstractItemView):
+                assert not part.tabKeyNavigation()
+
+
+def test_a_message_moves_nothing(open_widget: Any, qtbot: Any, own_settings: Path) -> None:
+    viewer = None
+    for name in WIDGETS:
+        viewer, widget = open_widget(name) if viewer is None else open_widget(name, viewer)
+        dock_of(widget).raise_()
+        qtbot.wait(50)
+        from qtpy.QtWidgets import QPushButton
+
+        def places(widget: Any = widget) -> list[Any]:
+            buttons = [button for button in widget.findChildren(QPushButton) if button.isVisible()]
+            return [button.mapTo(widget, button.rect().topLeft()) for button in buttons]
+
+        before: list[Any] = []
+        while not before or before != places():  # the window is laid out
+            before = places()
+            qtbot.wait(300)
+        widget.messages.tell("What went wrong, in a sentence that needs several lines. " * 4, "error")
+        qtbot.wait(50)
+        assert places() == before, name
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("Give a new --out folder.", "Give a new folder for the results."),
+        ("Train with --set annotations=trust.", "Train with the setting annotations = trust."),
+        ("Use --device cpu.", "Use the device cpu (in the preferences)."),
+        ("Give --set tiling.tile=512 or more memory.", "Give the setting tiling.tile = 512 or more memory."),
+        ("a--b and 3 -- 4 stay", "a--b and 3 -- 4 stay"),
+    ],
+)
+def test_a_window_names_its_fields_in_place_of_options(qtbot: Any, told: str, shown: str) -> None:
+    from beadseg.widgets.common import MessageArea
+
+    messages = MessageArea()
+    qtbot.addWidget(messages)
+    messages.show_error(InputError(told))
+    assert messages.text == shown

@@ -116,3 +116,32 @@ def test_one_layer_is_not_compared_with_itself(open_widget: Any, qtbot: Any) -> 
     assert "Two different labels layers are needed" in widget.messages.text
     viewer.add_labels(np.ones((30, 40), np.uint8), name="three")
     assert widget.found.currentText() != widget.true.currentText()
+
+
+def test_roles_planes_and_place(open_widget: Any, qtbot: Any) -> None:
+    """The truth is told by its name wherever it lies, can be swapped, and hits stand over their own plane alone."""
+    viewer, widget = open_widget("Compare")
+    _, true, found = truth_and_found()
+    place = {"scale": (1.0, 0.5, 0.5), "rotate": np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])}
+    viewer.add_labels(np.stack([found, true]), name="result", **place)
+    viewer.add_labels(np.stack([true, true]), name="truth", **place)
+    assert (widget.found.currentText(), widget.true.currentText()) == ("result", "truth")
+    with qtbot.waitSignal(widget.background.ended):
+        click(qtbot, widget.run)
+    assert (widget.scores.value().fn, widget.scores.value().fp) == (2, 1)
+    shown = viewer.layers["Comparison"]
+    assert np.allclose(shown.data_to_world((10, 20)), viewer.layers["truth"].data_to_world((0, 10, 20))[1:])
+    with qtbot.waitSignal(widget.background.ended):
+        click(qtbot, widget.swap)
+    assert (widget.scores.value().fn, widget.scores.value().fp) == (1, 2)
+    assert "Found in <b>truth</b>" in widget.legend.text()
+    viewer.dims.set_point(0, 1)
+    assert not shown.visible
+    assert not widget.scores.isVisibleTo(widget)
+    assert "Another plane" in widget.legend.text()
+    with qtbot.waitSignal(widget.background.ended):
+        click(qtbot, widget.run)
+    assert shown.visible
+    assert widget.scores.value().fn == widget.scores.value().fp == 0
+    viewer.layers.remove("truth")
+    assert not widget.scores.isVisibleTo(widget)

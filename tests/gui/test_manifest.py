@@ -149,12 +149,40 @@ def test_a_dataset_folder_opens_as_stacks(make_napari_viewer: Any, dataset: Path
     assert np.array_equal(np.asarray(annotation.data[2]), expected)
 
 
-def test_a_folder_of_something_else_is_left_to_others(tmp_path: Path) -> None:
-    from beadseg.widgets.io.reader import get_folder_reader, get_table_reader
+def test_what_cannot_be_opened_is_a_sentence(make_napari_viewer: Any, tmp_path: Path) -> None:
+    """napari offers the plugin for every folder and table: another one is a warning, never an error."""
+    from napari.utils.notifications import Notification, notification_manager
 
+    viewer = make_napari_viewer()
+    said: list[Notification] = []
+    notification_manager.notification_ready.connect(said.append)
+    (tmp_path / "other").mkdir()
     (tmp_path / "table.csv").write_text("name,value\na,1\n")
-    assert get_folder_reader(str(tmp_path)) is None
-    assert get_table_reader(str(tmp_path / "table.csv")) is None
+    try:
+        viewer.open(str(tmp_path / "other"), plugin="beadseg")
+        viewer.open(str(tmp_path / "table.csv"), plugin="beadseg")
+    finally:
+        notification_manager.notification_ready.disconnect(said.append)
+    assert not viewer.layers
+    assert [note.severity.value for note in said] == ["warning", "warning"]
+    assert "is not a dataset, run, prediction folder or folder of images" in said[0].message
+    assert "is not a table of beads" in said[1].message
+    assert "table.csv" in said[1].message
+
+
+def test_a_plain_folder_of_images_opens(make_napari_viewer: Any, dataset: Path) -> None:
+    viewer = make_napari_viewer()
+    viewer.open(str(dataset / files.IMAGES), plugin="beadseg")
+    (layer,) = viewer.layers
+    assert layer.data.shape == (3, 64, 80, 3)
+    assert layer.metadata["beadseg"]["samples"] == list(Dataset.open(dataset).names)
+
+
+def test_the_palette_has_what_a_person_can_run(manifest: Any) -> None:
+    """Readers, writers and samples need arguments: run from the command palette they fail."""
+    run_by_hand = {widget.command for widget in manifest.contributions.widgets}
+    for command in manifest.contributions.commands:
+        assert command.enablement == (None if command.id in run_by_hand else "false"), command.id
 
 
 def test_labels_are_saved_as_a_dataset_reads_them(make_napari_viewer: Any, dataset: Path, tmp_path: Path) -> None:

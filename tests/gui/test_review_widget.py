@@ -183,7 +183,7 @@ def test_strokes_are_kept_when_one_goes_on(person: Person, root: Path, tmp_path:
     widget.work.table.valueChanged.emit("c")
     person.settle()
     assert labels(person)[75, 75] > 0
-    assert "1 unsaved strokes" in widget.messages.text
+    assert "1 unsaved stroke of" in widget.messages.text
 
     viewer.layers.remove("review: mask")
     assert "was removed" in widget.messages.text
@@ -360,6 +360,110 @@ def test_stack_of_colour_images(person: Person, tmp_path: Path) -> None:
     found = Review.open(root).state("s").sample.read_mask().labels
     assert found is not None
     assert [len(np.unique(one)) for one in found] == [1, 2, 1]
+
+
+def begin_strokes(person: Person, root: Path) -> None:
+    """Open a dataset without an audit and paint two beads on its first sample."""
+    person.open(root)
+    person.key("D")
+    person.click(85, 15)
+    person.click(85, 60)
+    assert labels(person)[85, 15] * labels(person)[85, 60] > 0
+
+
+def reopen(person: Person, root: Path) -> None:
+    person.click_button(person.widget.work.other)
+    person.open(root)
+
+
+def test_strokes_come_back_after_an_ignored_box(person: Person, root: Path) -> None:
+    """A box that is marked as ignored decides nothing about the strokes, whether it holds or was taken back."""
+    begin_strokes(person, root)
+    person.key("I")
+    person.drag((10, 30), (40, 90))
+    assert Review.open(root).state("a").sample.ignore_path is not None
+    reopen(person, root)
+    assert "2 unsaved strokes" in person.widget.messages.text
+    assert labels(person)[85, 15] * labels(person)[85, 60] > 0
+    person.key("U")
+    assert labels(person)[85, 15] == 0
+    assert person.widget.messages.text == ""
+    person.key("D")
+    person.click(85, 15)
+    person.widget.desk.session.undo()  # of the box, such as from the command line
+    reopen(person, root)
+    assert "1 unsaved stroke of" in person.widget.messages.text
+    assert labels(person)[85, 15] > 0
+
+
+@pytest.mark.parametrize(("key", "state"), [("A", "accepted"), ("R", "rejected")])
+def test_a_decision_never_loses_strokes(person: Person, root: Path, key: str, state: str) -> None:
+    """With unsaved strokes it is asked for twice, and undone it brings them back, also after a restart."""
+    begin_strokes(person, root)
+    desk = person.widget.desk
+    person.key(key)
+    assert states(root)["a"] == "pending"
+    assert "C saves your strokes" in person.widget.messages.text
+    person.click(30, 80)
+    person.key(key)
+    assert states(root)["a"] == "pending"
+    person.key(key)
+    assert states(root)["a"] == state
+    assert desk.current == "b"
+    person.key("U")
+    assert desk.current == "a"
+    assert states(root)["a"] == "pending"
+    assert labels(person)[85, 15] * labels(person)[85, 60] * labels(person)[30, 80] > 0
+    person.key(key)
+    person.key(key)
+    reopen(person, root)
+    person.key("U")
+    assert labels(person)[85, 15] * labels(person)[85, 60] * labels(person)[30, 80] > 0
+    # what is said of these strokes goes with their sample
+    assert "3 unsaved strokes" in person.widget.messages.text
+    person.widget.work.table.valueChanged.emit("b")
+    person.settle()
+    assert person.widget.messages.text == ""
+
+
+def test_nothing_is_decided_on_that_is_not_seen(person: Person, root: Path) -> None:
+    """A hidden mask is not accepted, and in a hidden dock the keys are napari's."""
+    from qtpy.QtWidgets import QDockWidget
+
+    person.open(root)
+    mask = person.viewer.layers["review: mask"]
+    mask.visible = False
+    person.key("A")
+    assert "review: mask is hidden" in person.widget.messages.text
+    assert states(root)["a"] == "pending"
+    mask.visible = True
+    dock = person.widget
+    while not isinstance(dock, QDockWidget):
+        dock = dock.parent()
+    dock.hide()
+    person.key("A")
+    assert states(root)["a"] == "pending"
+    dock.show()
+    person.key("A")
+    assert states(root)["a"] == "accepted"
+
+
+def test_the_queue_and_the_buttons_by_keyboard(person: Person, root: Path) -> None:
+    from qtpy.QtCore import Qt
+
+    person.open(root)
+    work = person.widget.work
+    work.table.setFocus()
+    person.qtbot.keyClick(work.table, Qt.Key.Key_Down)
+    person.settle()
+    assert person.widget.desk.current == "b"
+    person.qtbot.keyClick(work.table, Qt.Key.Key_R)
+    person.settle()
+    assert states(root)["b"] == "rejected"
+    work.buttons["accept"].setFocus()
+    assert person.widget.window().focusWidget() is work.buttons["accept"]
+    person.qtbot.keyClick(work.buttons["accept"], Qt.Key.Key_Space)
+    assert states(root)["c"] == "accepted"
 
 
 SESSION = """

@@ -400,3 +400,21 @@ def test_a_job_is_sent_and_its_run_followed(
     qtbot.waitUntil(lambda: widget.findChild(ClusterDialog) is None)
     qtbot.waitUntil(lambda: widget.session.status == "finished", timeout=LONG)
     assert len(rows(run)) == 1
+
+
+def test_a_refused_plan_cannot_be_started(open_widget: Open, qtbot: Any, tmp_path: Path) -> None:
+    """What the plan refuses is not offered, and the files that do not fit are named."""
+    import imageio.v3 as iio
+    import numpy as np
+
+    for folder, names in (("images", ("a", "b")), ("masks", ("a_mask", "b_mask"))):
+        (tmp_path / "beads" / folder).mkdir(parents=True)
+        for name in names:
+            iio.imwrite(tmp_path / "beads" / folder / f"{name}.png", np.zeros((32, 32), np.uint8))
+    _, widget = open_widget("Train")
+    with qtbot.waitSignal(widget.planner.failed, timeout=LONG):
+        widget.setup.dataset.choose(tmp_path / "beads")
+    assert widget.messages.tone == "error"
+    assert not widget.buttons.start.isEnabled()
+    assert "There is no plan" in widget.plan.toPlainText()
+    assert "b_mask.png" in widget.plan.toPlainText() + widget.messages.text

@@ -149,6 +149,18 @@ def test_beads_covering_nearly_half_a_block_do_not_move_the_background() -> None
     assert prepare(image, config())[0, 100, 10] == 0
 
 
+@pytest.mark.parametrize("factor", [10.0, 1e3, 1e6, 1e30])
+@pytest.mark.parametrize("light", [1.0, 0.0])
+def test_a_hot_pixel_moves_nothing_but_itself(factor: float, light: float) -> None:
+    image = np.abs(bright_field(20) - (0.0 if light else 200.0))[np.newaxis].astype(np.float64)
+    hot = image.copy()
+    hot[0, 5, 9] = hot[0, 40, 30] = factor * image.max()
+    difference = np.abs(prepare(hot, config()) - prepare(image, config()))
+    difference[hot != image] = 0
+    assert np.isfinite(difference).all()
+    assert difference.max() < 0.05
+
+
 def test_beads_elsewhere_change_nothing_here_but_a_zscore_does() -> None:
     few, many = bright_field(2)[np.newaxis], bright_field(150)[np.newaxis]
     here = np.s_[0, :96, :96]

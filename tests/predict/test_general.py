@@ -74,7 +74,7 @@ def test_the_command_needs_nothing_but_images(
     assert json.loads(Path("out", files.PREDICTION).read_text())["run"] == "general"
     assert pd.read_csv(Path("out", files.COUNTS))["diameter_px"].item() == pytest.approx(8, rel=0.25)
     assert main(["predict", "./general", "images", "--out", "other", "--no-report"]) == 2
-    assert "Holds no trained model yet" in "".join(capfd.readouterr())
+    assert "Is not a run folder" in "".join(capfd.readouterr())
 
 
 def test_the_model_is_small_and_free_of_code():

@@ -30,7 +30,7 @@ ITEMS = items_of(
 
 def test_worst_first_then_the_datasets_order() -> None:
     assert [item.name for item in ITEMS] == ["d", "b", "a", "c"]
-    assert [item.headline for item in ITEMS] == ["shift +2", "soft", "", ""]
+    assert [item.headline for item in ITEMS] == ["shift, 2 more", "soft", "", ""]
     assert [item.name for item in items_of(states(x="pending", y="pending"), None)] == ["x", "y"]
 
 

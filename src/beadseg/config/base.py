@@ -160,5 +160,5 @@ def _explain(error: ValidationError, kind: type[Config]) -> str:
             known = f" Known there: {', '.join(kind.model_fields)}." if len(problem["loc"]) == 1 else ""
             lines.append(f"There is no field {field!r}.{known}")
         else:
-            lines.append(f"{field}: {problem['msg']} (given: {problem['input']!r}).")
+            lines.append(f"{field}: {problem['msg'].removeprefix('Value error, ')} (given: {problem['input']!r}).")
     return " ".join(lines)

@@ -479,7 +479,7 @@ def _samples(
     for found in annotations.values():
         for name, path in found.paths.items():
             if name not in known:
-                problems.append(Problem(path, "No image has its stem."))
+                problems.append(Problem(path, "No image has the same name."))
     labels, masks, ignored = annotations["labels"], annotations["masks"], annotations["ignore"]
     samples = []
     for name, path in images.paths.items():

@@ -37,7 +37,7 @@ _FIRST = re.compile(r"[\s.\-=+@'\uff1d\uff0b\uff0d\uff20]")
 
 def source_of(path: Path) -> str:
     """Return what an image is known by: its absolute path, links and ``..`` resolved."""
-    return files.printable(files.user_path(path).resolve())
+    return files.printable(files.real_path(files.user_path(path)))
 
 
 def name_key(name: str) -> str:
@@ -365,7 +365,7 @@ def refuse_output(folder: Path, images: Sequence[Path]) -> None:
         The images that are predicted.
     """
     remedy = "Give a folder of its own; nothing was written."
-    out = folder.resolve()
+    out = files.real_path(folder)
     dataset = _dataset_of(out)
     if dataset is not None:
         text = f"Belongs to the dataset {dataset}: predictions would be taken for its annotations."
@@ -373,7 +373,7 @@ def refuse_output(folder: Path, images: Sequence[Path]) -> None:
     if any((out / name).is_file() for name in (files.CONFIG, files.SWEEP, files.CROSSVAL)):
         raise InputError("Is the folder of a training, whose report would be replaced.", folder, remedy)
     for image in images:
-        source = files.user_path(image).resolve()
+        source = files.real_path(files.user_path(image))
         if out == source or out in source.parents or source in out.parents:
             raise InputError(f"Holds an image to be predicted ({files.printable(image)}).", folder, remedy)
 
@@ -388,4 +388,4 @@ def _dataset_of(out: Path) -> Path | None:
 
 def is_predicted(folder: Path) -> bool:
     """Tell whether a folder of masks or labels, where it really lies, is one that `predict` wrote."""
-    return (folder.resolve().parent / files.PREDICTION).is_file()
+    return (files.real_path(folder).parent / files.PREDICTION).is_file()

@@ -262,8 +262,8 @@ def _field_notes(count: int) -> tuple[str, ...]:
     if count >= FEW_FIELDS:
         return ()
     return (
-        f"Only {plural(count, 'field of view')}: a score on held-out ones depends much on which they are; what to do:"
-        " docs/data.md#fields-of-view.",
+        f"Only {plural(count, 'field of view')}: a score on held-out ones depends much on which they are;"
+        " add images of other fields of view.",
     )
 
 

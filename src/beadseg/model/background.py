@@ -22,6 +22,8 @@ SHADE_FLOOR = 0.1
 """The denominator is never below this share of the image's typical background (black corners)."""
 _OBJECT_NOISE = 6.0
 """A pixel this many standard deviations of noise off its background belongs to something."""
+MOST = 100.0
+"""No value is farther from the background: beads come out at about 1, a hot pixel of a camera at any number."""
 _ROWS = 256
 """Rows interpolated at a time: a huge image needs no second copy of itself."""
 _OBJECT_QUANTILE = 75.0
@@ -38,7 +40,8 @@ def relative_to_background(plane: FloatPlane, window: int, gain: float) -> Float
     denominator is the objects' own contrast: a percentile over the pixels that belong to something, which more
     objects of the same kind do not move, however many they are; they come out at about 1, as beads of a contrast of
     ``1 / gain`` do in a bright field. Images with a negative background (subtracted, or signed) are treated likewise.
-    In both, the denominator has floors from the noise and the shading.
+    In both, the denominator has floors from the noise and the shading. Single hot pixels, and hot rows or columns, move
+    nothing but themselves, however hot they are.
 
     Parameters
     ----------
@@ -52,7 +55,7 @@ def relative_to_background(plane: FloatPlane, window: int, gain: float) -> Float
     Returns
     -------
     (Y, X) float32
-        Finite; 0 on the background; all 0 for a constant image.
+        Finite, at most `MOST` times `gain`; 0 on the background; all 0 for a constant image.
     """
     blocks, noise = _block_statistics(plane, window)
     background = _interpolate(blocks, plane.shape)
@@ -61,12 +64,20 @@ def relative_to_background(plane: FloatPlane, window: int, gain: float) -> Float
     floor = max(SHADE_FLOOR * typical, NOISE_FLOOR * noise, gain * _object_contrast(deviation, typical, noise))
     denominator = np.maximum(background, np.float32(floor), out=background)
     # A rounding error of the interpolation is not a contrast.
-    smallest = np.float32(1e-6 * max(float(plane.max()), -float(plane.min())))
-    flat = denominator <= smallest
-    np.divide(deviation, denominator, out=deviation, where=~flat)
+    flat = denominator <= np.float32(1e-6 * _largest(np.abs(plane)))
+    with np.errstate(over="ignore"):  # a hot pixel over a background of nearly nothing
+        np.divide(deviation, denominator, out=deviation, where=~flat)
     deviation[flat] = 0.0
     deviation *= np.float32(gain)
-    return deviation
+    return np.clip(deviation, -MOST * gain, MOST * gain, out=deviation)
+
+
+def _largest(size: FloatPlane) -> float:
+    """Return the largest value that 2x2 pixels reach: a camera's hot pixels, rows and columns are not objects."""
+    if min(size.shape) > 1:
+        size = np.minimum(size[:-1], size[1:])
+        size = np.minimum(size[:, :-1], size[:, 1:])
+    return float(size.max())
 
 
 def _block_statistics(plane: FloatPlane, window: int) -> tuple[npt.NDArray[np.float32], float]:
@@ -141,7 +152,7 @@ def _object_contrast(deviation: FloatPlane, typical: float, noise: float) -> flo
         return 0.0
     size = np.abs(deviation)
     # Without noise, rounding errors of the interpolation would count as objects.
-    objects = size[size > max(_OBJECT_NOISE * noise, 1e-3 * float(size.max()))]
+    objects = size[size > max(_OBJECT_NOISE * noise, 1e-3 * _largest(size))]
     if objects.size == 0:
         return 0.0
     contrast = float(np.percentile(objects, _OBJECT_QUANTILE))

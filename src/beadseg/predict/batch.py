@@ -31,7 +31,7 @@ from beadseg.events import Event, Level, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, printable, user_path
 from beadseg.locking import locked
 from beadseg.model.device import free_memory
-from beadseg.predict.flags import NOT_COMPARED
+from beadseg.predict.flags import NOT_COMPARED, sentence
 from beadseg.predict.results import predict_file
 from beadseg.predict.tables import BatchResult, ElementIndex, PredictionIndex, described
 from beadseg.text import plural
@@ -230,6 +230,23 @@ class _Batch:
             return
         for path in track(left, "images", len(left), self._on_event, self._stop):
             self._predict(path, left[path])
+        self._tell_doubles()
+
+    def _tell_doubles(self) -> None:
+        """Warn of copies, and of images that were renamed or removed since they were predicted: all are counted."""
+        remedy = "Predict into a new --out folder to leave them out."
+        groups = [
+            " = ".join([*group[:3], *["…"][: len(group) > 3]]) for group in self._index.copies(self.names.values())
+        ]
+        if groups:
+            text = f"Files of the same content are all counted: {listed(groups)}."
+            self._on_event(log(f"{text} Remove the copies. {remedy}", "warning"))
+        gone = self._index.gone(self.names.values())
+        if gone:
+            text = (
+                f"{plural(len(gone), 'image is', 'images are')} not there any more, and still counted: {listed(gone)}."
+            )
+            self._on_event(log(f"{text} {remedy}", "warning"))
 
     def _orders(self, left: Mapping[Path, str]) -> list[Order]:
         start = self._index.stage.absolute().as_posix().removesuffix(files.TEMPORARY_SUFFIX)
@@ -302,7 +319,8 @@ class _Batch:
 
 def about(predictor: Predictor, source: str, model_sha256: str) -> dict[str, Any]:
     """Return what ``prediction.json`` says of the model and the options."""
-    return {"schema_version": 1, "run": source, "model_sha256": model_sha256, **predictor.describe()}
+    known = {"run": source, "model_sha256": model_sha256, "made_with": made_with(predictor, model_sha256)}
+    return {"schema_version": 1, **known, **predictor.describe()}
 
 
 def made_with(predictor: Predictor, model_sha256: str) -> str:
@@ -460,6 +478,6 @@ def told(name: str, rows: list[dict[str, Any]]) -> Event:
     text = f"{name}: {plural(beads, 'bead')}" + (f" in {len(rows)} planes" if len(rows) > 1 else "")
     if flagged:
         return Event(
-            "count", f"{text}. IMPLAUSIBLE: {flagged[0]}", "warning", {"image": name, "beads": beads, "flags": flagged}
+            "count", f"{text}. {sentence(flagged[0])}", "warning", {"image": name, "beads": beads, "flags": flagged}
         )
     return Event("count", text, data={"image": name, "beads": beads, "flags": []})

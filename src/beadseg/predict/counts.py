@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from beadseg.measure.intervals import combined, poisson_interval
-from beadseg.predict.flags import NO_INTERVAL, disagreement, flags, unlike
+from beadseg.predict.flags import NO_INTERVAL, disagreement, empty_parts, flags, in_words, nothing_because, unlike
 
 if TYPE_CHECKING:
     from beadseg.data.lazy import LazyImage
@@ -37,6 +37,8 @@ def count_row(name: str, plane: str, image: LazyImage, prediction: Prediction, p
     found = [*flags(count, coverage, seen, predictor.fingerprint), *disagreement(every, second, seen, calibration)]
     found += [prediction.doubt] if prediction.doubt else []
     differences = _differences(prediction, predictor, calibration)
+    found += empty_parts(prediction.intensity) if predictor.appearance is None else []
+    found += nothing_because(prediction.intensity) if not every and not differences else []
     if differences and calibration is not None:
         differences.append(NO_INTERVAL)
     counting = None if calibration is None or differences else calibration.interval(count, seen)
@@ -53,7 +55,7 @@ def count_row(name: str, plane: str, image: LazyImage, prediction: Prediction, p
         "height": height,
         "width": width,
         "pixel_size_um": "" if size is None else size,
-        "flags": "; ".join([*found, *differences]),
+        "flags": in_words(found, differences),
     }
 
 

@@ -6,10 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from scipy import ndimage
+
 from beadseg.measure.appearance import levels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from beadseg.measure.appearance import Appearance, PropertyRange, TrainingAppearance, Value
     from beadseg.measure.calibration import Calibration
@@ -28,6 +33,12 @@ SPOT_SHARE = 0.05
 """Fewer spots that were not counted, as a share of the beads, change no count that matters."""
 OFFSET = 5.0
 """Values that vary so many times less, relative to the background, seem to have an offset."""
+IMPLAUSIBLE, UNLIKE = "implausible count: ", "unlike the training images: "
+"""What a flag begins with, wherever it stands: the count is what is wrong, or the image is not what the model knows."""
+BLOCK, EMPTY, DISTINCT = 16, 0.05, 0.25
+"""An image has an empty part when this share of its blocks (px) holds one value that is so far from the others."""
+FAINT = 0.05
+"""Beads stand out by more than this share of the background, unless the background holds an offset."""
 NO_INTERVAL = "no interval is given, because the image is unlike the training images"
 """Said where a count has no interval for this reason."""
 
@@ -121,6 +132,63 @@ def flags(count: int, coverage: float, pixels: int, fingerprint: Mapping[str, An
     return found
 
 
+def in_words(implausible: Sequence[str], differences: Sequence[str]) -> str:
+    """Return the cell ``flags`` of ``counts.csv``: what is implausible about the count, then what the image is unlike.
+
+    Parameters
+    ----------
+    implausible : sequence of str
+        See `flags` and `disagreement`.
+    differences : sequence of str
+        See `unlike`.
+    """
+    told = ((IMPLAUSIBLE, implausible), (UNLIKE, differences))
+    return "; ".join(f"{kind}{'; '.join(texts)}" for kind, texts in told if texts)
+
+
+def sentence(flags: str) -> str:
+    """Return the cell ``flags`` as a sentence: a capital letter first, a full stop last."""
+    return f"{flags[:1].upper()}{flags[1:].rstrip('.')}."
+
+
+def nothing_because(intensity: NDArray[np.float32]) -> list[str]:
+    """Return why nothing may have been found in an image, as far as its brightness (Y, X) alone tells it."""
+    low, middle, high = (float(value) for value in np.percentile(intensity, [0.1, 50, 99.9]))
+    if low == high:
+        return [f"nearly all pixels have the value {middle:,.6g}"]
+    if max(high - middle, middle - low) < FAINT * abs(middle):
+        varies = max(high - middle, middle - low) / abs(middle)
+        return [f"brightness varies by {varies:.2%} of the background, values are {low:,.9g} to {high:,.9g}: "
+                "was an offset added?"]  # fmt: skip
+    return []
+
+
+def empty_parts(intensity: NDArray[np.float32]) -> list[str]:
+    """Return a flag where much of an image (Y, X) holds one value that its background does not have.
+
+    Black borders, corners of a stitched or turned image, the bar with the legend: beads beside these are measured
+    against a background that is not one. They reach the border of the image; large overexposed beads hardly do.
+    """
+    height, width = (side - side % BLOCK for side in intensity.shape)
+    if min(height, width) == 0:
+        return []
+    blocks = intensity[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    low, high = blocks.min(axis=(1, 3)), blocks.max(axis=(1, 3))
+    even = low == high
+    if not even.any() or even.all():
+        return []
+    value = float(np.median(low[even]))
+    if ((low <= value) & (value <= high))[~even].mean() > 0.5:  # the background itself is so even
+        return []
+    parts, _ = ndimage.label(even & (low == value))
+    beside = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
+    share = float(np.isin(parts, beside[beside > 0]).mean())
+    elsewhere = float(np.median((low[~even] + high[~even]) / 2))
+    if share < EMPTY or abs(elsewhere - value) < DISTINCT * max(abs(elsewhere), abs(value)):
+        return []
+    return [f"{share:.0%} of the image is empty (all {value:,.6g}), and beads beside that may be missed: crop it"]
+
+
 def disagreement(count: float, second: float | None, pixels: int, calibration: Calibration | None) -> list[str]:
     """Return a flag where the count by separation and the count by area differ by more than they usually do.
 
@@ -138,6 +206,7 @@ def disagreement(count: float, second: float | None, pixels: int, calibration: C
     if second is None or calibration is None or not calibration.disagrees(count, second, pixels):
         return []
     low, high = calibration.usual_seconds(count, pixels)
+    low = max(0.0, low)
     return [f"two counts disagree: {count:.0f} beads separated, {second:.0f} by area (usual: {low:.0f} to {high:.0f})"]
 
 

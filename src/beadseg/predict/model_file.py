@@ -46,4 +46,8 @@ def model_file(run: Path) -> Path:
     inner = sorted(path.parent.name for path in run.glob(f"*/{files.BEST}"))
     if inner:
         raise RunError("Holds several runs.", run, f"Give one of them: {', '.join(inner)}.")
+    if not (run / files.CONFIG).is_file() and not (run / files.HISTORY).is_file():
+        raise RunError(
+            "Is not a run folder: no trained model is in it.", run, f"Give the folder of a trained model, or {GENERAL}."
+        )
     raise RunError("Holds no trained model yet.", run, "Wait for the first epoch, or give another run folder.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image as PilImage
 
 from beadseg import files
 from beadseg.config import ObjectConfig, PredictConfig, TrainConfig
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from beadseg.measure.appearance import ImageSample
 
@@ -44,6 +46,10 @@ WHOLE_IMAGES = 8
 """So many times the pixels that pass through the network whole (`tiling.whole_image_pixels`) are enlarged at a time."""
 BESIDE = 8
 """So many bead diameters are seen around a band of rows."""
+MOST_CHANNELS = 8
+"""A last axis as short as this, behind longer ones, holds the channels."""
+PILLOW_MODES = ("1", "L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16L", "I;16B")
+"""Modes of Pillow whose samples are grey or red, green and blue; of a palette they would be indices."""
 
 
 SAME_COUNT, SAME_MASK = 0.05, 0.95
@@ -125,7 +131,7 @@ class Segmenter:
 
     def predict(
         self,
-        image: NDArray[np.generic] | Image | LazyImage,
+        image: ArrayLike | Image | LazyImage,
         *,
         pixel_size_um: float | None = None,
         diameter_px: float | None = None,
@@ -137,8 +143,9 @@ class Segmenter:
         Parameters
         ----------
         image : (Y, X), (C, Y, X) or (Y, X, 3 or 4), or Image or LazyImage
-            Any integer or float dtype. A last axis of 3 or 4 is taken for colour; alpha is dropped. Of a file's stack
-            use `predict_planes`.
+            Any integer or float dtype; also what NumPy makes an array of, such as tensors of torch or arrays of dask. A
+            last axis of 3 or 4 is taken for colour, another short one for channels; alpha is dropped. Of a file's
+            stack use `predict_planes`.
         pixel_size_um : float, optional
             µm per px, for the columns of the bead table in µm; images that were read from files bring their own.
         diameter_px : float, optional
@@ -324,18 +331,40 @@ def same_beads(exact: Maps, fast: Maps, objects: ObjectConfig) -> bool:
     return bool(same_count and overlap >= SAME_MASK)
 
 
-def as_plane(image: NDArray[np.generic] | Image | LazyImage) -> NDArray[np.generic]:
+def as_plane(image: ArrayLike | Image | LazyImage) -> NDArray[np.generic]:
     """Return an image as (C, Y, X): channels moved to the front, alpha dropped; raise `InputError` for a stack."""
     if isinstance(image, Image | LazyImage):
         if len(image.names) != 1:
             raise InputError(f"The image has {len(image.names)} planes.", remedy="Use predict_planes.")
         return next(plane for _, plane in image.planes())
-    if image.ndim == 2:
-        return image[None]
-    if image.ndim != 3:
+    array = _as_array(image)
+    if array.ndim == 2:
+        return array[None]
+    if array.ndim != 3:
         raise InputError(
-            f"An array of shape {image.shape} is not a single image.", remedy="Give (Y, X), (C, Y, X) or (Y, X, 3)."
+            f"An array of shape {array.shape} is not a single image.", remedy="Give (Y, X), (C, Y, X) or (Y, X, 3)."
         )
-    if image.shape[-1] in (3, 4) and image.shape[0] not in (1, 3):
-        return np.moveaxis(image[..., :3], -1, 0)
-    return image
+    first, last = array.shape[0], array.shape[-1]
+    if last in (3, 4) and first not in (1, 3):
+        return np.moveaxis(array[..., :3], -1, 0)
+    return np.moveaxis(array, -1, 0) if last <= MOST_CHANNELS < first else array
+
+
+def _as_array(image: ArrayLike) -> NDArray[np.generic]:
+    """Return what Python calls an array (also of torch, dask, Pillow …) as one of NumPy's, of real numbers."""
+    remedy = "Give a NumPy array of grey values or of red, green and blue."
+    if isinstance(image, str | bytes | os.PathLike):
+        raise InputError("The name of a file is not an image.", remedy="Read it first: beadseg.read_image(PATH).")
+    if np.ma.is_masked(image):
+        text = "Some pixels of the array are masked, and a count cannot leave them out."
+        raise InputError(text, remedy="Fill them first, e.g. by array.filled(numpy.median(array.compressed())).")
+    if isinstance(image, PilImage.Image) and image.mode not in PILLOW_MODES:
+        raise InputError(f"A Pillow image of the mode {image.mode} has no grey values.", remedy='Use .convert("RGB").')
+    try:
+        array: NDArray[np.generic] = np.asarray(image)
+    except Exception as error:  # of any library's own kind
+        detail = str(error).strip().partition("\n")[0].rstrip(".")
+        raise InputError(f"The image cannot be made an array ({detail}).", remedy=remedy) from None
+    if array.dtype.kind not in "buif":
+        raise InputError(f"Values of the kind {array.dtype} are not grey values.", remedy=remedy)
+    return array

@@ -114,9 +114,6 @@ class PredictionIndex:
         self._known = dict(self.sources), inner(document, "relative")
         self._written, self._cost = float("-inf"), 0.0
         self.deaths: Counter[str] = Counter()
-        self._ordered: list[tuple[dict[str, Any], set[str]]] = [
-            (table, set(table)) for table in (self.sources, self.rows, self.results, self.failures)
-        ]
         self._recover()
         self.stage = folder / f"{files.TEMPORARY_PREFIX}stage-{secrets.token_hex(4)}{files.TEMPORARY_SUFFIX}"
 
@@ -166,12 +163,19 @@ class PredictionIndex:
         self._note({"image": name, "begun": False})
 
     def arrange(self, names: Iterable[str]) -> None:
-        """Give images that are new the order of the batch, whoever predicted them, and when."""
-        for name in names:
-            for table, before in self._ordered:
-                key = self.sources[name] if table is self.failures else name
-                if key in table and key not in before:
-                    table[key] = table.pop(key)
+        """Give the images of a batch its order, in the places that they have, whoever predicted them, and when."""
+        names = list(names)
+        sources = [self.sources[name] for name in names]
+        tables: list[tuple[dict[str, Any], list[str]]] = [
+            (self.sources, names), (self.rows, names), (self.results, names), (self.failures, sources)
+        ]  # fmt: skip
+        for table, keys in tables:
+            own = [key for key in keys if key in table]
+            mine, turn, items = set(own), iter(own), dict(table)
+            table.clear()
+            for key in items:
+                place = next(turn) if key in mine else key
+                table[place] = items[place]
 
     def know(self, names: Mapping[Path, str]) -> None:
         """Take over names that were given to images elsewhere."""
@@ -218,7 +222,7 @@ class PredictionIndex:
         result = self.results.get(name)
         if not made_with or result is None or name not in self.rows or result.get("made_with") != made_with:
             return False
-        if not set(kinds) <= set(result.get("kinds", ())):
+        if not set(kinds) <= set(result.get("kinds", ())) or not _are_whole(self.rows[name]):
             return False
         there = result_files(self.folder, name, self._planes(name))
         if not set(kinds) <= {file.parent.name for file in there}:
@@ -374,7 +378,12 @@ class PredictionIndex:
             else relative_path(Path(source), self.folder)
             for name, source in self.sources.items()
         }
-        document = {**about, "images": self.sources, "relative": relative, "results": self.results}
+        objects = about.get("options", {}).get("objects", {}) if isinstance(about.get("options"), dict) else {}
+        used = {str(result.get("made_with", "")) for result in self.results.values()}
+        chosen = {key: value for key, value in inner(_document(self.folder), "chosen").items() if key in used}
+        if about.get("made_with"):
+            chosen[about["made_with"]] = objects
+        document = {**about, "chosen": chosen, "images": self.sources, "relative": relative, "results": self.results}
         write_atomically(self.folder / files.PREDICTION, json.dumps(document, indent=1))
 
     def close(self) -> None:
@@ -395,6 +404,20 @@ class PredictionIndex:
             skipped,
             tuple(self.unwritten),
         )
+
+    def copies(self, names: Iterable[str]) -> list[list[str]]:
+        """Return the names of images with the very same file content, as far as one of them is in `names`."""
+        mine, alike = set(names), defaultdict(list)
+        for name in self.rows:
+            if sha256 := self.results.get(name, {}).get("sha256"):
+                alike[sha256].append(name)
+        return [group for group in alike.values() if len(group) > 1 and mine & set(group)]
+
+    def gone(self, names: Iterable[str]) -> list[str]:
+        """Return the images besides `names` that have rows, though their files are not where they were read from."""
+        mine = set(names)
+        sources = ((name, Path(self.sources.get(name, ""))) for name in self.rows if name not in mine)
+        return [name for name, source in sources if source.is_absolute() and not source.exists()]
 
     def other_options(self, made_with: str, names: Iterable[str]) -> list[str]:
         """Return the images besides `names` whose results were made with another model or other options."""
@@ -465,6 +488,18 @@ def _typed(row: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value if name in _TEXTS or not isinstance(value, str) else _number(value) for name, value in row.items()
     }
+
+
+def _are_whole(rows: list[dict[str, Any]]) -> bool:
+    """Tell whether an image's rows hold what belongs there, one per plane: people edit tables, and cells get lost."""
+    if len({str(row.get("plane", "")) for row in rows}) < len(rows):
+        return False
+    for row in (_typed(row) for row in rows):
+        numbers = [row.get(name, "") for name in COUNT_COLUMNS if name not in _TEXTS]
+        whole = isinstance(row["beads"], int | float) and row["beads"] >= 0 and float(row["beads"]).is_integer()
+        if not whole or any(isinstance(number, str) and number for number in numbers):
+            return False
+    return True
 
 
 def _number(text: str) -> Any:

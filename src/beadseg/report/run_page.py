@@ -76,7 +76,13 @@ def write_run_page(
         ),
         source=run.folder.resolve(),
     )
-    return page.write(run.folder / files.REPORT_PAGE, keep_fuller)
+    return page.write(run.folder / files.REPORT_PAGE, keep_fuller and (_lost(run.folder) or keep_fuller))
+
+
+def _lost(folder: Path) -> str:
+    """Return what a run folder lacks for pictures, and what to do; empty where that is not the reason."""
+    lacking = next((name for name in (files.SAMPLES, files.BEST) if not (folder / name).is_file()), None)
+    return f"{lacking} of the run is not there: copy it back." if lacking else ""
 
 
 def _lead(run: Run, history: list[dict[str, Any]]) -> str:

@@ -54,7 +54,7 @@ def settle(qtbot: Any, widget: Any) -> None:
 
 
 def shown_labels(viewer: Any) -> np.ndarray:
-    (layer,) = [layer for layer in viewer.layers if layer.name.endswith(": beads")]
+    layer = [layer for layer in viewer.layers if layer.name.endswith(": beads")][-1]
     return np.asarray(layer.data[0])
 
 
@@ -188,8 +188,17 @@ def count_in_a_region(qtbot: Any, viewer: Any, widget: Any) -> None:
     shapes.add_ellipses([[20.0, 120.0], [20.0, 150.0], [60.0, 150.0], [60.0, 120.0]])
     in_it = int((((table["y"] - 40) / 20) ** 2 + ((table["x"] - 135) / 15) ** 2 <= 1).sum())
     qtbot.waitUntil(lambda: f"{left + in_it:,} beads in" in detail.text())
+    count = widget.image.results.count
+    assert count.text() == f"{left + in_it:,} beads"
+    assert "left half" in widget.image.results.title.text()
+    shapes.translate = (0, 1000)  # beside the image
+    qtbot.waitUntil(lambda: count.text() == "0 beads")
+    shapes.translate = (0, 0)
+    qtbot.waitUntil(lambda: count.text() == f"{left + in_it:,} beads")
     viewer.layers.remove("left half")
     assert "left half" not in detail.text()
+    assert count.text() == f"{len(table):,} beads"
+    assert "left half" not in widget.image.results.title.text()
 
 
 def accept_as_draft(qtbot: Any, viewer: Any, widget: Any, image_file: Path, root: Path) -> None:
@@ -338,3 +347,126 @@ def test_a_multiscale_ome_zarr_layer(open_widget: Any, qtbot: Any, run_folder: P
     assert np.allclose(widget.image.results.beads.table["area_um2"], written["area_um2"], rtol=1e-5)
     assert "mm²" in widget.image.results.detail.text()
     assert np.allclose(viewer.layers[-2].scale, 0.5)
+
+
+def names_of(viewer: Any) -> list[str]:
+    return [layer.name for layer in viewer.layers]
+
+
+def test_results_stay_with_their_image(open_widget: Any, qtbot: Any, run_folder: Path) -> None:
+    """Each image has its own results, where it lies; they go with it, and no number stands beside another image."""
+    viewer, widget = open_widget("Predict")
+    results = widget.image.results
+    one, two = stack_of("16-bit stack")[:2]
+    place = {"scale": (0.25, 0.25), "units": ("um", "um"), "rotate": 30, "shear": [0.2], "translate": (3.0, 4.0)}
+    first = viewer.add_image(one, name="first", **place)
+    name_run(qtbot, widget, run_folder)
+    predict(qtbot, widget)
+    labels = widget.image.live.shown.labels
+    corner = (10.0, 20.0)
+    assert np.allclose(labels.data_to_world(corner), first.data_to_world(corner))
+    assert results.title.text() == "first"
+    assert "per mm²" in results.detail.text()
+    first.rotate = 75
+    first.translate = (50.0, -20.0)
+    assert np.allclose(labels.data_to_world(corner), first.data_to_world(corner))
+    assert np.allclose(widget.image.live.shown.centres.data_to_world(corner), first.data_to_world(corner))
+    widget.image.sliders.threshold.setValue(0.7)
+    settle(qtbot, widget)
+    of_first = results.count.text()
+
+    second = viewer.add_image(two, name="second")
+    assert results.count.text() == results.title.text() == ""
+    assert not widget.image.found.isVisibleTo(widget)
+    predict(qtbot, widget)
+    assert results.title.text() == "second"
+    parts = ("probability", "beads", "centres")
+    assert names_of(viewer) == ["first", *(f"first: {part}" for part in parts), "second",
+                                *(f"second: {part}" for part in parts)]  # fmt: skip
+    assert widget.image.sliders.threshold.value() == 0.7  # kept from image to image
+    widget.image.sliders.threshold.setValue(0.6)
+    settle(qtbot, widget)
+    viewer.layers.selection.active = first
+    assert (results.title.text(), results.count.text()) == ("first", of_first)
+    assert widget.image.sliders.threshold.value() == 0.7
+    assert len(results.beads.table) == int(of_first.split()[0])
+
+    viewer.layers.remove(first)
+    assert "first" not in results.title.text()
+    qtbot.waitUntil(lambda: names_of(viewer) == ["second", *(f"second: {part}" for part in parts)])
+    viewer.layers.selection.active = second
+    assert results.title.text() == "second"
+    second.data = one
+    assert results.count.text() == ""
+    assert "was replaced" in widget.messages.text
+    qtbot.waitUntil(lambda: names_of(viewer) == ["second"])
+
+
+def test_the_layers_pixel_size_counts_and_settings_are_kept_per_image(
+    open_widget: Any, qtbot: Any, run_folder: Path, tmp_path: Path
+) -> None:
+    """The file says 0.5 µm and the layer 0.25; changed later, numbers and files follow. Each image has its settings."""
+    import json
+
+    path = tmp_path / "one.tif"
+    pixels = stack_of("16-bit stack")
+    tifffile.imwrite(path, pixels[0], resolution=(2e4, 2e4), resolutionunit="CENTIMETER")
+    viewer, widget = open_widget("Predict")
+    (layer,) = viewer.open(str(path), plugin="napari")
+    layer.scale, layer.units = (0.25, 0.25), ("um", "um")
+    name_run(qtbot, widget, run_folder)
+    predict(qtbot, widget)
+    keep, out = widget.image.keep, tmp_path / "saved"
+    for size in (0.25, 0.2):
+        layer.scale = (size, size)
+        settle(qtbot, widget)
+        assert widget.image.live.measured_now.row["pixel_size_um"] == pytest.approx(size)
+        keep.folder.choose(out)
+        with qtbot.waitSignal(keep.background.ended, timeout=PATIENCE_MS):
+            click(qtbot, keep.save)
+        assert list(pd.read_csv(out / files.COUNTS)["pixel_size_um"])[-1:] == pytest.approx([size])
+    viewer.add_shapes([[[0, 0], [0, 64], [96, 64], [96, 0]]], name="left", scale=(0.2, 0.2), units=("um", "um"))
+    widget.image.region.setCurrentText("left")
+    viewer.add_image(pixels[1], name="two")
+    widget.image.region.setCurrentIndex(0)
+    predict(qtbot, widget)
+    widget.image.sliders.threshold.setValue(0.77)
+    settle(qtbot, widget)
+    widget.image.region.setCurrentText("left")
+    with qtbot.waitSignal(keep.background.ended, timeout=PATIENCE_MS):
+        click(qtbot, keep.save)
+    document = json.loads((out / files.PREDICTION).read_text())
+    chosen = [document["chosen"][result["made_with"]]["threshold"] for result in document["results"].values()]
+    assert chosen[-1] == 0.77
+    assert chosen[0] != 0.77
+    assert "Settings per image" in (out / files.REPORT_PAGE).read_text()
+    region = pd.read_csv(out / files.REGIONS)
+    assert list(region["region"]) == ["left"]
+    with qtbot.waitSignal(keep.background.ended, timeout=PATIENCE_MS):
+        click(qtbot, keep.draft)
+    assert "not a dataset" in widget.messages.text
+
+
+def test_channels_are_not_a_time_series(open_widget: Any, qtbot: Any, run_folder: Path) -> None:
+    viewer, widget = open_widget("Predict")
+    pixels = np.stack([np.full((96, 128), 100, np.uint16), stack_of("16-bit stack")[1]])
+    viewer.add_image(pixels, name="both", axis_labels=("c", "y", "x"))
+    assert widget.image.axis.currentText() == "channels: predict channel 0"
+    widget.image.axis.setCurrentText("channels: predict channel 1")
+    name_run(qtbot, widget, run_folder)
+    predict(qtbot, widget)
+    assert shown_labels(viewer).shape == (96, 128)
+    assert shown_labels(viewer).max() > 5
+    # sorted by another column the same bead stays selected, and the arrow says what is sorted
+    from qtpy.QtCore import Qt
+
+    view, model = widget.image.results.bead_view, widget.image.results.beads
+    assert view.horizontalHeader().sortIndicatorSection() == -1
+    widget.image.results.choose_bead(3)
+    view.sortByColumn(list(model.table.columns).index("area_px"), Qt.SortOrder.DescendingOrder)
+    assert model.position_of(view.currentIndex().row()) == 3
+    assert [index.row() for index in view.selectionModel().selectedRows()] == [view.currentIndex().row()]
+    # what follows the sliders is not painted on, and that is said
+    viewer.layers.selection.active = widget.image.live.shown.centres
+    assert "cannot be painted on or moved" in widget.messages.text
+    assert not widget.image.live.shown.centres.editable

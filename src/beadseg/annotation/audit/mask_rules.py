@@ -114,8 +114,8 @@ def _geometry(sheet: Sheet, plane: PlaneMeasurement) -> None:
         return
     if best.orientation and best.agreement - plain.agreement >= limits.FITS_BETTER:
         text = (
-            f"The mask is not oriented as its image: {ORIENTATIONS[best.orientation]}, {best.agreement:.0%} of the"
-            f" beads lie on beads, as it is {plain.agreement:.0%}."
+            f"The mask is not oriented as its image. When it is {ORIENTATIONS[best.orientation]}, {best.agreement:.0%}"
+            f" of the marked beads lie on beads; as it is, only {plain.agreement:.0%}."
         )
         sheet.add("orientation", "error", 0.97, best.orientation, "", text,
                   values={"orientation": best.orientation, "agreement": best.agreement,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import threading
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
+import psutil
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from beadseg.errors import InputError
+from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag
 
 if TYPE_CHECKING:
@@ -17,8 +22,29 @@ if TYPE_CHECKING:
     Work = Callable[[OnEvent, StopFlag], Any]
     Item = tuple[Literal["event", "returned", "failed"], Any]
 
+PREFIX = "beadseg-viewer"
+"""Beginning of the names of folders for temporary files; the number of the process follows."""
 POLL_MS = 15
 """How often the viewer's thread looks for news of the work. The thread never touches a Qt object, which may be gone."""
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder for temporary files, and remove those that killed viewers have left.
+
+    Raises
+    ------
+    MachineError
+        The disk is full, or the place for temporary files is not writable.
+    """
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}-*-*"):
+        number = path.name.split("-")[2]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
+    try:
+        return tempfile.TemporaryDirectory(prefix=f"{PREFIX}-{os.getpid()}-")
+    except OSError as error:
+        text = f"No folder for temporary files can be made ({error.strerror})."
+        raise MachineError(text, tempfile.gettempdir(), "Free space.") from None
 
 
 class Background(QObject):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from contextlib import contextmanager
 from functools import wraps
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QToolButton, QWidget
 
 from beadseg.errors import BeadsegError, Cancelled
 from beadseg.widgets.common.colours import Tone, framed
@@ -20,6 +21,21 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("beadseg")
 _NAME = "beadsegMessage"
+_IN_WINDOW = (
+    (r"Use --again to predict (them )?again", "Tick “again what was predicted before” to predict them again"),
+    (r"--set (\S+?)=(\S+?)(?=[\s.,;)`]|$)", r"the setting \1 = \2"),
+    (r"--config (\S+)", r"the settings of \1"),
+    (r"(a new|another|the) --out folder", r"\1 folder for the results"),
+    (r"--out folder", "folder for the results"),
+    (r"--device (\S+?)(?=[\s.,;)`]|$)", r"the device \1 (in the preferences)"),
+    (r"fewer --threads", "fewer threads (in the preferences)"),
+    (r"--(in|ex)clude", r"the command's option --\1clude"),
+)
+"""Options of the command that messages of the core name, and what a window has in their place."""
+
+
+LINES = 4
+"""So many lines of a message are seen at once."""
 T = TypeVar("T")
 
 
@@ -28,8 +44,25 @@ def plain_tip(text: str) -> str:
     return f"<qt>{escape(text)}</qt>"
 
 
+def in_window(text: str) -> str:
+    """Return a message of the core in the words of a window, which has fields in place of a command's options."""
+    for option, field in _IN_WINDOW:
+        text = re.sub(option, field, text)
+    return text
+
+
+def keep_place(part: QWidget) -> None:
+    """Keep the place of a part free while it is hidden, so that nothing moves under the mouse when it is shown."""
+    policy = part.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    part.setSizePolicy(policy)
+
+
 class MessageArea(QFrame):
-    """One message with its tone and a button that hides it; takes no room while there is none."""
+    """One message with its tone and a button that hides it.
+
+    Its place is kept free while there is none, so that a message moves nothing; a long one scrolls.
+    """
 
     changed = Signal(str)
     """The new text; empty when the message was hidden."""
@@ -42,16 +75,27 @@ class MessageArea(QFrame):
         self._label.setWordWrap(True)
         self._label.setTextFormat(Qt.TextFormat.PlainText)
         self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        self._label.setAlignment(Qt.AlignmentFlag.AlignTop)
+        area = QScrollArea()
+        area.setObjectName("beadsegMessageText")
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setStyleSheet("QScrollArea, QScrollArea > QWidget > QWidget { background: transparent; }")
+        area.setWidget(self._label)
         hide = QToolButton()
         hide.setText("✕")
         hide.setAutoRaise(True)
         hide.setToolTip("Hide this message")
+        hide.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         hide.clicked.connect(self.clear)
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 4, 2, 4)
-        row.addWidget(self._label, 1)
+        row.addWidget(area, 1)
         row.addWidget(hide, 0, Qt.AlignmentFlag.AlignTop)
+        self.setFixedHeight(LINES * self.fontMetrics().lineSpacing() + 10)
+        keep_place(self)
         self.setVisible(False)
 
     @property
@@ -66,9 +110,11 @@ class MessageArea(QFrame):
 
     def tell(self, text: str, tone: Tone = "info") -> None:
         """Show a message in place of the one before."""
+        text = in_window(text)
         self._tone = tone
         self.setStyleSheet(framed(tone, _NAME))
         self._label.setText(text)
+        self.setToolTip(plain_tip(text))
         self.setVisible(bool(text))
         self.changed.emit(text)
 

@@ -1,4 +1,4 @@
-"""A bar with a cancel button that follows a `Background`; hidden while nothing goes on."""
+"""A bar with a cancel button that follows a `Background`; hidden while nothing goes on, its place kept free."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
 from beadseg.widgets.common.background import Background, share
+from beadseg.widgets.common.message import keep_place
 
 if TYPE_CHECKING:
     from beadseg.events import Event
@@ -36,6 +37,7 @@ class ProgressRow(QWidget):
         background.started.connect(self._begin)
         background.happened.connect(self._show)
         background.ended.connect(self._end)
+        keep_place(self)
         self.setVisible(False)
 
     def _begin(self) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
-import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.errors import InputError
+from beadseg.text import plural
 from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded
 from beadseg.widgets.compare.comparison import FALSE_ALARM, HIT, KINDS, MISS, Comparison, compare
 from beadseg.widgets.compare.scores import ScoreTable
 from beadseg.widgets.layers import LayerChoice, shown_plane
 from beadseg.widgets.layers.drawing_context import free_in_canvas
+from beadseg.widgets.layers.events import PluginWidget, connect_while_alive, scrolling
 from beadseg.widgets.layers.goto import go_to
+from beadseg.widgets.layers.planes import place_of, shown_index
 
 if TYPE_CHECKING:
     import napari
@@ -26,13 +29,24 @@ COLOURS: dict[int | None, str] = {HIT: "#009e73", MISS: "#d55e00", FALSE_ALARM: 
 LAYER = "Comparison"
 SIZE_PX = (340, 500)
 """Width and height that the widget asks for."""
+FOUND_WORDS, TRUE_WORDS = (": beads", "found", "predict", "result"), ("true", "truth", "annotation", "mask", "label")
+"""What names of layers tell."""
 EMPTY = (
     "Shows which beads of one layer are in another: choose the beads found (such as a prediction) and the true ones "
     "(ids, or a mask), then press Compare."
 )
 
 
-class CompareWidget(QWidget):
+def truth_rank(layer: Labels) -> int:
+    """Return 0 for a result of a prediction, 2 for an annotation, 1 where nothing tells: from metadata and name."""
+    known = layer.metadata.get("beadseg", {})
+    name = str(layer.name).lower()
+    if "run" in known or str(known.get("kind", "")) == "prediction" or any(word in name for word in FOUND_WORDS):
+        return 0
+    return 2 if str(known.get("kind", "")) == "annotation" or any(word in name for word in TRUE_WORDS) else 1
+
+
+class CompareWidget(PluginWidget):
     """Compares two labels layers.
 
     Parameters
@@ -48,7 +62,12 @@ class CompareWidget(QWidget):
         self._comparison: Comparison | None = None
         self._errors: list[tuple[str, float, float]] = []
         self._at = -1
+        self._chosen_by_hand = False
         self._shown: Labels | None = None
+        self._compared: tuple[Labels, Labels] | None = None
+        """Found and true."""
+        self._planes: tuple[tuple[int, ...], ...] = ()
+        """Which of their planes."""
         self.messages = MessageArea()
         self.background = Background("comparing", self)
         self._build()
@@ -78,17 +97,29 @@ class CompareWidget(QWidget):
         choices = QFormLayout()
         choices.addRow("Found", self.found)
         choices.addRow("True", self.true)
+        self.swap = QPushButton("⇅ Swap")
+        self.swap.setToolTip("Take the true beads for the found ones, and the found ones for the true ones")
+        choices.addRow("", self.swap)
         steps = QHBoxLayout()
         for part in (self.before, self.next):
             steps.addWidget(part)
-        layout = QVBoxLayout(self)
-        layout.addWidget(self.messages)
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(4, 4, 4, 4)
         layout.addLayout(choices)
         for widget in (self.run, ProgressRow(self.background), self.legend, self.scores):
             layout.addWidget(widget)
         layout.addLayout(steps)
         layout.addWidget(self.where)
         layout.addStretch(1)
+        whole = QVBoxLayout(self)
+        whole.addWidget(scrolling(content), 1)
+        whole.addWidget(self.messages)
+        self.swap.clicked.connect(self._swap)
+        dims = self._viewer.dims.events
+        for event in (dims.current_step, dims.ndisplay, dims.order):
+            connect_while_alive(self, event, self._plane_changed)
+        connect_while_alive(self, self._viewer.layers.events.removed, self._layer_removed)
         self.run.clicked.connect(self._start)
         self.before.clicked.connect(lambda: self._step(-1))
         self.next.clicked.connect(lambda: self._step(1))
@@ -96,15 +127,16 @@ class CompareWidget(QWidget):
         self.background.failed.connect(self.messages.show_error)
         for choice in (self.found, self.true):
             choice.offer_changed.connect(self._say_what_to_do)
+            choice.activated.connect(self._choose_by_hand)
         self._show_steps()
 
     def _say_what_to_do(self) -> None:
         """Show the empty state until there is something to compare."""
         enough = min(self.found.count(), self.true.count()) >= 2
         self.run.setEnabled(enough)
-        if enough and self.found.layer == self.true.layer:
-            self.found.setCurrentIndex(0)
-            self.true.setCurrentIndex(1)
+        self.swap.setEnabled(enough)
+        if enough and (self.found.layer == self.true.layer or not self._chosen_by_hand):
+            self._guess_roles()
         if self._comparison is not None:
             return
         self.legend.setWordWrap(True)
@@ -125,15 +157,36 @@ class CompareWidget(QWidget):
             raise InputError(
                 f"The layers differ in size: {', '.join(sizes)}.", remedy="Choose layers of the same image."
             )
-        scale, translate = np.asarray(found.scale)[-2:], np.asarray(found.translate)[-2:]
-        self._place = (tuple(scale), tuple(translate))
+        self._clear()
+        self._compared = (found, true)
+        self._planes = self._shown_planes()
         self.messages.clear()
         self.background.start(lambda on_event, stop: compare(pixels[0], pixels[1]))
 
     @guarded
     def _show(self, comparison: Comparison) -> None:
+        if self._compared is None or self._planes != self._shown_planes():
+            self._clear("Another plane is shown than the one that was compared. Press Compare.")
+            return
         self._comparison = comparison
-        scale, translate = self._place
+        self._show_picture(comparison, self._compared[0])
+        self.found.refill()
+        self.true.refill()
+        errors = comparison.beads[comparison.beads["kind"] != KINDS[HIT]]
+        self._errors = list(errors[["kind", "y", "x"]].itertuples(index=False, name=None))
+        self._at = -1
+        score = comparison.score
+        counts = {HIT: score.tp, MISS: score.fn, FALSE_ALARM: score.fp}
+        told = {HIT: plural(counts[HIT], "hit"), MISS: plural(counts[MISS], "miss", "misses"),
+                FALSE_ALARM: plural(counts[FALSE_ALARM], "false alarm")}  # fmt: skip
+        found, true = (escape(str(layer.name)) for layer in self._compared)
+        colours = "&nbsp;&nbsp; ".join(f'<span style="color:{COLOURS[k]}">■</span> {told[k]}' for k in told)
+        self.legend.setText(f"Found in <b>{found}</b>, true in <b>{true}</b>:<br>{colours}")
+        self.scores.setValue(score)
+        self._show_steps()
+
+    def _show_picture(self, comparison: Comparison, found: Labels) -> None:
+        """Show the colours where the layer of the beads found lies."""
         if self._shown is None or self._shown not in self._viewer.layers:
             colours = {key: COLOURS.get(key, "transparent") for key in (None, 0, HIT, MISS, FALSE_ALARM)}
             self._shown = Labels(
@@ -142,20 +195,59 @@ class CompareWidget(QWidget):
             self._viewer.add_layer(self._shown)
         else:
             self._shown.data = comparison.picture
-        self._shown.scale, self._shown.translate = scale, translate
-        self.found.refill()
-        self.true.refill()
-        errors = comparison.beads[comparison.beads["kind"] != KINDS[HIT]]
-        self._errors = list(errors[["kind", "y", "x"]].itertuples(index=False, name=None))
-        self._at = -1
-        score = comparison.score
-        counts = {HIT: score.tp, MISS: score.fn, FALSE_ALARM: score.fp}
-        names = {HIT: "hits", MISS: "misses", FALSE_ALARM: "false alarms"}
-        self.legend.setText(
-            "&nbsp;&nbsp; ".join(f'<span style="color:{COLOURS[k]}">■</span> {counts[k]} {names[k]}' for k in names)
-        )
-        self.scores.setValue(score)
+            self._shown.visible = True
+        for name, value in place_of(found, 2).items():
+            setattr(self._shown, name, value)
+
+    def _shown_planes(self) -> tuple[tuple[int, ...], ...]:
+        """Return which planes of the compared layers the viewer shows; nothing where it shows none."""
+        if self._compared is None or any(layer not in self._viewer.layers for layer in self._compared):
+            return ()
+        try:
+            return tuple(shown_index(layer, self._viewer.dims) for layer in self._compared)
+        except InputError:
+            return ()
+
+    @guarded
+    def _plane_changed(self) -> None:
+        """Take away what belongs to another plane than the one that is shown."""
+        if self._comparison is not None and self._shown_planes() != self._planes:
+            self._clear("Another plane is shown now. Press Compare.")
+
+    @guarded
+    def _layer_removed(self) -> None:
+        if self._comparison is not None and not self._shown_planes():
+            self._clear("A layer that was compared is gone.")
+
+    def _clear(self, why: str = "") -> None:
+        """Show no scores and no colours."""
+        self._comparison, self._compared, self._planes, self._errors, self._at = None, None, (), [], -1
+        if self._shown is not None and self._shown in self._viewer.layers:
+            self._shown.visible = False
+        self.scores.setVisible(False)
+        self.legend.setText(why)
         self._show_steps()
+
+    def _guess_roles(self) -> None:
+        """Choose which layer is found and which is true from where they come from, else from their names."""
+        layers = [self.found.itemData(index) for index in range(self.found.count())]
+        found = min(layers, key=truth_rank)  # the topmost of equals
+        self.found.layer, self.true.layer = found, max((other for other in layers if other != found), key=truth_rank)
+
+    @guarded
+    def _swap(self) -> None:
+        found, true = self.found.layer, self.true.layer
+        self._chosen_by_hand = True
+        self.found.layer, self.true.layer = true, found
+        if self._comparison is not None:
+            self._start()
+
+    def _choose_by_hand(self) -> None:
+        self._chosen_by_hand = True
+
+    def end(self) -> None:
+        """Let a comparison that is computed go."""
+        self.background.cancel()
 
     def _step(self, by: int) -> None:
         """Go to another error, around in a circle."""
@@ -172,7 +264,7 @@ class CompareWidget(QWidget):
         if not self._errors:
             self.where.setText("" if self._comparison is None else "No errors.")
         elif self._at < 0:
-            self.where.setText(f"{len(self._errors)} errors.")
+            self.where.setText(f"{plural(len(self._errors), 'error')}.")
         else:
             kind, y, x = self._errors[self._at]
             self.where.setText(f"Error {self._at + 1} of {len(self._errors)}: {kind} at y {y:.0f}, x {x:.0f}")

@@ -137,6 +137,7 @@ def _leaf(name: str, title: str, help: str, field: FieldInfo, options: list[Any]
     wanted = [option for option in options if option is not type(None)]
     bounds = _bounds([*field.metadata, *_inner_metadata(field.annotation)])
     none_means = _none_means(help) if optional else None
+    help = help.replace("None: ", "Empty: ")
     if all(get_origin(option) is Literal for option in wanted):
         choices = tuple(choice for option in wanted for choice in get_args(option))
         return Leaf(name, title, help, "choice", bounds, choices, none_means)

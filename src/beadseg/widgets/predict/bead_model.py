@@ -11,6 +11,8 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex,
 if TYPE_CHECKING:
     Index = QModelIndex | QPersistentModelIndex
 
+UNITS = {"area_px": "px²", "_px2": "px²", "_um2": "µm²", "_px": "px", "_um": "µm"}
+"""What the endings of columns stand for."""
 DIGITS = 4
 """Significant digits of a real number."""
 
@@ -67,14 +69,25 @@ class FrameModel(QAbstractTableModel):
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return the name of a column."""
         if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
-            return str(self._table.columns[section]).replace("_", "\n")  # a word a line: columns stay narrow
+            name = str(self._table.columns[section])
+            for ending, unit in UNITS.items():
+                if name.endswith(ending):
+                    name = f"{name.removesuffix(ending)}, {unit}"
+                    break
+            return name.replace("_", "\n").replace(", ", ",\n")  # a word a line: columns stay narrow
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by a column."""
-        self._sorted = (column, order)
+        """Sort by a column, by none where it is -1; the rows that are selected stay the same beads."""
+        self._sorted = (column, order) if column >= 0 else None
         self.layoutAboutToBeChanged.emit()
+        before = self.persistentIndexList()
+        beads = [self.position_of(index.row()) for index in before]
         self._order = self._ordered()
+        rows = np.empty(len(self._order), np.int64)
+        rows[self._order] = np.arange(len(self._order))
+        after = [self.index(int(rows[bead]), index.column()) for bead, index in zip(beads, before, strict=True)]
+        self.changePersistentIndexList(before, after)
         self.layoutChanged.emit()
 
     def _ordered(self) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -36,7 +36,7 @@ class ObjectSliders(QWidget):
             0.05, 2, "Least distance of two beads, in bead diameters: smaller cuts more, larger joins more"
         )
         self.min_area = QLabeledSlider(Qt.Orientation.Horizontal)
-        self.min_area.setToolTip("Smaller objects are not beads, px²")
+        self.min_area.setToolTip("Objects smaller than this are left out, px²")
         self.confidence = _double(0.01, 2, "Beads that the network is less sure of are left out")
         self.cut = QCheckBox("cut touching beads apart")
         self.cut.setToolTip("Without it, beads that touch count as one")
@@ -61,6 +61,7 @@ class ObjectSliders(QWidget):
         form.addRow(row)
         for slider in (self.threshold, self.separation, self.min_area, self.confidence):
             slider.valueChanged.connect(self._edited)
+            _one_tab_stop(slider)
         self.cut.toggled.connect(self._edited)
         self.reset.clicked.connect(lambda: self._take(self._first))
 
@@ -79,6 +80,21 @@ class ObjectSliders(QWidget):
         self._setting = False
         self._show(objects)
         self._value = objects
+
+    def show_value(self, objects: ObjectConfig) -> None:
+        """Show what is chosen of this image, without telling it."""
+        self._show(objects)
+        self._value = objects
+
+    def changes(self) -> dict[str, Any]:
+        """Return what differs from what the image was predicted with."""
+        now, first = self._value.model_dump(), self._first.model_dump()
+        return {name: value for name, value in now.items() if value != first[name]}
+
+    def take(self, objects: ObjectConfig) -> None:
+        """Take a choice as if a person had made it."""
+        if objects != self._value:
+            self._take(objects)
 
     def _show(self, objects: ObjectConfig) -> None:
         self._setting = True
@@ -121,3 +137,8 @@ def _double(step: float, decimals: int, explained: str) -> QLabeledDoubleSlider:
     slider.setToolTip(explained)
     made: QLabeledDoubleSlider = slider
     return made
+
+
+def _one_tab_stop(slider: QWidget) -> None:
+    """Let the Tab key stop at the slider itself alone, not also at what holds it and its number."""
+    slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)

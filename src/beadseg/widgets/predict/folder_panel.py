@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from napari.layers import Layer
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.errors import InputError
-from beadseg.widgets.common import Background, ProgressRow, guarded
+from beadseg.widgets.common import Background, ProgressRow, guarded, in_window, temporary_folder
 from beadseg.widgets.predict.command import run_command
 from beadseg.widgets.settings import PluginSettings
 from beadseg.widgets.train.folder_line import FolderLine
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from beadseg.events import Event, OnEvent, StopFlag
     from beadseg.widgets.common import MessageArea
 
-EMPTY = "Every image of a folder is counted by the batch engine; the results are those of `beadseg-batch predict`."
+EMPTY = "Counts every image of a folder, and writes masks, tables and a report."
 MOST_LINES = 2000
 """Shown of a long batch; all are in counts.csv."""
 
@@ -52,10 +51,12 @@ class FolderPanel(QWidget):
         self.background = Background("predicting", self)
         self.images = FolderLine("Folder of images", "Every image in it is predicted: PNG, JPEG, BMP, TIFF, OME-Zarr")
         self.out = FolderLine("Folder of results", "Masks, labels, overlays, tables and counts are written here")
-        self.sliders = QCheckBox("with the sliders' choice")
+        self.sliders = QCheckBox("Use the slider settings")
         self.sliders.setToolTip("Use threshold, separation, size and confidence as set for the image, not as trained")
+        self.again = QCheckBox("again what was predicted before")
+        self.again.setToolTip("Otherwise images with results of the same file, model and options are skipped")
         self.predict = QPushButton("Predict folder")
-        self.predict.setToolTip("Run beadseg-batch predict on all images of the folder")
+        self.predict.setToolTip("Count all images of the folder")
         self.open = QPushButton("Open results")
         self.open.setToolTip("Show images, labels and centres of the results as layers")
         self.lines = QPlainTextEdit()
@@ -72,6 +73,7 @@ class FolderPanel(QWidget):
         form.addRow("Images", self.images)
         form.addRow("Results", self.out)
         form.addRow(self.sliders)
+        form.addRow(self.again)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(hint)
@@ -101,6 +103,7 @@ class FolderPanel(QWidget):
             raise InputError("No such folder.", images, "Check the path.")
         chosen = self._chosen() if self.sliders.isChecked() else []
         words = ["predict", str(self._run()), str(images), "--out", str(out), *PluginSettings.read().options(), *chosen]
+        words += ["--again"] if self.again.isChecked() else []
         self.messages.clear()
         self.lines.clear()
         self._done = out
@@ -108,7 +111,7 @@ class FolderPanel(QWidget):
 
     def _note(self, event: Event) -> None:
         if event.kind in ("count", "failure", "log", "warning", "error") and event.message:
-            self.lines.appendPlainText(event.message)
+            self.lines.appendPlainText(in_window(event.message))
 
     @guarded
     def _tell(self, result: Event | None) -> None:
@@ -127,6 +130,6 @@ class FolderPanel(QWidget):
 
 def _predicted(words: Sequence[str], on_event: OnEvent, stop: StopFlag) -> Event | None:
     """Run the command; return its last word."""
-    with tempfile.TemporaryDirectory(prefix="beadseg-viewer-") as folder:
+    with temporary_folder() as folder:
         events = run_command(words, Path(folder) / "events", on_event, stop)
     return next((event for event in reversed(events) if event.kind == "result"), None)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Shapes
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.errors import InputError
-from beadseg.predict.flags import NOT_COMPARED
+from beadseg.predict.flags import NOT_COMPARED, sentence
 from beadseg.text import plural
 from beadseg.widgets.common import Background, ProgressRow, guarded
 from beadseg.widgets.common.collector import collect_all_again, keep_collections_short
 from beadseg.widgets.layers.choice import LayerChoice
 from beadseg.widgets.layers.events import connect_while_alive
+from beadseg.widgets.layers.planes import finest, place_of, shown_index
 from beadseg.widgets.predict.choice import ObjectSliders
 from beadseg.widgets.predict.keep_row import KeepRow
-from beadseg.widgets.predict.layer_image import LayerImage
-from beadseg.widgets.predict.live import LiveSession
-from beadseg.widgets.predict.region import inside
+from beadseg.widgets.predict.layer_image import LayerImage, first_axis_of
+from beadseg.widgets.predict.live import PLACE_EVENTS, LiveSession
+from beadseg.widgets.predict.region import Region
 from beadseg.widgets.predict.results import ResultsView
 from beadseg.widgets.settings import PluginSettings
 
@@ -28,14 +31,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import napari
+    from napari.layers import Layer
 
+    from beadseg.config.predict import ObjectConfig
     from beadseg.widgets.common import MessageArea
-    from beadseg.widgets.predict.session import Measured, Session
+    from beadseg.widgets.predict.session import Session
 
 EMPTY = (
-    "1. Choose the run folder of a trained model above.\n2. Open an image in the viewer (File ▸ Open Sample ▸ beadseg "
-    "has some) and choose it here.\n3. Press Predict. Then move the sliders: labels, count and table follow at once."
+    "1. Open an image in the viewer (File ▸ Open Sample ▸ beadseg has some) and choose it here.\n2. Press Predict. The "
+    "general model needs no training; a model of your own is chosen above by its run folder.\n3. Move the sliders: "
+    "labels, count and table follow at once."
 )
+
+
+LOCKED = "Labels and centres follow the sliders, and cannot be painted on or moved."
+MOST_CHANNELS = 6
+"""A longer axis is not offered as channels."""
+REGION_MS = 80
+"""A region at rest for so long is counted in, ms."""
+WHOLE = 100.0
+"""Densities from here on are shown without decimals."""
 
 
 class ImagePanel(QWidget):
@@ -55,41 +70,58 @@ class ImagePanel(QWidget):
         super().__init__()
         self._viewer, self._run, self.messages = viewer, run, messages
         self._below: Image | None = None
-        self._measured: Measured | None = None
         self._region_layer: Shapes | None = None
+        self._kept: tuple[str, dict[str, Any]] = ("", {})
+        """Model, and what a person changed of its choice, for the next image."""
         self.background = Background("predicting", self)
         self.live = LiveSession(viewer, self)
+        """Of the layer that is chosen."""
+        self._lives = [self.live]
         self.layer = LayerChoice(viewer, (Image,), accepts=_is_an_image)
         self.layer.setToolTip("The layer that is predicted: grey or colour, any depth, also stacks and OME-Zarr")
         self.predict = QPushButton("Predict")
         self.predict.setToolTip("Find the beads of all planes of this layer; the viewer stays usable meanwhile")
+        self.axis = QComboBox()
+        self._axis_by_hand = False
+        self.axis.setToolTip("What the first axis of the layer is; of channels, which one is predicted")
         self.sliders, self.results = ObjectSliders(), ResultsView()
         self.region = LayerChoice(viewer, (Shapes,), none="whole image")
         self.region.setToolTip("Count only in the shapes of this layer (rectangles, ellipses, polygons)")
+        self.draw = QPushButton("Draw")
+        self.draw.setToolTip("Make a layer to draw a region in, and count in it")
         self.empty = QLabel(EMPTY)
-        self.keep = KeepRow(self.live, messages)
+        self.keep = KeepRow(lambda: self.live, self._chosen_region, messages)
+        self._region_moved_later = QTimer(self)
         self._build()
         self._connect()
-        self._show_state()
+        self._chosen()
 
     def _build(self) -> None:
         self.empty.setWordWrap(True)
         row = QHBoxLayout()
         row.addWidget(self.layer, 1)
         row.addWidget(self.predict)
+        self.axis_row = QWidget()
+        axis = QFormLayout(self.axis_row)
+        axis.setContentsMargins(0, 0, 0, 0)
+        axis.addRow("First axis", self.axis)
         self.found = QWidget()
         inner = QVBoxLayout(self.found)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(4)
         inner.addWidget(self.sliders)
+        where = QHBoxLayout()
+        where.addWidget(self.region, 1)
+        where.addWidget(self.draw)
         region = QFormLayout()
-        region.addRow("Count in", self.region)
+        region.addRow("Count in", where)
         inner.addLayout(region)
         inner.addWidget(self.results, 1)
         inner.addWidget(self.keep)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addLayout(row)
+        layout.addWidget(self.axis_row)
         layout.addWidget(ProgressRow(self.background))
         layout.addWidget(self.empty)
         layout.addWidget(self.found, 1)
@@ -99,22 +131,47 @@ class ImagePanel(QWidget):
         self.predict.clicked.connect(self._predict)
         me = id(self)
         self.background.started.connect(lambda: keep_collections_short(me))
-        for over in (self.background.failed, self.live.failed, self.live.shown.settled, self.destroyed):
+        for over in (self.background.failed, self.destroyed):
             over.connect(lambda *said: collect_all_again(me))
         self.background.started.connect(self._show_state)
         self.background.returned.connect(self._show)
         self.background.failed.connect(self.messages.show_error)
         self.background.ended.connect(self._show_state)
-        self.sliders.valueChanged.connect(self.live.choose)
-        self.live.counted.connect(self.results.show_count)
-        self.live.measured.connect(self._show_measured)
-        self.live.failed.connect(self.messages.show_error)
-        self.live.bead_clicked.connect(self._bead_clicked)
+        self._connect_live(self.live)
+        self.sliders.valueChanged.connect(self._choose)
         self.results.bead_chosen.connect(self._bead_chosen)
-        self.results.plane_chosen.connect(self.live.go_to_plane)
+        self.results.plane_chosen.connect(lambda number: self.live.go_to_plane(number))
         self.region.layer_changed.connect(self._region_chosen)
+        self.draw.clicked.connect(self._draw_region)
+        self._region_moved_later.setSingleShot(True)
+        self._region_moved_later.setInterval(REGION_MS)
+        self._region_moved_later.timeout.connect(self._show_numbers)
+        self.layer.layer_changed.connect(self._chosen)
         self.layer.offer_changed.connect(self._show_state)
+        events = self._viewer.layers.events
         connect_while_alive(self, self._viewer.layers.selection.events.active, self._active_changed)
+        connect_while_alive(self, events.inserted, self._inserted)
+        connect_while_alive(self, self._viewer.dims.events.axis_labels, self._axes_labelled)
+        self.axis.currentIndexChanged.connect(self._axis_chosen)
+
+    def _connect_live(self, live: LiveSession) -> None:
+        me = id(self)
+        for over in (live.failed, live.shown.settled):
+            over.connect(lambda *said: collect_all_again(me))
+        live.counted.connect(lambda count: self._show_numbers() if live is self.live else None)
+        live.measured.connect(lambda measured: self._show_measured() if live is self.live else None)
+        live.failed.connect(self.messages.show_error)
+        live.bead_clicked.connect(lambda row: self._bead_clicked(row) if live is self.live else None)
+        live.stale.connect(lambda why: self._gone(live, why))
+
+    def end(self) -> None:
+        """Cancel what goes on; labels and centres stay in the viewer as plain layers."""
+        self.background.cancel()
+        collect_all_again(id(self))
+        for live in self._lives:
+            live.leave()
+
+    # --- Which image --------------------------------------------------------------------------------------------------
 
     def _show_state(self) -> None:
         shown = self.live.session is not None
@@ -126,6 +183,83 @@ class ImagePanel(QWidget):
         active = self._viewer.layers.selection.active
         if isinstance(active, Image) and _is_an_image(active):
             self.layer.layer = active
+            return
+        live = next((live for live in self._lives if active is not None and active in live.shown.layers), None)
+        if live is not None and live.below is not None:
+            self.layer.layer = live.below
+            self.messages.tell(LOCKED)
+
+    def _inserted(self, event: Any) -> None:
+        """Show an image that was opened while nothing else is to be seen, wherever the view was."""
+        others = [layer for layer in self._viewer.layers if layer != event.value and layer.visible]
+        if isinstance(event.value, Image) and _is_an_image(event.value) and not others:
+            self._viewer.reset_view()
+
+    @guarded
+    def _chosen(self) -> None:
+        """Show the results of the layer that is chosen, or that there are none."""
+        layer = self.layer.layer
+        self._offer_axes(layer)
+        live = next((live for live in self._lives if live.below is not None and live.below == layer), None)
+        self.live = live or next((live for live in self._lives if live.session is None), None) or self._new_live()
+        self.results.clear()
+        session = self.live.session
+        if session is not None:
+            self.sliders.setValue(session.predicted, session.separations[0].diameter)
+            self.sliders.show_value(session.objects)
+            if self.live.measured_now is not None:
+                self._show_measured()
+            else:
+                self._show_numbers()
+        self._show_state()
+
+    def _new_live(self) -> LiveSession:
+        live = LiveSession(self._viewer, self)
+        self._connect_live(live)
+        self._lives.append(live)
+        return live
+
+    def _gone(self, live: LiveSession, why: str) -> None:
+        """Show nothing of a session that was ended."""
+        if live is self.live:
+            self._chosen()
+            if why:
+                self.messages.tell(why)
+
+    def _offer_axes(self, layer: Layer | None) -> None:
+        """Offer what the first axis of a stack can be."""
+        stack = isinstance(layer, Image) and finest(layer).ndim - int(layer.rgb) == 3
+        self.axis_row.setVisible(stack)
+        self.axis.blockSignals(True)
+        self.axis.clear()
+        if stack and isinstance(layer, Image):
+            self._fill_axes(layer)
+        self.axis.blockSignals(False)
+        self._axis_by_hand = False
+
+    def _axes_labelled(self) -> None:
+        """Follow the labels of the axes, unless a person has said what the first axis is."""
+        if not self._axis_by_hand:
+            self._offer_axes(self.layer.layer)
+
+    def _axis_chosen(self) -> None:
+        self._axis_by_hand = True
+
+    def _fill_axes(self, layer: Image) -> None:
+        length = int(finest(layer).shape[0])
+        kinds = [("time, or images one after the other", "T"), ("depth", "Z")]
+        if length <= MOST_CHANNELS and not layer.rgb:
+            kinds += [(f"channels: predict channel {number}", f"C{number}") for number in range(length)]
+        for text, key in kinds:
+            self.axis.addItem(text, key)
+        labelled = first_axis_of(layer, tuple(self._viewer.dims.axis_labels))
+        channel = 0
+        with suppress(InputError):  # not shown as planes
+            channel = shown_index(layer, self._viewer.dims)[0]
+        known = f"C{channel}" if labelled == "C" else labelled or "T"
+        self.axis.setCurrentIndex(max(0, self.axis.findData(known)))
+
+    # --- Predicting ---------------------------------------------------------------------------------------------------
 
     @guarded
     def _predict(self) -> None:
@@ -135,63 +269,116 @@ class ImagePanel(QWidget):
         if not isinstance(layer, Image):
             raise InputError("There is no image layer.", remedy="Open an image, or choose a layer of the kind image.")
         run, options = self._run(), PluginSettings.read().options()
-        image = LayerImage.of(layer, tuple(self._viewer.dims.axis_labels))
+        first = str(self.axis.currentData() or "") if self.axis_row.isVisibleTo(self) else ""
+        image = LayerImage.of(layer, tuple(self._viewer.dims.axis_labels), first)
         self.messages.clear()
         self._below = layer
         self.background.start(lambda on_event, stop: predict_layer(image, run, options, on_event, stop))
 
     @guarded
     def _show(self, session: Session) -> None:
-        if self._below is None:
-            return
-        self._measured = None
-        self.results.clear()
-        self.sliders.setValue(session.predicted, session.separations[0].diameter)
-        self.live.start(session, self._below)
-        self._show_state()
+        below, self._below = self._below, None
+        if below is None or below not in self._viewer.layers:
+            session.close()
+            raise InputError("The layer was removed while it was predicted.", remedy="Open the image again.")
+        self.layer.layer = below
+        self._chosen()
+        model, changes = self._kept
+        self.live.start(session, below)
+        self._chosen()
+        if changes and model == session.stored.model_sha256:
+            self.sliders.take(session.predicted.replace(**changes))
+            self.messages.tell("Your slider settings were kept. Reset goes back to those of the model.")
 
     @guarded
-    def _show_measured(self, measured: Measured) -> None:
+    def _choose(self, objects: ObjectConfig) -> None:
         session = self.live.session
-        if session is not None and measured.plane == self.live.number:
-            self._measured = measured
+        if session is not None:
+            self._kept = (session.stored.model_sha256, self.sliders.changes())
+            self.live.choose(objects)
+
+    # --- Showing ------------------------------------------------------------------------------------------------------
+
+    @guarded
+    def _show_measured(self) -> None:
+        session, measured = self.live.session, self.live.measured_now
+        if session is not None and measured is not None and measured.plane == self.live.number:
             self.results.show_beads(measured.beads)
             self.results.show_planes(session.planes, measured.counts)
-            self._show_detail()
+            self._show_numbers()
 
-    def _show_detail(self) -> None:
-        """Tell density, count in the region, and what is implausible."""
-        session, measured = self.live.session, self._measured
-        if session is None or measured is None:
+    @guarded
+    def _show_numbers(self) -> None:
+        """Show the count with the name of what it belongs to, density, interval, region, and what is implausible."""
+        session, below = self.live.session, self.live.below
+        if session is None or below is None:
             return
-        lines = _told(measured.row)
-        region = self.region.layer
-        if isinstance(region, Shapes) and self.live.shown.labels is not None:
-            centres = measured.beads[["y", "x"]].to_numpy(float)
-            found = inside(region, self.live.shown.labels, self.live.plane, centres)
-            lines.append(f"{plural(int(found.sum()), 'bead')} in {region.name}")
-        lines += [f"Implausible: {flag}" for flag in measured.row["flags"].split("; ") if flag]
+        number = self.live.number
+        measured = self.live.measured_now
+        fresh = measured is not None and measured.plane == number and not self.live.changing
+        region = self._chosen_region()
+        title = _title(session, below, number)
+        self.results.show_title(title if region is None else f"{title}, in {region.name}")
+        count = session.count(number)
+        if measured is None or not fresh:
+            self.results.detail.setText("")
+            if region is None and count is not None:
+                self.results.show_count(count)
+            return
+        row = measured.row
+        total = count if count is not None else measured.counts[number]
+        lines = _told(row)
+        if region is not None:
+            part = session.region_row(region, measured)
+            total = part["beads"]
+            lines = [f"{plural(total, 'bead')} in {region.name}, {_area(part)}", *_told(part)]
+            lines.append(f"{plural(row['beads'], 'bead')} in the whole image")
+        elif len(session.planes) > 1:
+            lines.append(f"{plural(sum(measured.counts), 'bead')} in all {len(session.planes)} planes")
+        self.results.show_count(total)
+        lines += [sentence(row["flags"])] if row["flags"] else []
         if session.stored.appearance is None:
             lines.append(NOT_COMPARED)
         self.results.detail.setText("\n".join(lines))
 
-    @guarded
-    def _region_chosen(self, layer: Shapes | None) -> None:
-        if self._region_layer is not None:
-            self._region_layer.events.data.disconnect(self._region_moved)
-        self._region_layer = layer
-        if layer is not None:
-            layer.events.data.connect(self._region_moved)
-        self._show_detail()
+    # --- Region, rows and beads ---------------------------------------------------------------------------------------
+
+    def _chosen_region(self) -> Region | None:
+        """Return the shapes to count in, as they are now; None for the whole image."""
+        shapes, labels = self.region.layer, self.live.shown.labels
+        return Region.of(shapes, labels) if isinstance(shapes, Shapes) and labels is not None else None
 
     @guarded
-    def _region_moved(self) -> None:
-        self._show_detail()
+    def _draw_region(self) -> None:
+        below = self.live.below
+        if below is None:
+            raise InputError("Nothing was predicted yet.", remedy="Press Predict first.")
+        options = place_of(below, 2)
+        shapes = Shapes(ndim=2, name="Region", face_color="transparent", edge_color="#ffd400", edge_width=2, **options)
+        self._viewer.add_layer(shapes)
+        shapes.mode = "add_rectangle"
+        self.region.layer = shapes
+        self.messages.tell("Draw rectangles, ellipses or polygons with the tools at the top left.")
+
+    @guarded
+    def _region_chosen(self, layer: Shapes | None) -> None:
+        names = ("data", "set_data", *PLACE_EVENTS)
+        for shapes, how in ((self._region_layer, "disconnect"), (layer, "connect")):
+            for name in names:
+                event = None if shapes is None else getattr(shapes.events, name, None)
+                if event is not None:
+                    getattr(event, how)(self._region_changed)
+        self._region_layer = layer
+        self._show_numbers()
+
+    def _region_changed(self, event: object = None) -> None:
+        self._region_moved_later.start()
 
     @guarded
     def _bead_chosen(self, row: int) -> None:
-        if self._measured is not None and row < len(self._measured.beads):
-            y, x = self._measured.beads[["y", "x"]].to_numpy(np.float64)[row]
+        measured = self.live.measured_now
+        if measured is not None and row < len(measured.beads):
+            y, x = measured.beads[["y", "x"]].to_numpy(np.float64)[row]
             self.live.go_to_bead(float(y), float(x), row)
 
     @guarded
@@ -205,10 +392,29 @@ def _is_an_image(layer: Image) -> bool:
     return "run" not in layer.metadata.get("beadseg", {})
 
 
+def _title(session: Session, below: Image, number: int) -> str:
+    """Return the name of the image, and of the plane of a stack: its file where the layer knows it."""
+    planes = session.planes
+    if len(planes) < 2:
+        return str(below.name)
+    names = below.metadata.get("beadseg", {}).get("samples", ())
+    plane = names[number] if len(names) == len(planes) else planes[number]
+    return f"{below.name}: {plane} ({number + 1} of {len(planes)})"
+
+
+def _area(row: dict[str, Any]) -> str:
+    return f"{row['area_px']:,} px²" if row["area_mm2"] == "" else f"{row['area_mm2']:,.4g} mm²"
+
+
 def _told(row: dict[str, Any]) -> list[str]:
-    """Return what a row of ``counts.csv`` says of density and interval, in words."""
+    """Return what a row of ``counts.csv`` or ``regions.csv`` says of density and interval, in words."""
     name, unit = ("beads_per_mm2", "mm²") if row["beads_per_mm2"] != "" else ("beads_per_mpx", "megapixel")
-    lines = [f"{row[name]:,.6g} per {unit}"]
+    lines = [] if row[name] == "" else [f"{_density(float(row[name]))} per {unit}"]
     if row["beads_low"] != "":
         lines.append(f"95 % interval of the count: {row['beads_low']:,.0f} to {row['beads_high']:,.0f}")
     return lines
+
+
+def _density(value: float) -> str:
+    """Return a density without digits that a count cannot have."""
+    return f"{value:,.0f}" if value >= WHOLE else f"{value:,.3g}"

@@ -16,21 +16,24 @@ if TYPE_CHECKING:
 
     from beadseg.widgets.common import MessageArea
     from beadseg.widgets.predict.live import LiveSession
+    from beadseg.widgets.predict.region import Region
 
 
 class KeepRow(QWidget):
     """Saves what is chosen now, from a thread."""
 
-    def __init__(self, live: LiveSession, messages: MessageArea) -> None:
+    def __init__(
+        self, live: Callable[[], LiveSession], region: Callable[[], Region | None], messages: MessageArea
+    ) -> None:
         super().__init__()
-        self._live, self.messages = live, messages
+        self._live, self._region, self.messages = live, region, messages
         self.background = Background("saving", self)
         self.folder = FolderLine(
             "Folder", "Folder of results, or of a dataset to add a draft to; it is made where it does not exist"
         )
         self.save = QPushButton("Save results")
-        self.save.setToolTip("Write masks, labels, bead table and counts as `beadseg-batch predict` does")
-        self.draft = QPushButton("Accept as draft")
+        self.save.setToolTip("Write masks, labels, bead table and counts; also the counts in a region")
+        self.draft = QPushButton("Add to dataset as draft")
         self.draft.setToolTip("Add image and labels to a dataset; nothing trains on them before a person accepted them")
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -53,7 +56,8 @@ class KeepRow(QWidget):
     def _save(self) -> None:
         from beadseg.widgets.predict.keeping import save
 
-        self._start(save)
+        region = self._region()
+        self._start(lambda session, objects, out, on_event, stop: save(session, objects, out, region, on_event, stop))
 
     @guarded
     def _draft(self) -> None:
@@ -63,7 +67,7 @@ class KeepRow(QWidget):
 
     def _start(self, keep: Callable[..., str]) -> None:
         folder: Path | None = self.folder.value()
-        session = self._live.session
+        session = self._live().session
         if folder is None:
             raise InputError("No folder was given.", remedy="Type or choose one above the buttons.")
         if session is None:

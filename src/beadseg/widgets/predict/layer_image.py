@@ -40,7 +40,7 @@ class LayerImage:
     stack_axes : str
         Letters of the axes before y and x.
     pixel_size_um : float or None
-        From the layer's scale and units.
+        Of the layer as it is shown: from its scale and units. None where these tell nothing; a file may then.
     path : pathlib.Path or None
         The file that it was opened from.
     """
@@ -53,8 +53,11 @@ class LayerImage:
     path: Path | None
 
     @classmethod
-    def of(cls, layer: Image, axis_labels: tuple[str, ...] = ()) -> LayerImage:
+    def of(cls, layer: Image, axis_labels: tuple[str, ...] = (), first_axis: str = "") -> LayerImage:
         """Look at a layer; `axis_labels` are the viewer's.
+
+        `first_axis` says what a single axis before y and x is: T, Z, or C and the number of the channel to predict; as
+        it is labelled when not given.
 
         Raises
         ------
@@ -62,6 +65,9 @@ class LayerImage:
             It has no y and x, or more axes before them than time and depth, or its pixels are not numbers.
         """
         data = finest(layer)
+        channel = int(first_axis[1:]) if first_axis.startswith("C") else None
+        if channel is not None:
+            data = data[channel]
         shape = data.shape[:-1] if layer.rgb else data.shape
         if len(shape) < 2 or 0 in shape:
             raise InputError(f"The layer has the shape {tuple(data.shape)}.", layer.name, "Choose an image of y and x.")
@@ -73,9 +79,14 @@ class LayerImage:
         source = layer.source.path
         path = Path(source) if source and Path(source).exists() else None
         name = stem_of(path) if path is not None else re.sub(r"[^\w.-]+", "_", layer.name).strip("._") or "image"
-        return cls(
-            name, data, bool(layer.rgb), _stack_axes(layer, len(shape) - 2, axis_labels), _pixel_size(layer), path
+        if channel is not None:
+            name = f"{name}_c{channel}"
+        axes = (
+            first_axis
+            if first_axis in ("T", "Z") and len(shape) == 3
+            else _stack_axes(layer, len(shape) - 2, axis_labels)
         )
+        return cls(name, data, bool(layer.rgb), axes, pixel_size_of(layer), None if channel is not None else path)
 
     def write(self, folder: Path, stop: StopFlag) -> Path:
         """Return the file to predict: the one that the layer was opened from where it holds the same, else a new one.
@@ -105,13 +116,18 @@ class LayerImage:
         """Tell whether a file is one image with just these pixels."""
         try:
             image = open_image(path)
-            if not self._fits(image):
+            if not self._fits(image) or not self._same_size(image.pixel_size_um):
                 return False
             pairs = zip(image.planes(), self.planes(stop), strict=True)
             return all(np.array_equal(_channels_last(pixels), shown) for (_, pixels), shown in pairs)
         except BeadsegError:
             stop.check()
             return False
+
+    def _same_size(self, other: float | None) -> bool:
+        """Tell whether a file says no other pixel size than the layer, which is the one that counts."""
+        own = self.pixel_size_um
+        return own is None or (other is not None and bool(np.isclose(own, other, rtol=1e-3)))
 
     def _fits(self, image: LazyImage) -> bool:
         shape = tuple(int(length) for length in self.data.shape)
@@ -139,20 +155,29 @@ def _channels_last(pixels: np.ndarray) -> np.ndarray:
     return pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
 
 
+def first_axis_of(layer: Image, axis_labels: tuple[str, ...] = ()) -> str:
+    """Return what the single axis before y and x is labelled as, T, Z or C; empty where nothing tells."""
+    if finest(layer).ndim - int(layer.rgb) != 3:
+        return ""
+    for names in (getattr(layer, "axis_labels", ()), axis_labels):
+        label = str(names[-3]).strip().lower() if len(names) > 2 else ""
+        if label[:1] in ("z", "t", "c"):
+            return label[:1].upper()
+    return ""
+
+
 def _stack_axes(layer: Image, count: int, axis_labels: tuple[str, ...]) -> str:
     """Return T or Z for one axis before y and x, as it is labelled (else T); TZ for two."""
     if count != 1:
         return "TZ"[:count]
-    labels = [
-        str(names[-3]).strip().lower() for names in (getattr(layer, "axis_labels", ()), axis_labels) if len(names) > 2
-    ]
-    return "Z" if any(label.startswith("z") for label in labels) else "T"
+    return "Z" if first_axis_of(layer, axis_labels) == "Z" else "T"
 
 
-def _pixel_size(layer: Image) -> float | None:
-    """Return the side of a pixel, µm, where the layer's units tell it."""
+def pixel_size_of(layer: Image) -> float | None:
+    """Return the side of a pixel, µm, where the layer's scale and units tell it."""
     units = getattr(layer, "units", None) or ()
     if len(units) < 2:
         return None
-    sizes = [float(layer.scale[at]) * (micrometres(units[at]) or np.nan) for at in (-2, -1)]
+    scale = np.asarray(layer.scale, float) * np.linalg.norm(np.asarray(layer.affine.linear_matrix, float), axis=0)
+    sizes = [float(scale[at]) * (micrometres(units[at]) or np.nan) for at in (-2, -1)]
     return sizes[0] if np.isfinite(sizes[0]) and np.isclose(sizes[0], sizes[1], rtol=1e-3) else None

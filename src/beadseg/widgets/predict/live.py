@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -12,6 +12,7 @@ from beadseg.widgets.layers.goto import go_to
 from beadseg.widgets.layers.planes import shown_index
 from beadseg.widgets.predict.clicks import CanvasClicks
 from beadseg.widgets.predict.latest import Latest
+from beadseg.widgets.predict.layer_image import pixel_size_of
 from beadseg.widgets.predict.session import Measured, Session
 from beadseg.widgets.predict.shown import ShownLayers
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from beadseg.config.predict import ObjectConfig
 
+PLACE_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units")
+"""Of a layer that is moved or measured anew."""
 SETTLED_MS = 120
 """A slider at rest for so long lets the beads be measured, ms."""
 
@@ -42,23 +45,33 @@ class LiveSession(QObject):
     """Row of the bead table of a bead that was clicked in the canvas."""
     failed = Signal(object)
     """What went wrong."""
+    stale = Signal(str)
+    """Why the session was ended: what it showed is not there any more, or is another image."""
 
     def __init__(self, viewer: napari.Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self.shown = ShownLayers(viewer, self)
         self._held: dict[str, Session] = {}
+        self.below: Image | None = None
+        """The layer that was predicted."""
+        self.measured_now: Measured | None = None
+        """What was measured last."""
         self.latest = Latest("measuring", self)
         self._settled = QTimer(self)
         self._settled.setSingleShot(True)
         self._settled.setInterval(SETTLED_MS)
         self._settled.timeout.connect(self._measure)
+        self._clearing = QTimer(self)
+        self._clearing.setSingleShot(True)
+        self._clearing.timeout.connect(self._clear_up)
         self.latest.returned.connect(self._take)
         self.latest.failed.connect(self.failed)
         self.shown.ready.connect(self._settled.start)
         clicks = CanvasClicks(viewer, self)
         clicks.clicked.connect(self._clicked)
         connect_while_alive(self, viewer.dims.events.current_step, self._plane_changed)
+        connect_while_alive(self, viewer.layers.events.removed, self._layer_removed)
         held = self._held
         self.destroyed.connect(lambda: _close(held))
 
@@ -72,9 +85,16 @@ class LiveSession(QObject):
         """Whether anything shown is not yet what was chosen."""
         return self.shown.busy or self._settled.isActive() or self.latest.busy
 
+    @property
+    def changing(self) -> bool:
+        """Whether what was measured last is not of what is chosen now."""
+        return self._settled.isActive() or self.latest.busy
+
     def start(self, session: Session, below: Image) -> None:
         """Show another session in place of the one before."""
         self._rest()
+        self._listen(below)
+        self.measured_now = None
         before = self.session
         self._held["session"] = session
         self.shown.show(session, below)
@@ -84,11 +104,73 @@ class LiveSession(QObject):
 
     def stop(self) -> None:
         """Take the session out of the viewer and remove its files."""
+        self._end(leave=False)
+
+    def leave(self) -> None:
+        """End the session, and leave labels and centres in the viewer as plain layers."""
+        self._end(leave=True)
+
+    def _end(self, *, leave: bool) -> None:
         self._rest()
-        self.shown.remove()
+        self._listen(None)
+        self.measured_now = None
         session = self._held.pop("session", None)
+        if session is not None and leave:
+            self.shown.leave(session)
+        self.shown.remove()
         if session is not None:
             session.close()
+
+    def _listen(self, below: Image | None) -> None:
+        """Follow another layer: where it lies, what it holds, what it is called."""
+        before, self.below = self.below, below
+        if before is not None:
+            self._connect_layer(before, "disconnect")
+        if below is not None:
+            self._connect_layer(below, "connect")
+
+    def _connect_layer(self, layer: Image, how: str) -> None:
+        events = layer.events
+        for name in PLACE_EVENTS:
+            if hasattr(events, name):
+                getattr(getattr(events, name), how)(self._moved)
+        getattr(events.data, how)(self._replaced)
+
+    def _moved(self) -> None:
+        """Follow the image, also in its pixel size."""
+        session, below = self.session, self.below
+        if session is None or below is None:
+            return
+        self.shown.follow()
+        size = pixel_size_of(below)
+        if size is not None and size != session.image.pixel_size_um:
+            session.set_pixel_size(size)
+            self._settled.start()
+
+    def _replaced(self) -> None:
+        self._give_up("The image was replaced. Press Predict to count the new one.")
+
+    def _layer_removed(self, event: Any) -> None:
+        """End with the image, and with the labels: a count must not stand beside nothing."""
+        if event.value in (self.below, self.shown.labels):
+            self._give_up("")
+
+    def _give_up(self, why: str) -> None:
+        """End the session now, and its layers in a moment: the viewer may be removing others just now."""
+        session = self._held.pop("session", None)
+        if session is not None:
+            self._rest()
+            self._listen(None)
+            self.measured_now = None
+            self._held[f"given up {id(session)}"] = session
+            self._clearing.start()
+            self.stale.emit(why)
+
+    def _clear_up(self) -> None:
+        if self.session is None:
+            self.shown.remove()
+        for key in [key for key in self._held if key != "session"]:
+            self._held.pop(key).close()
 
     def _rest(self) -> None:
         """Let nothing of the session go on."""
@@ -159,8 +241,8 @@ class LiveSession(QObject):
         if self.session is None:
             return
         if isinstance(value, Measured):
+            self.measured_now = value
             self.shown.show_centres(value.beads, self.plane)
-            self._tell_count(value.counts[value.plane])
             self.measured.emit(value)
         elif isinstance(value, tuple):
             self.session.choose(*value)

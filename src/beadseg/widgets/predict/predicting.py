@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from beadseg import files
 from beadseg.data.documents import read_table
-from beadseg.errors import MachineError, RunError
+from beadseg.errors import RunError
 from beadseg.events import progress
 from beadseg.predict.stored import StoredMaps
+from beadseg.widgets.common import temporary_folder
 from beadseg.widgets.predict.command import run_command
 from beadseg.widgets.predict.session import Session
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from beadseg.events import OnEvent, StopFlag
     from beadseg.widgets.predict.layer_image import LayerImage
-
-PREFIX = "beadseg-viewer-"
-"""Beginning of the names of folders for temporary files."""
 
 
 def predict_layer(image: LayerImage, run: Path, options: Sequence[str], on_event: OnEvent, stop: StopFlag) -> Session:
@@ -38,19 +35,16 @@ def predict_layer(image: LayerImage, run: Path, options: Sequence[str], on_event
     Cancelled
         `stop` was set; nothing is left.
     """
-    try:
-        folder = TemporaryDirectory(prefix=PREFIX)
-    except OSError as error:
-        raise MachineError(
-            f"No folder for temporary files can be made ({error.strerror}).", remedy="Free space."
-        ) from None
+    folder = temporary_folder()
     try:
         on_event(progress("reading the image", 0, 1))
         path = image.write(Path(folder.name), stop)
         out = Path(folder.name) / "prediction"
         words = ["predict", str(run), str(path), "--out", str(out), "--maps", "--no-overlays", "--no-report", *options]
         run_command(words, Path(folder.name) / "events", on_event, stop, at_once=True)
-        session = Session(folder, path, StoredMaps(out, _name(out)))
+        session = Session(folder, path, StoredMaps(out, _name(out)), image)
+        if image.pixel_size_um is not None:
+            session.set_pixel_size(image.pixel_size_um)
         session.choose(session.objects, session.separate(session.objects, on_event, stop))
     except BaseException:
         folder.cleanup()

@@ -1,37 +1,77 @@
-"""Which beads lie in the shapes of a shapes layer."""
+"""Which beads lie in the shapes of a shapes layer, and how large these are."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.path import Path as Outline
+from skimage.draw import polygon2mask
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Shapes
     from numpy.typing import NDArray
 
+ELLIPSE_POINTS = 180
+"""Corners that an ellipse is drawn with: it is smaller by 0.02 per cent."""
 AREAS = ("rectangle", "polygon", "ellipse")
 """Kinds of shapes that have an inside."""
 
 
-def inside(shapes: Shapes, labels: Labels, plane: tuple[int, ...], centres: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell of every centre (N, 2), (y, x) px of `labels`, whether it lies in a shape of the plane shown.
+@dataclass(frozen=True, eq=False)
+class Region:
+    """The shapes of a layer, in pixels of an image; made in the viewer's thread, used in any.
 
-    Shapes that were drawn with more axes than y and x belong to the plane that they were drawn on.
+    Attributes
+    ----------
+    name : str
+        Of the layer.
+    outlines : tuple
+        Of every shape that has an inside: the plane that it was drawn on, None where on all, and its outline (N, 2),
+        (y, x) px.
     """
-    found = np.zeros(len(centres), bool)
-    for corners, kind in zip(shapes.data, shapes.shape_type, strict=True):
-        if kind not in AREAS:
-            continue
-        own = np.array([labels.world_to_data(_padded(shapes.data_to_world(corner), labels.ndim)) for corner in corners])
-        drawn_on = np.rint(own[0, :-2])
-        if np.asarray(corners).shape[1] > 2 and not np.array_equal(drawn_on, np.asarray(plane, float)):
-            continue
-        found |= (
-            _in_ellipse(own[:, -2:], centres) if kind == "ellipse" else Outline(own[:, -2:]).contains_points(centres)
-        )
-    return found
+
+    name: str
+    outlines: tuple[tuple[tuple[int, ...] | None, NDArray[np.float64]], ...]
+
+    @classmethod
+    def of(cls, shapes: Shapes, labels: Labels) -> Region:
+        """Look at a layer of shapes; shapes with more axes than y and x belong to the plane they were drawn on."""
+        outlines = []
+        for corners, kind in zip(shapes.data, shapes.shape_type, strict=True):
+            if kind not in AREAS:
+                continue
+            places = [labels.world_to_data(_padded(shapes.data_to_world(corner), labels.ndim)) for corner in corners]
+            own = np.array(places, float)
+            flat = own[:, -2:]
+            plane = tuple(int(at) for at in np.rint(own[0, :-2])) if np.asarray(corners).shape[1] > 2 else None
+            outlines.append((plane, _ellipse(flat) if kind == "ellipse" else flat))
+        return cls(str(shapes.name), tuple(outlines))
+
+    def on(self, plane: tuple[int, ...]) -> list[NDArray[np.float64]]:
+        """Return the outlines that are on a plane."""
+        return [outline for own, outline in self.outlines if own is None or own == plane]
+
+    def inside(self, plane: tuple[int, ...], centres: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell of every centre (N, 2), (y, x) px, whether it lies in a shape of the plane."""
+        found = np.zeros(len(centres), bool)
+        for outline in self.on(plane):
+            found |= Outline(outline).contains_points(centres)
+        return found
+
+    def area(self, plane: tuple[int, ...], size: tuple[int, int]) -> int:
+        """Return how many pixels of an image of a size have their centre in a shape; what overlaps counts once."""
+        covered = np.zeros(size, bool)
+        for outline in self.on(plane):
+            low = np.maximum(np.floor(outline.min(axis=0)).astype(int), 0)
+            high = np.minimum(np.ceil(outline.max(axis=0)).astype(int) + 1, size)
+            if (high <= low).any():
+                continue
+            part = tuple(int(length) for length in high - low)
+            mask: NDArray[np.bool_] = polygon2mask(part, outline - low)  # type: ignore[no-untyped-call]
+            covered[low[0] : high[0], low[1] : high[1]] |= mask
+        return int(covered.sum())
 
 
 def _padded(place: Any, ndim: int) -> NDArray[np.float64]:
@@ -40,11 +80,9 @@ def _padded(place: Any, ndim: int) -> NDArray[np.float64]:
     return np.concatenate([np.zeros(ndim - len(place)), place])
 
 
-def _in_ellipse(corners: NDArray[Any], centres: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which points lie in the ellipse in a box of four corners, which may be turned."""
+def _ellipse(corners: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the outline of the ellipse in a box of four corners, which may be turned."""
     middle = corners.mean(axis=0)
-    half = np.stack([(corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2], axis=1)
-    if abs(np.linalg.det(half)) < 1e-12:
-        return np.zeros(len(centres), bool)
-    along = np.linalg.solve(half, (centres - middle).T)
-    return np.asarray((along**2).sum(axis=0) <= 1.0)
+    half = np.stack([(corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2])
+    angle = np.linspace(0, 2 * np.pi, ELLIPSE_POINTS, endpoint=False)
+    return np.asarray(middle + np.column_stack([np.cos(angle), np.sin(angle)]) @ half)

@@ -8,6 +8,7 @@ import pandas as pd
 from qtpy.QtCore import QItemSelectionModel, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QLabel, QTableView, QVBoxLayout, QWidget
 
+from beadseg.text import plural
 from beadseg.widgets.predict.bead_model import FrameModel
 
 if TYPE_CHECKING:
@@ -29,9 +30,13 @@ class ResultsView(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.title = QLabel()
+        self.title.setTextFormat(Qt.TextFormat.PlainText)
+        self.title.setWordWrap(True)
+        self.title.setToolTip("The image, and where it is a stack the plane, that the number belongs to")
         self.count = QLabel()
         self.count.setStyleSheet("font-size: 16pt; font-weight: bold;")
-        self.count.setToolTip("Beads in the plane that is shown, as chosen by the sliders")
+        self.count.setToolTip("Beads in the plane that is shown, or in the region, as chosen by the sliders")
         self.detail = QLabel()
         self.detail.setTextFormat(Qt.TextFormat.PlainText)
         self.detail.setWordWrap(True)
@@ -42,7 +47,7 @@ class ResultsView(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        for widget in (self.count, self.detail, self.plane_view):
+        for widget in (self.title, self.count, self.detail, self.plane_view):
             layout.addWidget(widget)
         layout.addWidget(self.bead_view, 1)
         self._selecting = False
@@ -50,9 +55,13 @@ class ResultsView(QWidget):
         _rows_chosen(self.plane_view, self._plane_row)
         self.plane_view.setVisible(False)
 
+    def show_title(self, title: str) -> None:
+        """Show what the number belongs to."""
+        self.title.setText(title)
+
     def show_count(self, count: int) -> None:
         """Show the number of beads."""
-        self.count.setText(f"{count:,} bead{'' if count == 1 else 's'}")
+        self.count.setText(plural(count, "bead"))
 
     def show_beads(self, beads: pd.DataFrame) -> None:
         """Show the bead table of the plane."""
@@ -61,6 +70,8 @@ class ResultsView(QWidget):
         self.beads.set_table(beads)
         self._selecting = False
         across = self.bead_view.horizontalHeader()
+        if other and across is not None:
+            across.setSortIndicator(-1, across.sortIndicatorOrder())  # no arrow over rows that are not sorted
         if other and across is not None:
             for column in range(len(beads.columns)):
                 self.bead_view.setColumnWidth(column, max(LEAST_WIDTH, across.sectionSizeHint(column)))
@@ -72,6 +83,9 @@ class ResultsView(QWidget):
             self._selecting = True
             self.planes.set_table(pd.DataFrame({"plane": names, "beads": counts}))
             self._selecting = False
+            self.plane_view.setToolTip(
+                f"Beads of every plane, {plural(sum(counts), 'bead')} in all; click a row to show the plane"
+            )
 
     def choose_bead(self, row: int) -> None:
         """Select and show a row of the bead table, as a click on a bead asks for."""
@@ -88,6 +102,7 @@ class ResultsView(QWidget):
 
     def clear(self) -> None:
         """Show nothing."""
+        self.title.setText("")
         self.count.setText("")
         self.detail.setText("")
         self.show_beads(pd.DataFrame())
@@ -110,6 +125,7 @@ def _view(model: FrameModel, explained: str) -> QTableView:
     view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
     view.setSortingEnabled(True)
     view.setMinimumHeight(80)
+    view.setTabKeyNavigation(False)
     header = view.verticalHeader()
     if header is not None:
         header.setVisible(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.errors import ConfigError, RunError
 from beadseg.model.checkpoint import read_meta
@@ -38,4 +39,5 @@ def run_info(run: Path) -> str:
         return f"{GENERAL_MODEL}, threshold {objects.threshold:g}"
     diameter = size.diameter or objects.diameter
     beads = "" if diameter is None else f", beads of {diameter:.1f} px"
-    return f"{config.network.kind}{beads}, threshold {objects.threshold:g}"
+    unfinished = "" if run.is_file() or (run / files.CRITERIA).exists() else "; its training is not finished"
+    return f"{config.network.kind}{beads}, threshold {objects.threshold:g}{unfinished}"

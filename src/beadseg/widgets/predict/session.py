@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import itertools
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from beadseg.data.hashes import sha256_of
 from beadseg.data.lazy import LazyImage, open_image
@@ -20,7 +22,6 @@ from beadseg.predict.prediction import Maps, Prediction, same_candidates
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from beadseg.measure.appearance import ImageSample
     from beadseg.predict.separation import Separation
     from beadseg.predict.stored import StoredMaps
+    from beadseg.widgets.predict.layer_image import LayerImage
+    from beadseg.widgets.predict.region import Region
 
 REMEMBERED = 4
 """So many planes' labels are kept at a time."""
@@ -53,6 +56,8 @@ class Measured:
     beads: pd.DataFrame
     counts: tuple[int, ...]
     row: dict[str, Any]
+    seen_pixels: float = 0.0
+    """Pixels of the plane as the network saw it."""
 
 
 class Session:
@@ -66,10 +71,14 @@ class Session:
         The image that was predicted.
     stored : StoredMaps
         Its maps.
+    layer : LayerImage, optional
+        The layer that it was.
     """
 
-    def __init__(self, folder: TemporaryDirectory[str], path: Path, stored: StoredMaps) -> None:
-        self._folder, self.path, self.stored = folder, path, stored
+    def __init__(
+        self, folder: TemporaryDirectory[str], path: Path, stored: StoredMaps, layer: LayerImage | None = None
+    ) -> None:
+        self._folder, self.path, self.stored, self._layer = folder, path, stored, layer
         self.image: LazyImage = open_image(path)
         self.maps: list[Maps] = [read_maps(map_path(stored.folder, stored.name, plane)) for plane in self.image.names]
         self.objects: ObjectConfig = stored.options.objects
@@ -148,7 +157,50 @@ class Session:
             else:
                 counts.append(self._prediction(number, objects, separation).count)
         row = count_row(self.name, self.planes[plane], self.image, prediction, self.stored)
-        return Measured(plane, prediction.beads, tuple(counts), row)
+        return Measured(plane, prediction.beads, tuple(counts), row, prediction.seen_pixels)
+
+    def region_row(self, region: Region, measured: Measured) -> dict[str, Any]:
+        """Return count, area and density of the beads of a measured plane in a region; `""` where it cannot be told.
+
+        The interval is that of the calibration for an image of the region's area, where the whole image has one.
+        """
+        plane = self.plane_index(measured.plane)
+        beads, size = measured.beads, self.image.pixel_size_um
+        inside = region.inside(plane, beads[["y", "x"]].to_numpy(float))
+        if "counted" in beads:
+            inside &= beads["counted"].to_numpy(bool)
+        count, area = int(inside.sum()), region.area(plane, self.image.size)
+        calibration = self.stored.calibration if measured.row["beads_low"] != "" else None
+        height, width = self.image.size
+        seen = round(measured.seen_pixels * area / (height * width))
+        low, high = calibration.interval(count, seen) if calibration is not None and seen else ("", "")
+        return {
+            "image": self.name, "plane": self.planes[measured.plane], "region": region.name, "beads": count,
+            "beads_low": low, "beads_high": high, "area_px": area,
+            "area_mm2": "" if size is None else area * size**2 / 1e6,
+            "beads_per_mpx": round(count / area * 1e6, 2) if area else "",
+            "beads_per_mm2": round(count / (area * size**2) * 1e6, 3) if area and size is not None else "",
+        }  # fmt: skip
+
+    def plane_index(self, number: int) -> tuple[int, ...]:
+        """Return the place in the stack of a plane's number."""
+        if not self.image.stack_shape:
+            return ()
+        return tuple(int(place) for place in np.unravel_index(number, self.image.stack_shape))
+
+    def set_pixel_size(self, pixel_size_um: float) -> None:
+        """Take another pixel size, such as one that was given to the layer meanwhile."""
+        self.image = replace(self.image, pixel_size_um=pixel_size_um)
+
+    def file(self, folder: Path, stop: StopFlag) -> Path:
+        """Return the image as a file that tells the pixel size of now: `path` where that does, else a new one.
+
+        The new one is in `folder`.
+        """
+        size = self.image.pixel_size_um
+        if self._layer is None or size is None or open_image(self.path).pixel_size_um == size:
+            return self.path
+        return replace(self._layer, pixel_size_um=size).write(folder, stop)
 
     def _prediction(self, plane: int, objects: ObjectConfig, separation: Separation) -> Prediction:
         brightness, sample = self._pixels(plane)

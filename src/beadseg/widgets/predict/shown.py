@@ -13,6 +13,7 @@ from beadseg.widgets.io.read_beads import COLOUR, SIZE
 from beadseg.widgets.layers.adding import add_beside
 from beadseg.widgets.layers.drawing_context import free_in_canvas
 from beadseg.widgets.layers.plane_stack import PlaneStack
+from beadseg.widgets.layers.planes import place_of
 from beadseg.widgets.layers.turns import Turns
 from beadseg.widgets.layers.warm_up import warm_up
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
     from beadseg.widgets.predict.session import Session
 
+MOST_RINGS = 3000
+"""Of more beads only the chosen one has a ring."""
+CHOSEN = 2.5
+"""Size of the ring around the chosen bead, in bead diameters."""
 OUTLINE_PX = 1
 """Width of the outlines, px."""
 
@@ -52,6 +57,8 @@ class ShownLayers(QObject):
         self._turns.ended.connect(self.ready)
         self._points = Turns(self)
         self._points.ended.connect(self.settled)
+        self._below: Image | None = None
+        self._diameter = 7.0
         self.labels: Labels | None = None
         self.probability: Image | None = None
         self.centres: Points | None = None
@@ -62,6 +69,7 @@ class ShownLayers(QObject):
         The layers of the session before are used again where they have as many axes: to remove layers and to add new
         ones takes the viewer longer.
         """
+        self._below, self._diameter = below, session.separations[0].diameter or 7.0
         stack, size = session.image.stack_shape, session.image.size
         axes = len(stack) + 2
         maps = PlaneStack.levels(lambda n: session.maps[n].probability, stack, size, np.float32)
@@ -79,12 +87,12 @@ class ShownLayers(QObject):
             ("centres", "centres", centres, np.zeros((0, axes))),
         ):
             name = f"{session.name}: {title}"
-            if not self._renew(kind, data, name, metadata, below):
-                options = {"name": name, "metadata": metadata, **_place(below)}
+            if not self._renew(kind, data, name, metadata, place_of(below, axes)):
+                options = {"name": name, "metadata": metadata, **place_of(below, axes)}
                 steps.append(partial(self._make, kind, partial(make, data, visible=False, **options)))
         self._turns.start(steps)
 
-    def _renew(self, kind: str, data: Any, name: str, metadata: dict[str, Any], below: Image) -> bool:
+    def _renew(self, kind: str, data: Any, name: str, metadata: dict[str, Any], place: dict[str, Any]) -> bool:
         """Give a layer that is there other data; return whether that was possible, and remove it where not."""
         layer: Layer | None = getattr(self, kind)
         there = layer is not None and layer in self._viewer.layers
@@ -95,10 +103,7 @@ class ShownLayers(QObject):
             return False
         layer.data = data
         layer.name, layer.metadata = name, metadata
-        has = _place(layer)
-        for attribute, value in _place(below).items():
-            if attribute == "units" or not np.array_equal(has[attribute], value):  # setting redraws the layer
-                setattr(layer, attribute, value)
+        _move(layer, place)
         return True
 
     def _make(self, kind: str, make: Callable[[], Layer]) -> None:
@@ -106,13 +111,25 @@ class ShownLayers(QObject):
         layer = make()
         if isinstance(layer, Labels):
             layer.contour = OUTLINE_PX
+        if isinstance(layer, Points):
+            _lock(layer)
         if kind != "probability":
             self._turns.insert(partial(setattr, layer, "visible", True))
         self._turns.insert(partial(self._add, kind, layer))
 
     def _add(self, kind: str, layer: Layer) -> None:
+        """Add a layer right above the image, so that what lies over the image lies over its beads too."""
         setattr(self, kind, layer)
-        add_beside(self._viewer, layer)
+        layers = self._viewer.layers
+        above = [self._below, *self.layers]
+        places = [layers.index(one) for one in above if one is not None and one in layers and one != layer]
+        add_beside(self._viewer, layer, max(places) + 1 if places else None)
+
+    def follow(self) -> None:
+        """Lie where the image lies now."""
+        if self._below is not None:
+            for layer in self.layers:
+                _move(layer, place_of(self._below, layer.ndim))
 
     @property
     def busy(self) -> bool:
@@ -131,7 +148,10 @@ class ShownLayers(QObject):
             self.labels.refresh(thumbnail=False, highlight=False, extent=False)
 
     def show_centres(self, beads: pd.DataFrame, plane: tuple[int, ...]) -> None:
-        """Put a point on every bead of the plane that is shown; seen a moment later."""
+        """Put a point on every bead of the plane that is shown; seen a moment later.
+
+        Of very many beads only the one that is chosen gets a ring: thousands of rings would hide the image.
+        """
         layer = self.centres
         if layer is None or layer not in self.layers:
             self.settled.emit()
@@ -140,12 +160,46 @@ class ShownLayers(QObject):
         layer.selected_data = set()
         points = np.column_stack([before, beads[["y", "x"]].to_numpy(float)])
         features = beads.reset_index(drop=True)
-        self._points.start([partial(setattr, layer, "data", points), partial(setattr, layer, "features", features)])
+        steps = [partial(setattr, layer, "data", points), partial(setattr, layer, "features", features)]
+        self._points.start([*steps, partial(self._ring, None)])
 
     def mark(self, row: int) -> None:
         """Mark the bead of a row of the table."""
         if self.centres is not None and self.centres in self.layers and row < len(self.centres.data):
             self.centres.selected_data = {row}
+            self._ring(row)
+
+    def _ring(self, row: int | None) -> None:
+        """Draw a large ring around one bead, and small ones around the others unless they are too many."""
+        layer = self.centres
+        if layer is None or layer not in self.layers:
+            return
+        count = len(layer.data)
+        sizes = np.full(count, SIZE)
+        shown = np.full(count, count <= MOST_RINGS)
+        if row is not None and row < count:
+            sizes[row], shown[row] = CHOSEN * self._diameter, True
+        if not np.array_equal(np.asarray(layer.size), sizes):
+            layer.size = sizes
+        if not np.array_equal(np.asarray(layer.shown), shown):
+            layer.shown = shown
+
+    def leave(self, session: Session) -> None:
+        """Leave labels and centres in the viewer as plain layers, which need the session no more."""
+        self._turns.stop()
+        self._points.stop()
+        if self.labels is not None and self.labels in self.layers:
+            planes = [session.labels(number).copy() for number in range(len(session.planes))]
+            whole = np.stack(planes).reshape(*session.image.stack_shape, *session.image.size)
+            index = self._viewer.layers.index(self.labels)
+            plain = Labels(whole, name=self.labels.name, metadata=self.labels.metadata, opacity=0.9,
+                           visible=self.labels.visible, **place_of(self.labels))  # fmt: skip
+            plain.contour = OUTLINE_PX
+            self._viewer.layers.remove(self.labels)
+            add_beside(self._viewer, plain, index)
+        if self.probability is not None and self.probability in self.layers:
+            self._viewer.layers.remove(self.probability)
+        self.labels = self.probability = self.centres = None
 
     def remove(self) -> None:
         """Take the layers out of the viewer."""
@@ -156,7 +210,23 @@ class ShownLayers(QObject):
         self.labels = self.probability = self.centres = None
 
 
-def _place(layer: Layer) -> dict[str, Any]:
-    """Return where a layer lies, in the words of napari's layers."""
-    place = {"scale": layer.scale, "translate": layer.translate, "affine": layer.affine.affine_matrix}
-    return {**place, "units": layer.units} if hasattr(layer, "units") else place
+def _lock(layer: Points) -> None:
+    """Let no point be added or moved, which would count nowhere; napari unlocks a layer whenever it is shown."""
+
+    def lock(event: object = None) -> None:
+        if layer.editable:
+            layer.editable = False
+
+    layer.events.editable.connect(lock)
+    lock()
+
+
+def _move(layer: Layer, place: dict[str, Any]) -> None:
+    """Give a layer another place; what is the same is left, since setting draws the layer anew."""
+    has = place_of(layer)
+    for attribute, value in place.items():
+        if attribute == "units":
+            if tuple(map(str, has.get("units", ()))) != tuple(map(str, value)):
+                layer.units = value
+        elif not np.array_equal(has[attribute], value):
+            setattr(layer, attribute, value)

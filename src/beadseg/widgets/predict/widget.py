@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFormLayout, QLabel, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QLabel, QTabWidget, QVBoxLayout
 
 from beadseg.config import GENERAL
 from beadseg.errors import RunError
 from beadseg.predict.model_file import general_file, named_model
 from beadseg.widgets.common import MessageArea, guarded
+from beadseg.widgets.layers.events import PluginWidget, scrolling
 from beadseg.widgets.predict.folder_panel import FolderPanel
 from beadseg.widgets.predict.image_panel import ImagePanel
 from beadseg.widgets.predict.run_info import run_info
@@ -25,7 +26,7 @@ SIZE_PX = (400, 700)
 """Width and height that the widget asks for; it can be made narrower and wider."""
 
 
-class PredictWidget(QWidget):
+class PredictWidget(PluginWidget):
     """Predicts with a run.
 
     Parameters
@@ -46,18 +47,18 @@ class PredictWidget(QWidget):
         self.image = ImagePanel(napari_viewer, self._run, self.messages)
         self.folder = FolderPanel(napari_viewer, self._run, self._chosen, self.messages)
         self.tabs = QTabWidget()
-        self.tabs.addTab(self.image, "Image")
-        self.tabs.addTab(self.folder, "Folder")
+        self.tabs.addTab(scrolling(self.image), "Image")
+        self.tabs.addTab(scrolling(self.folder), "Folder")
         form = QFormLayout()
         form.setContentsMargins(4, 4, 4, 0)
         form.addRow("Run", self.run)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(4)
-        layout.addWidget(self.messages)
         layout.addLayout(form)
         layout.addWidget(self.about)
         layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.messages)
         self.run.valueChanged.connect(self._look)
         self.about.setVisible(False)
         first = PluginSettings.read().run or (GENERAL if general_file().is_file() else "")
@@ -67,6 +68,12 @@ class PredictWidget(QWidget):
     def sizeHint(self) -> QSize:
         """Leave the larger part of a small screen to the image."""
         return QSize(*SIZE_PX)
+
+    def end(self) -> None:
+        """Cancel what goes on; labels and centres stay in the viewer."""
+        self.folder.background.cancel()
+        self.image.keep.background.cancel()
+        self.image.end()
 
     def _run(self) -> Path:
         """Return where the model lies; raises `RunError` where there is none."""

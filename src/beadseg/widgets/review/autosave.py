@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from beadseg.annotation.edit import difference
+from beadseg.annotation.review.fold import in_force
 from beadseg.annotation.review.strokes import Strokes, Unsaved, abandoned, read_unsaved
 from beadseg.errors import InputError, MachineError
 
@@ -32,7 +33,7 @@ class Autosave:
         self._sample = ""
         self._on_disk: Labels | None = None
         self._file: Strokes | None = None
-        self._files = _left_behind(review, by)
+        self._files, self._aside = _left_behind(review, by)
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -74,9 +75,23 @@ class Autosave:
         """Forget the strokes on a sample: they are decided on, or not wanted."""
         if sample == self._sample:
             self._file = None
-        for path in self._files.pop(sample, ()):
+        for path in (*self._files.pop(sample, ()), *self._aside.pop(sample, ())):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    def set_aside(self, sample: str) -> None:
+        """Leave the strokes on a sample that was decided on without them; `bring_back` offers them again."""
+        if sample == self._sample:
+            self._file = None
+        paths = self._files.pop(sample, [])
+        if paths:
+            self._aside.setdefault(sample, []).extend(paths)
+
+    def bring_back(self, sample: str) -> None:
+        """Offer the strokes again that a decision had left out: it was taken back."""
+        paths = self._aside.pop(sample, [])
+        if paths:
+            self._files[sample] = [*paths, *self._files.get(sample, ())]
 
     def _found(self, sample: str, labels: Labels) -> Unsaved | None:
         for path in reversed(self._files.get(sample, ())):
@@ -87,13 +102,17 @@ class Autosave:
         return None
 
 
-def _left_behind(review: Review, by: str) -> dict[str, list[Path]]:
-    """Return the files of sessions that ended, of samples about which nobody did anything since the last stroke."""
-    found: dict[str, list[Path]] = {}
+def _left_behind(review: Review, by: str) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Return the files of sessions that ended: those of samples to decide on, and those that a decision left out.
+
+    What was marked as ignored is not a decision, and a decision that was taken back does not hold.
+    """
+    offered: dict[str, list[Path]] = {}
+    aside: dict[str, list[Path]] = {}
     for sample, paths in abandoned(review.root, by).items():
         with suppress(InputError):
             unsaved = read_unsaved(paths[-1])
-            later = [step for step in review.history(sample) if step.time > unsaved.when]
-            if not later and unsaved.strokes:
-                found[sample] = paths
-    return found
+            decided = [step for step in in_force(review.history(sample)) if step.state and step.time > unsaved.when]
+            if unsaved.strokes:
+                (aside if decided else offered)[sample] = paths
+    return offered, aside

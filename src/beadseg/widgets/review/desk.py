@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from beadseg.annotation.review import write_table
 from beadseg.errors import BeadsegError, InputError
+from beadseg.text import plural
 from beadseg.widgets.common import MessageArea, guarded, plain_tip
 from beadseg.widgets.review.bead_tool import BeadTool
 from beadseg.widgets.review.hand import Hand
@@ -64,6 +65,8 @@ class Desk(QObject):
         self.current: str | None = None
         self.page: Page | None = None
         self._way = Comparison.MASK
+        self._banner = ""
+        """The message about the sample in hand, which goes with it."""
         self.preload = Preload(session.read)
         self.stage = Stage(viewer, self)
         tools: dict[str, Tool] = {
@@ -74,6 +77,7 @@ class Desk(QObject):
         self.keys = Keys(self.act)
         self._saving = self._timer(0, self.save, once=True)
         self.stage.painted.connect(self._saving.start)
+        self.stage.painted.connect(self.hand.forget_question)
         self.stage.lost.connect(self._on_lost)
         self._waiting = self._timer(POLL_MS, self._look)
         self._others = self._timer(OTHERS_MS, self._meet_others)
@@ -82,6 +86,7 @@ class Desk(QObject):
         panel.chosen.connect(self.show)
         panel.filtered.connect(self.filter)
         panel.compared.connect(self.compare_as)
+        panel.seen.connect(self._seen)
         panel.dataset.setText(session.dataset.root.name)
         panel.dataset.setToolTip(plain_tip(str(session.dataset.root)))
         panel.buttons["outline"].setChecked(self.stage.outlined)
@@ -108,6 +113,7 @@ class Desk(QObject):
     def show(self, name: str) -> None:
         """Go to a sample, shown as soon as it is read; stay where strokes on the one in hand cannot be written."""
         self.write_strokes()
+        self.clear_banner()
         self.current, self.page = name, None
         self.panel.table.setValue(name)
         self.preload.ahead([name])
@@ -153,7 +159,7 @@ class Desk(QObject):
         self.page = self.session.ignore(page, page.region(box, plane))
         self.preload.forget([page.name])
         self.stage.show_ignored(self.page)
-        self.keys.bind(self.stage.layers)
+        self._bind_keys()
         self._tell_sample()
         self.say("This box is ignored. U takes it back.")
 
@@ -165,7 +171,7 @@ class Desk(QObject):
             timer.stop()
         for signal, slot in (
             (self.panel.acted, self.act), (self.panel.chosen, self.show), (self.panel.filtered, self.filter),
-            (self.panel.compared, self.compare_as),
+            (self.panel.compared, self.compare_as), (self.panel.seen, self._seen),
         ):  # fmt: skip
             signal.disconnect(slot)
         self.page = None
@@ -187,6 +193,19 @@ class Desk(QObject):
         if self.stage.mask is None:
             raise InputError("Its layer was removed.", self.current, "Click the sample in the queue to show it again.")
         return self.page
+
+    def refuse_hidden(self) -> None:
+        """Raise `InputError` where image or mask are hidden in the layer list: nobody decides on what is not seen."""
+        hidden = [name for name in self.stage.hidden if name]
+        if hidden:
+            remedy = "Show it with the eye in the layer list first."
+            raise InputError(f"The layer {hidden[0]} is hidden.", self.current, remedy)
+
+    def clear_banner(self) -> None:
+        """Hide the message about the sample in hand, if it is the one that is shown."""
+        if self._banner and self.messages.text == self._banner:
+            self.messages.clear()
+        self._banner = ""
 
     def changed(self) -> bool:
         """Tell whether the mask that is seen is another one than the page's."""
@@ -214,7 +233,7 @@ class Desk(QObject):
         """Show mask and proposal in this way, from now on."""
         self._way = Comparison(way)
         self.stage.compare(self._way)
-        self.keys.bind([self._viewer, *self.stage.layers])
+        self._bind_keys()
         self.panel.show_way(self.stage.comparison)
 
     def say(self, text: str) -> None:
@@ -253,12 +272,12 @@ class Desk(QObject):
         tool = self.pointer.on
         self.stage.show(page, self._way)
         self.pointer.hold(self.stage.mask, tool)
-        self.keys.bind([self._viewer, *self.stage.layers])
+        self._bind_keys()
         self._recover(page)
         self._tell_sample()
         self.hand.begin()
         if page.problem:
-            self.messages.tell(page.problem, "warning")
+            self._tell_about_sample(page.problem)
 
     def _read_ahead(self) -> None:
         queue = self.queue()
@@ -275,9 +294,9 @@ class Desk(QObject):
             return
         self.stage.take(found.labels)
         when = found.when[:16].replace("T", " ")
-        self.messages.tell(
-            f"{found.strokes} unsaved strokes of {when} UTC are shown again. C saves them, U drops them.", "warning"
-        )
+        strokes = plural(found.strokes, "unsaved stroke")
+        they, them = ("is", "it") if found.strokes == 1 else ("are", "them")
+        self._tell_about_sample(f"{strokes} of {when} UTC {they} shown again. C saves {them}, U drops {them}.")
 
     def _fill(self) -> None:
         panel, session = self.panel, self.session
@@ -314,11 +333,26 @@ class Desk(QObject):
     @guarded
     def _on_lost(self) -> None:
         self.page = None
-        self.messages.tell(
+        self._tell_about_sample(
             f"The layer of {self.current} was removed. Click the sample in the queue to show it again; "
-            "your strokes are kept.",
-            "warning",
+            "your strokes are kept."
         )
+
+    def _tell_about_sample(self, text: str) -> None:
+        self._banner = text
+        self.messages.tell(text, "warning")
+
+    def _bind_keys(self) -> None:
+        """Bind the keys while the panel is seen: in a hidden dock they decide nothing."""
+        if self.panel.isVisible():
+            self.keys.bind([self._viewer, *self.stage.layers])
+
+    def _seen(self, seen: bool) -> None:
+        if seen:
+            self._bind_keys()
+        else:
+            self.keys.release()
+            self.pointer.switch("")
 
     def _timer(self, milliseconds: int, slot: Any, *, once: bool = False) -> QTimer:
         timer = QTimer(self)

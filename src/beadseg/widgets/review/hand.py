@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from beadseg.errors import InputError
+from beadseg.widgets.review.actions import ACTION
 from beadseg.widgets.review.queue import before, next_after, plane_of
 from beadseg.widgets.review.stage import Comparison
 
@@ -31,12 +32,14 @@ class Hand:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._finding = -1
+        self._asked = ("", "")
+        """Decision and sample that were asked for while strokes were unsaved."""
 
     def accept(self) -> None:
         """Accept the mask as it is on the disk."""
         page = self._desk.shown()
-        if self._desk.changed():
-            raise InputError("The mask was changed.", page.name, "C saves your strokes as a correction, U undoes them.")
+        self._desk.refuse_hidden()
+        self._ask_about_strokes("accept", page.name)
         self._decide(lambda why: self._desk.session.accept(page, why))
 
     def reject(self) -> None:
@@ -44,11 +47,13 @@ class Hand:
         name = self._desk.current
         if name is None:
             raise InputError("No sample is chosen.", remedy="Click one in the queue.")
+        self._ask_about_strokes("reject", name)
         self._decide(lambda why: self._desk.session.reject(name, why))
 
     def correct(self) -> None:
         """Save what is shown, strokes or proposal, as the corrected mask."""
         page = self._desk.shown()
+        self._desk.refuse_hidden()
         labels = self._chosen(page)
         self._decide(lambda why: self._desk.session.correct(page, labels, why))
 
@@ -123,6 +128,22 @@ class Hand:
         self._finding = -1
         self.place()
 
+    def forget_question(self) -> None:
+        """Ask again before a decision leaves strokes out: there are new ones."""
+        self._asked = ("", "")
+
+    def _ask_about_strokes(self, action: str, name: str) -> None:
+        """Refuse a decision that would leave strokes out, unless it is asked for a second time."""
+        asked, self._asked = self._asked, (action, name)
+        if asked == self._asked or not self._desk.changed():
+            self._asked = ("", "")
+            return
+        remedy = (
+            f"C saves your strokes as a correction, U undoes them. {ACTION[action].key} again {action}s the sample "
+            "without them; U brings them back."
+        )
+        raise InputError("The mask was changed.", name, remedy)
+
     def _go(self, name: str | None, otherwise: str) -> None:
         if name is None:
             raise InputError(otherwise, remedy="Choose another filter, or click a sample.")
@@ -161,9 +182,11 @@ class Hand:
             if not desk.changed():
                 return False
             desk.stage.take(page.labels)  # what is left is older than this view of the sample
+        self._asked = ("", "")
         if desk.changed():
             desk.save()
         else:
+            desk.clear_banner()
             desk.session.autosave.drop(page.name)
             desk.session.autosave.begin(page.name, page.labels)
         desk.say("Stroke undone.")

@@ -57,7 +57,7 @@ class Item:
         if not self.findings:
             return ""
         more = len(self.findings) - 1
-        return self.findings[0].code + (f" +{more}" if more else "")
+        return self.findings[0].code + (f", {more} more" if more else "")
 
     def passes(self, wanted: Filter) -> bool:
         """Tell whether the sample belongs to the queue."""

@@ -8,6 +8,8 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 if TYPE_CHECKING:
+    from qtpy.QtGui import QKeyEvent
+
     from beadseg.widgets.review.queue import Item
 
 COLUMNS = ("Sample", "Worst finding", "State")
@@ -66,7 +68,9 @@ class QueueTable(QTableView):
         self.setModel(self._model)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the image
+        self.setTabKeyNavigation(False)
+        self.setAccessibleName("Queue of samples")
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setShowGrid(False)
         self.setWordWrap(False)
@@ -83,6 +87,18 @@ class QueueTable(QTableView):
         header.setResizeContentsPrecision(30)
         self.setToolTip("Samples, worst finding first; click one to go there")
         self.clicked.connect(lambda index: self.valueChanged.emit(self._model.items[index.row()].name))
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Go from sample to sample by the arrows; letters are the review's keys, not a search in the table."""
+        if event is None or event.text().isalnum():
+            if event is not None:
+                event.ignore()
+            return
+        before = self.value()
+        super().keyPressEvent(event)
+        name = self.value()
+        if name is not None and name != before:
+            self.valueChanged.emit(name)
 
     def value(self) -> str | None:
         """Return the name of the current sample."""

@@ -106,12 +106,15 @@ class Session:
     def accept(self, page: Page, why: str = "") -> tuple[Step, ...]:
         """Accept the mask as it is on the disk. Raises `BeadsegError`, also where the image was exchanged meanwhile."""
         self._check(page)
-        return self._done([page.name], self.review.decide(page.name, "accepted", by=self.by, why=why, seen=page.review))
+        steps = self.review.decide(page.name, "accepted", by=self.by, why=why, seen=page.review)
+        self.autosave.set_aside(page.name)
+        return self._done([page.name], steps)
 
     def reject(self, name: str, why: str = "") -> tuple[Step, ...]:
         """Reject a sample, also one whose image cannot be read."""
-        seen = self.states[name]
-        return self._done([name], self.review.decide(name, "rejected", by=self.by, why=why, seen=seen))
+        steps = self.review.decide(name, "rejected", by=self.by, why=why, seen=self.states[name])
+        self.autosave.set_aside(name)
+        return self._done([name], steps)
 
     def correct(self, page: Page, labels: Labels, why: str = "") -> tuple[Step, ...]:
         """Use these labels from now on; pieces that were painted get ids of their own. Raises as `accept`."""
@@ -120,6 +123,7 @@ class Session:
         planes = zip(page.labels.reshape(-1, *size), labels.reshape(-1, *size), strict=True)
         values = np.stack([tidied(before, after) for before, after in planes]).reshape(labels.shape)
         step = self.review.correct(page.name, values, by=self.by, why=why, kind="labels", seen=page.review)
+        self.autosave.drop(page.name)
         return self._done([page.name], (step,))
 
     def ignore(self, page: Page, region: NDArray[np.bool_]) -> Page:
@@ -139,11 +143,16 @@ class Session:
     def undo(self) -> tuple[Step, ...]:
         """Take back what this person decided last, also before the program was started. Raises `InputError`."""
         steps = self.review.undo(by=self.by)
+        for step in steps:
+            self.autosave.bring_back(step.sample)
         return self._done([step.sample for step in steps], steps)
 
     def redo(self) -> tuple[Step, ...]:
         """Put in force again what the last undo took back. Raises `InputError`."""
         steps = self.review.redo(by=self.by)
+        for step in steps:
+            if self.review.state(step.sample).state != "pending":
+                self.autosave.set_aside(step.sample)
         return self._done([step.sample for step in steps], steps)
 
     def refresh(self) -> bool:
@@ -157,7 +166,6 @@ class Session:
     def _done(self, names: Sequence[str], steps: tuple[Step, ...]) -> tuple[Step, ...]:
         for name in names:
             self.states[name] = self.review.state(name)
-            self.autosave.drop(name)
         self._arrange()
         return steps
 

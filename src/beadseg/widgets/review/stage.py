@@ -83,6 +83,16 @@ class Stage(QObject):
         return self._layers.all()
 
     @property
+    def hidden(self) -> list[str]:
+        """Names of those layers that should be seen now and were hidden in the layer list."""
+        wanted = [IMAGE]
+        if self.comparison is Comparison.SIDE:
+            wanted += [MASK, PROPOSAL]
+        elif self.comparison is not Comparison.BLINK:
+            wanted.append(PROPOSAL if self.comparison is Comparison.PROPOSAL else MASK)
+        return [name for name in wanted if name in self._layers and not self._layers.get(name).visible]
+
+    @property
     def outlined(self) -> bool:
         """Whether masks are drawn as outlines."""
         return self._layers.outlined

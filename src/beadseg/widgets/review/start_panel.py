@@ -42,7 +42,7 @@ class FolderField(QWidget):
         self.line = QLineEdit()
         self.line.setPlaceholderText(placeholder)
         self.line.setToolTip(tooltip)
-        browse = QPushButton("Browse…")
+        browse = QPushButton("Choose…")
         browse.setToolTip(title)
         browse.clicked.connect(self._browse)
         row = QHBoxLayout(self)

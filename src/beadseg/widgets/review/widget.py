@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer  # noqa: TC002 (napari looks at the annotation to hand over its viewer)
-from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from beadseg import files
+from beadseg.files import user_path
 from beadseg.text import plural
 from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded
 from beadseg.widgets.common.collector import collect_all_again, keep_collections_short
 from beadseg.widgets.layers.drawing_context import free_in_canvas
+from beadseg.widgets.layers.events import PluginWidget, connect_while_alive, scrolling
 from beadseg.widgets.review.desk import Desk
 from beadseg.widgets.review.opening import Opened, run_audit, session_of
 from beadseg.widgets.review.start_panel import StartPanel
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from beadseg.annotation.audit import Audit
 
 
-class ReviewWidget(QWidget):
+class ReviewWidget(PluginWidget):
     """Review of a dataset's annotations.
 
     Parameters
@@ -44,15 +45,18 @@ class ReviewWidget(QWidget):
         self.auditing = Background("Audit", self)
         self.start, self.work = StartPanel(), WorkPanel()
         self._pages = QStackedWidget()
-        self._pages.addWidget(self.start)
-        self._pages.addWidget(self.work)
+        self._areas = [scrolling(self.start), scrolling(self.work)]
+        for area in self._areas:
+            self._pages.addWidget(area)
+        progress = QGridLayout()
+        for background in (self.opening, self.auditing):  # never both at once
+            progress.addWidget(ProgressRow(background), 0, 0)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
-        column.addWidget(self.messages)
-        column.addWidget(ProgressRow(self.opening))
-        column.addWidget(ProgressRow(self.auditing))
         column.addWidget(self._pages, 1)
-        self.setMinimumWidth(330)
+        column.addLayout(progress)
+        column.addWidget(self.messages)
+        self.setMinimumWidth(300)
         self.start.opened.connect(self._open_typed)
         self.start.practised.connect(self.practise)
         self.work.audited.connect(self.audit)
@@ -66,6 +70,8 @@ class ReviewWidget(QWidget):
         self.auditing.returned.connect(self._audited)
         self.auditing.failed.connect(self.messages.show_error)
         self.destroyed.connect(_Finisher(self))
+        connect_while_alive(self, viewer.layers.events.inserted, self._offer_open_dataset)
+        self._offer_open_dataset()
 
     @guarded
     def open(self, dataset: Path, audit: Path | None = None, by: str = "") -> None:
@@ -111,14 +117,22 @@ class ReviewWidget(QWidget):
             desk, self.desk = self.desk, None
             desk.close()
         collect_all_again(id(self))
-        self._pages.setCurrentWidget(self.start)
+        self._pages.setCurrentIndex(0)
 
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Leave the dataset when the viewer takes the widget out of its window."""
-        super().changeEvent(event)
-        taken_out = event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None
-        if taken_out and self.desk is not None:
-            self._put_away()
+    def end(self) -> None:
+        """Leave the dataset; strokes are on the disk."""
+        self._put_away()
+
+    @guarded
+    def _offer_open_dataset(self) -> None:
+        """Put the dataset whose layers are in the viewer into the empty field, such as the practice data."""
+        if self.desk is not None or self.start.dataset.value() is not None:
+            return
+        for layer in reversed(self._viewer.layers):
+            folder = layer.metadata.get("beadseg", {}).get("folder", "")
+            if folder and (user_path(str(folder)) / files.IMAGES).is_dir():
+                self.start.dataset.setValue(user_path(str(folder)))
+                return
 
     @guarded
     def _open_typed(self) -> None:
@@ -130,7 +144,7 @@ class ReviewWidget(QWidget):
 
     @guarded
     def _opened(self, opened: Opened) -> None:
-        self._pages.setCurrentWidget(self.work)
+        self._pages.setCurrentIndex(1)
         if opened.problem:
             self.messages.tell(opened.problem, "warning")
         self.desk = Desk(self._viewer, self.work, self.messages, opened.session, self)

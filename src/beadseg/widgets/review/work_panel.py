@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
@@ -24,6 +26,9 @@ from beadseg.widgets.review.queue import ANY, Filter
 from beadseg.widgets.review.queue_table import QueueTable
 from beadseg.widgets.review.stage import Comparison
 
+if TYPE_CHECKING:
+    from qtpy.QtGui import QHideEvent, QShowEvent
+
 _DECISIONS = (("accept", "reject", "correct"), ("skip", "back"), ("undo", "redo"))
 _TOOLS = ("beads", "ignore", "outline", "place")
 
@@ -41,6 +46,8 @@ class WorkPanel(QWidget):
     """Another way to show mask and proposal was chosen."""
     audited = Signal()
     """The user wants the audit."""
+    seen = Signal(bool)
+    """Whether the panel can be seen: not in a hidden dock, or in one behind another."""
     closed = Signal()
     """The user wants another dataset."""
 
@@ -59,6 +66,18 @@ class WorkPanel(QWidget):
         column.addWidget(self._make_sample())
         column.addLayout(self._make_tools())
         column.addLayout(self._make_decisions())
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Tell that the panel is seen."""
+        super().showEvent(event)
+        if event is not None and not event.spontaneous():
+            self.seen.emit(True)
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Tell that the panel is hidden; a window that is made small or covered hides nothing."""
+        super().hideEvent(event)
+        if event is not None and not event.spontaneous():
+            self.seen.emit(False)
 
     def filter(self) -> Filter:
         """Return which samples the user wants to see."""
@@ -188,7 +207,7 @@ class WorkPanel(QWidget):
     def _button(self, name: str) -> QPushButton:
         button = QPushButton(ACTION[name].label)
         button.setToolTip(ACTION[name].tooltip)
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the image
         button.clicked.connect(lambda: self.acted.emit(name))
         self.buttons[name] = button
         return button

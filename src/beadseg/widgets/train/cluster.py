@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from beadseg.events import Event
     from beadseg.widgets.train.child import Outcome
 
-_HELP = "One YAML file describes the cluster: queue, cores, time, how beadseg is started. docs/cluster.md explains it."
+_HELP = "One YAML file describes the cluster: queue, cores, time, how beadseg is started."
 
 
 class ClusterDialog(QDialog):
@@ -78,7 +78,8 @@ class ClusterDialog(QDialog):
 
     def _arrange(self) -> None:
         note = QLabel(
-            "The training runs there with the same arguments. It is followed here where its folder can be seen."
+            "The training runs there with the same arguments. "
+            "You can follow it here if this computer can see the run folder."
         )
         note.setWordWrap(True)
         row = QHBoxLayout()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from beadseg import files
 from beadseg.data import read_image, read_labels, read_mask
 from beadseg.errors import BeadsegError, ImageError
 from beadseg.text import plural
-from beadseg.widgets.common import Background, text_of
+from beadseg.widgets.common import Background, temporary_folder, text_of
 from beadseg.widgets.layers.adding import add_beside
 from beadseg.widgets.layers.drawing_context import free_in_canvas
 from beadseg.widgets.layers.turns import Turns
@@ -71,7 +70,7 @@ class ValidationOverlay(QObject):
         self._reader = Background("reading the prediction", self)
         self._reader.returned.connect(self._show)
         self._reader.failed.connect(lambda error: self.noted.emit(text_of(error)))
-        self._folder = tempfile.TemporaryDirectory(prefix="beadseg-overlay-")
+        self._folder = temporary_folder()
         self._number = 0
         warm_up(viewer)
         free_in_canvas(viewer, self)

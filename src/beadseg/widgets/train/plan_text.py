@@ -37,7 +37,7 @@ def plan_html(view: PlanView) -> str:
 
 def planned_html(state: RunState) -> str:
     """Return what a run was planned with."""
-    return f"<b>Run {escape(state.folder.name)}</b>{_planned(state.planned)}"
+    return f"<b>Run {escape(state.folder.name)}</b><br><br>{_planned(state.planned)}"
 
 
 def _planned(planned: Sequence[Planned]) -> str:
@@ -73,6 +73,12 @@ def _left_out(look: Look) -> list[str]:
     named = list(look.left_out[:MOST_LEFT_OUT])
     rest = len(look.left_out) - len(named)
     return [*named, f"and {plural(rest, 'more file')} left out"] if rest > 0 else named
+
+
+def refused_text(left_out: Sequence[str]) -> str:
+    """Return what stands in the place of a plan that was refused, with the files that were left out."""
+    named = "".join(f"\n• {line}" for line in left_out)
+    return "There is no plan: see the message below." + (f"\n\nLeft out:{named}" if named else "")
 
 
 def _list(lines: list[str], escaped: bool = False) -> str:

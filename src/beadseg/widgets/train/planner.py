@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from beadseg.data.fingerprint import Fingerprint
 from beadseg.errors import BeadsegError
 from beadseg.training.plan import Planned, plan
 from beadseg.training.watch import Diagnosis, few_steps
+from beadseg.widgets.common import temporary_folder
 from beadseg.widgets.train.child import Child
 from beadseg.widgets.train.watcher import Watcher
 
@@ -78,7 +78,7 @@ class Planner(QObject):
         self._watcher = Watcher(self)
         self._watcher.happened.connect(self._hear)
         self._watcher.ended.connect(self._end)
-        self._folder = tempfile.TemporaryDirectory(prefix="beadseg-plan-")
+        self._folder = temporary_folder()
         self._delay = QTimer(self)
         self._delay.setSingleShot(True)
         self._delay.setInterval(WAIT_MS)
@@ -88,6 +88,11 @@ class Planner(QObject):
     def looking(self) -> bool:
         """Whether the data are being looked at, or will be in a moment."""
         return self._watcher.running or bool(self._delay.isActive())
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Files that the last look left out, each with its reason."""
+        return tuple(self._left_out)
 
     def ask(self, order: Order) -> None:
         """Plan `order`: at once where its data were seen already, else after a look at them."""

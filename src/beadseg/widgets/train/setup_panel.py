@@ -56,7 +56,7 @@ class SetupPanel(QWidget):
             "Where the run is written. Choose a run that is there to look at it, to follow a training that goes on "
             "elsewhere, or to continue it.",
         )
-        self.refit = QCheckBox("afterwards train on all samples too")
+        self.refit = QCheckBox("Then retrain on all samples")
         self.refit.setToolTip(
             "Repeat the training on training and validation samples together; prediction then takes that model."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +11,16 @@ from qtpy.QtWidgets import QApplication, QPlainTextEdit, QTabWidget, QTextBrowse
 
 from beadseg.config import TrainConfig
 from beadseg.errors import BeadsegError
-from beadseg.widgets.common import MessageArea, guarded
+from beadseg.widgets.common import MessageArea, guarded, in_window
 from beadseg.widgets.form.form import Form
+from beadseg.widgets.layers.events import PluginWidget, scrolling
 from beadseg.widgets.train import recent
 from beadseg.widgets.train.actions import Actions
 from beadseg.widgets.train.cluster import ClusterDialog
 from beadseg.widgets.train.ending import Ending
 from beadseg.widgets.train.order import Order, continuation
 from beadseg.widgets.train.overlay import ValidationOverlay
-from beadseg.widgets.train.plan_text import EMPTY, plan_html, planned_html
+from beadseg.widgets.train.plan_text import EMPTY, plan_html, planned_html, refused_text
 from beadseg.widgets.train.planner import Planner, PlanView
 from beadseg.widgets.train.progress_panel import ProgressPanel
 from beadseg.widgets.train.session import Session
@@ -30,11 +32,14 @@ if TYPE_CHECKING:
 
 MOST_LINES = 1000
 """Lines of the log that are kept."""
+STOPPED = "Training was stopped. Its checkpoints are kept: press Continue training to go on."
+PLAN_PX = 160
+"""Least height of the plan, screen px."""
 PLAN, SETTINGS, PROGRESS, LOG = range(4)
 """The tabs."""
 
 
-class TrainWidget(QWidget):
+class TrainWidget(PluginWidget):
     """Sets up, starts, follows, stops and continues a training in a process of its own.
 
     Parameters
@@ -56,6 +61,8 @@ class TrainWidget(QWidget):
         self.planner = Planner(self)
         self.overlay = ValidationOverlay(napari_viewer, self)
         self._draft = self.setup.base()
+        self._refused = False
+        """The plan of what is set up was refused."""
         self._arrange()
         self._connect()
         self.form.setValue(self._draft)
@@ -78,14 +85,18 @@ class TrainWidget(QWidget):
         self.log.setMaximumBlockCount(MOST_LINES)
         self.tabs = QTabWidget()
         self._shown_status = ""
-        for widget, title in ((first, "Plan"), (self.form, "Settings"), (self.progress, "Progress"), (self.log, "Log")):
+        for widget, title in (
+            (scrolling(first), "Plan"), (scrolling(self.form), "Settings"), (scrolling(self.progress), "Progress"),
+            (self.log, "Log"),
+        ):  # fmt: skip
             self.tabs.addTab(widget, title)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
-        layout.addWidget(self.messages)
         layout.addWidget(self.tabs, 1)
         layout.addWidget(self.buttons)
-        self.setMinimumWidth(360)
+        layout.addWidget(self.messages)
+        self.plan.setMinimumHeight(PLAN_PX)
+        self.setMinimumWidth(300)
 
     def _connect(self) -> None:
         self.setup.datasetChanged.connect(self._change_dataset)
@@ -109,6 +120,14 @@ class TrainWidget(QWidget):
         self.progress.show_overlay.toggled.connect(self._show_overlay)
         self.progress.sample.activated.connect(self._show_overlay)
         self.overlay.noted.connect(self._note_overlay)
+
+    def end(self) -> None:
+        """Let the training go on or stop it, as the box says; nothing of it is followed from here any more."""
+        application = QApplication.instance()
+        if application is not None:
+            with suppress(TypeError, RuntimeError):
+                application.aboutToQuit.disconnect(self._ending)
+        self._ending()
 
     # --- Setting up ---------------------------------------------------------------------------------------------------
 
@@ -170,6 +189,8 @@ class TrainWidget(QWidget):
         """Plan what is set up, unless a run is shown that was planned already."""
         if self.session.state is not None or self.setup.dataset.value() is None:
             return
+        self._refused = False
+        self._show_buttons()
         self.planner.ask(self.setup.order(self._draft))
 
     def _order(self) -> Order:
@@ -227,7 +248,7 @@ class TrainWidget(QWidget):
         """Show status and state of the run."""
         status, state = self.session.status, self.session.state
         self.progress.show_state(status, state, self.session.owner)
-        self.buttons.show_status(status, ready=self.setup.dataset.value() is not None)
+        self._show_buttons()
         shown = self._draft if state is None else state.config
         if shown != self._shown_config():
             self.setup.show_config(shown)
@@ -235,6 +256,8 @@ class TrainWidget(QWidget):
         begun = state is not None or status in ("running", "stopping")
         if status != self._shown_status and status in ("running", "elsewhere"):
             self.tabs.setCurrentIndex(PROGRESS)  # found going on: what it does is wanted, not what was planned
+        if status == "finished" and self.messages.text == STOPPED:  # it was done before it could be stopped
+            self.messages.tell("Training is finished.", "good")
         self._shown_status = status
         self.form.setLocked(begun, "These are the settings of the run. Press New run to train with others.")
         self.setup.setEditable(not begun)
@@ -245,6 +268,11 @@ class TrainWidget(QWidget):
             if state.trouble:
                 self.messages.tell(state.trouble, "warning")
         self._show_overlay()
+
+    def _show_buttons(self) -> None:
+        """Offer what can be done; what the plan refused cannot be started."""
+        ready = self.setup.dataset.value() is not None and not self._refused
+        self.buttons.show_status(self.session.status, ready)
 
     def _shown_config(self) -> TrainConfig | None:
         try:
@@ -271,20 +299,22 @@ class TrainWidget(QWidget):
             self.plan.setProperty("shown", text)
 
     def _refuse_plan(self, text: str) -> None:
-        self._show_plain("There is no plan: see the message above.")
+        self._refused = True
+        self._show_buttons()
+        self._show_plain(refused_text(self.planner.left_out))
         self.messages.tell(text, "error")
 
     def _say(self, event: Event) -> None:
-        self.log.appendPlainText(event.message)
+        self.log.appendPlainText(in_window(event.message))
         if event.kind == "diagnosis" or event.level in ("warning", "error"):
             self.messages.tell(event.message, "error" if event.level == "error" else "warning")
 
     def _end(self, outcome: Outcome) -> None:
-        if outcome.stopped:
-            self.messages.tell("Training was stopped. Its checkpoints are kept: press Continue training to go on.")
+        if outcome.stopped and self.session.status != "finished":
+            self.messages.tell(STOPPED)
         elif outcome.message:
             self.messages.tell(outcome.message, "error")
-            self.log.appendPlainText(outcome.message)
+            self.log.appendPlainText(in_window(outcome.message))
         else:
             self.messages.tell("Training is finished.", "good")
 
