@@ -275,7 +275,7 @@ def write_table(path: Path, text: str, seconds: float = 2.0) -> Path:
         try:
             write_atomically(path, text)
         except MachineError as error:
-            if not isinstance(error, HeldError) and not isinstance(error.__cause__, PermissionError):
+            if not isinstance(error, HeldError) and not isinstance(error.__cause__, PermissionError | IsADirectoryError):
                 raise
         else:
             beside(path).unlink(missing_ok=True)
