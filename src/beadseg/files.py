@@ -275,7 +275,8 @@ def write_table(path: Path, text: str, seconds: float = 2.0) -> Path:
         try:
             write_atomically(path, text)
         except MachineError as error:
-            if not isinstance(error, HeldError) and not isinstance(error.__cause__, PermissionError | IsADirectoryError):
+            in_the_way = isinstance(error.__cause__, PermissionError | IsADirectoryError)
+            if not isinstance(error, HeldError) and not in_the_way:
                 raise
         else:
             beside(path).unlink(missing_ok=True)
