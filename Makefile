@@ -117,8 +117,8 @@ test-pyside: setup-pyside gui-packages ## Run the tests in a napari window with 
 	$(IN_WINDOWS) -o qt_api=pyside6
 
 slow: setup-test gui-packages ## Run the slow tests too.
-	@$(PYTEST) -m "not gpu and not pbs"
-	$(IN_WINDOWS) -m "not gpu and not pbs"
+	@$(PYTEST) -m "not gpu and not pbs and not slurm"
+	$(IN_WINDOWS) -m "not gpu and not pbs and not slurm"
 
 lint: setup-dev ## Check style and types.
 	@$(BIN)/ruff check .

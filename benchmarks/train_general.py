@@ -80,11 +80,21 @@ class Stage:
     parts: int
     rate: float
     looks: dict[str, Any]
+    decay: int | None = None
+    """Steps in which the rate falls to 0 along a cosine; those of the stage when not given."""
 
 
+PAIRS = {
+    "middle": 0.4, "dark_pairs": 0.9,
+    "families": {"dark": 0.36, "bright": 0.15, "ring": 0.17, "fluorescence": 0.17, "opaque": 0.15},
+    "arrangements": {"sparse": 0.12, "free": 0.26, "chains": 0.18, "clumps": 0.22, "lattice": 0.07, "packed": 0.15},
+}  # fmt: skip
+"""Looks with more dark beads that overlap and are blurred: what is missed most in real tiles."""
 STAGES = (
     Stage("first", 14_000, 27, 3.0e-3, {"middle": 0.3}),
-    Stage("second", 11_000, 22, 1.5e-3, {"cells": 0.26, "middle": 0.3}),
+    Stage("second", 7_500, 15, 1.5e-3, {"cells": 0.26, "middle": 0.3}, decay=11_000),
+    Stage("third", 4_000, 8, 1.0e-3, PAIRS | {"cells": 0.2}, decay=6_000),
+    Stage("fourth", 4_500, 9, 7.0e-4, PAIRS | {"cells": 0.06}),
 )
 
 
@@ -200,7 +210,7 @@ class Training:
         """Do one step; return its loss."""
         batch = self.config.batch or 16
         data = self.batch(batch)
-        share = self.step / self.stage.steps
+        share = self.step / (self.stage.decay or self.stage.steps)
         rate = self.stage.rate * min(1.0, self.step / 200) * 0.5 * (1 + math.cos(math.pi * share))
         for group in self.optimizer.param_groups:
             group["lr"] = max(rate, 1e-6)

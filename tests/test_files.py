@@ -9,7 +9,15 @@ from typing import NoReturn
 import pytest
 
 from beadseg.errors import ExitCode, MachineError
-from beadseg.files import TEMPORARY_PREFIX, ensure_folder, is_unfinished, remove_unfinished, write_atomically
+from beadseg.events import STAGED
+from beadseg.files import (
+    TEMPORARY_PREFIX,
+    ensure_folder,
+    is_unfinished,
+    remove_unfinished,
+    unstaged,
+    write_atomically,
+)
 
 
 @pytest.mark.parametrize(
@@ -105,3 +113,10 @@ def test_ensure_folder_names_a_file_in_the_way(tmp_path: Path) -> None:
     for path in (tmp_path / "a", tmp_path / "a" / "b"):
         with pytest.raises(MachineError, match="in the way"):
             ensure_folder(path)
+
+
+def test_what_is_read_from_a_copy_is_known_by_where_it_really_lies(monkeypatch: pytest.MonkeyPatch):
+    assert unstaged(Path("/scratch/x/dataset/images/a.png")) == Path("/scratch/x/dataset/images/a.png")
+    monkeypatch.setenv(STAGED, "/home/me/a b\n/scratch/x/dataset")
+    assert unstaged(Path("/scratch/x/dataset/images/a.png")) == Path("/home/me/a b/images/a.png")
+    assert unstaged(Path("/home/other.png")) == Path("/home/other.png")

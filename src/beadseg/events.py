@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 STOP_FILE = "BEADSEG_STOP_FILE"
 """Environment variable with the path of a file: when it is made, a command stops as at Ctrl-C."""
 
+STAGED = "BEADSEG_STAGED"
+"""Environment variable of job scripts: the dataset, and on a second line the copy of it that is read."""
 DEADLINE = "BEADSEG_DEADLINE"
 """Environment variable of job scripts: when the job's time is up, s since 1970."""
 

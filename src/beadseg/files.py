@@ -14,10 +14,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beadseg import events
 from beadseg.errors import HeldError, MachineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 # --- A dataset folder -------------------------------------------------------------------------------------------------
 
@@ -272,7 +273,8 @@ def write_table(path: Path, text: str, seconds: float = 2.0) -> Path:
         try:
             write_atomically(path, text)
         except MachineError as error:
-            if not isinstance(error, HeldError) and not isinstance(error.__cause__, PermissionError):
+            in_the_way = isinstance(error.__cause__, PermissionError | IsADirectoryError)
+            if not isinstance(error, HeldError) and not in_the_way:
                 raise
         else:
             beside(path).unlink(missing_ok=True)
@@ -281,6 +283,40 @@ def write_table(path: Path, text: str, seconds: float = 2.0) -> Path:
             write_atomically(beside(path), text)  # fails too where the folder is what may not be written in
             return beside(path)
         time.sleep(0.1)
+
+
+def write_together(texts: Mapping[Path, str | None]) -> None:
+    """Write the files of one result, such as a document with its tables, as far as they can be replaced.
+
+    What another program has open is written beside it; the rest is written all the same.
+
+    Parameters
+    ----------
+    texts : mapping of path to str or None
+        What each file holds; one of None is removed.
+
+    Raises
+    ------
+    HeldError
+        Files could not be replaced: said once for all of them, after everything was written.
+    MachineError
+        The disk is full, or the folder is not writable.
+    """
+    held = []
+    for path, text in texts.items():
+        if text is None:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:
+                held.append(path)
+        elif write_table(path, text, seconds=0.0) != path:
+            held.append(path)
+    if held:
+        names = ", ".join(path.name for path in held)
+        aside = ", ".join(beside(path).name for path in held if texts[path] is not None)
+        where = f" The new {'one is' if len(held) == 1 else 'ones are'} in {aside}." if aside else ""
+        text = f"Cannot be replaced: {names}. Another program has it open, or it is protected.{where}"
+        raise HeldError(text, held[0].parent, "Close it there, e.g. in Excel, and run the command again.")
 
 
 def beside(path: Path) -> Path:
@@ -353,6 +389,12 @@ def ensure_folder(path: Path) -> Path:
 def printable(name: str | Path) -> str:
     r"""Return a name as text that every file and console takes: bytes that are not UTF-8 become ``\udcff``."""
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def unstaged(path: Path) -> Path:
+    """Return where a file of a dataset really lies, where a job reads a copy of it in a node's scratch folder."""
+    source, _, copy = os.environ.get(events.STAGED, "").partition("\n")
+    return Path(source) / path.relative_to(copy) if copy and path.is_relative_to(copy) else path
 
 
 def relative_path(path: Path, folder: Path) -> str:

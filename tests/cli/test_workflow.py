@@ -15,8 +15,11 @@ import pytest
 from beadseg import files
 from beadseg.cli.app import main
 from beadseg.cluster.prediction import freeze, list_path
-from beadseg.errors import ExitCode
-from beadseg.training.crossval import COLUMNS
+from beadseg.config import TrainConfig
+from beadseg.data.dataset import Dataset
+from beadseg.errors import Cancelled, ExitCode
+from beadseg.events import Event, StopFlag
+from beadseg.training.crossval import COLUMNS, crossval
 
 FAST = ["epochs=2", "epoch.steps=12", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3",
         "optimizer.lr=1e-2", "precision=fp32"]  # fmt: skip
@@ -125,7 +128,7 @@ def test_an_implausible_result_has_its_own_exit_code(run: Path, tmp_path: Path, 
     iio.imwrite(tmp_path / "flat.png", np.full((128, 128), 130, np.uint8))
     code = main(["predict", str(run), str(tmp_path / "flat.png"), "--out", str(tmp_path / "out")])
     assert code == ExitCode.FLAGGED
-    assert "implausible: flat" in capsys.readouterr().out
+    assert "flagged: flat" in capsys.readouterr().out
 
 
 def test_all_three_networks_and_their_summary(beads: Path, tmp_path: Path):
@@ -165,6 +168,16 @@ def test_crossval_scores_every_sample_by_a_network_that_never_saw_its_field(bead
     predicted = pd.read_csv(out / files.PREDICTIONS / files.COUNTS)
     assert len(predicted) == 6
     assert main(["evaluate", str(out / files.PREDICTIONS), str(beads), "--quiet"]) == ExitCode.OK
+    stop, config = StopFlag(), TrainConfig.from_file(out / rows[0]["fold"] / files.ASKED)
+
+    def stop_after_the_first_fold(event: Event) -> None:
+        if event.kind == "fold":
+            stop.set()
+
+    with pytest.raises(Cancelled):
+        crossval(Dataset.open(beads), config, out, on_event=stop_after_the_first_fold, stop=stop)
+    with (out / files.CROSSVAL).open(newline="") as file:
+        assert list(csv.DictReader(file)) == rows, "folds that were finished before stay until they are scored again"
 
 
 def test_crossval_wants_to_know_how(beads: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

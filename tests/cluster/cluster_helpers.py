@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from beadseg.cluster import record
+from beadseg.cluster import record, slurm
 
 FAKE = Path(__file__).with_name("fake_pbs.py")
 SOURCE = Path(__file__).parents[2] / "src"
@@ -17,7 +17,15 @@ DIFFICULT = "a b'c\"d$e"
 
 
 class Batch:
-    """A batch system as a test sees it."""
+    """A batch system as a test sees it; this one PBS."""
+
+    kind = "pbs"
+
+    def cancel(self, name: str) -> None:
+        self.call("qdel", name)
+
+    def rerun(self, name: str) -> None:
+        self.call("qrerun", name)
 
     def call(self, command: str, *words: str) -> str:
         return subprocess.run([command, *words], capture_output=True, text=True, check=True).stdout
@@ -36,6 +44,23 @@ class Batch:
         while not all(self.is_over(item.job) for item in record.sent(folder)):
             assert time.monotonic() < until, [(item, self.job(item.job)) for item in record.sent(folder)]
             time.sleep(1)
+
+
+class Slurm(Batch):
+    """A real Slurm, with PBS' words for what it says."""
+
+    kind = "slurm"
+
+    def cancel(self, name: str) -> None:
+        self.call("scancel", name)
+
+    def rerun(self, name: str) -> None:
+        self.call("scontrol", "requeue", name)
+
+    def job(self, name: str) -> dict[str, Any]:
+        found = slurm.jobs([name])[name]
+        ended = {} if found.exit_status is None else {"Exit_status": found.exit_status}
+        return {"job_state": found.state, "run_count": found.run_count, "comment": found.comment, **ended}
 
 
 class FakePbs(Batch):

@@ -11,19 +11,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_helpers import DIFFICULT, FAKE, SOURCE, Batch, FakePbs
+from cluster_helpers import DIFFICULT, FAKE, SOURCE, Batch, FakePbs, Slurm
 
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 
 
-@pytest.fixture(params=[pytest.param("fake", marks=pytest.mark.slow), pytest.param("real", marks=pytest.mark.pbs)])
+@pytest.fixture(
+    params=[
+        pytest.param("fake", marks=pytest.mark.slow),
+        pytest.param("pbs", marks=pytest.mark.pbs),
+        pytest.param("slurm", marks=pytest.mark.slurm),
+    ]
+)
 def batch(request: pytest.FixtureRequest) -> Batch:
-    """The fake batch system in slow tests, the one whose server is at hand in those marked ``pbs``."""
+    """The fake batch system in slow tests, the one whose server is at hand in those marked ``pbs`` or ``slurm``."""
     if request.param == "fake":
         fake: Batch = request.getfixturevalue("pbs")
         return fake
-    assert shutil.which("qsub"), "put the batch system's commands on the PATH"
-    return Batch()
+    command = {"pbs": "qsub", "slurm": "sbatch"}[request.param]
+    assert shutil.which(command), "put the batch system's commands on the PATH"
+    profile: Path = request.getfixturevalue("profile")
+    profile.write_text(f"scheduler: {request.param}\n{profile.read_text()}")
+    return Slurm() if request.param == "slurm" else Batch()
 
 
 @pytest.fixture

@@ -42,6 +42,8 @@ def main() -> int:
 
 def qsub(words: list[str]) -> int:
     script = Path(words[-1])
+    hold = "-h" in words
+    words = [word for word in words if word != "-h"]
     given = [word for line in script.read_text("utf-8").splitlines() if line.startswith("#PBS ")
              for word in shlex.split(line[5:])] + words[:-1]  # fmt: skip
     options: dict[str, list[str]] = {}
@@ -60,7 +62,8 @@ def qsub(words: list[str]) -> int:
     folder.mkdir()
     (folder / "script").write_bytes(script.read_bytes())
     write(folder, {
-        "id": name, "job_state": "H" if depend else "Q", "run_count": 0, "array": array, "depend": depend,
+        "id": name, "job_state": "H" if depend or hold else "Q", "hold": hold, "run_count": 0,
+        "array": array, "depend": depend,
         "variables": variables, "comment": "", "Resource_List": resources, "resources_used": {},
     })  # fmt: skip
     subprocess.Popen(
@@ -93,7 +96,9 @@ def qstat(words: list[str]) -> int:
             print(f"qstat: {name} Job has finished, use -x or -H", file=sys.stderr)
             code = OVER
         else:
-            found[job["id"]] = {key: job[key] for key in job if key not in ("id", "array", "depend", "variables")}
+            found[job["id"]] = {
+                key: job[key] for key in job if key not in ("id", "array", "depend", "variables", "hold")
+            }
             if job["depend"] and job["job_state"] == "H":
                 found[job["id"]]["depend"] = f"afterany:{job['depend']}@{SERVER}"
     tell({"Jobs": found} if found else {})
@@ -138,6 +143,10 @@ def run(words: list[str]) -> int:
     folder = STATE / words[0]
     job = json.loads((folder / "job.json").read_text())
     while job["depend"] and (before := read(job["depend"])) is not None and before["job_state"] != "F":
+        if take(folder, "delete"):
+            return end(folder, job, None)
+        time.sleep(0.02)
+    while job["hold"]:
         if take(folder, "delete"):
             return end(folder, job, None)
         time.sleep(0.02)

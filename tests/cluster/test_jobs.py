@@ -96,22 +96,25 @@ def test_a_prediction_in_many_jobs_is_an_array_and_a_job_that_merges(
     images, out = beads / files.IMAGES, place / "counts"
     words = ["submit", "predict", str(beads), str(images), "--out", str(out), "--cluster", str(profile), "--dry-run"]
     more = ["--set", "objects.threshold=0.4", "--no-report", "--threads", "2"]
-    assert main([*words, *more, "--elements", "20", "--running", "2"]) == 0
+    assert main([*words, *more, "--elements", "3", "--again"]) == 0
     array, merge = capsys.readouterr().out.split("#!/bin/bash\n")[1:]
-    assert "#PBS -J 0-7%2\n" in array
+    assert "#PBS -J 0-2\n" in array
     assert "#PBS -J" not in merge
     for script in (array, merge):
         (program,) = [line for line in script.splitlines() if line.startswith("program=")]
         sent = shlex.split(program.removeprefix("program=(").removesuffix(")"))
-        assert sent[3:] == ["predict", str(beads), "--out", str(out), "--share", "--no-report", "--threads", "2"]
+        assert sent[3:5] == ["predict", str(beads)]
+        assert not {str(images), "--again"} & set(sent)
+        assert sent[sent.index("--list") + 1] == str(out / "jobs" / "images.json")
+        assert ("--chunk" in sent) == (script == array)
     assert "kind=predict\n" in array
     assert "kind=merge\n" in merge
     assert not out.exists()
-    for wrong in (["--running", "2"], ["--elements", "0"]):
+    for wrong in (["--running", "2"], ["--elements", "0"], ["--elements", "2", "--dask", "local"]):
         assert main([*words, *wrong]) == 2
     assert submit_train(beads, profile, place / "run", "--elements", "2") == 2
     said = capsys.readouterr().err
-    assert "--elements, --running: Are for a prediction as an array, --running for a sweep too." in said
+    assert "--elements is for predict, --running for sweep. Leave it out for train." in said
 
 
 def test_a_refusal_of_the_server_is_one_clear_error(

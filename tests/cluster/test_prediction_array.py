@@ -1,4 +1,4 @@
-"""A prediction as an array of jobs: on the fake batch system (slow), and on a real server (``-m pbs``)."""
+"""A prediction as an array of jobs: on the fake batch system (slow), on a real server (``-m pbs``, ``-m slurm``)."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_over_dask_by_jobs_it_is_the_same_and_status_knows_them(
 ):
     pytest.importorskip("dask_jobqueue")
     out = place / "counts"
-    over_dask("pbs:2", run, images, out, "--cluster", str(profile))
+    over_dask(f"{batch.kind}:2", run, images, out, "--cluster", str(profile))
     assert content(out) == content(alone)
     sent = record.sent(out)
     assert [item.kind for item in sent] == ["dask", "dask"]

@@ -46,7 +46,7 @@ def test_a_walltime_is_read_as_it_is_meant(tmp_path: Path, text: str, walltime: 
         ({"stage": True}, "stage needs scratch"),
         ({"environment": {"A B": "c"}}, "environment"),
         ({"container": {"image": "/a.sif", "binds": ["/a,/b"]}}, "binds"),
-        ({"qeue": "long"}, "There is no field 'qeue'. Known there: queue"),
+        ({"qeue": "long"}, "There is no field 'qeue'. Known there: scheduler"),
     ],
 )
 def test_wrong_values_are_refused(values: dict[str, object], message: str):
@@ -66,7 +66,7 @@ def test_a_good_profile_passes(pbs: FakePbs, profile: Path, capsys: pytest.Captu
     code, checks = examined(profile, capsys)
     assert code == 0
     assert {name: check["status"] for name, check in checks.items()} == dict.fromkeys(
-        ["profile", "PBS", "queue", "walltime", "select", "program", "scratch"], "ok"
+        ["profile", "PBS", "queue", "walltime", "select", "trial", "program", "scratch"], "ok"
     )
     assert checks["queue"]["found"] == "workq takes jobs and begins them"
 
@@ -87,6 +87,44 @@ def test_what_the_server_would_refuse_or_never_run_is_found(
     assert checks["processes"]["found"] == "2 on each node, which gets 1 GPU"
     assert [checks[name]["status"] for name in ("container", "processes")] == ["problem"] * 2
     assert [checks[name]["status"] for name in ("binds", "program", "scratch")] == ["warn"] * 3
+
+
+def test_what_only_the_server_knows_is_asked_of_it(pbs: FakePbs, profile: Path, capsys: pytest.CaptureFixture[str]):
+    (pbs.state / "refuse").write_text("qsub: Unauthorized Request")
+    code, checks = examined(profile, capsys)
+    assert code == 4
+    assert "the server refuses a job of this profile: qsub: Unauthorized Request" in checks["trial"]["found"]
+    (pbs.state / "refuse").unlink()
+    assert examined(profile, capsys)[0] == 0
+    pbs.wait()
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "found"),
+    [
+        ("margin: 120\nwalltime: 00:03:00\n", "trial", "takes more than half of the walltime"),
+        ("place: scatter\nselect: 3:ncpus=1\n", "select", "3 nodes are asked for, and 1 are up"),
+    ],
+)
+def test_what_submit_would_refuse_is_found(
+    pbs: FakePbs, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: str, name: str, found: str
+):
+    path = tmp_path / "site.yaml"
+    path.write_text(f"command: [bash]\n{changes}")
+    code, checks = examined(path, capsys)
+    assert code == 4
+    assert found in checks[name]["found"]
+
+
+def test_a_node_that_is_offline_does_not_count(
+    pbs: FakePbs, profile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "bin" / "pbsnodes"
+    node = {"state": "offline", "resources_available": {"ncpus": 2, "mem": "8gb"}}
+    path.write_text(f"#!/bin/sh\necho '{json.dumps({'nodes': {'node1': node}})}'\n")
+    code, checks = examined(profile, capsys)
+    assert code == 4
+    assert checks["select"]["found"] == "none of 1 node is up"
 
 
 def test_a_closed_queue_and_its_limit_are_found(pbs: FakePbs, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

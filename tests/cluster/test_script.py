@@ -121,7 +121,7 @@ def test_arguments_arrive_as_they_were_given(pbs: FakePbs, tmp_path: Path):
         (3, "WARNING Finished, but some items failed: see"),
         (4, "ERROR Failed with exit code 4, see above."),
         (5, "WARNING Ended with a result that is flagged"),
-        (130, "WARNING Stopped by a signal, as qdel sends it"),
+        (130, "WARNING Stopped by a signal, as a cancelled job gets it"),
     ],
 )
 def test_what_another_try_would_not_change_is_not_tried_again(pbs: FakePbs, tmp_path: Path, code: int, said: str):
@@ -186,7 +186,7 @@ def test_a_signal_before_the_time_is_up_takes_the_next_job_back(pbs: FakePbs, tm
     folder, text, status = send(pbs, tmp_path, program)
     assert status == 271
     assert "asked" in text
-    assert "WARNING Stopped by a signal, as qdel sends it; everything is kept" in text.splitlines()[-1]
+    assert "WARNING Stopped by a signal, as a cancelled job gets it; everything is kept" in text.splitlines()[-1]
     assert starts(folder, pbs)[1:] == [None]
 
 
@@ -211,7 +211,7 @@ def test_a_signal_in_the_set_up_begins_nothing(pbs: FakePbs, tmp_path: Path):
     folder, text, status = send(pbs, tmp_path, "echo begun", setup=["kill -TERM $$", "false"])
     assert status == 143
     assert "begun" not in text
-    assert "WARNING Stopped by a signal, as qdel sends it; everything is kept" in text.splitlines()[-1]
+    assert "WARNING Stopped by a signal, as a cancelled job gets it; everything is kept" in text.splitlines()[-1]
     assert starts(folder, pbs) == [143, None]
 
 
@@ -222,7 +222,7 @@ def test_after_a_qdel_without_time_to_end_the_next_job_does_not_go_on(
     folder, text, _ = send(pbs, tmp_path, 'kill -STOP $PPID; qdel "$PBS_JOBID"; sleep 60')
     assert len(text.splitlines()) == 1
     assert starts(folder, pbs) == [271, 130]
-    assert "ended by qdel, so this one does not go on" in record.sent(folder)[1].logs(folder)[0].read_text()
+    assert "was cancelled, so this one does not go on" in record.sent(folder)[1].logs(folder)[0].read_text()
 
 
 def test_a_node_without_qsub_is_said(pbs: FakePbs, tmp_path: Path):
@@ -366,12 +366,12 @@ def test_a_dataset_is_copied_to_scratch(pbs: FakePbs, tmp_path: Path):
     data.mkdir(parents=True)
     (data / "file").write_text("content")
     program = tmp_path / "program.sh"
-    program.write_text('echo "$2"; cat "$2/file"')
+    program.write_text('echo "$2"; cat "$2/file"; echo "$BEADSEG_STAGED" | head -1')
     site = SiteConfig.parse({"command": ["bash", str(program)], "scratch": str(tmp_path / "s"), "stage": True})
     folder = tmp_path / "run"
-    submit(JobScript("train", ("train", str(data)), folder, tmp_path, dataset=1), site)
+    submit(JobScript("train", ("train", f"{DIFFICULT}/beads"), folder, tmp_path, dataset=1), site)
     pbs.wait()
     text = record.sent(folder)[0].logs(folder)[0].read_text()
     assert f"Copied {data} to {tmp_path}/s/beadseg-" in text
-    assert "content" in text
+    assert f"content{data}\n" in text
     assert list((tmp_path / "s").iterdir()) == []

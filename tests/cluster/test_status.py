@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from cluster_helpers import FakePbs
 
+from beadseg.cli.app import main
 from beadseg.cli.logs import lines
 from beadseg.cluster import pbs as commands
 from beadseg.cluster import record
-from beadseg.cluster.pbs import Job
+from beadseg.cluster.job import Job
+from beadseg.cluster.scheduler import has_ended
 from beadseg.cluster.status import status
 from beadseg.cluster.submit import refuse_second
 from beadseg.errors import InputError, MachineError
@@ -42,14 +44,14 @@ def answering(tmp_path: Path, text: str, code: int = 0) -> None:
         ("F", 0, "", "finished"),
         ("F", 2, "", "failed: a wrong input, see its log"),
         ("F", 6, "", "its time was up, all is kept"),
-        ("F", -29, "", "ended by PBS at its walltime"),
-        ("F", -3, "no such queue", "ended by PBS (status -3): no such queue"),
-        ("F", -29, "Job run at … and exceeded resource walltime", "ended by PBS at its walltime"),
-        ("F", 271, "Job run at … and terminated by user@host", "ended by qdel"),
-        ("F", 0, "Job run at … and terminated by root@host", "ended by qdel"),
+        ("F", -29, "", "ended by the batch system at its walltime"),
+        ("F", -3, "no such queue", "ended by the batch system (status -3): no such queue"),
+        ("F", -29, "Job run at … and exceeded resource walltime", "ended by the batch system at its walltime"),
+        ("F", 271, "Job run at … and terminated by user@host", "cancelled"),
+        ("F", 0, "Job run at … and terminated by root@host", "cancelled"),
         ("F", 0, "Job run at … and finished", "finished"),
-        ("F", 271, "", "ended by qdel"),
-        ("F", 143, "", "ended by qdel"),
+        ("F", 271, "", "cancelled"),
+        ("F", 143, "", "cancelled"),
         ("F", 137, "", "killed by signal 9; what was saved is kept"),
         ("F", 265, "", "killed by signal 9; what was saved is kept"),
         ("F", 77, "", "failed with exit code 77, see its log"),
@@ -61,29 +63,64 @@ def test_every_state_is_told_in_words(
 ):
     record.append(tmp_path, "7.server", "train")
     answering(tmp_path, ANSWER % (state, "" if code is None else f'"Exit_status": {code},', comment))
-    (found,) = status(tmp_path)
+    (found,) = status(tmp_path).jobs
     assert found.text.startswith(said)
     assert found.stuck == ("never run" in said)
     assert found.alive == (state in "RQH")
 
 
-@pytest.mark.parametrize(
-    ("code", "said"), [(0, "finished"), (1, "over; not every element finished well"), (2, "ended by an error of PBS")]
-)
+@pytest.mark.parametrize(("code", "said"), [(0, "finished"), (1, "over; not every element finished well")])
 def test_an_array_ends_in_words_of_its_own(pbs: FakePbs, tmp_path: Path, code: int, said: str):
     record.append(tmp_path, "7[].server", "predict")
     answering(tmp_path, (ANSWER % ("F", f'"Exit_status": {code},', "")).replace("7.server", "7[].server"))
-    (found,) = status(tmp_path)
+    (found,) = status(tmp_path).jobs
     assert found.text.startswith(said)
+
+
+ELEMENT = """"7[%d].server": {"job_state": "%s", %s "run_count": 1, "comment": "%s"}"""
+
+
+def test_an_array_is_told_element_by_element(pbs: FakePbs, tmp_path: Path):
+    record.append(tmp_path, "7[].server", "predict")
+    ends = [("X", 0), ("X", 5), ("X", 265), ("X", 2), ("R", None), ("Q", None), ("X", 0)]
+    elements = [
+        ELEMENT % (number, state, "" if code is None else f'"Exit_status": {code},', "")
+        for number, (state, code) in enumerate(ends)
+    ]
+    array = (ANSWER % ("B", "", "")).replace("7.server", "7[].server").removesuffix("}\n}")
+    answering(tmp_path, f"{array}, {', '.join(elements)} }} }}")
+    (found,) = status(tmp_path).jobs
+    assert found.alive
+    assert found.text == (
+        "array of 7: 2 finished; 1 ended, its result is flagged; 1 killed by signal 9; what was saved is kept (7[2]); "
+        "1 failed: a wrong input, see its log (7[3]); 1 running; 1 queued"
+    )
+
+
+def test_a_server_that_is_down_is_a_sentence_and_the_files_are_told(
+    pbs: FakePbs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    record.append(tmp_path, "7.server", "train")
+    (tmp_path / "jobs" / "train-7.server.log").write_text("Epoch 3\n")
+    path = tmp_path / "bin" / "qstat"
+    path.write_text("#!/bin/sh\necho 'Connection refused' >&2\nexit 255\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    assert main(["status", str(tmp_path)]) == 0
+    told = "".join(capsys.readouterr())
+    assert "7.server  train, part 1: not known; the last line of its log: Epoch 3" in told
+    assert "The batch system does not answer: Connection refused." in told
 
 
 def test_jobs_that_the_server_has_forgotten_are_over(pbs: FakePbs, tmp_path: Path):
     record.append(tmp_path, "7.server", "train")
     answering(tmp_path, "", commands.UNKNOWN_JOB)
-    (found,) = status(tmp_path)
-    assert found.text == "over; the batch system has forgotten it, see its log"
+    (found,) = status(tmp_path).jobs
+    assert found.text == "over; the batch system has forgotten it, and it has not written a log"
     assert not found.alive
-    assert commands.has_ended("7.server")
+    (tmp_path / "jobs" / "train-7.server.log").write_text("begun\nFinished. Results: here\n")
+    (found,) = status(tmp_path).jobs
+    assert found.text == "over; the batch system has forgotten it; the last line of its log: Finished. Results: here"
+    assert has_ended("7.server")
 
 
 def test_a_server_without_job_history_still_knows_its_living_jobs(pbs: FakePbs, tmp_path: Path):
@@ -92,29 +129,29 @@ def test_a_server_without_job_history_still_knows_its_living_jobs(pbs: FakePbs, 
     script = tmp_path / "script.sh"
     script.write_text("sleep 600\n")
     name = commands.submit(script)
-    assert not commands.has_ended(name)
+    assert not has_ended(name)
     record.append(tmp_path, name, "train")
-    (found,) = status(tmp_path)
+    (found,) = status(tmp_path).jobs
     assert found.alive
     with pytest.raises(InputError, match=r"Job 1\.fake for this folder is not over"):
         refuse_second(tmp_path)
     assert commands.delete([name]) == [name]
     pbs.wait()
-    assert commands.has_ended(name)
-    (found,) = status(tmp_path)
-    assert found.text == "over; the batch system has forgotten it, see its log"
+    assert has_ended(name)
+    (found,) = status(tmp_path).jobs
+    assert found.text.startswith("over; the batch system has forgotten it")
 
 
 def test_what_is_no_answer_is_an_error_and_no_proof_of_an_end(pbs: FakePbs, tmp_path: Path):
     answering(tmp_path, "not JSON")
     with pytest.raises(MachineError, match="not JSON"):
         commands.jobs(["7.server"])
-    assert not commands.has_ended("7.server")
+    assert not has_ended("7.server")
 
 
 def test_a_job_is_read_as_qstat_shows_it():
     values = {"job_state": "F", "Exit_status": 271, "run_count": 2, "Resource_List": {"walltime": "01:00:00"}}
-    assert Job.read("7.server", values) == Job("7.server", "F", 271, 2, walltime="01:00:00")
+    assert commands.read("7.server", values) == Job("7.server", "F", 271, 2, walltime="01:00:00")
 
 
 def test_the_table_of_jobs_names_each_once_and_says_when_it_is_damaged(tmp_path: Path):

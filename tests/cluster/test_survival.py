@@ -1,4 +1,4 @@
-"""Trainings that outlive their jobs: on the fake batch system (slow), and on a real server (``-m pbs``).
+"""Trainings that outlive their jobs: on the fake batch system (slow), and on a real server (``-m pbs``, ``-m slurm``).
 
 Each ends with the same bits as a training that nobody disturbed.
 """
@@ -23,13 +23,14 @@ from beadseg import files
 from beadseg.claim import Owner
 from beadseg.cli.app import main
 from beadseg.cluster import record
-from beadseg.cluster.status import WALLTIME
+from beadseg.cluster.job import WALLTIME
 from beadseg.model.checkpoint import load_checkpoint
 
 EPOCHS = 60
+"""Of the undisturbed training; more where the machine is so quick that starting takes longer than they do."""
 EPOCH_LINE = " INFO Epoch "
 FIELDS = [
-    f"epochs={EPOCHS}", "epoch.steps=6", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3",
+    "epoch.steps=6", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3",
     "precision=fp32",
 ]  # fmt: skip
 SETS = [word for setting in FIELDS for word in ("--set", setting)]
@@ -43,26 +44,36 @@ class Undisturbed:
     run: Path
     start: float
     rest: float
+    epochs: int = EPOCHS
 
 
 @pytest.fixture(scope="module")
 def undisturbed(beads: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """Train with one thread, as the jobs have."""
-    run = tmp_path_factory.mktemp("undisturbed") / "run"
-    command = [sys.executable, "-m", "beadseg", "train", str(beads), "--out", str(run), "--threads", "1", *SETS]
+    """Train with one thread, as the jobs have, so long that a job can be much shorter than the training."""
+    found = train(beads, tmp_path_factory.mktemp("undisturbed") / "run", EPOCHS)
+    while found.rest < 3 * found.start:
+        more = int(found.epochs * 4 * found.start / found.rest) + 1
+        found = train(beads, tmp_path_factory.mktemp("undisturbed") / "run", more)
+    return found
+
+
+def train(beads: Path, run: Path, epochs: int) -> Undisturbed:
+    command = [sys.executable, "-m", "beadseg", "train", str(beads), "--out", str(run), "--threads", "1", *SETS,
+               "--epochs", str(epochs)]  # fmt: skip
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(SOURCE)})
     while not (run / files.HISTORY).exists() and process.poll() is None:
         time.sleep(0.1)
     start = time.monotonic() - began
     assert process.wait() == 0
-    return Undisturbed(run, start, time.monotonic() - began - start)
+    return Undisturbed(run, start, time.monotonic() - began - start, epochs)
 
 
-def submit(beads: Path, profile: Path, run: Path, *more: str) -> str:
+def submit(beads: Path, profile: Path, run: Path, undisturbed: Undisturbed, *more: str) -> str:
     """Send a training; return the job's id."""
     times = [] if "--walltime" in more else ["--walltime", "00:30:00"]
-    words = ["submit", "train", str(beads), "--out", str(run), "--cluster", str(profile), *TRAIN, *times, *more]
+    words = ["submit", "train", str(beads), "--out", str(run), "--cluster", str(profile), *TRAIN, *times, *more,
+             "--epochs", str(undisturbed.epochs)]  # fmt: skip
     assert main(words) == 0
     return record.sent(run)[-1].job
 
@@ -98,8 +109,8 @@ def test_a_training_longer_than_its_walltime_goes_on_in_further_jobs(
     walltime = for_a_third(undisturbed.start, undisturbed.rest)
     for attempt in range(6):
         run = place / f"run {attempt}"
-        submit(beads, profile, run, "--walltime", f"00:{walltime // 60:02d}:{walltime % 60:02d}", "--margin", "10",
-               "--jobs", "12")  # fmt: skip
+        limit = f"00:{walltime // 60:02d}:{walltime % 60:02d}"
+        submit(beads, profile, run, undisturbed, "--walltime", limit, "--margin", "10", "--jobs", "12")
         batch.wait_for(run)
         parts = [item for item in record.sent(run) if batch.job(item.job).get("Exit_status") is not None]
         ends = [batch.job(item.job)["Exit_status"] for item in parts]
@@ -111,7 +122,8 @@ def test_a_training_longer_than_its_walltime_goes_on_in_further_jobs(
         assert_same(undisturbed.run, run)
         if len(parts) >= 3:
             break
-        walltime = for_a_third(*pace(max((log(run, number) for number in range(len(parts))), key=epochs_told)))
+        told = max((log(run, number) for number in range(len(parts))), key=epochs_told)
+        walltime = for_a_third(*pace(told, undisturbed.epochs))
     assert len(parts) >= 3
     assert (set(ends[:-1]), ends[-1]) == ({6}, 0)
     assert "The job's time was up; everything is kept" in log(run, 0).splitlines()[-1]
@@ -126,13 +138,13 @@ def epochs_told(text: str) -> int:
     return text.count(EPOCH_LINE)
 
 
-def pace(text: str) -> tuple[float, float]:
+def pace(text: str, every: int) -> tuple[float, float]:
     """Return how long a job took to its first epoch, and what all others take at the pace of those it did, s."""
     lines = text.splitlines()
     told = [lines[0], *(line for line in lines if EPOCH_LINE in line)]
     begun, *epochs = [datetime.strptime(line[:19], "%Y-%m-%d %H:%M:%S") for line in told]
     each = (epochs[-1] - epochs[0]).total_seconds() / max(1, len(epochs) - 1)
-    return (epochs[0] - begun).total_seconds(), each * (EPOCHS - 1)
+    return (epochs[0] - begun).total_seconds(), each * (every - 1)
 
 
 @pytest.mark.timeout(1200)
@@ -140,9 +152,9 @@ def test_qdel_keeps_every_step_and_sends_no_successor(
     batch: Batch, beads: Path, profile: Path, place: Path, undisturbed: Undisturbed
 ):
     run = place / "run"
-    job = submit(beads, profile, run)
+    job = submit(beads, profile, run, undisturbed)
     wait_until_training(batch, run, job)
-    batch.call("qdel", job)
+    batch.cancel(job)
     batch.wait_for(run)
     assert "Stopped" in log(run, 0).splitlines()[-1]
     assert batch.job(job)["Exit_status"] in (130, 271)
@@ -151,7 +163,7 @@ def test_qdel_keeps_every_step_and_sends_no_successor(
     # The next job is taken back, or, where PBS left no time for that, sees what happened and does nothing.
     assert batch.job(record.sent(run)[1].job).get("Exit_status") in (None, 130)
     assert len(record.sent(run)) == 2
-    submit(beads, profile, run)
+    submit(beads, profile, run, undisturbed)
     batch.wait_for(run)
     assert_same(undisturbed.run, run)
 
@@ -161,9 +173,9 @@ def test_a_job_that_is_started_again_goes_on_by_itself(
     batch: Batch, beads: Path, profile: Path, place: Path, undisturbed: Undisturbed
 ):
     run = place / "run"
-    job = submit(beads, profile, run)
+    job = submit(beads, profile, run, undisturbed)
     wait_until_training(batch, run, job)
-    batch.call("qrerun", job)
+    batch.rerun(job)
     batch.wait_for(run)
     assert batch.job(job)["run_count"] == 2
     assert batch.job(job)["Exit_status"] == 0
@@ -177,7 +189,7 @@ def test_killed_without_a_word_the_next_job_goes_on(
 ):
     """First the program is killed, then, in the next job, the script as well."""
     run = place / "run"
-    job = submit(beads, profile, run)
+    job = submit(beads, profile, run, undisturbed)
     os.kill(wait_until_training(batch, run, job), signal.SIGKILL)
     until = time.monotonic() + 600
     while not batch.is_over(job):

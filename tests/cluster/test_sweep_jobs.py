@@ -1,4 +1,4 @@
-"""A sweep as arrays of jobs: on the fake batch system, and on a real server (``-m pbs``)."""
+"""A sweep as arrays of jobs: on the fake batch system, and on a real server (``-m pbs``, ``-m slurm``)."""
 
 from __future__ import annotations
 

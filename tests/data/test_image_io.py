@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -13,6 +13,7 @@ from PIL import Image as PilImage
 from PIL import ImageOps
 
 from beadseg.data.image_io import read_image, read_labels, read_mask
+from beadseg.data.lazy import open_image
 from beadseg.data.raw import micrometres
 from beadseg.errors import ImageError
 
@@ -67,6 +68,47 @@ def test_an_image_is_turned_as_its_orientation_tag_says(tmp_path: Path, orientat
     image = read_image(path)
     np.testing.assert_array_equal(image.data, expected)
     assert image.turned == (orientation > 1)
+
+
+def oriented_tiff(path: Path, pixels: np.ndarray, orientation: int, **options: Any) -> Path:
+    tifffile.imwrite(path, pixels, extratags=[(0x0112, "H", 1, orientation, True)], **options)
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_as_a_png_of_the_same_orientation(tmp_path: Path, orientation: int) -> None:
+    blocks = np.kron(np.arange(24, dtype=np.uint8).reshape(4, 6) * 10, np.ones((8, 8), np.uint8))
+    exif = PilImage.Exif()
+    exif[0x0112] = orientation
+    PilImage.fromarray(blocks).save(tmp_path / "a.png", exif=exif)
+    expected = read_image(tmp_path / "a.png").data
+    path = oriented_tiff(tmp_path / "a.tif", blocks, orientation)
+    image, lazy = read_image(path), open_image(path)
+    np.testing.assert_array_equal(image.data, expected)
+    assert image.turned == lazy.turned == (orientation > 1)
+    assert lazy.size == expected.shape
+    np.testing.assert_array_equal(next(plane for _, plane in lazy.planes())[0], expected)
+    np.testing.assert_array_equal(read_labels(path).labels, expected)
+    assert read_labels(path).turned == (orientation > 1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"photometric": "minisblack"}, {"photometric": "minisblack", "compression": "zlib"}, {"photometric": "rgb"}],
+)
+def test_every_plane_of_a_tiff_is_turned(tmp_path: Path, options: dict[str, Any]) -> None:
+    pixels = np.random.default_rng(1).integers(
+        0, 255, (3, 20, 30, 3) if options["photometric"] == "rgb" else (3, 20, 30)
+    )
+    path = oriented_tiff(tmp_path / "a.tif", pixels.astype(np.uint8), 6, **options)
+    image, lazy = read_image(path), open_image(path)
+    assert image.size == lazy.size == (30, 20)
+    assert image.stack_shape == (3,)
+    for (_, whole), (_, plane), stored in zip(image.planes(), lazy.planes(), pixels, strict=True):
+        upright = np.rot90(stored, -1)
+        expected = np.moveaxis(upright, -1, 0) if upright.ndim == 3 else upright[np.newaxis]
+        np.testing.assert_array_equal(whole, expected)
+        np.testing.assert_array_equal(plane, expected)
 
 
 @pytest.mark.parametrize(

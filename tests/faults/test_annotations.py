@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from fault_helpers import SHORT, Cli, first, tree
@@ -19,7 +21,9 @@ from beadseg.data import Dataset, Mask, read_labels, read_mask
 from beadseg.data.masks import doubts_of
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 from beadseg.errors import ImageError
+from beadseg.measure.evaluation import Evaluation
 
+FLAGGED = 5
 Labels = NDArray[np.uint32]
 
 
@@ -210,6 +214,40 @@ def test_every_command_says_the_same(cli: Cli, inverted: Path, beads: Path, tmp_
     for text in texts:
         assert "of the image is marked as bead, and the rest is" in text
         assert "it looks inverted. Save 255 (or ids) on beads and 0 elsewhere." in text
+
+
+def test_an_evaluation_against_inverted_masks_is_flagged(cli: Cli, inverted: Path, beads: Path, tmp_path: Path):
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found" / files.LABELS).symlink_to(beads / files.LABELS)
+    out = tmp_path / "scores"
+    outcome = cli("evaluate", tmp_path / "found", inverted, "--out", out)
+    assert outcome.code == FLAGGED
+    assert outcome.out.count("flagged: ") == 6
+    table = pd.read_csv(out / files.EVALUATION_IMAGES, keep_default_na=False)
+    assert table["flags"].str.contains("it looks inverted").all()
+    assert all("it looks inverted" in image.flags for image in Evaluation.read(out).images)
+    page = (out / files.REPORT_PAGE).read_text(encoding="utf-8")
+    assert "The annotations of 6 of 6 images may not be what they claim." in page
+
+
+def test_what_the_prediction_leaves_out_is_an_inverted_annotation_too(cli: Cli, dataset: Path, tmp_path: Path):
+    """With beads on most of the image the inverted mask marks less than half of it."""
+    for folder in (dataset / files.MASKS, tmp_path / "found" / files.MASKS):
+        folder.mkdir(parents=True)
+    for path in sorted((dataset / files.LABELS).iterdir()):
+        gaps = np.zeros((96, 96), np.uint8)
+        gaps[::8], gaps[:, ::8] = 255, 255
+        Image.fromarray(gaps).save(dataset / files.MASKS / f"{path.stem}.png")
+        Image.fromarray(255 - gaps).save(tmp_path / "found" / files.MASKS / f"{path.stem}.png")
+    shutil.rmtree(dataset / files.LABELS)
+    outcome = cli("evaluate", tmp_path / "found", dataset, "--out", tmp_path / "scores")
+    assert outcome.code == FLAGGED
+    assert "6 of 6 annotations mark what the prediction leaves out" in outcome.out
+
+
+def test_an_evaluation_of_good_annotations_is_not_flagged(cli: Cli, predicted: Path, beads: Path, tmp_path: Path):
+    assert cli("evaluate", predicted, beads, "--out", tmp_path / "scores").code == 0
+    assert not Evaluation.read(tmp_path / "scores").flagged
 
 
 def test_audit_reports_doubts_as_findings(cli: Cli, dataset: Path, tmp_path: Path):

@@ -100,7 +100,7 @@ def test_images_without_beads_are_flagged_and_never_a_success(cli: Cli, run_fold
     outcome = cli("predict", run_folder, tmp_path / "images", "--out", tmp_path / "out")
     assert outcome.code == ExitCode.FLAGGED
     assert outcome.err == ""
-    assert f"{len(EMPTY)} implausible, 0 failed" in outcome.out
+    assert f"{len(EMPTY)} flagged, 0 failed" in outcome.out
     counts = pd.read_csv(tmp_path / "out" / files.COUNTS)
     assert list(counts["beads"]) == [0] * len(EMPTY)
     assert counts["flags"].str.contains("nothing found").all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -256,6 +257,64 @@ def test_images_without_beads_open_in_the_viewer(cli: Cli, run_folder: Path, bea
         assert len(layers[2][1]["features"]) == len(points)
         for table in (folder / "out" / files.BEADS).glob("*.csv"):
             assert read_bead_table(table)[0][0].shape[1] >= 2
+
+
+def test_the_viewer_shows_what_a_killed_process_had_not_listed_yet(predictions: Path, beads: Path):
+    """As a kill leaves it: the last image in the journal alone, its results half moved, its row cut off."""
+    whole = [np.asarray(data) for data, _, _ in read_prediction(predictions)]
+    table, labels = predictions / files.COUNTS, sorted((predictions / files.LABELS).iterdir())
+    rows, name = table.read_text(encoding="utf-8").splitlines(), labels[-1].stem
+    names, at = rows[0].split(","), next(at for at, row in enumerate(rows) if row.startswith(name))
+    document = json.loads((predictions / files.PREDICTION).read_text(encoding="utf-8"))
+    stage = predictions / f"{files.TEMPORARY_PREFIX}stage-1{files.TEMPORARY_SUFFIX}"
+    (stage / files.LABELS).mkdir(parents=True)
+    shutil.move(labels[-1], stage / files.LABELS)
+    cells = next(csv.reader([rows.pop(at)]))
+    entry = {"image": name, "source": document["images"].pop(name), "rows": [dict(zip(names, cells, strict=True))],
+             "files": [f"labels/{name}.tif", f"beads/{name}.csv"], "stage": stage.name}  # fmt: skip
+    (predictions / files.UNMERGED).write_text(json.dumps(entry) + "\n", encoding="utf-8")
+    (predictions / files.PREDICTION).write_text(json.dumps(document), encoding="utf-8")
+    table.write_text("\n".join([*rows, name[:5]]), encoding="utf-8")
+    shown = read_prediction(predictions)
+    assert [kind for _, _, kind in shown] == ["image", "labels", "points"]
+    for before, (now, _, _) in zip(whole, shown, strict=True):
+        assert np.array_equal(before, np.asarray(now))
+
+
+def test_the_viewer_shows_nothing_of_an_image_that_failed_before_the_kill(predictions: Path):
+    name = sorted((predictions / files.LABELS).iterdir())[-1].stem
+    entry = {"image": name, "source": "somewhere", "error": "It failed."}
+    (predictions / files.UNMERGED).write_text(json.dumps(entry) + "\n", encoding="utf-8")
+    assert all(name not in str(shown["metadata"]) for _, shown, _ in read_prediction(predictions))
+
+
+COMMANDS = {
+    "evaluate": (files.EVALUATION_IMAGES, files.EVALUATION, files.EVALUATION_GROUPS),
+    "density": (files.DENSITY_IMAGES, files.DENSITY, files.DENSITY_GROUPS),
+    "analyze": (files.IMAGE_STATS, files.SUMMARY),
+    "audit": (files.AUDIT_TABLE, files.AUDIT),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_table_that_is_open_elsewhere_loses_nothing(
+    cli: Cli, predictions: Path, beads: Path, tmp_path: Path, command: str
+):
+    """A folder in its place stands for a table that is open in Excel on Windows: neither can be replaced."""
+    held, *others = COMMANDS[command]
+    out = tmp_path / "out"
+    words = {"evaluate": [predictions, beads], "density": [predictions], "analyze": [beads], "audit": [beads]}[command]
+    (out / held).mkdir(parents=True)
+    told = cli(command, *words, "--out", out)
+    told.is_refusal(4, f"Cannot be replaced: {held}", "Another program has it open", "-new", "run the command again")
+    assert all((out / name).stat().st_size for name in (*others, files.beside(out / held).name))
+    assert (out / held).is_dir()
+    if command in ("evaluate", "density"):
+        assert (out / files.REPORT_PAGE).is_file()
+    (out / held).rmdir()
+    assert cli(command, *words, "--out", out).code in (0, 3)
+    assert (out / held).is_file()
+    assert not list(out.glob("*-new*"))
 
 
 @pytest.mark.parametrize("place", ["predictions", "dataset", "run"])

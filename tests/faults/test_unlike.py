@@ -42,7 +42,11 @@ def test_an_offset_is_named_wherever_the_count_stands(
     assert cause in row["flags"]
     assert row["flags"].endswith(NO_INTERVAL)
     assert (row["beads_low"], row["beads_high"]) == ("", "")
-    assert cause in (out / files.REPORT_PAGE).read_text(encoding="utf-8")
+    page = (out / files.REPORT_PAGE).read_text(encoding="utf-8")
+    assert cause in page
+    for place in (told.out, row["flags"], page):
+        assert "unlike the training images: " in place.replace("Unlike", "unlike")
+        assert "implausible: " not in place.lower(), "it says what is wrong: the count, or the image"
 
 
 def test_colour_for_grey_is_named(cli: Cli, run_folder: Path, image: np.ndarray, tmp_path: Path) -> None:

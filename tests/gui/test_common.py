@@ -259,3 +259,22 @@ def test_a_message_moves_nothing(open_widget: Any, qtbot: Any, own_settings: Pat
         widget.messages.tell("What went wrong, in a sentence that needs several lines. " * 4, "error")
         qtbot.wait(50)
         assert places() == before, name
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("Give a new --out folder.", "Give a new folder for the results."),
+        ("Train with --set annotations=trust.", "Train with the setting annotations = trust."),
+        ("Use --device cpu.", "Use the device cpu (in the preferences)."),
+        ("Give --set tiling.tile=512 or more memory.", "Give the setting tiling.tile = 512 or more memory."),
+        ("a--b and 3 -- 4 stay", "a--b and 3 -- 4 stay"),
+    ],
+)
+def test_a_window_names_its_fields_in_place_of_options(qtbot: Any, told: str, shown: str) -> None:
+    from beadseg.widgets.common import MessageArea
+
+    messages = MessageArea()
+    qtbot.addWidget(messages)
+    messages.show_error(InputError(told))
+    assert messages.text == shown

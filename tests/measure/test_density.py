@@ -11,6 +11,7 @@ import pytest
 import beadseg
 from beadseg import files
 from beadseg.config.density import DensityConfig
+from beadseg.data.predictions import names_of, source_of
 from beadseg.errors import ConfigError, InputError
 from beadseg.measure.concentration import DensityReport, schema
 from beadseg.measure.intervals import poisson_interval
@@ -222,3 +223,59 @@ def test_wrong_counts_by_hand_are_refused(tmp_path: Path, text: str, message: st
     (tmp_path / "manual.csv").write_text(text)
     with pytest.raises(InputError, match=message):
         beadseg.density(folder, manual=tmp_path / "manual.csv")
+
+
+def with_sources(folder: Path, tmp_path: Path, *images: str) -> Path:
+    """Write a prediction folder of these files below `tmp_path`, with names as `predict` gives them."""
+    paths = [tmp_path / image for image in images]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(path))
+    names = names_of(paths)
+    write_counts(folder, [row(name, 10 * (at + 1)) for at, name in enumerate(names.values())])
+    document = {"images": {name: source_of(path) for path, name in names.items()}}
+    (folder / files.PREDICTION).write_text(json.dumps(document))
+    return folder
+
+
+def by_hand(tmp_path: Path, folder: Path, text: str) -> dict[str, float]:
+    manual = tmp_path / "manual.csv"
+    manual.write_text(f"image,beads\n{text}\n")
+    return {one.image: one.manual for one in beadseg.density(folder, manual=manual).manual}
+
+
+def test_counts_by_hand_are_of_the_file_that_they_name(tmp_path: Path) -> None:
+    folder = with_sources(tmp_path / "out", tmp_path, "A01/f1.png", "A02/f1.png", "A02/g.png")
+    assert by_hand(tmp_path, folder, f"A02/f1.png,7\n{tmp_path / 'A01' / 'f1.png'},8") == {"A01_f1": 8, "A02_f1": 7}
+    assert by_hand(tmp_path, folder, "A01_f1,8\ng,3") == {"A01_f1": 8, "g": 3}
+    assert by_hand(tmp_path, folder, "C:\\plates\\A02\\f1.png,7") == {"A02_f1": 7}
+
+
+def test_a_name_of_several_images_is_refused(tmp_path: Path) -> None:
+    folder = with_sources(tmp_path / "out", tmp_path, "A01/f1.png", "A02/f1.png")
+    for name in ("f1", "f1.png"):
+        with pytest.raises(InputError, match=rf"'{name}' may be any of A01_f1 .*A02_f1 .*Write the name as in counts"):
+            by_hand(tmp_path, folder, f"{name},7")
+
+
+def test_counts_by_hand_of_another_folder_are_not_taken(tmp_path: Path) -> None:
+    folder = with_sources(tmp_path / "out", tmp_path, "A01/f1.png", "A01/g.png")
+    (tmp_path / "A02").mkdir()
+    (tmp_path / "A02" / "f1.png").write_text("another image")
+    for name in ("A02/f1.png", "A03/f1.png"):
+        assert by_hand(tmp_path, folder, f"{name},7\ng,3") == {"g": 3}
+    for option in ("groups", "factor"):
+        column = {"groups": "group", "factor": "factor"}[option]
+        (tmp_path / "t.csv").write_text(f"image,{column}\nA02/f1.png,4\nA01/g.png,2\n")
+        rule = DensityConfig.parse({option: {"kind": "csv", "path": str(tmp_path / "t.csv")}}, "test")
+        with pytest.raises(InputError, match=rf"Names no {column} for f1 \(it names A02/f1\.png"):
+            beadseg.density(folder, rule)
+
+
+def test_planes_counted_by_hand(tmp_path: Path) -> None:
+    folder = write_counts(tmp_path / "out", [row("b", 20, plane="z000"), row("b", 30, plane="z001")])
+    with pytest.raises(InputError, match=r"'b' may be any of b_z000, b_z001\. Write the name of a plane"):
+        by_hand(tmp_path, folder, "b,7")
+    (tmp_path / "planes.csv").write_text("image,plane,beads\nb,z000,7\nb.tif,z001,8\n")
+    report = beadseg.density(folder, manual=tmp_path / "planes.csv")
+    assert {one.image: one.manual for one in report.manual} == {"b_z000": 7, "b_z001": 8}

@@ -21,7 +21,7 @@ from beadseg.measure.appearance import APPEARANCE, PropertyRange, TrainingAppear
 from beadseg.measure.calibration import Calibration, KnownImage
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import predict_folder
-from beadseg.predict.flags import NO_INTERVAL, unlike
+from beadseg.predict.flags import IMPLAUSIBLE, NO_INTERVAL, UNLIKE, unlike
 from beadseg.predict.stored import StoredMaps
 
 SEEDS = range(8)
@@ -136,6 +136,9 @@ def test_an_unlike_image_has_a_flag_and_no_interval(model: Segmenter, tmp_path: 
     said = row["flags"].split("; ")
     assert said[-1] == NO_INTERVAL
     assert any("(training images: " in text for text in said)
+    assert row["flags"].startswith((UNLIKE, IMPLAUSIBLE))
+    assert f"{UNLIKE}" in row["flags"]
+    assert not any("IMPLAUSIBLE" in event.message for event in told)
     assert [row[name] for name in row.index if name.endswith(("_low", "_high"))] == [""] * 10
     assert any(event.level == "warning" and NO_INTERVAL in event.message for event in told)
 

@@ -71,8 +71,8 @@ def test_a_page_says_everything_and_escapes_names(tmp_path: Path) -> None:
         tmp_path, {HOSTILE: 5, "b_grid_r0_c0": 30}, flagged=(HOSTILE,), failed={"x": "x<u>: Is not an image."}
     )
     page = page_of(folder)
-    assert "35 beads in 2 images; 1 implausible result, 1 failed." in page.text
-    assert "1 of 2 results are implausible" in page.text
+    assert "35 beads in 2 images; 1 flagged, 1 failed." in page.text
+    assert "1 of 2 counts flagged" in page.text
     assert page.text.count(HOSTILE) >= 2
     assert "x<u>: Is not an image." in page.text
     assert "/runs/<b>" in page.text
@@ -108,7 +108,7 @@ def test_a_model_of_simulated_images_shows_the_diameter_of_each_image_and_none_o
 def test_nothing_or_little_found(tmp_path: Path, beads: dict[str, int]) -> None:
     page = page_of(make(tmp_path, beads))
     found = f"{plural(sum(beads.values()), 'bead')} in {plural(len(beads), 'image')}"
-    assert f"{found}; no implausible results, no failed." in page.text
+    assert f"{found}; none flagged, none failed." in page.text
 
 
 def test_hundreds_of_images_fit_into_one_page(tmp_path: Path) -> None:

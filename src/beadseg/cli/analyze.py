@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beadseg.cli.console import reporter
+from beadseg.cli.console import HeldLater, reporter
 from beadseg.cli.groups import grouped
 from beadseg.cli.options import DatasetFolder, Json, Out, Quiet
 from beadseg.cli.samples import SampleOptions
@@ -61,10 +61,12 @@ def analyze(
         for data, name in zip(opened, names, strict=True):
             analysis = measure(data, diameter_px=diameter, on_event=on_event, stop=STOP)
             domains.append(Domain(name, data, analysis))
+        held = HeldLater()
         for domain, folder in zip(domains, folders, strict=True):
-            _finish(domain, folder, on_event)
+            _finish(domain, folder, on_event, held)
         if other is not None:
-            _compare(domains, out, on_event)
+            _compare(domains, out, on_event, held)
+        held.tell()
     if any(domain.analysis.summary.failed for domain in domains):
         raise typer.Exit(ExitCode.SOME_FAILED)
 
@@ -80,7 +82,7 @@ def domain_names(folders: list[Path]) -> list[str]:
     return names
 
 
-def _finish(domain: Domain, folder: Path, on_event: OnEvent) -> None:
+def _finish(domain: Domain, folder: Path, on_event: OnEvent, held: HeldLater) -> None:
     """Write an analysis with its figures, and report it."""
     from beadseg import files
     from beadseg.cli.inputs import earlier_size, tell_if_less
@@ -88,19 +90,21 @@ def _finish(domain: Domain, folder: Path, on_event: OnEvent) -> None:
     from beadseg.report.analysis import draw_analysis
 
     earlier = earlier_size(folder, files.SUMMARY, "dataset_size")
-    domain.analysis.write(folder)
+    with held():
+        domain.analysis.write(folder)
     tell_if_less(folder / files.SUMMARY, earlier, len(domain.analysis.images), "image", on_event)
     draw_analysis(domain.analysis, domain.dataset, folder)
     text = f"{table(domain.analysis)}\nWritten to {folder}"
     on_event(Event("result", text, data={"out": str(folder), **domain.analysis.summary.model_dump()}))
 
 
-def _compare(domains: list[Domain], out: Path, on_event: OnEvent) -> None:
+def _compare(domains: list[Domain], out: Path, on_event: OnEvent, held: HeldLater) -> None:
     from beadseg.events import Event
     from beadseg.report.domains import compare_domains
 
     comparison = compare_domains(domains[0], domains[1], on_event=on_event, stop=STOP)
-    comparison.write(out)
+    with held():
+        comparison.write(out)
     text = f"{comparison.text()}\nWritten to {out}"
     on_event(Event("result", text, data={"out": str(out), **comparison.model_dump()}))
 

@@ -46,7 +46,7 @@ COMMANDS: dict[str, str] = {
     "report": "Make the page report.html of a run, evaluation, prediction, crossval or density folder.",
     "analyze": "Explain a dataset, or two side by side: counts, sizes, brightness, suspicious masks.",
     "compare": "Show runs or presets side by side: settings, scores, verdicts and curves.",
-    "submit": "Send a training or a prediction to a PBS cluster.",
+    "submit": "Send a training, sweep or prediction to a cluster with PBS or Slurm.",
     "status": "Show the status of a folder's cluster jobs.",
     "logs": "Print, or follow, the logs of a folder's cluster jobs.",
     "cancel": "Cancel a folder's cluster jobs.",

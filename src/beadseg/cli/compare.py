@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from beadseg.cli.console import reporter
+from beadseg.cli.console import HeldLater, reporter
 from beadseg.cli.options import Json, Quiet
 from beadseg.errors import ExitCode
 
@@ -43,15 +43,18 @@ def compare(
             on_event(Event("failure", f"Left out: {reason}", "warning"))
         text = comparison.text(width)
         written = "" if out is None else f"\nWritten to {out}"
+        held = HeldLater()
         if out is not None:
             from beadseg.report.compare_figure import COMPARISON_PNG, draw_comparison
 
-            comparison.write(out)
+            with held():
+                comparison.write(out)
             if any(column.curve for column in comparison.columns):
                 draw_comparison(comparison, out / COMPARISON_PNG)
             else:
                 (out / COMPARISON_PNG).unlink(missing_ok=True)
         on_event(Event("result", text + written, data=comparison.model_dump()))
+        held.tell()
     if comparison.failures:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

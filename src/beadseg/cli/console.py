@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
-from beadseg.errors import BeadsegError
+from beadseg.errors import BeadsegError, HeldError
 from beadseg.events import Event, OnEvent
 
 if TYPE_CHECKING:
@@ -139,6 +139,28 @@ def reporter(json: bool = False, quiet: bool = False, stream: TextIO | None = No
             if json:
                 on_event(_error_event(error))
             raise
+
+
+class HeldLater:
+    """Files of a result that another program has open: told as an error when all else is written and said."""
+
+    def __init__(self) -> None:
+        self._errors: list[HeldError] = []
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Go on after `HeldError`, which `beadseg.files.write_together` raises when the rest is written."""
+        try:
+            yield
+        except HeldError as error:
+            self._errors.append(error)
+
+    def tell(self) -> None:
+        """Raise what was held, the files of several folders together."""
+        if self._errors:
+            *others, last = self._errors
+            what = " ".join([*(f"{error.where}: {error.what}" for error in others), last.what])
+            raise HeldError(what, None if others else last.where, last.remedy)
 
 
 def _is_important(event: Event) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from beadseg.cli.console import reporter
+from beadseg.cli.console import HeldLater, reporter
 from beadseg.cli.options import Json, Quiet
 from beadseg.text import plural
 
@@ -87,11 +87,14 @@ def density(
         report = measure(predictions, config, manual=manual, on_event=on_event)
         folder = predictions / OUT if out is None else out
         earlier = earlier_size(folder, files.DENSITY, "images")
-        report.write(folder)
+        held = HeldLater()
+        with held():
+            report.write(folder)
         tell_if_less(folder / files.DENSITY, earlier, len(report.images), "image", on_event)
         page = report_or_warn(partial(write_density_page, folder, report), folder, on_event)
         text = f"{table(report)}\nWritten to {folder}. {page}".strip()
         on_event(Event("result", text, data={"out": str(folder), **_summary(report)}))
+        held.tell()
 
 
 def _rule(text: str | None) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from beadseg.cli.doctor import Check
@@ -16,38 +17,93 @@ from beadseg.text import plural
 if TYPE_CHECKING:
     from beadseg.config.site import SiteConfig
 
+_COMMANDS = {
+    "pbs": ("qsub", "qstat", "qdel", "pbsnodes"),
+    "slurm": ("sbatch", "squeue", "scancel", "sinfo", "scontrol"),
+}
+_DOWN = {"offline", "down", "unknown", "state-unknown", "stale"}
+"""States of a node that takes no jobs."""
 SECONDS = 120
 """Loading the modules and looking for the program may take this long, s."""
 
 
 def examine_cluster(path: Path) -> Iterator[Check]:
     """Yield every check of a profile; a profile that cannot be read raises `ConfigError`."""
-    from beadseg.cluster import pbs
     from beadseg.config.site import SiteConfig
     from beadseg.errors import MachineError
 
     site = SiteConfig.from_file(path)
     yield Check("profile", "ok", f"{path} is valid")
-    missing = [name for name in ("qsub", "qstat", "qdel", "pbsnodes") if shutil.which(name) is None]
+    system = "Slurm" if site.scheduler == "slurm" else "PBS"
+    missing = [name for name in _COMMANDS[site.scheduler] if shutil.which(name) is None]
     if missing:
-        remedy = "Log in to the cluster's login node, or load its PBS module."
-        yield Check("PBS", "problem", f"there is no {', '.join(missing)} on this machine", remedy)
+        remedy = f"Log in to the cluster's login node, load its {system} module, or correct scheduler."
+        yield Check(system, "problem", f"there is no {', '.join(missing)} on this machine", remedy)
         return
     try:
-        yield from _server(pbs.server())
-        queues, nodes = pbs.queues(), pbs.nodes()
+        yield from _slurm(site) if site.scheduler == "slurm" else _pbs(site)
+        yield _trial(site)
     except MachineError as error:
-        yield Check("PBS", "problem", str(error), "Ask the cluster's support.")
+        yield Check(system, "problem", str(error), "Ask the cluster's support.")
         return
-    name = site.queue or str(pbs.server().get("default_queue", ""))
-    yield _queue(name, queues)
-    yield _walltime(site, queues.get(name, {}))
-    yield _select(site, nodes)
     if site.processes is not None:
         yield _processes(site, site.processes)
     yield from _container(site)
     yield _program(site)
     yield _scratch(site)
+
+
+def _pbs(site: SiteConfig) -> Iterator[Check]:
+    from beadseg.cluster import pbs
+
+    server = pbs.server()
+    yield from _server(server)
+    queues, nodes = pbs.queues(), pbs.nodes()
+    name = (site.queue or str(server.get("default_queue", ""))).partition("@")[0]
+    if "@" in (site.queue or ""):
+        yield Check("queue", "ok", f"{site.queue} is a queue of another server, which the trial below asks")
+    else:
+        yield _queue(name, queues)
+        yield _walltime(site, queues.get(name, {}))
+    up = {name: node for name, node in nodes.items() if not _DOWN & set(str(node.get("state", "")).split(","))}
+    yield _select(site, up, len(nodes))
+
+
+def _slurm(site: SiteConfig) -> Iterator[Check]:
+    from beadseg.cluster import slurm
+
+    there = slurm.partitions()
+    yield Check("Slurm", "ok", f"partitions: {', '.join(there)}")
+    if not slurm.keeps_history():
+        remedy = "`status` then says what the job's log says."
+        yield Check(
+            "history", "warn", "the cluster has no accounting and forgets finished jobs after some time", remedy
+        )
+    if site.queue is not None and site.queue not in there:
+        remedy = f"Set queue to one of: {', '.join(there)}."
+        yield Check("queue", "problem", f"there is no partition {site.queue!r}", remedy)
+
+
+def _trial(site: SiteConfig) -> Check:
+    """Ask the server whether it takes a job of this profile: limits, accounts and access are known to it alone."""
+    from beadseg.cluster import scheduler
+    from beadseg.cluster.script import JobScript, render
+    from beadseg.cluster.submit import check
+    from beadseg.errors import ConfigError
+
+    with TemporaryDirectory(prefix="beadseg-doctor-") as folder:
+        job = JobScript("doctor", ("--version",), Path(folder), Path(folder))
+        job.path.parent.mkdir()
+        try:
+            check(job, site)
+            job.path.write_text(render(job, site), encoding="utf-8")
+        except ConfigError as error:
+            return Check("trial", "problem", error.what, error.remedy or "")
+        refusal = scheduler.trial(job.path, site)
+    if refusal:
+        return Check("trial", "problem", f"the server refuses a job of this profile: {refusal}",
+                     "Correct what it names in the profile.")  # fmt: skip
+    return Check("trial", "ok", "the server takes a job of this profile (nothing was started)")
 
 
 def _server(server: dict[str, Any]) -> Iterator[Check]:
@@ -86,14 +142,19 @@ def _walltime(site: SiteConfig, queue: dict[str, Any]) -> Check:
     return Check("walltime", "ok", f"{site.walltime} of {longest} at most")
 
 
-def _select(site: SiteConfig, nodes: dict[str, dict[str, Any]]) -> Check:
-    from beadseg.cluster.capacity import never_fits
+def _select(site: SiteConfig, nodes: dict[str, dict[str, Any]], count: int) -> Check:
+    from beadseg.cluster.capacity import chunks, never_fits
 
+    wanted = sum(number for number, _ in chunks(site.select))
     reason = never_fits(site.select, nodes)
+    if not nodes:
+        return Check("select", "problem", f"none of {plural(count, 'node')} is up", "Ask the cluster's support.")
+    if not reason and "scatter" in (site.place or "") and wanted > len(nodes):
+        reason = f"{plural(wanted, 'node')} are asked for, and {len(nodes)} are up"
     if reason:
         remedy = "Ask for what a node has; PBS would keep the job waiting for ever."
         return Check("select", "problem", f"{site.select}: {reason}", remedy)
-    return Check("select", "ok", f"{site.select} fits a node ({len(nodes)} nodes)")
+    return Check("select", "ok", f"{site.select} fits a node ({len(nodes)} of {count} are up)")
 
 
 def _processes(site: SiteConfig, count: int) -> Check:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beadseg.cli.console import reporter
+from beadseg.cli.console import HeldLater, reporter
 from beadseg.cli.options import (
     DatasetFolder,
     Exclude,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 OUT = "evaluation"
 """Folder inside the prediction folder that results go to when no other is named."""
+MOST_FLAGGED = 20
+"""Flagged images that are named on the terminal; evaluation.csv has all."""
 
 
 def evaluate(
@@ -74,8 +76,9 @@ def evaluate(
     Pixels (Jaccard, Dice), beads matched one to one (precision, recall, F1, AP) and counts (bias, error), per image, by
     field of view and by density. Writes evaluation.json, evaluation.csv, evaluation_groups.csv and figures in report/,
     and report.html, one page with all of it and pictures of hits and misses.
-    Samples without a prediction are named and end the command with exit code 3. Predictions that equal all annotations
-    in every pixel end it with exit code 5.
+    Samples without a prediction are named and end the command with exit code 3. Annotations that do not look like
+    what they claim (inverted, outlines, several pieces per id) are flagged and end it with exit code 5, and so do
+    predictions that equal all annotations in every pixel.
     """
     from beadseg import files
     from beadseg.cli.inputs import earlier_size, open_dataset, tell_if_less
@@ -98,16 +101,19 @@ def evaluate(
         )
         _refuse_empty(evaluation, predictions, truth)
         earlier = earlier_size(folder, files.EVALUATION, "images")
-        evaluation.write(folder)
+        held = HeldLater()
+        with held():
+            evaluation.write(folder)
         tell_if_less(folder / files.EVALUATION, earlier, len(evaluation.images), "scored image", on_event)
         make = partial(write_evaluation_page, folder, evaluation, truth, on_event, STOP)
         page = report_or_warn(make, folder, on_event)
         overall = evaluation.overall.model_dump()
         text = f"{table(evaluation)}\nWritten to {folder}. {page}".strip()
-        on_event(Event("result", text, data={"out": str(folder), **overall}))
+        on_event(Event("result", text, data={"out": str(folder), "flagged": list(evaluation.flagged), **overall}))
+        held.tell()
     if evaluation.failed_samples:
         raise typer.Exit(ExitCode.SOME_FAILED)
-    if evaluation.scored_itself:
+    if evaluation.flagged or evaluation.scored_itself:
         raise typer.Exit(ExitCode.FLAGGED)
 
 
@@ -151,12 +157,19 @@ def table(evaluation: Evaluation) -> str:
         [
             plain_table(rows),
             f"{scored}; {failed} failed." if failed else f"{scored}.",
+            *_flagged(evaluation),
             f"Mean over fields: Jaccard {score_text(overall.jaccard_fields)}, Dice {score_text(overall.dice_fields)}, "
             f"F1 {overall.f1_fields:.3f}.",
             "Jaccard, Dice and AP50: mean over images. pooled: Jaccard of all pixels. F1: all beads. "
             "bias, MAE: beads per image.",
         ]
     )
+
+
+def _flagged(evaluation: Evaluation) -> list[str]:
+    flags = [f"flagged: {image.image}: {image.flags}" for image in evaluation.images if image.flags]
+    more = [f"… and {plural(len(flags) - MOST_FLAGGED, 'more flagged image')}"] if len(flags) > MOST_FLAGGED else []
+    return [*flags[:MOST_FLAGGED], *more]
 
 
 def _row(group: GroupScore) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ JOB_VARIABLES = ("PBS_JOBID", "SLURM_JOB_ID")
 """Environment variables that tell a job its id."""
 
 PREDECESSOR = "BEADSEG_AFTER"
-"""Environment variable of job scripts: the job before this one, which PBS says has ended."""
+"""Environment variable of job scripts: the job before this one, which has ended."""
 
 ELEMENT = "BEADSEG_ELEMENT"
 """Environment variable of job scripts: number of an element of a job array, from 0; empty in other jobs."""
@@ -43,9 +43,9 @@ def refuse_while_jobs(folder: Path) -> None:
 
 
 def has_ended(job: str) -> bool:
-    """Return whether a PBS job has certainly ended: an earlier start of this one, the one before it, or as PBS says."""
+    """Return whether a job has certainly ended: an earlier start of this one, one before it, or as its server says."""
     if job in [os.environ.get(name) for name in (*JOB_VARIABLES, PREDECESSOR)]:
         return True
-    from beadseg.cluster import pbs
+    from beadseg.cluster import scheduler
 
-    return pbs.has_ended(job)
+    return scheduler.has_ended(job)

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 POLL = 1.0
 """A followed log is looked at this often, s."""
 ASK = 15.0
-"""PBS is asked this often whether the jobs are over, s."""
+"""The batch system is asked this often whether the jobs are over, s."""
 
 Follow = Annotated[
     bool,
     typer.Option("--follow", "-f", help="Go on until no job of the folder is queued or running."),
 ]
 JobId = Annotated[
-    str | None, typer.Option("--job", metavar="ID", help="Only this job; a number is enough, 12[3] for an element.")
+    str | None,
+    typer.Option("--job", metavar="ID", help="Only this job; a number is enough, 12[3] or 12_3 for an element."),
 ]
 
 
@@ -60,18 +61,18 @@ def lines(folder: Path, follow: bool, job: str | None, stop: StopFlag) -> Iterat
 def _alive(folder: Path) -> bool:
     from beadseg.cluster.status import status
 
-    return any(item.alive for item in status(folder))
+    return status(folder).alive
 
 
 def _logs(folder: Path, job: str | None) -> list[Path]:
     from beadseg.cluster import record
 
     sent = record.sent(folder)
-    element = re.fullmatch(r"(\d+)\[(\d+)\](\..+)?", job or "")
-    wanted = f"{element[1]}[]" if element else job
-    chosen = [item for item in sent if wanted is None or wanted in (item.job, item.job.split(".")[0])]
+    element = re.fullmatch(r"(\d+)(?:\[(\d+)\](?:\..+)?|_(\d+))", job or "")
+    wanted = {f"{element[1]}[]", element[1]} if element else {job}
+    chosen = [item for item in sent if job is None or wanted & {item.job, item.job.split(".")[0]}]
     if element:
-        mark = f"-{element[1]}[{element[2]}]"
+        mark = f"-{element[1]}[{element[2]}]" if element[2] else f"-{element[1]}_{element[3]}.log"
         return [path for item in chosen for path in item.logs(folder) if mark in path.name]
     if not chosen:
         known = ", ".join(item.job for item in sent)

@@ -219,9 +219,9 @@ def _tell(result: BatchResult, out: Path, page: str, on_event: OnEvent) -> None:
     beads, planes = int(result.counts["beads"].sum()), len(result.counts)
     failed, flagged = len(result.failures), len(result.flagged)
     skipped = f" {plural(result.skipped, 'image')} predicted before." if result.skipped else ""
-    found = f"{plural(beads, 'bead')} in {plural(planes, 'image')}.{skipped} {flagged} implausible, {failed} failed."
+    found = f"{plural(beads, 'bead')} in {plural(planes, 'image')}.{skipped} {flagged} flagged, {failed} failed."
     lines = [f"{found} Results: {out}. {page}".strip()]
-    lines += [f"implausible: {f'{row.image} {row.plane}'.strip()}: {row.flags}" for row in result.flagged.itertuples()]
+    lines += [f"flagged: {f'{row.image} {row.plane}'.strip()}: {row.flags}" for row in result.flagged.itertuples()]
     lines += [f"failed: {row.error}" for row in result.failures.itertuples()]
     data = {"beads": beads, "images": planes, "flagged": flagged, "failed": failed, "skipped": result.skipped,
             "out": str(out)}  # fmt: skip

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from beadseg.cli import options
 from beadseg.cli.console import reporter
 from beadseg.cli.jobs import JobsFolder
+from beadseg.events import log
 from beadseg.text import plural
 
 if TYPE_CHECKING:
@@ -21,8 +22,11 @@ def status(folder: JobsFolder, json: options.Json = False) -> None:
     from beadseg.cluster.status import status as look
 
     with reporter(json) as on_event:
-        for item in look(folder):
+        report = look(folder)
+        for item in report.jobs:
             on_event(_told(item))
+        if report.trouble:
+            on_event(log(f"{report.trouble} What is said of the jobs is from their logs.", "warning"))
         on_event(_progress(folder))
 
 

@@ -71,7 +71,7 @@ def submit(
     dry_run: DryRun = False,
     json: options.Json = False,
 ) -> None:
-    """Send a command to a PBS cluster: the same arguments as on one machine, and the cluster's profile.
+    """Send a command to a PBS or Slurm cluster: the arguments as on one machine, and the cluster's profile.
 
     Scripts, logs and ids of the jobs go to jobs/ in the --out folder. A training goes on in further jobs until it is
     finished. A sweep is an array with a trial per element, and a job that ranks them; of TPE one of both per round.

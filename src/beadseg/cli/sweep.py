@@ -176,7 +176,7 @@ def _collect(planned: Sweep, next_round: int | None, on_event: OnEvent, stop: St
     from beadseg.sweep.collect import collect
     from beadseg.sweep.run import plan_round
 
-    standing = collect(planned)
+    standing = collect(planned, on_event)
     page = report_or_warn(partial(write_sweep_page, planned.folder), planned.folder, on_event)
     on_event(_told(standing, page))
     if next_round is not None:

@@ -185,11 +185,17 @@ def _job_cluster(kind: str, site: SiteConfig | None, folder: Path | None) -> tup
     if site is None:
         raise ConfigError("Needs the cluster's profile.", f"--dask {kind}", "Add --cluster PROFILE; see hpc/.")
     try:
-        from dask_jobqueue.pbs import PBSCluster, PBSJob
+        from dask_jobqueue import pbs, slurm
     except ImportError:
         raise ConfigError("dask-jobqueue is not installed.", f"--dask {kind}", INSTALL) from None
-    jobs: Any = PBSJob if folder is None else _recorded(PBSJob, folder)
-    return PBSCluster(job_cls=jobs, **pbs_options(site, folder)), int(chunks(site.select)[0][1].get("ncpus", 1))
+    cores = int(chunks(site.select)[0][1].get("ncpus", 1))
+    if kind != site.scheduler:
+        raise ConfigError(f"The profile is for {site.scheduler}.", f"--dask {kind}", f"Give --dask {site.scheduler}.")
+    system: Any = slurm.SLURMJob if kind == "slurm" else pbs.PBSJob
+    jobs = system if folder is None else _recorded(system, folder)
+    if kind == "slurm":
+        return slurm.SLURMCluster(job_cls=jobs, **slurm_options(site, folder)), cores
+    return pbs.PBSCluster(job_cls=jobs, **pbs_options(site, folder)), cores
 
 
 def _recorded(kind: Any, folder: Path) -> Any:
@@ -207,26 +213,44 @@ def _recorded(kind: Any, folder: Path) -> Any:
 
 def pbs_options(site: SiteConfig, folder: Path | None = None) -> dict[str, Any]:
     """Return what `dask_jobqueue.PBSCluster` is made with for a site: one worker per job, one image at a time."""
-    asked = chunks(site.select)[0][1]
+    mail = [f"-m {site.mail.events}", *([f"-M {','.join(site.mail.to)}"] if site.mail.to else [])]
+    place = [f"-l place={site.place}"] if site.place else []
+    project = [f"-P {site.project}"] if site.project else []
+    directives = ["-j oe", "-o /dev/null", *project, *place, *mail, *site.directives]
+    options = _worker_options(site, folder, '"$PBS_JOBID"')
+    return {**options, "resource_spec": f"select={site.select}", "job_extra_directives": directives}
+
+
+def slurm_options(site: SiteConfig, folder: Path | None = None) -> dict[str, Any]:
+    """Return what `dask_jobqueue.SLURMCluster` is made with for a site, as `pbs_options`."""
+    from beadseg.cluster.slurm import resources
+
+    wanted = list(resources(site))
+    account = {"account": site.project} if site.project else {}
+    return {
+        **_worker_options(site, folder, '"$SLURM_JOB_ID"'),
+        **account,
+        "job_cpu": int(chunks(site.select)[0][1].get("ncpus", 1)),
+        "job_extra_directives": ["--output=/dev/null", *(line for line in wanted if "gres" in line), *site.directives],
+    }
+
+
+def _worker_options(site: SiteConfig, folder: Path | None, job: str) -> dict[str, Any]:
+    """Return the options of every kind of dask-jobqueue; `job` is what the shell reads a job's id from."""
     prepare = [f"module load {shlex.join(site.modules)}"] if site.modules else []
     prepare += [f"export {name}={shlex.quote(value)}" for name, value in site.environment.items()]
     if folder is not None:
         jobs = shlex.quote(str(folder / files.JOBS))
-        prepare = [f"mkdir -p {jobs}", f'exec >>{jobs}/{DASK}-"$PBS_JOBID".log 2>&1', *prepare]
-    mail = [f"-m {site.mail.events}", *([f"-M {','.join(site.mail.to)}"] if site.mail.to else [])]
-    place = [f"-l place={site.place}"] if site.place else []
-    project = [f"-P {site.project}"] if site.project else []
+        prepare = [f"mkdir -p {jobs}", f"exec >>{jobs}/{DASK}-{job}.log 2>&1", *prepare]
     return {
         "queue": site.queue,
-        "resource_spec": f"select={site.select}",
         "walltime": site.walltime,
         "cores": 1,
         "processes": 1,
-        "memory": asked.get("mem", "4gb"),
+        "memory": chunks(site.select)[0][1].get("mem", "4gb"),
         "job_name": "beadseg-dask",
         "python": _python(site),
         "job_script_prologue": [*prepare, *site.setup],
-        "job_extra_directives": ["-j oe", "-o /dev/null", *project, *place, *mail, *site.directives],
     }
 
 

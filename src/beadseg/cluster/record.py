@@ -43,7 +43,8 @@ class Sent:
         """Return the logs that the job has begun in its folder: one, or one per element of an array."""
         number, array, server = self.job.partition("[]")
         names = [path.name for path in (folder / files.JOBS).glob("*.log")]
-        pattern = rf"{re.escape(self.kind)}-{re.escape(number)}" + (rf"\[\d+\]{re.escape(server)}" if array else "")
+        end = rf"\[\d+\]{re.escape(server)}" if array else r"(_\d+)?"  # PBS' elements 12[3].server, Slurm's 12_3
+        pattern = rf"{re.escape(self.kind)}-{re.escape(number)}{end}"
         found = [name for name in names if re.fullmatch(pattern + r"\.log", name)]
         return [folder / files.JOBS / name for name in sorted(found, key=lambda name: (len(name), name))]
 

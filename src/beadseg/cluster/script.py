@@ -9,12 +9,15 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from beadseg import files
+from beadseg.cluster import slurm
 from beadseg.config.site import walltime_seconds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from beadseg.config.site import SiteConfig
+
+_SUBMIT = {"pbs": "qsub", "slurm": "sbatch"}
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,10 @@ def render(job: JobScript, site: SiteConfig) -> str:
 
     It works from any directory, quotes every path, and writes its own log into the folder of the jobs.
     """
-    body = resources.files("beadseg.cluster").joinpath("job.sh").read_text(encoding="utf-8")
-    return "\n".join(["#!/bin/bash", *_directives(job, site), "", *_settings(job, site), "", body])
+    inside = resources.files("beadseg.cluster")
+    head, body = (inside.joinpath(name).read_text(encoding="utf-8") for name in (f"{site.scheduler}.sh", "job.sh"))
+    directives = slurm.directives(job, site) if site.scheduler == "slurm" else _directives(job, site)
+    return "\n".join(["#!/bin/bash", *directives, "", *_settings(job, site), "", head, body])
 
 
 def _directives(job: JobScript, site: SiteConfig) -> list[str]:
@@ -115,7 +120,7 @@ def _settings(job: JobScript, site: SiteConfig) -> list[str]:
         "dataset": "" if job.dataset is None or not site.stage else str(len(_program(site)) + job.dataset),
     }
     return [
-        "# Written by beadseg-batch submit. It may be sent again as it is: qsub THIS_FILE.",
+        f"# Written by beadseg-batch submit. It may be sent again as it is: {_SUBMIT[site.scheduler]} THIS_FILE.",
         *(f"{name}={shlex.quote(value)}" for name, value in values.items()),
         f"scratch={_scratch(site)}",
         f"modules=({shlex.join(site.modules)})",

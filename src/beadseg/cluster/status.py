@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from beadseg.cluster import pbs, record
+from beadseg.cluster import pbs, record, scheduler
 from beadseg.cluster.capacity import never_fits
+from beadseg.cluster.job import STATES, WALLTIME
 from beadseg.errors import ExitCode, MachineError
 
 if TYPE_CHECKING:
@@ -15,16 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from beadseg.cluster.pbs import Job
+    from beadseg.cluster.job import Job
     from beadseg.cluster.record import Sent
-
-WALLTIME = -29
-"""Exit status of a job that PBS ended because its walltime was over."""
 
 _DONE = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FLAGGED)
 """Exit codes after which a chain of jobs ends because everything was done."""
 
-_ARRAY_ENDS = {
+_ENDS = {
     0: "finished",
     1: "over; not every element finished well, see the logs",
     2: "ended by an error of PBS, see the logs",
@@ -69,13 +68,56 @@ class JobStatus:
         return self.job is not None and not self.job.over
 
 
-def status(folder: Path) -> list[JobStatus]:
-    """Return what became of the jobs of a folder, the first one first; errors as of `pbs.jobs` and `record.sent`."""
+@dataclass(frozen=True)
+class Report:
+    """What is known of the jobs of a folder.
+
+    Attributes
+    ----------
+    jobs : list of JobStatus
+        The first one first.
+    trouble : str
+        Why the batch system could not be asked, so that all is known from the folder alone; ``""`` where it answered.
+    """
+
+    jobs: list[JobStatus]
+    trouble: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a job is queued or running, or that is not known."""
+        return bool(self.trouble) or any(item.alive for item in self.jobs)
+
+
+def status(folder: Path) -> Report:
+    """Return what became of the jobs of a folder; errors as of `record.sent`."""
     sent = record.sent(folder)
-    known = pbs.jobs([item.job for item in sent])
-    waiting = any(job.state == "Q" for job in known.values())
+    try:
+        known, trouble = scheduler.jobs([item.job for item in sent]), ""
+    except MachineError as error:
+        known, trouble = {}, str(error)
+    waiting = any(job.state == "Q" and not scheduler.is_slurm(name) for name, job in known.items())
     nodes = _nodes() if waiting else {}
-    return [_judge(item, known.get(item.job), nodes, _finished_before(item, sent, known)) for item in sent]
+    found = []
+    for item in sent:
+        job = known.get(item.job)
+        if job is None:
+            found.append(JobStatus(item, None, _from_files(item, folder, asked=not trouble)))
+        else:
+            found.append(_judge(item, job, nodes, _finished_before(item, sent, known)))
+    return Report(found, trouble)
+
+
+def _from_files(sent: Sent, folder: Path, *, asked: bool) -> str:
+    """Return what the log of a job says of it, which the batch system does not know, or could not be asked for."""
+    unknown = "over; the batch system has forgotten it" if asked else "not known"
+    logs = sent.logs(folder)
+    if not logs:
+        return f"{unknown}, and it has not written a log"
+    if len(logs) > 1:
+        return f"{unknown}; its {len(logs)} elements have written logs"
+    lines = logs[0].read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"{unknown}; the last line of its log: {lines[-1] if lines else '(empty)'}"
 
 
 def _finished_before(item: Sent, sent: list[Sent], known: Mapping[str, Job]) -> bool:
@@ -92,51 +134,63 @@ def _nodes() -> Mapping[str, Mapping[str, Any]]:
         return {}
 
 
-def _judge(sent: Sent, job: Job | None, nodes: Mapping[str, Mapping[str, Any]], needless: bool = False) -> JobStatus:
-    if job is None:
-        return JobStatus(sent, None, "over; the batch system has forgotten it, see its log")
+def _judge(sent: Sent, job: Job, nodes: Mapping[str, Mapping[str, Any]], needless: bool = False) -> JobStatus:
     if job.over and needless and job.exit_status is None:
         return JobStatus(sent, job, "not needed: the job before it finished the work")
+    reason = (job.never or never_fits(job.select, nodes)) if job.state in "QH" else ""
+    if reason:
+        return JobStatus(sent, job, f"queued, but can never run: {reason}", stuck=True)
+    if job.elements:
+        return JobStatus(sent, job, _of_elements(job))
+    return JobStatus(sent, job, _state(job, sent.part))
+
+
+def _of_elements(job: Job) -> str:
+    """Return what became of the elements of an array, alike ones together; those that did not end well by number."""
+    groups: dict[str, list[Job]] = defaultdict(list)
+    for element in job.elements:
+        groups[_state(element, detailed=False)].append(element)
+    parts = []
+    for text, elements in groups.items():
+        bad = elements[0].over and elements[0].exit_status not in _DONE
+        names = [element.id.split(".")[0] for element in elements[:5]] if bad else []
+        more = [f"{len(elements) - 5} more"] if bad and len(elements) > 5 else []
+        parts.append(f"{len(elements)} {text}" + (f" ({', '.join(names + more)})" if names else ""))
+    return f"array of {len(job.elements)}: {'; '.join(parts)}"
+
+
+def _state(job: Job, part: int = 1, *, detailed: bool = True) -> str:
+    """Return the state of a job in words; `detailed` with the times and comments that differ between elements."""
     if job.over:
-        return JobStatus(sent, job, _end(job))
+        return _end(job)
     if job.state == "Q":
-        reason = _never(job, nodes)
-        if reason:
-            return JobStatus(sent, job, f"queued, but can never run: {reason}", stuck=True)
-        return JobStatus(sent, job, "queued" + (f" ({job.comment})" if job.comment else ""))
+        return "queued" + (f" ({job.comment})" if job.comment and detailed else "")
     if job.state == "H":
-        return JobStatus(sent, job, "held until the job before it has ended" if sent.part > 1 else "held")
+        return "held until the job before it has ended" if part > 1 else "held"
     again = f", start {job.run_count}" if job.run_count > 1 else ""
-    time = f", {job.used or '00:00:00'} of {job.walltime}" if job.walltime else ""
-    return JobStatus(sent, job, f"{pbs.STATES.get(job.state, job.state)}{again}{time}")
-
-
-def _never(job: Job, nodes: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return why a queued job can never run, as the scheduler or the nodes say; ``""`` when it can."""
-    before, found, after = job.comment.partition("Can Never Run")
-    if found and not before.strip():
-        return after.strip(" :") or "so says the scheduler"
-    return never_fits(job.select, nodes)
+    time = f", {job.used or '00:00:00'} of {job.walltime}" if job.walltime and detailed else ""
+    where = f" on {job.where}" if job.where and detailed else ""
+    return f"{STATES.get(job.state, job.state)}{where}{again}{time}"
 
 
 def _end(job: Job) -> str:
     """Return how a job ended."""
     code = job.exit_status
+    if "[]" in job.id and code == 1:  # PBS' status of an array whose elements it does not show
+        return "over; not every element finished well, see the logs"
     if code is None:
         return "ended without ever running" + (f" ({job.comment})" if job.comment else "")
-    if "and terminated by" in job.comment:  # status 0 where PBS does not look after the job's processes, as root's
-        return "ended by qdel"
-    if "[]" in job.id and code in _ARRAY_ENDS:
-        return _ARRAY_ENDS[code]
+    if job.cancelled:  # status 0 where PBS does not look after the job's processes, as root's
+        return "cancelled"
     if code == WALLTIME:
-        return "ended by PBS at its walltime; what was saved is kept"
+        return "ended by the batch system at its walltime; what was saved is kept"
     if code < 0:
-        return f"ended by PBS (status {code}): {job.comment or 'see its log'}"
+        return f"ended by the batch system (status {code}): {job.comment or 'see its log'}"
     if code in _ENDS:
         return _ENDS[ExitCode(code)]
     number = code - 256 if code > 256 else code - 128
     if number == signal.SIGTERM:
-        return "ended by qdel"
+        return "cancelled"
     if number > 0:
         return f"killed by signal {number}; what was saved is kept"
     return f"failed with exit code {code}, see its log"

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from beadseg import files
-from beadseg.cluster import pbs, record
+from beadseg.cluster import record, scheduler
 from beadseg.cluster.script import JobScript, render
 from beadseg.config.site import walltime_seconds
 from beadseg.errors import BeadsegError, ConfigError, InputError
@@ -45,7 +45,7 @@ def submit(job: JobScript, site: SiteConfig, after: str | None = None, part: int
         refuse_second(job.folder)
     ensure_folder(job.path.parent)
     write_atomically(job.path, render(job, site))
-    name = pbs.submit(job.path, after)
+    name = scheduler.submit(job.path, site, after)
     record.append(job.folder, name, job.kind, part)
     return name
 
@@ -65,7 +65,7 @@ def send(jobs: Sequence[JobScript], site: SiteConfig) -> list[str]:
             parts[job.kind] += 1
             sent.append(submit(job, site, sent[-1] if sent else None, parts[job.kind]))
     except BeadsegError:
-        pbs.delete(list(reversed(sent)))
+        scheduler.delete(list(reversed(sent)))
         raise
     return sent
 
@@ -86,7 +86,7 @@ def refuse_second(folder: Path) -> None:
     """Raise `InputError` where a job that was sent for the folder is not over."""
     if not (folder / files.JOBS / files.JOBS_TABLE).exists():
         return
-    found = pbs.jobs([item.job for item in record.sent(folder)])
+    found = scheduler.jobs([item.job for item in record.sent(folder)])
     alive = [name for name, job in found.items() if not job.over]
     if alive:
         raise InputError(f"Job {alive[0]} for this folder is not over.", folder,

@@ -76,16 +76,18 @@ class MailConfig(Config):
 
 
 class SiteConfig(Config):
-    """How jobs are sent to one PBS cluster."""
+    """How jobs are sent to one cluster."""
 
+    scheduler: Literal["pbs", "slurm"] = "pbs"
+    """Batch system: PBS (OpenPBS, PBS Pro) or Slurm."""
     queue: Word | None = None
-    """Queue. None: the server's default."""
+    """Queue; in Slurm the partition. None: the server's default."""
     project: Word | None = None
-    """Project that the time is accounted to."""
+    """Project that the time is accounted to; in Slurm the account."""
     select: Select = "1:ncpus=4:mem=16gb"
-    """What a job needs, as after PBS' ``-l select=``."""
+    """What a job needs, as after PBS' ``-l select=``. For Slurm ``ncpus``, ``ngpus`` and ``mem`` become its options."""
     place: Word | None = None
-    """As after PBS' ``-l place=``."""
+    """As after PBS' ``-l place=``; for Slurm ``scatter`` or ``excl``."""
     walltime: Walltime = "12:00:00"
     """Longest time of one job; longer training goes on in the next."""
     longest_walltime: Walltime | None = None
@@ -113,7 +115,7 @@ class SiteConfig(Config):
     mail: MailConfig = MailConfig()
     """E-mail."""
     directives: tuple[Annotated[str, Field(pattern=r"^-[^\n]*$")], ...] = ()
-    """Further options of qsub, one a line, e.g. ``-W group_list=beads``."""
+    """Further options of qsub or sbatch, one a line, e.g. ``-W group_list=beads`` or ``-q long``."""
 
     @model_validator(mode="after")
     def _times_fit(self) -> SiteConfig:

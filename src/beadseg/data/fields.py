@@ -240,10 +240,10 @@ def rows_of(names: Sequence[str], written: Sequence[str], path: Path) -> dict[st
     rows: dict[str, list[int]] = {}
     for row, text in enumerate(written):
         if row not in used:
-            rows.setdefault(_form(text), []).append(row)
-    shared = Counter(map(_form, names))
+            rows.setdefault(plain_form(text), []).append(row)
+    shared = Counter(map(plain_form, names))
     for name in names:
-        several = rows.get(_form(name), []) if shared[_form(name)] == 1 else []
+        several = rows.get(plain_form(name), []) if shared[plain_form(name)] == 1 else []
         if len(several) + (name in found) > 1:
             raise InputError(f"Names some samples more than once: {name}.", path, "Keep one row for every sample.")
         if several:
@@ -251,7 +251,8 @@ def rows_of(names: Sequence[str], written: Sequence[str], path: Path) -> dict[st
     return found
 
 
-def _form(name: str) -> str:
+def plain_form(name: str) -> str:
+    """Return a name without what people add to it: a folder, an extension, spaces, another Unicode form."""
     last = re.split(r"[/\\]", composed(name).strip())[-1]
     return re.sub(r"(?i)(?:\.ome)?\.(?:tiff?|png|jpe?g|bmp|zarr)$", "", last)
 

@@ -112,8 +112,8 @@ def read_image(path: Path | str) -> Image:
     -------
     Image
         Its pixels. Pages of a TIFF without named axes are time points. Palette colours become RGB (grey where the
-        palette is grey); a TIFF whose 0 is white is inverted, so that bright is large. A PNG or JPEG is
-        turned as its orientation tag says.
+        palette is grey); a TIFF whose 0 is white is inverted, so that bright is large. Pixels are
+        turned as the orientation tag of a PNG, JPEG or TIFF says.
 
     Raises
     ------

@@ -15,8 +15,8 @@ import numpy as np
 from beadseg.data.image_io import Image, Planes, as_intensities, decodes_as_tiff, read_image
 from beadseg.data.ome_zarr import read_planes
 from beadseg.data.ome_zarr_meta import find_image
-from beadseg.data.raw import check_file, check_size, damaged, is_zarr
-from beadseg.data.tiff import axis_names, is_tiff, meaning, only_series, opened
+from beadseg.data.raw import QUARTER_TURNS, check_file, check_size, damaged, is_zarr, upright
+from beadseg.data.tiff import axis_names, is_tiff, meaning, only_series, opened, orientation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,15 +119,20 @@ def _layout(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path
     if together or not (contiguous or _has_plain_pages(series, names)):
         return None
     lengths = {name: length for name, length in zip(names, series.shape, strict=True) if name}
+    orientation = orientation_of(series)
+    if orientation in QUARTER_TURNS:
+        lengths["Y"], lengths["X"] = lengths["X"], lengths["Y"]
     axes = "".join(letter for letter in "TZCYX" if letter in lengths)
     shape = tuple(int(lengths[letter]) for letter in axes)
     check_size(shape[len([a for a in axes if a in "TZ"]) :], dtype, path)
 
     def read() -> Iterator[np.ndarray]:
         planes = _mapped(path, names, axes) if contiguous else _paged(path, names, axes)
-        return (as_intensities(plane, path, inverted=inverted) for plane in planes)
+        turned = (upright(plane, "CYX", orientation) for plane in planes)
+        return (as_intensities(plane, path, inverted=inverted) for plane in turned)
 
-    return LazyImage(axes, shape, np.dtype(np.uint8) if dtype.kind == "b" else dtype, pixel_size_um, read)
+    stored = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+    return LazyImage(axes, shape, stored, pixel_size_um, read, turned=orientation != 1)
 
 
 def _has_plain_pages(series: tifffile.TiffPageSeries, names: list[str]) -> bool:

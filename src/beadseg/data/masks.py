@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MaskKind = Literal["binary", "soft", "labels"]
-DoubtKind = Literal["inverted", "full", "soft", "pieces", "rings", "specks", "turned", "points"]
+DoubtKind = Literal["inverted", "full", "soft", "pieces", "rings", "specks", "turned", "points", "opposite"]
 
 SLIVER_PX = 4.0
 """Median area, px, below which regions of equal value are soft edges: smaller objects are not counted anyway."""
@@ -137,6 +137,7 @@ _LOOKS: dict[DoubtKind, str] = {
     "rings": "look like outlines",
     "specks": "consist of specks",
     "turned": "may lie turned against the image",
+    "opposite": "mark what the prediction leaves out",
 }
 
 

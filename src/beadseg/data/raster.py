@@ -17,17 +17,21 @@ import numpy as np
 from PIL import Image as PilImage
 from PIL import UnidentifiedImageError
 
-from beadseg.data.raw import Raw, check_size, damaged, plausible_pixel_size
+from beadseg.data.raw import (
+    ORIENTATION,
+    Raw,
+    check_size,
+    damaged,
+    plausible_pixel_size,
+    upright,
+    valid_orientation,
+)
 from beadseg.errors import ImageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FORMATS = ("PNG", "JPEG", "BMP")
-ORIENTATION = 0x0112
-"""The orientation tag of EXIF."""
-TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
-"""Quarter turns to the left, and whether it is mirrored left to right afterwards, by the value of the tag."""
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _GREY_OR_COLOUR = ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I", "F")
 
@@ -60,20 +64,15 @@ def read_raster(path: Path) -> Raw:
 def _orientation(image: PilImage.Image) -> int:
     """Return the orientation tag, 1 to 8; 1, as stored, where there is none that is valid."""
     try:
-        value = image.getexif().get(ORIENTATION, 1)
+        return valid_orientation(image.getexif().get(ORIENTATION, 1))
     except Exception:  # a damaged EXIF block makes its parser raise nearly anything
         return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _upright(raw: Raw, orientation: int) -> Raw:
-    """Return pixels (Y, X, …) turned as an orientation tag says."""
     if orientation == 1:
         return raw
-    turns, mirrored = TURNS[orientation]
-    data = np.rot90(raw.data, turns)
-    data = np.ascontiguousarray(data[:, ::-1] if mirrored else data)
-    return replace(raw, data=data, turned=True)
+    return replace(raw, data=upright(raw.data, raw.axes, orientation), turned=True)
 
 
 def _decode(image: PilImage.Image, path: Path) -> Raw:

@@ -7,13 +7,14 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from beadseg.errors import ImageError
 from beadseg.files import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -98,6 +99,38 @@ class Raw:
     pixel_size_um: float | None = None
     imagej: bool = False
     turned: bool = False
+
+
+ORIENTATION = 0x0112
+"""The orientation tag of TIFF and EXIF."""
+TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+"""Quarter turns to the left, and whether it is mirrored left to right afterwards, by the value of the tag."""
+QUARTER_TURNS = (5, 6, 7, 8)
+"""Values that exchange width and height."""
+
+
+def valid_orientation(value: object) -> int:
+    """Return the value of an orientation tag, 1 to 8; 1, as stored, for any other."""
+    return value if isinstance(value, int) and value in TURNS else 1
+
+
+def upright(data: np.ndarray, axes: str, orientation: int) -> np.ndarray:
+    """Return pixels turned as an orientation tag says.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        Pixels with the axes `axes`, Y before X.
+    axes : str
+        One letter per dimension.
+    orientation : int
+        Value of the tag, 1 to 8 (TIFF 6.0, section 8).
+    """
+    if orientation == 1:
+        return data
+    turns, mirrored = TURNS[orientation]
+    turned = np.rot90(data, turns, axes=(axes.index("Y"), axes.index("X")))
+    return np.ascontiguousarray(np.flip(turned, axes.index("X")) if mirrored else turned)
 
 
 NOT_UTF8 = "Its name has bytes that are not UTF-8, so that tables and reports cannot name it."

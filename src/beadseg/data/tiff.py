@@ -2,7 +2,8 @@
 
 Axes come from the metadata (OME, ImageJ); pages of a file that names no axes are time points (T). Pixel sizes come
 from OME and ImageJ metadata; the resolution tags of a plain TIFF are believed only where they give a size that
-a microscope can have, since most programs write a screen's or printer's resolution there.
+a microscope can have, since most programs write a screen's or printer's resolution there. Pixels are turned as the
+orientation tag says, as those of PNG and JPEG are.
 """
 
 from __future__ import annotations
@@ -15,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from beadseg.data.raw import Raw, check_size, damaged, micrometres, plausible_pixel_size
+from beadseg.data.raw import (
+    ORIENTATION,
+    Raw,
+    check_size,
+    damaged,
+    micrometres,
+    plausible_pixel_size,
+    upright,
+    valid_orientation,
+)
 from beadseg.errors import BeadsegError, ImageError
 from beadseg.text import plural
 
@@ -83,7 +93,15 @@ def _decode(tiff: tifffile.TiffFile, path: Path) -> Raw:
     check_size(series.shape, np.dtype(series.dtype), path)
     data, axes = _named_axes(series.asarray(), series.axes, path)
     data = _alpha_last(data.astype(data.dtype.newbyteorder("="), copy=False), axes, series.keyframe)
-    return Raw(data, axes, *meaning(tiff, series, path), imagej=bool(tiff.is_imagej))
+    orientation = orientation_of(series)
+    data = upright(data, axes, orientation)
+    return Raw(data, axes, *meaning(tiff, series, path), imagej=bool(tiff.is_imagej), turned=orientation != 1)
+
+
+def orientation_of(series: tifffile.TiffPageSeries) -> int:
+    """Return the orientation tag of a series' pages, 1 to 8; 1, as stored, where there is none that is valid."""
+    tag = series.keyframe.tags.get(ORIENTATION)
+    return 1 if tag is None else valid_orientation(tag.value)
 
 
 def meaning(

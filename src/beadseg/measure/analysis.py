@@ -137,13 +137,14 @@ class Analysis(Config):
         """Write ``summary.json``, ``images.csv`` and any ``failures.csv``; raises as `claim_folder`."""
         claim_folder(out)
         again = (out / files.SUMMARY).exists()
-        files.write_atomically(out / files.SUMMARY, self.summary.model_dump_json(indent=2) + "\n")
-        files.write_atomically(out / files.IMAGE_STATS, csv_text(self.image_table()))
-        if self.failures:
+        texts: dict[Path, str | None] = {
+            out / files.SUMMARY: self.summary.model_dump_json(indent=2) + "\n",
+            out / files.IMAGE_STATS: csv_text(self.image_table()),
+        }
+        if self.failures or again:
             table = pd.DataFrame([failure.model_dump() for failure in self.failures])
-            files.write_atomically(out / files.FAILURES, csv_text(table))
-        elif again:
-            (out / files.FAILURES).unlink(missing_ok=True)
+            texts[out / files.FAILURES] = csv_text(table) if len(table) else None
+        files.write_together(texts)
 
 
 def claim_folder(out: Path) -> None:

@@ -14,12 +14,13 @@ from beadseg.config.base import Config
 from beadseg.data.dataset import Dataset, Sample, Target, natural_key
 from beadseg.data.fields import listed
 from beadseg.data.image_io import read_labels, read_mask
-from beadseg.data.masks import Doubts
+from beadseg.data.masks import Doubt, Doubts
 from beadseg.data.predictions import pair
 from beadseg.errors import ConfigError, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.measure.groups import GroupScore, group_scores, with_density
 from beadseg.measure.matching import IOU_THRESHOLDS
+from beadseg.measure.overlap import count_overlap
 from beadseg.measure.score import ImageScore, score_image
 from beadseg.text import csv_text, plural
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 FEW_BEADS = 10
 """With fewer beads than this in all images, equal masks prove nothing."""
+LEAST_OPPOSITE, MOST_ALIKE = 0.5, 0.1
+"""Jaccard with the inverted annotation from which, and with the annotation up to which, one side looks inverted."""
 SUFFIXES = (".png", ".tif", ".tiff")
 """What predicted masks and labels are stored as."""
 
@@ -81,6 +84,11 @@ class Evaluation(Config):
         return tuple(failure.name for failure in self.failures if failure.kind in ("missing", "unreadable"))
 
     @property
+    def flagged(self) -> tuple[str, ...]:
+        """Names of the images whose annotation may not be what it claims, so that their scores say little."""
+        return tuple(image.image for image in self.images if image.flags)
+
+    @property
     def scored_itself(self) -> bool:
         """Whether every image with beads has a prediction that equals its annotation in every pixel.
 
@@ -125,13 +133,15 @@ class Evaluation(Config):
             predictions_relative=files.relative_path(Path(self.predictions), out),
             dataset_relative=files.relative_path(Path(self.dataset), out),
         )
-        files.write_atomically(out / files.EVALUATION, placed.model_dump_json(indent=2) + "\n")
-        _write_table(out / files.EVALUATION_IMAGES, self.image_table())
-        _write_table(out / files.EVALUATION_GROUPS, self.group_table())
-        if self.failures:
-            _write_table(out / files.FAILURES, pd.DataFrame([failure.model_dump() for failure in self.failures]))
-        else:
-            (out / files.FAILURES).unlink(missing_ok=True)
+        failures = pd.DataFrame([failure.model_dump() for failure in self.failures])
+        files.write_together(
+            {
+                out / files.EVALUATION: placed.model_dump_json(indent=2) + "\n",
+                out / files.EVALUATION_IMAGES: csv_text(self.image_table()),
+                out / files.EVALUATION_GROUPS: csv_text(self.group_table()),
+                out / files.FAILURES: csv_text(failures) if len(failures) else None,
+            }
+        )
 
     @classmethod
     def read(cls, out: Path) -> Evaluation:
@@ -388,7 +398,6 @@ def _score_sample(
     """Return the scores of every plane, and how many planes with beads were predicted as they are annotated."""
     predicted = folder.planes(sample.name)
     truths = [(plane, target) for plane, _, target in sample.planes()]
-    doubts.add(sample.name, (doubt for _, target in truths for doubt in target.doubts()))
     if len(predicted) != len(truths):
         raise InputError(
             f"The prediction has {plural(len(predicted), 'plane')}, the truth {len(truths)}.",
@@ -398,9 +407,26 @@ def _score_sample(
     scores, identical = [], 0
     for (foreground, labels), (plane, target) in zip(predicted, truths, strict=True):
         image = f"{sample.name}_{plane}" if plane else sample.name
-        scores.append(score_image(image, sample.name, sample.field, foreground, labels, target, diameter_px))
+        score = score_image(image, sample.name, sample.field, foreground, labels, target, diameter_px)
+        found = [*target.doubts(), *(_opposite(foreground, target) if score.areas else ())]
+        doubts.add(sample.name, found)
+        flags = " ".join(doubt.text for doubt in found if doubt.kind != "soft")  # soft edges are cut, and mean no less
+        scores.append(score.replace(flags=flags))
         identical += bool(target.foreground.any()) and _equal(foreground, labels, target)
     return scores, identical
+
+
+def _opposite(foreground: NDArray[np.bool_], truth: Target) -> list[Doubt]:
+    """Doubt an annotation that marks what the prediction leaves out, and leaves out what the prediction marks."""
+    kept = np.ones(foreground.shape, bool) if truth.ignore is None else ~truth.ignore
+    alike, inverted = (
+        count_overlap(foreground, marked, truth.ignore).jaccard for marked in (truth.foreground, ~truth.foreground)
+    )
+    marks = (foreground & kept).any() and (truth.foreground & kept).any()
+    if not marks or inverted < LEAST_OPPOSITE or alike > MOST_ALIKE:
+        return []
+    text = f"The annotation marks what the prediction leaves out: inverted, it has a Jaccard of {inverted:.2f} with it."
+    return [Doubt("opposite", text, "Look at both; save 255 (or ids) on beads and 0 elsewhere.")]
 
 
 def _equal(foreground: NDArray[np.bool_], labels: NDArray[np.uint32] | None, truth: Target) -> bool:
@@ -443,7 +469,3 @@ def _table(scores: Sequence[ImageScore] | Sequence[GroupScore], kind: type[Confi
     rows = [{**score.model_dump(), **dict(zip(names, score.average_precisions, strict=True))} for score in scores]
     columns = [name for name in kind.model_fields if name != "average_precisions"]
     return pd.DataFrame(rows, columns=[*columns, *(name for name in names if name not in columns)])
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    files.write_atomically(path, csv_text(table))

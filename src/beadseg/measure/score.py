@@ -76,6 +76,8 @@ class ImageScore(Config):
     """The truth has areas. Of points alone no pixels are scored."""
     density: str = ""
     """Density class by true beads per image."""
+    flags: str = ""
+    """Why the annotation may not be what it claims, in plain words; its scores then say little of the prediction."""
 
     @property
     def overlap(self) -> Overlap:

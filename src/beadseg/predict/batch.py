@@ -31,7 +31,7 @@ from beadseg.events import Event, Level, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, printable, user_path
 from beadseg.locking import locked
 from beadseg.model.device import free_memory
-from beadseg.predict.flags import NOT_COMPARED
+from beadseg.predict.flags import NOT_COMPARED, sentence
 from beadseg.predict.results import predict_file
 from beadseg.predict.tables import BatchResult, ElementIndex, PredictionIndex, described
 from beadseg.text import plural
@@ -478,6 +478,6 @@ def told(name: str, rows: list[dict[str, Any]]) -> Event:
     text = f"{name}: {plural(beads, 'bead')}" + (f" in {len(rows)} planes" if len(rows) > 1 else "")
     if flagged:
         return Event(
-            "count", f"{text}. Implausible: {flagged[0]}", "warning", {"image": name, "beads": beads, "flags": flagged}
+            "count", f"{text}. {sentence(flagged[0])}", "warning", {"image": name, "beads": beads, "flags": flagged}
         )
     return Event("count", text, data={"image": name, "beads": beads, "flags": []})

@@ -33,14 +33,14 @@ LOOKED_AT = 1024
 """Pixels along an axis from which that part is chosen."""
 REACH = 0.8
 """Beads count for a scale when they are within so many octaves of it."""
-ENOUGH = 0.4
+ENOUGH = 0.25
 """Scales whose beads cover at least this share of the most are compared by what their beads are like."""
-SIZE_SIGNS = np.array([0.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0])
+SIZE_SIGNS = np.array([0.0, 1.0, 2.0, 3.0, -0.5, 0.0, 0.0])
 """Weights of what tells the right scale, see `_fitness`."""
 ALIKE = 0.25
 """Scales agree when their diameters are within about so many octaves."""
-AGAIN, LOOKS = 0.3, 2
-"""A diameter that is more octaves than this from its scale is looked at again, at most so often."""
+NEAR = 0.5
+"""Scales within about so many octaves of the right one have a say in the diameter."""
 LEAST_SEED = 0.15
 """Peaks of the centre map below this are not looked at."""
 LEAST_CONFIDENCE = 0.35
@@ -119,8 +119,8 @@ def find_size(
 
     The network looks at the plane at scales half an octave apart, at a part of it where the scale is fine. At each
     scale it says where beads are, how sure it is and how large they are. Of the scales whose beads cover most, weighted
-    by how sure the network is, that whose beads speak most for it decides (`_fitness`); the median of their diameters
-    is the answer, looked at again where that is far from the scale.
+    by how sure the network is, that whose beads speak most for it decides (`_fitness`); the median of their diameters,
+    averaged with those of the scales beside it, is the answer.
 
     Parameters
     ----------
@@ -140,14 +140,8 @@ def find_size(
     best = _best(views)
     if best.surest < LEAST_CONFIDENCE:
         return Size(None, f"no beads of {SMALLEST_PX:g} to {LARGEST_PX:g} px were found")
-    for _ in range(LOOKS):
-        if abs(math.log2(best.diameter / best.scale)) <= AGAIN:
-            break
-        again = _view(answer, plane, objects, best.diameter)
-        if again.surest < LEAST_CONFIDENCE:
-            break
-        best = again
-    return Size(min(max(best.diameter, SMALLEST_PX), LARGEST_PX), _doubt(best, views))
+    diameter = _settled(best, views)
+    return Size(min(max(diameter, SMALLEST_PX), LARGEST_PX), _doubt(best, views, diameter))
 
 
 def _best(views: list[View]) -> View:
@@ -178,6 +172,13 @@ def _fitness(view: View, views: list[View], most: float, densest: float) -> floa
         _agreement(view, views),
     )
     return float(np.array(values) @ SIZE_SIGNS)
+
+
+def _settled(best: View, views: list[View]) -> float:
+    """Return the diameter, px: the geometric mean of what the best view and those beside it say, by their weight."""
+    apart = np.array([math.log2(view.scale / best.scale) / NEAR for view in views])
+    weights = np.array([view.share * view.signs[0] ** 2 for view in views]) * np.exp(-(apart**2))
+    return float(2 ** np.average(np.log2([view.diameter for view in views]), weights=weights))
 
 
 def _agreement(view: View, views: list[View]) -> float:
@@ -287,16 +288,16 @@ def _alike(grey: NDArray[np.float32], at: NDArray[np.int64], known: float) -> fl
     return float(np.median((patches * others).sum(axis=1) / (np.linalg.norm(others, axis=1) + 1e-9)))
 
 
-def _doubt(best: View, views: list[View]) -> str:
+def _doubt(best: View, views: list[View], diameter: float) -> str:
     """Return why the size, and with it the count, is not sure; empty when it is."""
-    if not SMALLEST_PX < best.diameter < LARGEST_PX:
-        return outside(best.diameter)
+    if not SMALLEST_PX < diameter < LARGEST_PX:
+        return outside(diameter)
     rival = _rival(best, views)
     ratio = math.log2((rival.share + SEEN) / (best.share + SEEN)) if rival else LOWEST
     if float(np.array([*best.signs, max(ratio, LOWEST), _agreement(best, views), 1.0]) @ BEAD_SIGNS) >= 0:
         return ""
     if rival is not None and rival.share > RIVAL_SHARE * best.share:
-        return f"beads of {best.diameter:.3g} px and of {rival.diameter:.3g} px would both fit: give the diameter"
+        return f"beads of {diameter:.3g} px and of {rival.diameter:.3g} px would both fit: give the diameter"
     return "what was found may not be beads"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from beadseg.measure.intervals import combined, poisson_interval
-from beadseg.predict.flags import NO_INTERVAL, disagreement, empty_parts, flags, nothing_because, unlike
+from beadseg.predict.flags import NO_INTERVAL, disagreement, empty_parts, flags, in_words, nothing_because, unlike
 
 if TYPE_CHECKING:
     from beadseg.data.lazy import LazyImage
@@ -55,7 +55,7 @@ def count_row(name: str, plane: str, image: LazyImage, prediction: Prediction, p
         "height": height,
         "width": width,
         "pixel_size_um": "" if size is None else size,
-        "flags": "; ".join([*found, *differences]),
+        "flags": in_words(found, differences),
     }
 
 

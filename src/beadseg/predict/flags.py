@@ -12,7 +12,7 @@ from scipy import ndimage
 from beadseg.measure.appearance import levels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,6 +33,8 @@ SPOT_SHARE = 0.05
 """Fewer spots that were not counted, as a share of the beads, change no count that matters."""
 OFFSET = 5.0
 """Values that vary so many times less, relative to the background, seem to have an offset."""
+IMPLAUSIBLE, UNLIKE = "implausible count: ", "unlike the training images: "
+"""What a flag begins with, wherever it stands: the count is what is wrong, or the image is not what the model knows."""
 BLOCK, EMPTY, DISTINCT = 16, 0.05, 0.25
 """An image has an empty part when this share of its blocks (px) holds one value that is so far from the others."""
 FAINT = 0.05
@@ -128,6 +130,25 @@ def flags(count: int, coverage: float, pixels: int, fingerprint: Mapping[str, An
     elif count and count < expected_least - 2:
         found.append(f"{density:.0f} beads per megapixel, training images had at least {lowest:.0f}")
     return found
+
+
+def in_words(implausible: Sequence[str], differences: Sequence[str]) -> str:
+    """Return the cell ``flags`` of ``counts.csv``: what is implausible about the count, then what the image is unlike.
+
+    Parameters
+    ----------
+    implausible : sequence of str
+        See `flags` and `disagreement`.
+    differences : sequence of str
+        See `unlike`.
+    """
+    told = ((IMPLAUSIBLE, implausible), (UNLIKE, differences))
+    return "; ".join(f"{kind}{'; '.join(texts)}" for kind, texts in told if texts)
+
+
+def sentence(flags: str) -> str:
+    """Return the cell ``flags`` as a sentence: a capital letter first, a full stop last."""
+    return f"{flags[:1].upper()}{flags[1:].rstrip('.')}."
 
 
 def nothing_because(intensity: NDArray[np.float32]) -> list[str]:

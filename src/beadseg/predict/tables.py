@@ -114,9 +114,6 @@ class PredictionIndex:
         self._known = dict(self.sources), inner(document, "relative")
         self._written, self._cost = float("-inf"), 0.0
         self.deaths: Counter[str] = Counter()
-        self._ordered: list[tuple[dict[str, Any], set[str]]] = [
-            (table, set(table)) for table in (self.sources, self.rows, self.results, self.failures)
-        ]
         self._recover()
         self.stage = folder / f"{files.TEMPORARY_PREFIX}stage-{secrets.token_hex(4)}{files.TEMPORARY_SUFFIX}"
 
@@ -166,12 +163,19 @@ class PredictionIndex:
         self._note({"image": name, "begun": False})
 
     def arrange(self, names: Iterable[str]) -> None:
-        """Give images that are new the order of the batch, whoever predicted them, and when."""
-        for name in names:
-            for table, before in self._ordered:
-                key = self.sources[name] if table is self.failures else name
-                if key in table and key not in before:
-                    table[key] = table.pop(key)
+        """Give the images of a batch its order, in the places that they have, whoever predicted them, and when."""
+        names = list(names)
+        sources = [self.sources[name] for name in names]
+        tables: list[tuple[dict[str, Any], list[str]]] = [
+            (self.sources, names), (self.rows, names), (self.results, names), (self.failures, sources)
+        ]  # fmt: skip
+        for table, keys in tables:
+            own = [key for key in keys if key in table]
+            mine, turn, items = set(own), iter(own), dict(table)
+            table.clear()
+            for key in items:
+                place = next(turn) if key in mine else key
+                table[place] = items[place]
 
     def know(self, names: Mapping[Path, str]) -> None:
         """Take over names that were given to images elsewhere."""

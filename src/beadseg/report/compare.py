@@ -113,8 +113,8 @@ class Comparison(Config):
     def write(self, out: Path) -> None:
         """Write ``comparison.md`` and ``comparison.csv``; raises `MachineError`."""
         files.ensure_folder(out)
-        files.write_atomically(out / files.COMPARISON_TEXT, f"# Comparison\n\n{self.text(align=False)}\n")
-        files.write_atomically(out / files.COMPARISON_TABLE, csv_text(self.table()))
+        text = f"# Comparison\n\n{self.text(align=False)}\n"
+        files.write_together({out / files.COMPARISON_TEXT: text, out / files.COMPARISON_TABLE: csv_text(self.table())})
 
     def _names(self, part: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for column in self.columns for name in getattr(column, part)))

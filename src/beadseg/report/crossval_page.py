@@ -118,7 +118,7 @@ def _pairs(
 
 def _read(path: Path) -> tuple[list[str], list[Fold]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with files.current(path).open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         folds = [{name: float(row[name]) for name in _NUMBERS} for row in rows]
         names = [original(row["fold"]) for row in rows]

@@ -11,7 +11,7 @@ from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.measure.agreement import agreement, ratio_agreement, spans_decades
 from beadseg.measure.evaluation import IDENTICAL, IDENTICAL_REMEDY, points_text
 from beadseg.report.agreement import agreement_table
-from beadseg.report.blocks import Block, Chart, Charts, Column, Items, Table, Text
+from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Items, Table, Text
 from beadseg.report.evaluation import (
     AGREEMENT_PNG,
     RATIO_PNG,
@@ -136,6 +136,12 @@ def _notices(evaluation: Evaluation) -> list[Notice]:
     if evaluation.failed_samples:
         text = f"{len(evaluation.failed_samples)} of {plural(evaluation.samples, 'sample')} could not be scored."
         notices.append(Notice(text, "They enter no mean. The list is at the end."))
+    flagged = [image for image in evaluation.images if image.flags]
+    if flagged:
+        images = plural(len(evaluation.images), "image")
+        text = f"The annotations of {len(flagged)} of {images} may not be what they claim."
+        detail = f"{flagged[0].image}: {flagged[0].flags} The scores of such images say little of the predictions."
+        notices.append(Notice(text, detail))
     if evaluation.scored_itself:
         notices.append(Notice(IDENTICAL, IDENTICAL_REMEDY))
     if points := sum(not image.areas for image in evaluation.images):
@@ -207,13 +213,15 @@ def _scores(evaluation: Evaluation) -> Chart:
 
 
 def _images(evaluation: Evaluation) -> Table:
+    flagged = bool(evaluation.flagged)
     columns = (Column("Image"), Column("Field of view"), Column("Jaccard", ".3f"),
                Column("Precision", ".3f"), Column("Recall", ".3f"), Column("F1", ".3f"), Column("AP50", ".3f"),
                Column("True", ",d"), Column("Found", ",d"), Column("Error", "+d"),
-               Column("%", "+.0%", "Count error over true beads"))  # fmt: skip
+               Column("%", "+.0%", "Count error over true beads"),
+               *([Column("Annotation")] if flagged else []))  # fmt: skip
     rows = [
         (i.image, i.field, i.jaccard, i.precision, i.recall, i.f1, i.ap50, i.true_count, i.predicted_count,
-         i.count_error, i.relative_error)
+         i.count_error, i.relative_error, *([Badge(i.flags, "warn") if i.flags else None] if flagged else []))
         for i in sorted(evaluation.images, key=lambda image: natural_key(image.image))
     ]  # fmt: skip
     return Table(columns, rows, "All images", complete_in=files.EVALUATION_IMAGES)

@@ -61,7 +61,7 @@ def counts_by_image_figure(
     beads : sequence of int
         Beads in every image.
     flagged : sequence of bool
-        Images with an implausible result, drawn in another colour.
+        Images whose count is flagged, drawn in another colour.
     """
     if len(images) <= MOST_BARS:
         return _bars(images, beads, flagged)

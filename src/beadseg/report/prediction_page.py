@@ -17,6 +17,7 @@ from beadseg.errors import Cancelled, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.measure.appearance import APPEARANCE
 from beadseg.predict.counts import COUNT_COLUMNS
+from beadseg.predict.flags import sentence
 from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Gallery, Items, Row, Table, Text, Verbatim
 from beadseg.report.html import Notice, Page, Section, missing_pictures
 from beadseg.report.overlays import overlay_pictures
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_PICTURES = 12
-"""Images shown: implausible ones first, then the densest, the sparsest and one in the middle."""
+"""Images shown: flagged ones first, then the densest, the sparsest and one in the middle."""
 MOST_FLAGGED = 8
-"""Implausible ones among them."""
+"""Flagged ones among them."""
 _NOT_REAL = ("image", "plane", "beads", "height", "width", "flags")
 """Columns of counts that hold texts or whole numbers."""
 
@@ -105,8 +106,8 @@ def read_counts(folder: Path) -> pd.DataFrame:
 
 def _lead(counts: pd.DataFrame, failed: int) -> str:
     beads, flagged = int(counts["beads"].sum()), int((counts["flags"] != "").sum())
-    implausible = f"{flagged or 'no'} implausible result{'' if flagged == 1 else 's'}"
-    return f"{plural(beads, 'bead')} in {plural(len(counts), 'image')}; {implausible}, {failed or 'no'} failed."
+    found = f"{plural(beads, 'bead')} in {plural(len(counts), 'image')}"
+    return f"{found}; {flagged or 'none'} flagged, {failed or 'none'} failed."
 
 
 def _facts(counts: pd.DataFrame, made_by: dict[str, Any]) -> list[tuple[str, str]]:
@@ -135,9 +136,10 @@ def _notices(counts: pd.DataFrame, failures: pd.DataFrame, made_by: dict[str, An
     notices = []
     flagged = counts[counts["flags"] != ""]
     if len(flagged):
-        text = f"{len(flagged)} of {len(counts)} results are implausible: look at them before you use their counts."
+        of = f"{len(flagged)} of {plural(len(counts), 'count')}"
+        text = f"{of} flagged: look at these images before you use the numbers."
         commonest = flagged["flags"].value_counts()
-        notices.append(Notice(text, f"Most often ({commonest.iloc[0]} x): {commonest.index[0]}."))
+        notices.append(Notice(text, f"Most often ({commonest.iloc[0]} x): {sentence(str(commonest.index[0]))}"))
     if len(failures):
         text = f"{plural(len(failures), 'image')} could not be predicted: no count."
         notices.append(Notice(text, "The list is below."))
@@ -175,7 +177,7 @@ def _charts(
     diameters = _diameters(folder, counts, on_event, stop) * scale
     by_size = diameter_figure(diameters, unit, expected * scale if isinstance(expected, float | int) else None)
     return Charts((
-        Chart(by_image, "Beads found. " + ("Orange: implausible." if any(flagged) else "")),
+        Chart(by_image, "Beads found. " + ("Orange: flagged." if any(flagged) else "")),
         Chart(by_size, f"Equivalent diameters of {plural(len(diameters), 'bead')}, without those cut by a border."),
     ))  # fmt: skip
 
@@ -211,7 +213,7 @@ def _pictures(folder: Path, counts: pd.DataFrame, on_event: OnEvent, stop: StopF
     if missing:
         on_event(missing_pictures(missing))
         blocks.append(Items(missing, "Not shown"))
-    intro = "Outlines of what was found. Implausible results first, then the densest image, the sparsest, the middle."
+    intro = "Outlines of what was found. Flagged images first, then the densest image, the sparsest, the middle."
     return Section(title, blocks, f"{len(chosen)} of {plural(len(counts), 'image')}. {intro}")
 
 
@@ -234,7 +236,7 @@ def _caption(row: pd.Series[Any]) -> str:
     if np.isfinite(row["beads_per_mm2"]):
         density += f", {row['beads_per_mm2']:,.0f} per mm²"
     text = f"{plural(row['beads'], 'bead')} ({density}), {row['coverage']:.0%} of the area."
-    return f"{text} Implausible: {row['flags']}." if row["flags"] else text
+    return f"{text} {sentence(row['flags'])}" if row["flags"] else text
 
 
 def _by_field(counts: pd.DataFrame) -> Section:
@@ -242,7 +244,7 @@ def _by_field(counts: pd.DataFrame) -> Section:
     columns = [Column("Field of view"), Column("Images", "d"), Column("Beads", ",d"), Column("per image", ",.1f"),
                Column("SD", ",.1f", "Standard deviation between images"), Column("Fewest", ",d"), Column("Most", ",d"),
                Column("per megapixel", ",.1f"), *([Column("per mm²", ",.2f")] if known else []),
-               Column("Implausible", "d")]  # fmt: skip
+               Column("Flagged", "d")]  # fmt: skip
     rows: list[Row] = []
     for field, group in counts.groupby("field", sort=False):
         pixels = group["height"] * group["width"]
@@ -271,7 +273,7 @@ def _images(counts: pd.DataFrame) -> Table:
     rows: list[Row] = [
         (row["name"], row["beads"], *(_certainty(row) if certain else ()), row["beads_per_mpx"],
          *([row["beads_per_mm2"]] if known else []), row["coverage"], *([row["diameter_px"]] if sized else []),
-         f"{row['width']} x {row['height']}", Badge(row["flags"], "warn") if row["flags"] else Badge("plausible"))
+         f"{row['width']} x {row['height']}", Badge(row["flags"], "warn") if row["flags"] else Badge("not flagged"))
         for row in counts.to_dict("records")
     ]  # fmt: skip
     return Table(columns, rows, "All images", complete_in=files.COUNTS)

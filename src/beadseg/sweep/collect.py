@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
+from beadseg.events import OnEvent, ignore
 from beadseg.files import write_atomically
 from beadseg.sweep.importance import COLUMNS as IMPORTANCE_COLUMNS
 from beadseg.sweep.importance import importance
@@ -137,19 +138,22 @@ class Standing:
         return ", ".join(parts)
 
 
-def write_tables(sweep: Sweep) -> Standing:
+def write_tables(sweep: Sweep, on_event: OnEvent = ignore) -> Standing:
     """Write ``trials.csv``, ``best.yaml`` and ``failures.csv`` (only where something failed); return the standing.
 
-    Nothing in them differs between two equal sweeps.
+    A table that another program has open is written beside it, which `on_event` hears. Nothing in them differs
+    between two equal sweeps.
     """
     standing = Standing.of(sweep)
     names = tuple(sweep.plan.space.parameters)
     rows = [_row(one, rank if one.score is not None else "") for rank, one in enumerate(standing.trials, start=1)]
-    write_rows(sweep.folder / files.TRIALS_TABLE, rows, (*COLUMNS, *names, "error"))
+    write_rows(sweep.folder / files.TRIALS_TABLE, rows, (*COLUMNS, *names, "error"), on_event)
     failures = sweep.folder / files.FAILURES
     if standing.failed:
         failed = sorted(standing.failed, key=lambda one: one.trial.number)
-        write_rows(failures, [{"trial": one.trial.number, "error": one.error} for one in failed], FAILURE_COLUMNS)
+        write_rows(
+            failures, [{"trial": one.trial.number, "error": one.error} for one in failed], FAILURE_COLUMNS, on_event
+        )
     else:
         failures.unlink(missing_ok=True)
     if standing.finished:
@@ -158,12 +162,12 @@ def write_tables(sweep: Sweep) -> Standing:
     return standing
 
 
-def collect(sweep: Sweep) -> Standing:
+def collect(sweep: Sweep, on_event: OnEvent = ignore) -> Standing:
     """Write the tables, and ``importance.csv`` where there are enough trials; return how the sweep stands."""
-    standing = write_tables(sweep)
+    standing = write_tables(sweep, on_event)
     rows = importance(sweep.plan.space.parameters, standing.told)
     if rows:
-        write_rows(sweep.folder / files.IMPORTANCE, rows, IMPORTANCE_COLUMNS)
+        write_rows(sweep.folder / files.IMPORTANCE, rows, IMPORTANCE_COLUMNS, on_event)
     return standing
 
 

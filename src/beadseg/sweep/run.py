@@ -46,7 +46,7 @@ def run_trials(sweep: Sweep, numbers: Sequence[int], work: Work, on_event: OnEve
     for number in track(waiting, "trials", len(waiting), on_event, stop):
         on_event(log(f"Trial {number}: {told(sweep.trial(number).values)}"))
         run_one(sweep, number, work, _briefly(on_event, heard), stop)
-        write_tables(sweep)
+        write_tables(sweep, on_event)
 
 
 def run_one(sweep: Sweep, number: int, work: Work, on_event: OnEvent, stop: StopFlag) -> Result | None:

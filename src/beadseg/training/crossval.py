@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from beadseg import files
+from beadseg.data.documents import read_table
 from beadseg.data.objects import count_objects
 from beadseg.data.split import Split, folds, leave_one_field_out, make_split
+from beadseg.errors import RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder
 from beadseg.measure.evaluation import Evaluation, evaluate
@@ -78,6 +80,8 @@ def crossval(
 ) -> list[dict[str, Any]]:
     """Train one network per fold and score it on the samples left out; a repeated call continues.
 
+    The table keeps the rows of folds that an earlier call finished until their new ones are there.
+
     Parameters
     ----------
     dataset, config, device, on_event, stop
@@ -94,9 +98,9 @@ def crossval(
     """
     dataset = dataset.with_areas("Cross-validation", on_event)
     folder = ensure_folder(files.user_path(out))
-    rows: list[dict[str, Any]] = []
     every = make_folds(dataset, config, k, on_event)
     runs = _run_folders([fold.name for fold in every])
+    rows = _earlier_rows(folder / files.CROSSVAL, [fold.name for fold in every])
     for fold in every:
         on_event(log(f"Left out: {fold.name} ({len(fold.split.test)} samples)."))
         for note in fold.split.notes:
@@ -109,13 +113,35 @@ def crossval(
         images = [sample.image_path for sample in left_out]
         predict_folder(segmenter, images, folder / files.PREDICTIONS, source=str(folder), on_event=on_event, stop=stop)
         found = evaluate(folder / files.PREDICTIONS, left_out, stop=stop)
-        rows.append(_row(fold.name, found, *_threshold(left_out, segmenter.fingerprint["polarity"])))
-        write_rows(folder / files.CROSSVAL, rows, COLUMNS, on_event)
-        on_event(Event("fold", _line(rows[-1]), data=rows[-1]))
-    rows.append(_mean(rows))
-    write_rows(folder / files.CROSSVAL, rows, COLUMNS, on_event)
-    on_event(Event("fold", _line(rows[-1]), data=rows[-1]))
-    return rows
+        row = _row(fold.name, found, *_threshold(left_out, segmenter.fingerprint["polarity"]))
+        rows[fold.name] = row
+        table = _table(rows, [fold.name for fold in every])
+        write_rows(folder / files.CROSSVAL, table, COLUMNS, on_event)
+        on_event(Event("fold", _line(row), data=row))
+    on_event(Event("fold", _line(table[-1]), data=table[-1]))
+    return table
+
+
+def _earlier_rows(path: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the rows of folds of these names that an earlier call wrote; none where the table cannot be used."""
+    try:
+        known = [row for row in read_table(files.current(path), *COLUMNS) if row["fold"] in names]
+        return {
+            row["fold"]: {
+                name: cell if name == "fold" else float(cell) if "jaccard" in name else int(cell)
+                for name, cell in row.items()
+                if name in COLUMNS
+            }
+            for row in known
+        }
+    except (RunError, ValueError):  # absent, or of another version: every fold is scored again
+        return {}
+
+
+def _table(rows: dict[str, dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows in the order of the folds, with the mean last where no fold is missing."""
+    found = [rows[name] for name in names if name in rows]
+    return [*found, _mean(found)] if len(found) == len(names) else found
 
 
 def _threshold(dataset: Dataset, polarity: Literal["dark", "bright"]) -> tuple[dict[str, float], int]:

@@ -6,9 +6,12 @@ import os
 import platform
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
+
+from beadseg.files import unstaged
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -16,7 +19,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     packages = ("beadseg", "torch", "monai", "numpy", "scikit-image", "scikit-learn")
     return {
         "schema_version": 1,
-        "command": sys.argv,
+        "command": [str(unstaged(Path(word))) if word.startswith("/") else word for word in sys.argv],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: version(name) for name in packages},

@@ -69,15 +69,16 @@ def freeze(
 
 def _sample_row(sample: Sample, fold: str, objects: int, folder: Path) -> dict[str, Any]:
     hashes = sample.sha256()
-    image, mask = sample.image_path, sample.mask_path
+    image = files.unstaged(sample.image_path.absolute())
+    mask = None if sample.mask_path is None else files.unstaged(sample.mask_path.absolute())
     return {
         "sample": sample.name,
         "fold": fold,
         "field": sample.field,
         "objects": objects,
-        "image": image.absolute(),
+        "image": image,
         "image_sha256": hashes["image"],
-        "mask": "" if mask is None else mask.absolute(),
+        "mask": "" if mask is None else mask,
         "mask_sha256": hashes.get("mask", ""),
         "ignore_sha256": hashes.get("ignore", ""),
         "points_sha256": hashes.get("points", ""),

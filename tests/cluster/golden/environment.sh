@@ -28,11 +28,21 @@ prepare() {
   source "$HOME/beadseg/bin/activate"
 }
 
+# --- What the job asks PBS. -------------------------------------------------------------------------------------------
+job=${PBS_JOBID:-}
+element=${PBS_ARRAY_INDEX:-}
+waits_for_this_job() { qstat -f "$1" 2>/dev/null | tr -d '\n\t' | grep -qE ":${job//./\\.}(@|[^0-9A-Za-z._-]|\$)"; }
+submit_after_this_job() { (cd / && qsub -W "depend=afterany:$job" -v "${variables:+$variables,}$1" "$script"); }
+delete_job() { qdel "$1"; }
+was_cancelled() { qstat -x -f "$1" 2>/dev/null | tr -d '\n\t' | grep -q 'and terminated by'; }
+nodes_of_job() { [ ! -r "${PBS_NODEFILE:-}" ] || awk '!seen[$0]++' "$PBS_NODEFILE"; }
+run_on() { pbs_tmrsh "$@"; } # node, words
+
 # --- What follows is the same in every job. ---------------------------------------------------------------------------
 began=$(date +%s)
 umask "$mask"
-job=${PBS_JOBID:-no-job}
-element=${PBS_ARRAY_INDEX:-}
+inside=$job
+job=${job:-no-job}
 node=
 if [ $# -eq 4 ]; then # one of the other nodes, see start_other_nodes
   node=.node$1 job=$4
@@ -44,13 +54,13 @@ table=$folder/jobs/jobs.csv
 exec </dev/null
 say() { printf '%s %s %s\n' "$(date '+%Y-%m-%d %H:%M:%S')" "$1" "$2"; }
 
-# PBS' own output goes nowhere, so that a job whose folder cannot be used needs another place to say so.
+# The batch system's own output goes nowhere, so that a job whose folder cannot be used needs another place to say so.
 lost() { # why
   say ERROR "$1 Nothing was done." >>"${HOME:-/tmp}/beadseg-$kind-$job$node.log" 2>/dev/null ||
     say ERROR "$1 Nothing was done." >>"${TMPDIR:-/tmp}/beadseg-$kind-$job$node.log"
   exit 4
 }
-if [ -n "${PBS_JOBID:-}" ] && [ -z "$node" ] && [ ! -e "$script" ]; then
+if [ -n "$inside" ] && [ -z "$node" ] && [ ! -e "$script" ]; then
   lost "The folder $folder was deleted, moved, or is not visible on $(hostname)."
 fi
 mkdir -p -- "$folder/jobs" 2>/dev/null || lost "The folder $folder/jobs cannot be made on $(hostname)."
@@ -66,11 +76,6 @@ record() { # id, part
   cut -d, -f1 "$table" | grep -qxF "$1" || printf '%s,%s,%s,%s\n' "$1" "$kind" "$2" "$(date -u '+%Y-%m-%dT%H:%M:%SZ')" >>"$table"
 }
 
-# Another submission for this folder may have a job of the same part: it belongs to that one's chain.
-waits_for_this_job() { # id
-  qstat -f "$1" 2>/dev/null | tr -d '\n\t' | grep -qE ":${job//./\\.}(@|[^0-9A-Za-z._-]|\$)"
-}
-
 # The successor is sent at once, so that it goes on also where this job is killed without a word.
 successor=
 send_successor() {
@@ -78,9 +83,10 @@ send_successor() {
   local known
   known=$(awk -F, -v kind="$kind" -v part=$((part + 1)) '$2 == kind && $3 == part { id = $1 } END { print id }' \
     "$table" 2>/dev/null)
-  if [ -n "$known" ] && waits_for_this_job "$known"; then # sent before this job was requeued
+  # One that was sent before this job was requeued; of the same part may also be a job of another submission's chain.
+  if [ -n "$known" ] && waits_for_this_job "$known"; then
     successor=$known
-  elif successor=$(cd / && qsub -W "depend=afterany:$job" -v "${variables:+$variables,}BEADSEG_PART=$((part + 1)),BEADSEG_AFTER=$job" "$script"); then
+  elif successor=$(submit_after_this_job "BEADSEG_PART=$((part + 1)),BEADSEG_AFTER=$job") && [ -n "$successor" ]; then
     record "$successor" $((part + 1))
   else
     successor=
@@ -88,7 +94,7 @@ send_successor() {
   fi
 }
 drop_successor() {
-  [ -n "$successor" ] && qdel "$successor" >/dev/null 2>&1
+  [ -n "$successor" ] && delete_job "$successor" >/dev/null 2>&1
   successor=
 }
 
@@ -109,9 +115,12 @@ make_scratch() {
   trap 'rm -rf -- "$work"' EXIT
   export TMPDIR=$work
   if [ -n "$dataset" ]; then
-    if cp -RL -- "${program[$dataset]}" "$work/dataset"; then
-      say INFO "Copied ${program[$dataset]} to $work."
+    local source=${program[$dataset]}
+    [ "${source#/}" != "$source" ] || source=$directory/$source
+    if cp -RL -- "$source" "$work/dataset"; then
+      say INFO "Copied $source to $work."
       program[$dataset]=$work/dataset
+      export BEADSEG_STAGED=$source$'\n'$work/dataset # what is written names the original
     else
       rm -rf -- "$work/dataset"
       say WARNING "The dataset could not be copied to $work; it is read where it lies."
@@ -129,20 +138,20 @@ replace_home() {
 # A training on several nodes: each of the others runs this script, too, and finds the first one by its address.
 start_other_nodes() {
   local host number=0 hosts=()
-  [ -n "$several" ] && [ -z "$node" ] && [ -r "${PBS_NODEFILE:-}" ] || return 0
-  while read -r host; do hosts+=("$host"); done < <(awk '!seen[$0]++' "$PBS_NODEFILE")
+  [ -n "$several" ] && [ -z "$node" ] || return 0
+  while read -r host; do hosts+=("$host"); done < <(nodes_of_job)
   [ "${#hosts[@]}" -gt 1 ] || return 0
   export BEADSEG_NODE=0 BEADSEG_NODES=${#hosts[@]} BEADSEG_MASTER=${hosts[0]}:$((20000 + RANDOM % 20000))
   say INFO "Training on ${hosts[*]}; the other nodes write their own logs beside this one."
   for host in "${hosts[@]:1}"; do
     number=$((number + 1))
-    { pbs_tmrsh "$host" /bin/bash "$script" "$number" "${#hosts[@]}" "$BEADSEG_MASTER" "$job" ||
+    { run_on "$host" /bin/bash "$script" "$number" "${#hosts[@]}" "$BEADSEG_MASTER" "$job" ||
       say WARNING "Node $host ended with exit code $?."; } &
   done
 }
 
 finish() { # code
-  trap '' TERM # PBS sends it several times, also to the qdel below, which must not die of it
+  trap '' TERM # PBS sends it several times, also to the command below, which must not die of it
   case $1 in
     0 | 3 | 5) drop_successor ;;
     6) [ -n "$successor" ] || say WARNING "Part $part of at most $most_jobs, and no job follows: send the job again to go on." ;;
@@ -153,7 +162,7 @@ finish() { # code
     3) say WARNING "Finished, but some items failed: see $folder/failures.csv. Results: $folder" ;;
     5) say WARNING "Ended with a result that is flagged, see above. Results: $folder" ;;
     6) say INFO "The job's time was up; everything is kept in $folder.${successor:+ Job $successor goes on.}" ;;
-    130 | 143) say WARNING "Stopped by a signal, as qdel sends it; everything is kept in $folder. Send the job again to go on." ;;
+    130 | 143) say WARNING "Stopped by a signal, as a cancelled job gets it; everything is kept in $folder. Send the job again to go on." ;;
     *) if [ "$1" -gt 128 ]; then
         say ERROR "Killed by signal $(($1 - 128)); what was saved is in $folder.${successor:+ Job $successor goes on.}"
       else
@@ -170,12 +179,12 @@ fail() { # why
 }
 
 say INFO "Job $job, part $part of at most $most_jobs, on $(hostname), in $folder."
-# Where PBS left the job before this one no time to take it back.
-if [ -n "${BEADSEG_AFTER:-}" ] && qstat -x -f "$BEADSEG_AFTER" 2>/dev/null | tr -d '\n\t' | grep -q 'and terminated by'; then
-  say WARNING "The job before this one was ended by qdel, so this one does not go on. Send the job again to go on."
+# Where the batch system left the job before this one no time to take it back.
+if [ -n "${BEADSEG_AFTER:-}" ] && was_cancelled "$BEADSEG_AFTER"; then
+  say WARNING "The job before this one was cancelled, so this one does not go on. Send the job again to go on."
   exit 130
 fi
-# PBS sends the signal to the program too, and the script waits for its end, whose code says what comes next.
+# The batch system signals the program too, and the script waits for its end, whose code says what comes next.
 interrupted=
 trap 'interrupted=yes' TERM
 if [ -z "$node" ]; then

@@ -180,6 +180,16 @@ def test_a_folder_is_predicted_and_opened(open_widget: Any, qtbot: Any, run_fold
         assert said in widget.messages.text
     assert "broken.png" in widget.folder.lines.toPlainText()
     assert "1 failed" in widget.messages.text
+    with qtbot.waitSignal(widget.folder.background.ended, timeout=PATIENCE_MS):
+        click(qtbot, widget.folder.predict)
+    told = widget.folder.lines.toPlainText()
+    assert "Skipped 6 images" in told
+    assert "--" not in told + widget.messages.text, "a window has no options of a command"
+    assert widget.folder.again.text() in told
+    widget.folder.again.setChecked(True)
+    with qtbot.waitSignal(widget.folder.background.ended, timeout=PATIENCE_MS):
+        click(qtbot, widget.folder.predict)
+    assert "Skipped" not in widget.folder.lines.toPlainText()
     click(qtbot, widget.folder.open)
     image, labels, centres = viewer.layers
     assert image.data.shape == (6, 96, 96, 3)

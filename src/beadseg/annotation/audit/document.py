@@ -13,7 +13,7 @@ from beadseg import files
 from beadseg.annotation.audit.codes import SEVERITIES, Code, Severity
 from beadseg.config.base import Config
 from beadseg.errors import InputError
-from beadseg.files import ensure_folder, write_atomically
+from beadseg.files import ensure_folder, write_together
 from beadseg.text import safe_cell
 
 if TYPE_CHECKING:
@@ -205,8 +205,8 @@ class Audit(Config):
     def write(self, folder: Path) -> None:
         """Write ``audit.json`` and ``audit.csv`` into `folder`; raises `MachineError`."""
         ensure_folder(folder)
-        write_atomically(folder / files.AUDIT, self.model_dump_json(indent=1) + "\n")
-        write_atomically(folder / files.AUDIT_TABLE, self.to_csv())
+        document = self.model_dump_json(indent=1) + "\n"
+        write_together({folder / files.AUDIT: document, folder / files.AUDIT_TABLE: self.to_csv()})
 
     @classmethod
     def read(cls, folder: Path) -> Audit:

@@ -124,7 +124,7 @@ def _cells(
     nuclei = rng.random() < 0.55
     if nuclei:
         own = {"textured": 1.0, "texture": (0.05, 0.4), "overlap": (0.0, 0.15), "unequal": 0.6, "inequality": (1.5, 8)}
-        families = {"fluorescence": 0.6, "opaque": 0.25, "dark": 0.15}
+        families: dict[Family, float] = {"fluorescence": 0.6, "opaque": 0.25, "dark": 0.15}
     else:
         own = {"pale": 1.0, "paleness": (0.2, 1.1), "contrast": (0.06, 0.5), "unequal": 0.1}
         families = {"dark": 0.55, "bright": 0.2, "opaque": 0.15, "ring": 0.1}

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from scipy import stats
 
+from beadseg import files
 from beadseg.config.density import DensityConfig
 from beadseg.data.dataset import natural_key
 from beadseg.data.fields import listed
+from beadseg.data.predictions import read_sources
 from beadseg.events import OnEvent, ignore, log
 from beadseg.measure.concentration.counts import Counted, read_counts
 from beadseg.measure.concentration.dilution import fit_dilution
@@ -24,7 +26,7 @@ from beadseg.measure.concentration.document import (
     Unit,
 )
 from beadseg.measure.concentration.manual import read_manual
-from beadseg.measure.concentration.naming import factors_of, groups_of
+from beadseg.measure.concentration.naming import Images, factors_of, groups_of
 from beadseg.measure.intervals import combined, poisson_interval
 
 if TYPE_CHECKING:
@@ -50,8 +52,8 @@ def density(
     config : DensityConfig, optional
         Pixel size, chamber depth, groups, and where dilution factors stand.
     manual : path, optional
-        CSV with the columns ``image`` and ``beads``: counts of the same images by hand. A plane of a stack is named
-        ``IMAGE_PLANE``.
+        CSV with the columns ``image`` and ``beads``: counts of the same images by hand. An image is named as in
+        ``counts.csv`` or by its file; a plane of a stack ``IMAGE_PLANE``, or by a column ``plane``.
     on_event : callable
         Told of everything that was left out.
 
@@ -63,16 +65,17 @@ def density(
     Raises
     ------
     InputError
-        There are no counts, a table is damaged, or no image of `manual` was predicted.
+        There are no counts, a table is damaged, a name in it may mean several images, or no image of `manual` was
+        predicted.
     """
     options = config or DensityConfig()
     counted = read_counts(Path(predictions))
     if options.pixel_size_um is not None:
         counted = [replace(row, pixel_size_um=options.pixel_size_um) for row in counted]
     scale = _scale(counted, options)
-    names = list(dict.fromkeys(row.image for row in counted))
-    groups = groups_of(names, options.groups)
-    factors, questions = factors_of(names, options.factor)
+    known = Images([(row.image, row.plane) for row in counted], read_sources(Path(predictions)))
+    groups = groups_of(known, options.groups)
+    factors, questions = factors_of(known, options.factor)
     images = tuple(
         ImageDensity(
             image=row.image, plane=row.plane, group=groups[row.image], factor=factors[row.image], flags=row.flags,
@@ -81,7 +84,7 @@ def density(
         for row in counted
     )  # fmt: skip
     fit, points, notes = _series(counted, images, factors, scale, options)
-    by_hand, left_out = read_manual(Path(manual), images) if manual is not None else ((), ())
+    by_hand, left_out = read_manual(files.user_path(manual), counted, known) if manual is not None else ((), ())
     notes = [*scale.notes, *_without_interval(counted), *questions, *notes, *left_out]
     for note in notes:
         on_event(log(note, "warning"))

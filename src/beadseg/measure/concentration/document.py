@@ -188,15 +188,14 @@ class DensityReport(Config):
                 text = f"Holds {name}, so that densities cannot be written there."
                 raise InputError(text, out, "Give another --out folder; nothing was written.")
         files.ensure_folder(out)
-        tables = {files.DENSITY_IMAGES: self.image_table(), files.DENSITY_GROUPS: self.group_table()}
-        if self.points:
-            tables[files.DILUTION] = self.point_table()
-        else:
-            (out / files.DILUTION).unlink(missing_ok=True)
-        for name, table in tables.items():
-            text = csv_text(table, "%.6g")
-            files.write_atomically(out / name, text)
-        files.write_atomically(out / files.DENSITY, self.model_dump_json(indent=2) + "\n")
+        files.write_together(
+            {
+                out / files.DENSITY_IMAGES: csv_text(self.image_table(), "%.6g"),
+                out / files.DENSITY_GROUPS: csv_text(self.group_table(), "%.6g"),
+                out / files.DILUTION: csv_text(self.point_table(), "%.6g") if self.points else None,
+                out / files.DENSITY: self.model_dump_json(indent=2) + "\n",
+            }
+        )
 
     @classmethod
     def read(cls, out: Path) -> DensityReport:

@@ -4,40 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from beadseg.data.fields import listed, numbers_of, read_table, rows_of, text_table
+from beadseg.data.fields import listed, numbers_of, text_table
 from beadseg.errors import InputError
-from beadseg.measure.concentration.document import ImageDensity, ManualCount
+from beadseg.measure.concentration.document import ManualCount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from beadseg.measure.concentration.counts import Counted
+    from beadseg.measure.concentration.naming import Images
 
-def read_manual(path: Path, images: Sequence[ImageDensity]) -> tuple[tuple[ManualCount, ...], tuple[str, ...]]:
+
+def read_manual(
+    path: Path, counted: Sequence[Counted], images: Images
+) -> tuple[tuple[ManualCount, ...], tuple[str, ...]]:
     """Return the images counted both ways, and sentences about those that were not.
+
+    Images are found as `Images.find` does; a stack's planes by their names, or a column ``plane``.
 
     Raises
     ------
     InputError
-        The file is not a CSV with the columns ``image`` and ``beads``, a count is not a number of beads, or none of its
-        images was predicted.
+        The file is not a CSV with the columns ``image`` and ``beads``, a count is not a number of beads, a name may
+        mean several images, or none of its images was predicted.
     """
-    table = read_table(path, ("image", "beads"))
-    predicted = {image.name: image.beads for image in images}
-    written = table["image"].tolist()
-    called = {written[row]: name for name, row in rows_of(list(predicted), written, path).items()}
-    separator = text_table(path, ("image", "beads")).attrs["separator"]
-    counts = numbers_of(table["beads"], separator)
-    by_hand = {
-        called.get(name, name): _count(name, text, count, path)
-        for name, text, count in zip(written, table["beads"], counts, strict=True)
-    }
-    unknown = [name for name in by_hand if name not in predicted]
-    if len(unknown) == len(by_hand):
+    table = text_table(path, ("image", "beads"))
+    counts = numbers_of(table["beads"], table.attrs["separator"])
+    by_hand = [_count(name, text, count, path)
+               for name, text, count in zip(table["image"], table["beads"], counts, strict=True)]  # fmt: skip
+    rows, unknown = images.rows_of(table, path)
+    if not rows:
         text = f"Names no predicted image (it names {listed(unknown)})." if unknown else "Names no image."
-        raise InputError(text, path, f"Use the names of counts.csv, e.g. {next(iter(predicted))}.")
-    both = [name for name in predicted if name in by_hand]
-    found = tuple(ManualCount(image=name, manual=by_hand[name], beads=predicted[name]) for name in both)
+        raise InputError(text, path, f"Use the names of counts.csv, e.g. {counted[0].name}, or the paths of the files.")
+    found = tuple(ManualCount(image=one.name, manual=by_hand[rows[one.image, one.plane]], beads=one.beads)
+                  for one in counted if (one.image, one.plane) in rows)  # fmt: skip
     notes = (f"Counted by hand, but not predicted: {listed(unknown)}.",) if unknown else ()
     return found, notes
 

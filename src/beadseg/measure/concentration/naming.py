@@ -1,39 +1,158 @@
-"""Which group an image belongs to and how far it was diluted: told by its name or a CSV."""
+"""Which image a table means, which group an image belongs to, how far it was diluted: told by names or a CSV."""
 
 from __future__ import annotations
 
+import filecmp
 import math
 import re
+from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beadseg.config.density import ByField, NameFactor, NamePattern, NameTable, Together
-from beadseg.data.fields import PatternFields, fields_of, listed, numbers_of, read_table, rows_of, text_table
+from beadseg.data.fields import PatternFields, composed, fields_of, listed, numbers_of, plain_form, text_table
+from beadseg.data.predictions import source_of
 from beadseg.errors import InputError
+from beadseg.files import user_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pandas as pd
 
 
-def groups_of(names: Sequence[str], rule: ByField | Together | NamePattern | NameTable) -> dict[str, str]:
+class Images:
+    """The images of a prediction folder, found by what a table calls them.
+
+    Parameters
+    ----------
+    rows : iterable of tuple of str and str
+        Image and plane of every row of ``counts.csv``.
+    sources : mapping of str to str
+        The file that every image was predicted from, by name; empty where the folder does not say.
+    """
+
+    def __init__(self, rows: Iterable[tuple[str, str]], sources: Mapping[str, str]) -> None:
+        self.planes: dict[str, list[str]] = defaultdict(list)
+        for image, plane in rows:
+            self.planes[image].append(plane)
+        self.sources = {image: sources[image] for image in self.planes if image in sources}
+        self._rows = {composed(_row_name(*row)): row for row in rows}
+        self._names = {composed(image): image for image in self.planes}
+        self._by_source = {source: image for image, source in self.sources.items()}
+
+    def find(self, cell: str, plane: str, table: Path) -> tuple[tuple[str, str], ...]:
+        """Return image and plane of the rows that a cell of a table may mean.
+
+        Its name in ``counts.csv`` counts first, then the file that it names, then the end of its path, then the name
+        without what people add to it: the extension, spaces, another Unicode form. A folder that is not that of the
+        image's file is never left out of account.
+        """
+        text = composed(cell).strip()
+        if not plane and text in self._rows:
+            return (self._rows[text],)
+        images = [self._names[text]] if text in self._names else self._of_file(text, table) or self._alike(text, table)
+        found = [(image, own) for image in images for own in self.planes[image] if plane in ("", own)]
+        return tuple(found)
+
+    def _of_file(self, text: str, table: Path) -> list[str]:
+        here = [self._by_source[place] for place in _places(text, table) if place in self._by_source]
+        if here or re.search(r"[/\\]", text):
+            return here[:1]
+        return [image for image, source in self.sources.items() if composed(Path(source).name) == text]
+
+    def _alike(self, text: str, table: Path) -> list[str]:
+        *folders, last = re.split(r"[/\\]+", text)
+        form = plain_form(last)
+        alike = [image for image in self.planes
+                 if form in (plain_form(image), plain_form(Path(self.sources.get(image, "")).name))]  # fmt: skip
+        if not folders or not self.sources:
+            return alike
+        there = [Path(place) for place in _places(text, table) if Path(place).is_file()]
+        alike = [image for image in alike if not there or _same_content(Path(self.sources.get(image, "")), there)]
+        shared = {image: _shared(folders, Path(self.sources.get(image, "")).parts[:-1]) for image in alike}
+        most = max(shared.values(), default=0)
+        return [image for image, number in shared.items() if number == most > 0]
+
+    def rows_of(self, table: pd.DataFrame, path: Path) -> tuple[dict[tuple[str, str], int], list[str]]:
+        """Return the row of a table of every image and plane that it names, and the cells that name none.
+
+        Raises
+        ------
+        InputError
+            A cell may mean several images or planes, or several rows mean one.
+        """
+        planes = table["plane"].str.strip() if "plane" in table.columns else [""] * len(table)
+        found: dict[tuple[str, str], int] = {}
+        unknown = []
+        for number, (cell, plane) in enumerate(zip(table["image"], planes, strict=True)):
+            rows = self.find(cell, plane, path)
+            if len(rows) > 1:
+                raise InputError(f"{cell!r} may be any of {self._told(rows)}.", path, self._remedy(rows))
+            if rows and rows[0] in found:
+                text = f"Names some images more than once: {_row_name(*rows[0])}."
+                raise InputError(text, path, "Keep one row for every image.")
+            if rows:
+                found[rows[0]] = number
+            else:
+                unknown.append(cell)
+        return found, unknown
+
+    def _told(self, rows: Sequence[tuple[str, str]]) -> str:
+        texts = [f"{_row_name(*row)} ({self.sources[row[0]]})" if row[0] in self.sources else _row_name(*row)
+                 for row in rows]  # fmt: skip
+        return listed(texts, 3)
+
+    @staticmethod
+    def _remedy(rows: Sequence[tuple[str, str]]) -> str:
+        if len({image for image, _ in rows}) == 1:
+            return "Write the name of a plane, as in counts.csv, or add a column plane."
+        return "Write the name as in counts.csv, or the path of the file."
+
+
+def _row_name(image: str, plane: str) -> str:
+    return f"{image}_{plane}" if plane else image
+
+
+def _places(text: str, table: Path) -> tuple[str, str]:
+    """Return where a file may lie that a table names: beside the table, or in the working directory."""
+    return source_of(table.parent / user_path(text)), source_of(Path(text))
+
+
+def _same_content(path: Path, others: Sequence[Path]) -> bool:
+    """Tell whether a file is one of others, or gone, so that it may be."""
+    return not path.is_file() or any(filecmp.cmp(path, other, shallow=False) for other in others)
+
+
+def _shared(folders: Sequence[str], parts: Sequence[str]) -> int:
+    """Return how many folders two paths have in common, counted from their ends."""
+    number = 0
+    for one, other in zip(reversed(folders), reversed(parts), strict=False):
+        if composed(one).casefold() != composed(other).casefold():
+            break
+        number += 1
+    return number
+
+
+def groups_of(images: Images, rule: ByField | Together | NamePattern | NameTable) -> dict[str, str]:
     """Return the group of every image; one whose name does not match a pattern is a group by itself.
 
     Raises
     ------
     InputError
-        A CSV is missing, lacks a column, names an image twice, or lacks one of `names`.
+        A CSV is missing, lacks a column, names an image twice, may mean several images, or lacks one of them.
     """
+    names = list(images.planes)
     if isinstance(rule, ByField):
         return fields_of(names, PatternFields())
     if isinstance(rule, Together):
         return dict.fromkeys(names, "all")
     if isinstance(rule, NameTable):
-        return _from_table(names, rule, "group")
+        return _from_table(images, rule, "group")
     return {name: _matched(name, rule) or name for name in names}
 
 
-def factors_of(
-    names: Sequence[str], rule: NameFactor | NamePattern | NameTable
-) -> tuple[dict[str, float | None], list[str]]:
+def factors_of(images: Images, rule: NameFactor | NamePattern | NameTable) -> tuple[dict[str, float | None], list[str]]:
     """Return the dilution factor of every image, and sentences about names that tell several.
 
     None where a name tells no factor, or several, since the wrong one would be worse.
@@ -43,12 +162,13 @@ def factors_of(
     InputError
         As `groups_of`; or what stands there is no positive number.
     """
+    names = list(images.planes)
     if isinstance(rule, NameFactor):
         told = {name: told_factors(name) for name in names}
         factors = {name: found[0] if len(found) == 1 else None for name, found in told.items()}
         return factors, _several({name: found for name, found in told.items() if len(found) > 1})
     if isinstance(rule, NameTable):
-        return _table_factors(names, rule), []
+        return _table_factors(images, rule), []
     texts = {name: _matched(name, rule) for name in names}
     remedy = "Give a pattern whose first group is a number."
     return {
@@ -128,8 +248,8 @@ def _factor(name: str, text: str, value: float | None, where: str, remedy: str) 
     return value
 
 
-def _table_factors(names: Sequence[str], rule: NameTable) -> dict[str, float | None]:
-    texts = _from_table(names, rule, "factor")
+def _table_factors(images: Images, rule: NameTable) -> dict[str, float | None]:
+    texts = _from_table(images, rule, "factor")
     separator = text_table(rule.path, ("image", "factor")).attrs["separator"]
     values = numbers_of(texts.values(), separator)
     remedy = "Write positive numbers in the column factor, without marks between thousands."
@@ -139,11 +259,15 @@ def _table_factors(names: Sequence[str], rule: NameTable) -> dict[str, float | N
     }
 
 
-def _from_table(names: Sequence[str], rule: NameTable, column: str) -> dict[str, str]:
-    table = read_table(rule.path, ("image", column))
-    rows = rows_of(names, table["image"].tolist(), rule.path)
-    known = {name: table[column].iloc[row] for name, row in rows.items()}
-    missing = [name for name in names if not known.get(name)]
+def _from_table(images: Images, rule: NameTable, column: str) -> dict[str, str]:
+    """Return a text of every image, the same for all planes of a stack."""
+    table = text_table(rule.path, ("image", column))
+    whole = Images([(name, "") for name in images.planes], images.sources)
+    rows, unknown = whole.rows_of(table[["image"]], rule.path)
+    known = {name: table[column].iloc[row].strip() for (name, _), row in rows.items()}
+    missing = [name for name in images.planes if not known.get(name)]
     if missing:
-        raise InputError(f"Names no {column} for {listed(missing)}.", rule.path, "Add a row for every image.")
-    return {name: known[name] for name in names}
+        others = f" (it names {listed(unknown, 3)}, of which none is predicted)" if unknown else ""
+        remedy = "Add a row for every image, with its name in counts.csv or the path of its file."
+        raise InputError(f"Names no {column} for {listed(missing)}{others}.", rule.path, remedy)
+    return {name: known[name] for name in images.planes}

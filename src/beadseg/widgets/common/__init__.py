@@ -1,7 +1,17 @@
 """What all widgets stand on: messages in the interface, work in the background, a row that shows its progress."""
 
 from beadseg.widgets.common.background import Background, temporary_folder
-from beadseg.widgets.common.message import MessageArea, guarded, plain_tip, shown, text_of
+from beadseg.widgets.common.message import MessageArea, guarded, in_window, plain_tip, shown, text_of
 from beadseg.widgets.common.progress_row import ProgressRow
 
-__all__ = ["Background", "MessageArea", "ProgressRow", "guarded", "plain_tip", "shown", "temporary_folder", "text_of"]
+__all__ = [
+    "Background",
+    "MessageArea",
+    "ProgressRow",
+    "guarded",
+    "in_window",
+    "plain_tip",
+    "shown",
+    "temporary_folder",
+    "text_of",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from contextlib import contextmanager
 from functools import wraps
 from html import escape
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("beadseg")
 _NAME = "beadsegMessage"
+_IN_WINDOW = (
+    (r"Use --again to predict (them )?again", "Tick “again what was predicted before” to predict them again"),
+    (r"--set (\S+?)=(\S+?)(?=[\s.,;)`]|$)", r"the setting \1 = \2"),
+    (r"--config (\S+)", r"the settings of \1"),
+    (r"(a new|another|the) --out folder", r"\1 folder for the results"),
+    (r"--out folder", "folder for the results"),
+    (r"--device (\S+?)(?=[\s.,;)`]|$)", r"the device \1 (in the preferences)"),
+    (r"fewer --threads", "fewer threads (in the preferences)"),
+    (r"--(in|ex)clude", r"the command's option --\1clude"),
+)
+"""Options of the command that messages of the core name, and what a window has in their place."""
+
+
 LINES = 4
 """So many lines of a message are seen at once."""
 T = TypeVar("T")
@@ -28,6 +42,13 @@ T = TypeVar("T")
 def plain_tip(text: str) -> str:
     """Return a name as a tool tip that shows it as it is: Qt takes what looks like HTML for HTML."""
     return f"<qt>{escape(text)}</qt>"
+
+
+def in_window(text: str) -> str:
+    """Return a message of the core in the words of a window, which has fields in place of a command's options."""
+    for option, field in _IN_WINDOW:
+        text = re.sub(option, field, text)
+    return text
 
 
 def keep_place(part: QWidget) -> None:
@@ -89,6 +110,7 @@ class MessageArea(QFrame):
 
     def tell(self, text: str, tone: Tone = "info") -> None:
         """Show a message in place of the one before."""
+        text = in_window(text)
         self._tone = tone
         self.setStyleSheet(framed(tone, _NAME))
         self._label.setText(text)

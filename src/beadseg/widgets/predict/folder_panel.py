@@ -9,7 +9,7 @@ from napari.layers import Layer
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.errors import InputError
-from beadseg.widgets.common import Background, ProgressRow, guarded, temporary_folder
+from beadseg.widgets.common import Background, ProgressRow, guarded, in_window, temporary_folder
 from beadseg.widgets.predict.command import run_command
 from beadseg.widgets.settings import PluginSettings
 from beadseg.widgets.train.folder_line import FolderLine
@@ -53,6 +53,8 @@ class FolderPanel(QWidget):
         self.out = FolderLine("Folder of results", "Masks, labels, overlays, tables and counts are written here")
         self.sliders = QCheckBox("Use the slider settings")
         self.sliders.setToolTip("Use threshold, separation, size and confidence as set for the image, not as trained")
+        self.again = QCheckBox("again what was predicted before")
+        self.again.setToolTip("Otherwise images with results of the same file, model and options are skipped")
         self.predict = QPushButton("Predict folder")
         self.predict.setToolTip("Count all images of the folder")
         self.open = QPushButton("Open results")
@@ -71,6 +73,7 @@ class FolderPanel(QWidget):
         form.addRow("Images", self.images)
         form.addRow("Results", self.out)
         form.addRow(self.sliders)
+        form.addRow(self.again)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(hint)
@@ -100,6 +103,7 @@ class FolderPanel(QWidget):
             raise InputError("No such folder.", images, "Check the path.")
         chosen = self._chosen() if self.sliders.isChecked() else []
         words = ["predict", str(self._run()), str(images), "--out", str(out), *PluginSettings.read().options(), *chosen]
+        words += ["--again"] if self.again.isChecked() else []
         self.messages.clear()
         self.lines.clear()
         self._done = out
@@ -107,7 +111,7 @@ class FolderPanel(QWidget):
 
     def _note(self, event: Event) -> None:
         if event.kind in ("count", "failure", "log", "warning", "error") and event.message:
-            self.lines.appendPlainText(event.message)
+            self.lines.appendPlainText(in_window(event.message))
 
     @guarded
     def _tell(self, result: Event | None) -> None:

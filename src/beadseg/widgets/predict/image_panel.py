@@ -11,7 +11,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.errors import InputError
-from beadseg.predict.flags import NOT_COMPARED
+from beadseg.predict.flags import NOT_COMPARED, sentence
 from beadseg.text import plural
 from beadseg.widgets.common import Background, ProgressRow, guarded
 from beadseg.widgets.common.collector import collect_all_again, keep_collections_short
@@ -336,7 +336,7 @@ class ImagePanel(QWidget):
         elif len(session.planes) > 1:
             lines.append(f"{plural(sum(measured.counts), 'bead')} in all {len(session.planes)} planes")
         self.results.show_count(total)
-        lines += [f"Implausible: {flag}" for flag in row["flags"].split("; ") if flag]
+        lines += [sentence(row["flags"])] if row["flags"] else []
         if session.stored.appearance is None:
             lines.append(NOT_COMPARED)
         self.results.detail.setText("\n".join(lines))

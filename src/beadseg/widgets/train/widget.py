@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication, QPlainTextEdit, QTabWidget, QTextBrowse
 
 from beadseg.config import TrainConfig
 from beadseg.errors import BeadsegError
-from beadseg.widgets.common import MessageArea, guarded
+from beadseg.widgets.common import MessageArea, guarded, in_window
 from beadseg.widgets.form.form import Form
 from beadseg.widgets.layers.events import PluginWidget, scrolling
 from beadseg.widgets.train import recent
@@ -305,7 +305,7 @@ class TrainWidget(PluginWidget):
         self.messages.tell(text, "error")
 
     def _say(self, event: Event) -> None:
-        self.log.appendPlainText(event.message)
+        self.log.appendPlainText(in_window(event.message))
         if event.kind == "diagnosis" or event.level in ("warning", "error"):
             self.messages.tell(event.message, "error" if event.level == "error" else "warning")
 
@@ -314,7 +314,7 @@ class TrainWidget(PluginWidget):
             self.messages.tell(STOPPED)
         elif outcome.message:
             self.messages.tell(outcome.message, "error")
-            self.log.appendPlainText(outcome.message)
+            self.log.appendPlainText(in_window(outcome.message))
         else:
             self.messages.tell("Training is finished.", "good")
 
