@@ -24,12 +24,6 @@ _DONE = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FLAGGED)
 """Exit codes after which a chain of jobs ends because everything was done."""
 
 _ENDS = {
-    0: "finished",
-    1: "over; not every element finished well, see the logs",
-    2: "ended by an error of PBS, see the logs",
-}
-"""PBS' exit statuses of a job array."""
-_ENDS = {
     ExitCode.OK: "finished",
     ExitCode.BUG: "failed: a bug, see its log",
     ExitCode.INPUT: "failed: a wrong input, see its log",
