@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev setup-pyside gui-packages demo test test-pyside slow lint bench clean
+.PHONY: help setup setup-test setup-dev setup-pyside gui-packages demo test test-pyside slow lint size bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -124,6 +124,9 @@ lint: setup-dev ## Check style and types.
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+size: $(BIN)/python ## Print the files and code lines of every room of src/beadseg.
+	@$(BIN)/python benchmarks/house.py
 
 bench: setup-test gui-packages ## Run the benchmarks; BEADSEG_DATA names a folder of real tiles with a split.csv.
 	@$(BIN)/python benchmarks/kill.py

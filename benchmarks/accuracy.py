@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beadseg import files
-from beadseg.cli.inputs import train_config, use_threads
+from beadseg.cli.config_options import train_config, use_threads
 from beadseg.data.dataset import Dataset
 from beadseg.data.fingerprint import fingerprint
 from beadseg.data.split import Split
-from beadseg.measure.metrics import aggregate
-from beadseg.measure.overlap import count_overlap
-from beadseg.measure.threshold import threshold_baseline
+from beadseg.measure.scores import aggregate, count_overlap
+from beadseg.measure.spots import threshold_baseline
 from beadseg.model.inputs import luminance
-from beadseg.training.history import read_history
+from beadseg.training.records import read_history
 from beadseg.training.run import train
 
 if TYPE_CHECKING:

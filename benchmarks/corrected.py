@@ -23,19 +23,18 @@ import numpy as np
 
 from beadseg import files
 from beadseg.annotation.audit import audit
-from beadseg.annotation.audit.codes import CORRECTABLE
-from beadseg.annotation.audit.propose import apply, propose
+from beadseg.annotation.audit.correction import apply, propose
+from beadseg.annotation.audit.document import CORRECTABLE
 from beadseg.annotation.review import Review
 from beadseg.annotation.review.agreement import agreement
 from beadseg.annotation.review.selection import reviewed
-from beadseg.cli.inputs import train_config, use_threads
+from beadseg.cli.config_options import train_config, use_threads
 from beadseg.data.dataset import Dataset
-from beadseg.data.objects import label_objects
+from beadseg.data.masks import label_objects
 from beadseg.data.split import Split
-from beadseg.measure.groups import GroupScore, group_score
-from beadseg.measure.score import score_image
+from beadseg.measure.scores import GroupScore, group_score, score_image
 from beadseg.predict.segmenter import Segmenter
-from beadseg.training.history import read_history
+from beadseg.training.records import read_history
 from beadseg.training.run import train
 
 if TYPE_CHECKING:

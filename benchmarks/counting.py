@@ -32,12 +32,12 @@ from counting_tiles import DIAMETER, TEST_SCENE, TEST_SEED, TRAINING_LOOKS, TRAI
 from peers import classical
 
 from beadseg import files
-from beadseg.cli.inputs import use_threads
+from beadseg.cli.config_options import use_threads
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.files import write_atomically
 from beadseg.predict.segmenter import Segmenter
-from beadseg.training.history import read_history
+from beadseg.training.records import read_history
 from beadseg.training.run import train
 
 if TYPE_CHECKING:

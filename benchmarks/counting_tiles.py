@@ -12,7 +12,7 @@ import pandas as pd
 from beadseg import files
 from beadseg.data.dataset import Dataset
 from beadseg.data.simulate import SceneConfig, SeriesConfig, plan
-from beadseg.data.simulate.write import write_tiles
+from beadseg.data.simulate.series import write_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

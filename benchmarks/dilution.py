@@ -19,7 +19,7 @@ import pandas as pd
 from counting_tiles import TRAINING_SCENE
 
 from beadseg import files
-from beadseg.cli.inputs import use_threads
+from beadseg.cli.config_options import use_threads
 from beadseg.data.simulate import simulate
 from beadseg.files import ensure_folder, write_atomically
 from beadseg.measure import density

@@ -16,8 +16,7 @@ import numpy as np
 
 from beadseg.data.dataset import Target
 from beadseg.data.simulate import SceneConfig, simulate
-from beadseg.measure.groups import group_score
-from beadseg.measure.score import score_image
+from beadseg.measure.scores import group_score, score_image
 from beadseg.predict.segmenter import Segmenter
 
 DIAMETERS = (4.0, 5.0, 7.0, 10.0, 14.0)

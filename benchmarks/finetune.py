@@ -29,18 +29,16 @@ import pandas as pd
 from general_sets import gold_set, score
 
 from beadseg import files
-from beadseg.cli.inputs import train_config, use_threads
+from beadseg.cli.config_options import train_config, use_threads
 from beadseg.data.dataset import Dataset
 from beadseg.data.split import Split
 from beadseg.measure.matching import Detection
-from beadseg.measure.metrics import aggregate
-from beadseg.measure.overlap import count_overlap
+from beadseg.measure.scores import aggregate, count_overlap
 from beadseg.predict.segmenter import Segmenter
 from beadseg.text import csv_text
-from beadseg.training.guide import Guide
 from beadseg.training.prepare import prepare
 from beadseg.training.run import train
-from beadseg.training.targets import known_beads
+from beadseg.training.targets import Guide, known_beads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

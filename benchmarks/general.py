@@ -37,7 +37,7 @@ from peers import classical
 from scipy import ndimage
 from skimage.transform import resize
 
-from beadseg.cli.inputs import use_threads
+from beadseg.cli.config_options import use_threads
 from beadseg.data.image_io import Image
 from beadseg.files import write_atomically
 from beadseg.model.inputs import luminance

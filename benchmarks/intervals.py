@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from counting_tiles import BEADS, DILUTIONS, TEST_SCENE, TRAINING_SCENE
 
-from beadseg.cli.inputs import use_threads
+from beadseg.cli.config_options import use_threads
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.data.simulate import SceneConfig, SeriesConfig, simulate, write_dataset
 from beadseg.files import ensure_folder, write_atomically
-from beadseg.predict.flags import unlike
+from beadseg.predict.counts import unlike
 from beadseg.predict.segmenter import Segmenter
 from beadseg.training.run import train
 

@@ -19,7 +19,7 @@ from scipy import ndimage
 from beadseg.config import ImageConfig
 from beadseg.data.dataset import Dataset
 from beadseg.data.fingerprint import fingerprint
-from beadseg.data.objects import label_objects
+from beadseg.data.masks import label_objects
 from beadseg.model.inputs import prepare
 
 REACH = 10

@@ -30,9 +30,7 @@ from scipy import ndimage
 from beadseg import files
 from beadseg.config import PredictConfig
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
-from beadseg.predict.map_files import map_path, write_maps
-from beadseg.predict.prediction import Maps
-from beadseg.predict.stored import StoredMaps
+from beadseg.predict.prediction import Maps, StoredMaps, map_path, write_maps
 from beadseg.widgets.predict import PredictWidget
 from beadseg.widgets.predict.session import Session
 

@@ -2,7 +2,7 @@
 
     python benchmarks/realism.py DATASET --exclude 'synthetic_*'
 
-Every second tile of each field of view is measured (`beadseg.data.simulate.like.measure`) and trains the classifiers;
+Every second tile of each field of view is measured (`beadseg.data.simulate.like.fit`) and trains the classifiers;
 the others, less a margin that neighbouring tiles share, only judge. For the parametric simulator and for the likeness,
 both with the measured number of beads per field:
 
@@ -34,8 +34,8 @@ from torch import nn
 
 from beadseg.data.dataset import Dataset
 from beadseg.data.simulate import SceneConfig, simulate
-from beadseg.data.simulate.like import Likeness, LikeSeriesConfig, detect, ground, measure, plan_like, stamps
-from beadseg.data.simulate.like.colour import to_ycc
+from beadseg.data.simulate.like import Likeness, LikeSeriesConfig, background, measure, plan_like, templates
+from beadseg.data.simulate.like.background import to_ycc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,11 +159,11 @@ def look(tiles: list[Plane], likeness: Likeness) -> tuple[Plane, Plane, float, f
     cut, near, counts = [], [], []
     for tile in tiles:
         shape = tile.shape[1], tile.shape[2]
-        off = ground.density(tile, ground.surface(ground.fit(tile, sign), shape), sign)
-        found = detect.peaks(off, diameter)
-        found = found.at_least(detect.WEAK * float(np.median(found.height)) if len(found.height) else 0.0)
-        distance = detect.neighbour_distance(found.centres)
-        cut.append(stamps.cut(off, found.centres[distance > 2.4 * diameter], diameter)[0])
+        off = background.density_of(tile, background.surface(background.fit_background(tile, sign), shape), sign)
+        found = templates.find_peaks(off, diameter)
+        found = found.at_least(templates.WEAK * float(np.median(found.height)) if len(found.height) else 0.0)
+        distance = templates.neighbour_distance(found.centres)
+        cut.append(templates.cut_stamps(off, found.centres[distance > 2.4 * diameter], diameter)[0])
         near.append(distance < 1.3 * diameter)
         counts.append(len(distance))
     bead = np.concatenate(cut)

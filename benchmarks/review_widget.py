@@ -81,7 +81,7 @@ class Window:
         self.widget = self.viewer.window.add_plugin_dock_widget("beadseg", "Review")[1]
         self.widget.open(root)
         self.canvas = self.viewer.window._qt_viewer.canvas.native
-        self.settle(lambda: self.widget.desk is not None and self.widget.desk.page is not None)
+        self.settle(lambda: self.widget.controller is not None and self.widget.controller.sample is not None)
         self.rest(1.0)
 
     def settle(self, ready: Any, patience: float = 120.0) -> None:
@@ -110,11 +110,11 @@ class Window:
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
-        before = self.widget.desk.current
+        before = self.widget.controller.current
         begun = time.perf_counter()
         QTest.keyClick(self.canvas, getattr(Qt.Key, f"Key_{key}"))
-        desk = self.widget.desk
-        self.settle(lambda: desk.current != before and desk.page is not None)
+        controller = self.widget.controller
+        self.settle(lambda: controller.current != before and controller.sample is not None)
         decided = time.perf_counter()
         self.canvas.repaint()
         return 1e3 * (time.perf_counter() - begun), 1e3 * (decided - begun)
@@ -130,7 +130,7 @@ class Window:
             QTest.keyClick(self.canvas, Qt.Key.Key_T)
             self.canvas.repaint()
             times.append(1e3 * (time.perf_counter() - begun))
-            seen.append(str(self.widget.desk.stage.comparison))
+            seen.append(str(self.widget.controller.view.comparison))
             self.rest(0.3)
         if len(set(seen)) < 4:
             sys.exit(f"T showed only {seen}.")
@@ -139,8 +139,8 @@ class Window:
     def bead(self, y: float, x: float) -> float:
         """Click with the bead tool; return how long it takes, stroke on the disk included, ms."""
         begun = time.perf_counter()
-        self.widget.desk.pointer.click(y, x)
-        self.widget.desk.save()
+        self.widget.controller.mouse.click(y, x)
+        self.widget.controller.save()
         return 1e3 * (time.perf_counter() - begun)
 
 
@@ -169,7 +169,7 @@ def measure(root: Path) -> list[float]:
     heart = Heartbeat()
     for key, what in (("S", "skip"), ("A", "accept")):
         times = []
-        for _ in range(len(window.widget.desk.session.items) // 2 - 2):
+        for _ in range(len(window.widget.controller.session.items) // 2 - 2):
             times.append(window.step(key))
             window.rest(0.3)  # a person looks at a sample before deciding
         rows[f"{key} ({what}), to the sample drawn"] = [whole for whole, _ in times]
@@ -178,9 +178,9 @@ def measure(root: Path) -> list[float]:
     window.rest(0.5)
     for when in ("first", "second"):
         rows[f"T (ways to show a proposal), {when} time"] = window.ways()
-    window.widget.desk.hand.beads()
+    window.widget.controller.edits.beads()
     random = np.random.default_rng(0)
-    size = window.widget.desk.page.labels.shape[-1]
+    size = window.widget.controller.sample.labels.shape[-1]
     rows["click of the bead tool, on the disk"] = [window.bead(*random.uniform(10, size - 10, 2)) for _ in range(30)]
     rows["drawing the canvas once, nothing changed"] = draws
     print(f"{'ms':44}{'median':>9}{'90 %':>9}{'longest':>9}")

@@ -30,9 +30,9 @@ from skimage.segmentation import watershed
 
 from beadseg.config import ObjectConfig
 from beadseg.data.simulate.config import SceneConfig
-from beadseg.data.simulate.placement import place
+from beadseg.data.simulate.particles import place
 from beadseg.measure.beads import bead_table
-from beadseg.predict.separate import separate
+from beadseg.predict.instances import separate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

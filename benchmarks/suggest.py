@@ -25,8 +25,7 @@ from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.data.split import Split
-from beadseg.measure.groups import group_score
-from beadseg.measure.score import ImageScore, score_image
+from beadseg.measure.scores import ImageScore, group_score, score_image
 from beadseg.predict.segmenter import Segmenter
 from beadseg.training.run import train
 

@@ -19,7 +19,7 @@ import pandas as pd
 from counting_tiles import TEST_SCENE, TRAINING_SCENE
 from scipy import ndimage
 
-from beadseg.cli.inputs import use_threads
+from beadseg.cli.config_options import use_threads
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.data.image_io import Image

@@ -25,9 +25,9 @@ from beadseg.cli.app import main as beadseg_batch
 from beadseg.data import Dataset, read_image, read_labels
 from beadseg.data.simulate.look_config import ARRANGEMENTS, EMPTIES, FAMILIES, LookConfig
 from beadseg.data.simulate.looks import draw_look
-from beadseg.predict.overlay import overlay
+from beadseg.predict.results import overlay
 from beadseg.report.analysis import ANALYSIS_PNG
-from beadseg.report.evaluation import AGREEMENT_PNG, COUNTS_PNG, SCORES_PNG
+from beadseg.report.evaluation_page import AGREEMENT_PNG, COUNTS_PNG, SCORES_PNG
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

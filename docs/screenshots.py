@@ -95,17 +95,17 @@ class Studio:
 
 def review(studio: Studio, work: Path) -> Iterator[str]:
     """Yield the names of the pictures of the Review widget, each when there is something to be seen."""
-    from beadseg.widgets.io.practice import write_practice
+    from beadseg.widgets.io.samples import write_practice
 
     widget = studio.widget
     yield "review-start"
     widget.open(write_practice(work))
-    studio.wait(lambda: widget.desk is not None and widget.desk.page is not None)
+    studio.wait(lambda: widget.controller is not None and widget.controller.sample is not None)
     widget.audit()
     studio.wait(lambda: not widget.auditing.running)
-    shifted = next(item.name for item in widget.desk.session.items if "shifted" in item.name)
+    shifted = next(item.name for item in widget.controller.session.items if "shifted" in item.name)
     widget.work.table.valueChanged.emit(shifted)
-    studio.wait(lambda: widget.desk.page is not None)
+    studio.wait(lambda: widget.controller.sample is not None)
     studio.rest()
     widget.messages.clear()
     yield "review-queue"
@@ -113,31 +113,31 @@ def review(studio: Studio, work: Path) -> Iterator[str]:
         studio.key("T")
     yield "review-proposal"
     studio.key("C")
-    partial = next(item.name for item in widget.desk.session.items if "partial" in item.name)
+    partial = next(item.name for item in widget.controller.session.items if "partial" in item.name)
     widget.work.table.valueChanged.emit(partial)
-    studio.wait(lambda: widget.desk.page is not None)
+    studio.wait(lambda: widget.controller.sample is not None)
     studio.key("D")
-    mark_missing(widget.desk)
+    mark_missing(widget.controller)
     yield "review-beads"
     studio.key("I")
-    top, left, bottom, right = widget.desk.session.item(widget.desk.current).findings[0].box
-    widget.desk.ignore((top, left, (top + bottom) // 2, (left + right) // 2), ())
+    top, left, bottom, right = widget.controller.session.item(widget.controller.current).findings[0].box
+    widget.controller.ignore((top, left, (top + bottom) // 2, (left + right) // 2), ())
     yield "review-ignored"
 
 
-def mark_missing(desk: Any, most: int = 6) -> None:
+def mark_missing(controller: Any, most: int = 6) -> None:
     """Click on beads of the finding's place that are not marked, found as dark places far from the mask."""
     from scipy import ndimage
 
-    from beadseg.widgets.review.page import grey_plane
+    from beadseg.widgets.review.sample import grey_plane
 
-    dark = ndimage.gaussian_filter(grey_plane(desk.page, ()), 2.0)
-    top, left, bottom, right = desk.session.item(desk.current).findings[0].box
-    dark[ndimage.binary_dilation(desk.page.labels > 0, iterations=4)] = dark.max()
+    dark = ndimage.gaussian_filter(grey_plane(controller.sample, ()), 2.0)
+    top, left, bottom, right = controller.session.item(controller.current).findings[0].box
+    dark[ndimage.binary_dilation(controller.sample.labels > 0, iterations=4)] = dark.max()
     seen = dark[top:bottom, left:right]
     for _ in range(most):
         y, x = ndimage.minimum_position(seen)
-        desk.pointer.click(top + float(y), left + float(x))
+        controller.mouse.click(top + float(y), left + float(x))
         seen[max(0, y - 7) : y + 8, max(0, x - 7) : x + 8] = dark.max()
 
 

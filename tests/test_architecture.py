@@ -1,8 +1,12 @@
-"""Imports go one way, and nothing below the widgets knows Qt: both proven, one from the source, one by running."""
+"""Imports go one way and in no circle, modules are neither crumbs nor heaps, and nothing below the widgets knows Qt.
+
+The first two are proven from the source, the last one by running.
+"""
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -16,7 +20,7 @@ from beadseg.cli.app import COMMANDS
 
 PACKAGE = Path(beadseg.__file__).parent
 FLOORS = (
-    ("errors",), ("events",), ("files",), ("text",), ("config",), ("claim",), ("locking",), ("data",), ("model",),
+    ("errors",), ("events",), ("files",), ("text",), ("config",), ("locking",), ("data",), ("model",),
     ("measure",), ("predict",), ("annotation",), ("training",), ("sweep",), ("report",), ("cluster",),
     ("cli", "widgets"),
 )  # fmt: skip
@@ -25,10 +29,27 @@ DISTRIBUTIONS = {
     "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml",
 }  # fmt: skip
 """Names of packages that are called otherwise where they are imported."""
+_spec = importlib.util.spec_from_file_location("house", PACKAGE.parents[1] / "benchmarks" / "house.py")
+assert _spec is not None
+assert _spec.loader is not None
+house = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(house)
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 GUI = {"napari", "qtpy", "magicgui", "superqt", "vispy", "PyQt5", "PyQt6", "PySide2", "PySide6"}
 HEAVY = GUI | {"torch", "monai", "pandas", "skimage", "sklearn", "scipy", "matplotlib"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
+DESIGN = PACKAGE.parents[1] / "docs" / "design.md"
+MOST_FILES = 220
+MOST_LINES = 450
+"""Code lines of a module, at most."""
+LONGEST_FUNCTION = 45
+"""Code lines of its body, at most."""
+SMALL = 80
+"""A module with fewer code lines and one importer, in its own folder, is part of that importer."""
+SMALL_FOR_A_REASON = {
+    "cli/tutorial.py": "loads torch, pandas and matplotlib, which `demo --help` must not",
+    "sweep/trial.py": "loads torch, which the process that starts the trials must not",
+}
 
 
 def room_of(path: Path) -> str:
@@ -67,7 +88,7 @@ def test_imports_go_one_way(path: Path) -> None:
 
 def test_every_room_is_described() -> None:
     """In the table of docs/design.md."""
-    design = (PACKAGE.parents[1] / "docs" / "design.md").read_text("utf-8")
+    design = DESIGN.read_text("utf-8")
     table = "".join(line.split("|")[1] for line in design.splitlines() if line.startswith("| `"))
     assert [room for rooms in FLOORS for room in rooms if f"`{room}`" not in table] == []
 
@@ -80,6 +101,116 @@ def test_everything_that_is_imported_is_declared() -> None:
     named = {name.split(".")[0] for path in MODULES for name in imports(ast.parse(path.read_text("utf-8")))}
     other = named - set(sys.stdlib_module_names) - {"beadseg", "__future__"}
     assert sorted(name for name in other if DISTRIBUTIONS.get(name, name).lower() not in known) == []
+
+
+def name_of(path: Path) -> str:
+    return ".".join(("beadseg", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Return the modules of beadseg that each one imports: anywhere, in functions and for types too."""
+    names = {name_of(path): path for path in MODULES}
+    graph: dict[str, set[str]] = {}
+    for name, path in names.items():
+        found: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                parts = {f"{node.module}.{alias.name}" for alias in node.names}
+                found.update(parts & set(names) or {node.module})
+        graph[name] = (found & set(names)) - {name}
+    del graph["beadseg"]  # the door to all rooms
+    return graph
+
+
+def in_a_circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return what is left when what imports nothing that is left, or is imported by nothing, is taken away."""
+    left = dict(graph)
+    while True:
+        imported = set().union(*left.values()) if left else set()
+        free = [name for name, found in left.items() if not found & set(left) or name not in imported]
+        if not free:
+            return sorted(left)
+        for name in free:
+            del left[name]
+
+
+def test_no_circle_between_files() -> None:
+    assert in_a_circle(import_graph()) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert in_a_circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"c"}}) == ["b", "c"]
+
+
+def test_no_crumbs() -> None:
+    """A small module with one importer, in its own folder, belongs into that one."""
+    importers: dict[str, set[str]] = {}
+    for name, found in import_graph().items():
+        for each in found:
+            importers.setdefault(each, set()).add(name)
+    crumbs = []
+    for path, lines in house.modules().items():
+        name = name_of(PACKAGE / path)
+        by = importers.get(name, set())
+        if lines < SMALL and len(by) == 1 and path not in SMALL_FOR_A_REASON and not path.endswith("__init__.py"):
+            crumbs += [f"{path} of {each}" for each in by if each.rpartition(".")[0] == name.rpartition(".")[0]]
+    assert crumbs == []
+
+
+def test_every_exception_is_needed() -> None:
+    assert set(SMALL_FOR_A_REASON) <= set(house.modules())
+
+
+def test_files_modules_and_functions_are_not_too_many_or_too_long() -> None:
+    sizes = house.modules()
+    assert len(sizes) <= MOST_FILES
+    assert {path: lines for path, lines in sizes.items() if lines > MOST_LINES} == {}
+    assert house.longest_function() <= (LONGEST_FUNCTION + 1,)
+
+
+def paths_of_the_design() -> list[list[str]]:
+    """Return the numbered lists of files in docs/design.md."""
+    lists: list[list[str]] = []
+    for line in DESIGN.read_text("utf-8").splitlines():
+        item = re.match(r"(\d+)\. `([\w/]+\.py)`", line)
+        if item and item[1] == "1":
+            lists.append([])
+        if item:
+            lists[-1].append(item[2])
+    return lists
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [*zip(paths_of_the_design(), (8, 14, 5, 7), strict=True)],
+    ids=("predict", "train", "start", "accept"),
+)
+def test_paths_of_the_design_are_short_and_connected(path: list[str], most: int) -> None:
+    """Every file of a path is imported by one before it, or it imports one of them."""
+    packages = {name_of(each) for each in MODULES if each.name == "__init__.py"}
+    direct = import_graph()
+    graph = {
+        name: found.union(*(direct.get(each, set()) for each in found & packages)) for name, found in direct.items()
+    }
+    names = [name_of(PACKAGE / each) for each in path]
+    assert len(path) <= most
+    for place, name in enumerate(names[1:], start=1):
+        before = set(names[:place])
+        assert graph[name] & before or any(name in graph[each] for each in before), name
+
+
+def test_every_module_is_named_in_the_design() -> None:
+    """In the row of its room; the pages of `report`, the commands and the widgets by their kind."""
+    rows = [line for line in DESIGN.read_text("utf-8").splitlines() if line.startswith("| `")]
+    table = {row.split("|")[1].strip(" `"): row for row in rows if row.count("|") == 4}
+    for path in house.modules():
+        room, _, rest = path.rpartition("/")
+        if not room or rest == "__init__.py" or room.split("/")[0] in {"report", "cli", "widgets"}:
+            continue
+        row = table[max((name for name in table if f"{room}/".startswith(f"{name}/")), key=len)]
+        assert re.search(rf"`(?:\w+/)?{rest.removesuffix('.py')}`", row), f"{path} in the row of {room}"
 
 
 def test_wrong_import_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage.feature import blob_log, peak_local_max
 from skimage.segmentation import watershed
 
-from beadseg.data.objects import label_objects
+from beadseg.data.masks import label_objects
 from beadseg.measure.beads import bead_table
 from beadseg.model.inputs import luminance
 

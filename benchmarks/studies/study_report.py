@@ -9,7 +9,7 @@ import numpy as np
 from study_cells import COUNTS, FEW, LOSSES, MANY, SAME_AREA, SAME_SIZE
 from study_results import by_seed, measured, over_seeds, split_rows, trainings
 
-from beadseg.report.text_table import pipe_table
+from beadseg.text import pipe_table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from beadseg.config import TrainConfig
+from beadseg.training.batches import load_images
+from beadseg.training.diagnosis import collapse
 from beadseg.training.prepare import prepare
-from beadseg.training.samples import load_images
-from beadseg.training.scores import score
 from beadseg.training.trainer import Trainer
-from beadseg.training.watch import collapse
+from beadseg.training.validation import score
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from beadseg.annotation.audit.audit import audit
+    from beadseg.annotation.audit.run import audit
     from beadseg.annotation.review import Review, reviewed
     from beadseg.config import TrainConfig
     from beadseg.data import Dataset, read_image

@@ -109,7 +109,7 @@ class Deadline(StopFlag):
     end : float
         When the time is up, s since 1970.
     margin : float
-        How long before that the work must end, s: for the step in hand and a checkpoint.
+        How long before that the work must end, s: for the current step and a checkpoint.
     clock : callable, optional
         Returns the present time, s since 1970. By default a clock that nobody sets from now on: a batch system counts
         what has passed.

@@ -20,6 +20,7 @@ from beadseg.errors import HeldError, MachineError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+
 # --- A dataset folder -------------------------------------------------------------------------------------------------
 
 IMAGES = "images"

@@ -1,30 +1,35 @@
-"""One process per folder: a lock that also holds on network file systems, and that a dead owner does not keep."""
+"""Lock files that work across machines and can be taken over from a dead owner.
+
+`locked` keeps a folder to one process. Underneath it is a file that one process alone makes, among many on many
+machines, also on network file systems.
+"""
 
 from __future__ import annotations
 
+import os
+import platform
+import secrets
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+from pydantic import ValidationError
+
 from beadseg import files
-from beadseg.claim import (
-    HEARTBEAT,
-    STALE,
-    Owner,
-    create,
-    kept_alive,
-    last_beat,
-    read,
-    remove,
-    server_time,
-    why_dead,
-)
+from beadseg.config.base import Config
 from beadseg.errors import BusyError
 from beadseg.events import OnEvent, StopFlag, ignore, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+HEARTBEAT = 15.0
+"""The owner sets the file's time this often, s."""
+STALE = 180.0
+"""A file whose time is older than this has no living owner, s."""
 
 
 @contextmanager
@@ -100,3 +105,197 @@ def _take_over(
         time.sleep(min(heartbeat, 2.0) / 2)
     if remove(path, owner, beat, stale):
         on_event(log(f"The lock of {name} was left behind ({reason}); it is taken over.", "warning"))
+
+
+class ProcessId(Config):
+    """One process, told apart from every later one that is given the same number."""
+
+    place: str
+    """The machine's boot and process space: process numbers mean something only within one."""
+    pid: int
+    """Process number."""
+    started: float
+    """When the process began, s since 1970. A clock that is set changes what Linux answers: see `ticks`."""
+    ticks: int | None = None
+    """Clock ticks from the boot to the start of the process, where the system counts them (Linux)."""
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId:
+        """Return the process that has this number now; raises `psutil.Error` when there is none."""
+        return cls(place=_place(), pid=pid, started=psutil.Process(pid).create_time(), ticks=_ticks(pid))
+
+    @property
+    def runs(self) -> bool | None:
+        """Whether the process runs on this machine; None where that cannot be seen from here."""
+        if self.place != _place():
+            return None
+        try:
+            process = psutil.Process(self.pid)
+            if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+                return False
+            ticks = _ticks(self.pid)
+            if ticks is not None and self.ticks is not None:
+                return ticks == self.ticks
+            return bool(abs(process.create_time() - self.started) < 1)
+        except psutil.Error:
+            return False
+
+
+class Owner(ProcessId):
+    """Who holds such a file."""
+
+    token: str
+    """Names this file among all that ever were."""
+    host: str
+    """Name of the machine."""
+    job: str = ""
+    """Id of its job in the batch system."""
+
+    @classmethod
+    def this_process(cls) -> Owner:
+        """Return what this process would write."""
+        own = ProcessId.of(os.getpid()).model_dump()
+        job = os.environ.get("PBS_JOBID") or os.environ.get("SLURM_JOB_ID", "")
+        return cls(token=secrets.token_hex(8), host=platform.node(), job=job, **own)
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}" + (f" (job {self.job})" if self.job else "")
+
+
+def _ticks(pid: int) -> int | None:
+    """Return the clock ticks from the boot to the start of a process (field 22 of ``/proc/PID/stat``), or None."""
+    try:
+        line = Path(f"/proc/{pid}/stat").read_bytes()
+        return int(line.rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _place() -> str:
+    """Return what a process number is unique in: this boot of this machine, and its process namespace."""
+    parts = [platform.node()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+    with suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(parts)
+
+
+def create(path: Path, owner: Owner) -> bool:
+    """Create the file whole, exclusively; return False when there is one."""
+    candidate = path.with_name(f".{path.name}-{owner.token}")
+    text = owner.model_dump_json(indent=1)
+    try:
+        candidate.write_text(text, encoding="utf-8")
+        try:
+            path.hardlink_to(candidate)
+        except FileExistsError:
+            # A network file system may have made the link although its answer got lost.
+            return candidate.stat().st_nlink == 2
+        except OSError:
+            return _create_without_links(path, text)
+        return True
+    except OSError as error:
+        raise files.machine_error(error, path) from error
+    finally:
+        candidate.unlink(missing_ok=True)
+
+
+def _create_without_links(path: Path, text: str) -> bool:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def read(path: Path) -> Owner | None:
+    """Return the owner of a file; None when there is no file, or none that can be read."""
+    try:
+        return Owner.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError):
+        return None
+
+
+def why_dead(owner: Owner | None, has_ended: Callable[[str], bool]) -> str:
+    """Return why an owner is certainly dead, or ``""``."""
+    if owner is None:
+        return ""
+    if owner.runs is False:
+        return "that process is gone"
+    if owner.runs is None and owner.job and has_ended(owner.job):
+        return "that job has ended"
+    return ""
+
+
+def last_beat(path: Path) -> float | None:
+    """Return when the owner last showed that it lives, by the file server's clock; None when there is no file."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def server_time(path: Path) -> float:
+    """Return the present time as the file system gives it to a new file."""
+    probe = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError as error:
+        raise files.machine_error(error, path) from error
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def remove(path: Path, owner: Owner | None, beat: float | None, stale: float) -> bool:
+    """Remove the file of `owner` if it still is as it was seen; of several processes that try, one does.
+
+    Who removes a file first makes a file named after it, exclusively. So nobody takes away, even for a moment, what
+    another process has made in its place meanwhile.
+    """
+    claim = path.with_name(f".{path.name}-{owner.token if owner else 'unknown'}.removing")
+    try:
+        claim.touch(exist_ok=False)
+    except FileExistsError:
+        claimed = last_beat(claim)
+        if claimed is not None and server_time(path) - claimed >= stale:  # its maker died at it
+            claim.unlink(missing_ok=True)
+        time.sleep(0.05)
+        return False
+    except OSError as error:
+        raise files.machine_error(error, path) from error
+    try:
+        if read(path) != owner or last_beat(path) != beat:
+            return False
+        path.unlink(missing_ok=True)
+        return True
+    finally:
+        claim.unlink(missing_ok=True)
+
+
+@contextmanager
+def kept_alive(path: Path, owner: Owner, seconds: float, lost: Callable[[Owner], None]) -> Iterator[None]:
+    """Set the file's time while the work goes on, and remove the file at the end; `lost` hears whose it has become."""
+    ended = threading.Event()
+    thread = threading.Thread(target=_show_life, args=(path, owner, ended, seconds, lost), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        if read(path) == owner:
+            path.unlink(missing_ok=True)
+
+
+def _show_life(path: Path, owner: Owner, ended: threading.Event, seconds: float, lost: Callable[[Owner], None]) -> None:
+    while not ended.wait(seconds):
+        present = read(path)
+        if present == owner:
+            with suppress(OSError):
+                os.utime(path)
+        elif present is not None:
+            lost(present)
+            return

@@ -16,10 +16,9 @@ import pytest
 
 from beadseg import __version__
 from beadseg.cli import app
-from beadseg.cli.console import LogPace, reporter
-from beadseg.cli.stop import DEADLINE, MARGIN, stop_in_time, stop_on_signals
+from beadseg.cli.console import MARGIN, LogPace, reporter, stop_in_time, stop_on_signals
 from beadseg.errors import Cancelled, ConfigError, ExitCode, InputError, MachineError, OutOfTime
-from beadseg.events import Event, StopFlag, log, progress
+from beadseg.events import DEADLINE, Event, StopFlag, log, progress
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

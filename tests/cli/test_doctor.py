@@ -7,7 +7,7 @@ import pytest
 
 from beadseg.cli.app import main
 from beadseg.cli.doctor import bf16_difference, examine
-from beadseg.cli.machine import container_cores, container_memory, core_limits, granted_cores, processor
+from beadseg.cli.hardware import container_cores, container_memory, core_limits, granted_cores, processor
 from beadseg.errors import ExitCode
 
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import pytest
 import typer
 
-from beadseg.cli.groups import grouped
-from beadseg.cli.sending import parsed
+from beadseg.cli.options import grouped
+from beadseg.cli.submit import parsed
 
 Colour = Annotated[str, typer.Option("--colour", help="Of the beads.")]
 

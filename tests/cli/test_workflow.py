@@ -142,7 +142,7 @@ def test_all_three_networks_and_their_summary(beads: Path, tmp_path: Path):
 
 
 def test_a_configuration_file_keeps_its_network_unless_another_is_named(beads: Path, tmp_path: Path):
-    from beadseg.cli.inputs import train_config
+    from beadseg.cli.config_options import train_config
     from beadseg.config import TrainConfig
 
     path = tmp_path / "config.yaml"

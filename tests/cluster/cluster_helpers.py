@@ -41,8 +41,8 @@ class Batch:
     def wait_for(self, folder: Path, seconds: float = 1000) -> None:
         """Wait until all jobs that were sent for a folder are over."""
         until = time.monotonic() + seconds
-        while not all(self.is_over(item.job) for item in record.sent(folder)):
-            assert time.monotonic() < until, [(item, self.job(item.job)) for item in record.sent(folder)]
+        while not all(self.is_over(item.job) for item in record.sent_jobs(folder)):
+            assert time.monotonic() < until, [(item, self.job(item.job)) for item in record.sent_jobs(folder)]
             time.sleep(1)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from beadseg.cluster.capacity import amount, chunks, never_fits
+from beadseg.cluster.job import amount, chunks, never_fits
 
 NODES = {
     "cpu1": {"resources_available": {"ncpus": 64, "mem": "515gb", "host": "cpu1"}},

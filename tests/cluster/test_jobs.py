@@ -26,7 +26,7 @@ def submit_train(beads: Path, profile: Path, out: Path, *more: str) -> int:
 
 
 def log_of(run: Path, number: int) -> str:
-    return record.sent(run)[number].logs(run)[0].read_text()
+    return record.sent_jobs(run)[number].logs(run)[0].read_text()
 
 
 def test_a_training_runs_to_its_end_from_any_directory(
@@ -46,7 +46,7 @@ def test_a_training_runs_to_its_end_from_any_directory(
     assert not (run / files.LOCK).exists()
     assert pbs.output("1") == ""
     # The successor was sent at once, and taken back when the work was finished.
-    assert [(item.job, item.part) for item in record.sent(run)] == [("1.fake", 1), ("2.fake", 2)]
+    assert [(item.job, item.part) for item in record.sent_jobs(run)] == [("1.fake", 1), ("2.fake", 2)]
     assert main(["status", "runs/first"]) == 0
     told = capsys.readouterr().out
     assert "1.fake  train, part 1: finished" in told

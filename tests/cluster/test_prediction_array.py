@@ -17,7 +17,7 @@ from cluster_helpers import SOURCE, Batch
 from beadseg import files
 from beadseg.cli.app import main
 from beadseg.cluster import record
-from beadseg.data.predictions import journal_of, read_journal
+from beadseg.data.documents import journal_of, read_journal
 
 IMAGES, ELEMENTS = 40, 3
 CORRUPT, KILLS = "corrupt.png", "07"
@@ -122,7 +122,7 @@ def test_an_array_with_a_corrupt_image_and_a_killed_element_equals_one_machine(
         batch.wait_for(out)
     finally:
         (images / "late.png").unlink()
-    array, merge = record.sent(out)
+    array, merge = record.sent_jobs(out)
     assert (array.kind, merge.kind, merge.part) == ("predict", "merge", 1)
     logs = [path.read_text() for path in array.logs(out)]
     assert ["Killed by signal 9; it is begun again." in text for text in logs] == [False, True, False]
@@ -186,7 +186,7 @@ def test_over_dask_by_jobs_it_is_the_same_and_status_knows_them(
     out = place / "counts"
     over_dask(f"{batch.kind}:2", run, images, out, "--cluster", str(profile))
     assert content(out) == content(alone)
-    sent = record.sent(out)
+    sent = record.sent_jobs(out)
     assert [item.kind for item in sent] == ["dask", "dask"]
     assert all("Start worker at" in item.logs(out)[0].read_text() for item in sent)
     batch.wait_for(out)

@@ -14,8 +14,8 @@ from cluster_helpers import DIFFICULT, FakePbs
 
 from beadseg.cluster import pbs as commands
 from beadseg.cluster import record
-from beadseg.cluster.script import Array, JobScript, render
-from beadseg.cluster.submit import submit
+from beadseg.cluster.job import Array, JobScript
+from beadseg.cluster.submit import render, submit
 from beadseg.config.site import SiteConfig
 from beadseg.errors import ExitCode
 
@@ -86,7 +86,7 @@ def send(pbs: FakePbs, tmp_path: Path, program: str, **changes: object) -> tuple
     words = (f"{tmp_path / DIFFICULT}/an argument", "$HOME", "`id`")
     submit(JobScript("train", words, folder, tmp_path, jobs=3), site)
     pbs.wait()
-    first = record.sent(folder)[0]
+    first = record.sent_jobs(folder)[0]
     return folder, first.logs(folder)[0].read_text(), pbs.job(first.job)["Exit_status"]
 
 
@@ -101,7 +101,7 @@ def commands_submit_part(folder: Path, directory: Path, site: SiteConfig) -> str
 
 def starts(folder: Path, pbs: FakePbs) -> list[int | None]:
     """Return the exit status of every job that was sent."""
-    return [pbs.job(item.job).get("Exit_status") for item in record.sent(folder)]
+    return [pbs.job(item.job).get("Exit_status") for item in record.sent_jobs(folder)]
 
 
 def test_arguments_arrive_as_they_were_given(pbs: FakePbs, tmp_path: Path):
@@ -138,7 +138,7 @@ def test_what_another_try_may_finish_goes_on_a_limited_number_of_times(
     folder, text, _ = send(pbs, tmp_path, program)
     assert "Job 2.fake goes on." in text.splitlines()[-1]
     assert starts(folder, pbs) == [code] * 3
-    last = record.sent(folder)[2].logs(folder)[0].read_text()
+    last = record.sent_jobs(folder)[2].logs(folder)[0].read_text()
     assert "part 3 of at most 3" in last
     assert "goes on." not in last
 
@@ -162,7 +162,7 @@ def test_a_job_never_takes_over_the_successor_of_another_one(pbs: FakePbs, tmp_p
     while pbs.job(first)["job_state"] != "F":
         time.sleep(0.05)
     assert pbs.job(foreign)["job_state"] == "H"
-    own = [item.job for item in record.sent(folder) if item.job not in (first, foreign)]
+    own = [item.job for item in record.sent_jobs(folder) if item.job not in (first, foreign)]
     assert len(own) == 1
     commands.delete([foreign, running])
 
@@ -222,7 +222,7 @@ def test_after_a_qdel_without_time_to_end_the_next_job_does_not_go_on(
     folder, text, _ = send(pbs, tmp_path, 'kill -STOP $PPID; qdel "$PBS_JOBID"; sleep 60')
     assert len(text.splitlines()) == 1
     assert starts(folder, pbs) == [271, 130]
-    assert "was cancelled, so this one does not go on" in record.sent(folder)[1].logs(folder)[0].read_text()
+    assert "was cancelled, so this one does not go on" in record.sent_jobs(folder)[1].logs(folder)[0].read_text()
 
 
 def test_a_node_without_qsub_is_said(pbs: FakePbs, tmp_path: Path):
@@ -274,7 +274,7 @@ def test_a_training_on_several_nodes_runs_on_each(pbs: FakePbs, tmp_path: Path):
     })  # fmt: skip
     submit(JobScript("train", ("train", "--processes", "2"), folder, tmp_path, jobs=3), site)
     pbs.wait()
-    first = record.sent(folder)[0]
+    first = record.sent_jobs(folder)[0]
     logs = [folder / "jobs" / f"train-{first.job}{node}.log" for node in ("", ".node1", ".node2")]
     texts = [path.read_text() for path in logs]
     said = [line for text in texts for line in text.splitlines() if "set up" in line]
@@ -308,7 +308,7 @@ def test_variables_of_the_profile_reach_every_job_of_a_chain(pbs: FakePbs, tmp_p
     program = '[ "$BEADSEG_PART" ] && echo "$BEADS $MORE" && exit 0; exit 6'
     folder, _, _ = send(pbs, tmp_path, program, directives=["-v BEADS=many,MORE=yes"])
     assert starts(folder, pbs) == [6, 0, None]
-    assert "many yes" in record.sent(folder)[1].logs(folder)[0].read_text().splitlines()
+    assert "many yes" in record.sent_jobs(folder)[1].logs(folder)[0].read_text().splitlines()
 
 
 def test_a_folder_that_was_deleted_while_the_job_was_queued_is_not_made_again(
@@ -371,7 +371,7 @@ def test_a_dataset_is_copied_to_scratch(pbs: FakePbs, tmp_path: Path):
     folder = tmp_path / "run"
     submit(JobScript("train", ("train", f"{DIFFICULT}/beads"), folder, tmp_path, dataset=1), site)
     pbs.wait()
-    text = record.sent(folder)[0].logs(folder)[0].read_text()
+    text = record.sent_jobs(folder)[0].logs(folder)[0].read_text()
     assert f"Copied {data} to {tmp_path}/s/beadseg-" in text
     assert f"content{data}\n" in text
     assert list((tmp_path / "s").iterdir()) == []

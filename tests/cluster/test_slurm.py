@@ -10,9 +10,9 @@ import pytest
 
 from beadseg.cli.app import main
 from beadseg.cluster import record, scheduler, slurm
-from beadseg.cluster.job import WALLTIME
-from beadseg.cluster.script import Array, JobScript, render
-from beadseg.cluster.status import status
+from beadseg.cluster.job import WALLTIME, Array, JobScript
+from beadseg.cluster.record import status
+from beadseg.cluster.submit import render
 from beadseg.config.site import SiteConfig
 from beadseg.errors import ConfigError, InputError, MachineError
 

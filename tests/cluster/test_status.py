@@ -9,12 +9,12 @@ import pytest
 from cluster_helpers import FakePbs
 
 from beadseg.cli.app import main
-from beadseg.cli.logs import lines
+from beadseg.cli.jobs import lines
 from beadseg.cluster import pbs as commands
 from beadseg.cluster import record
 from beadseg.cluster.job import Job
+from beadseg.cluster.record import status
 from beadseg.cluster.scheduler import has_ended
-from beadseg.cluster.status import status
 from beadseg.cluster.submit import refuse_second
 from beadseg.errors import InputError, MachineError
 from beadseg.events import StopFlag
@@ -157,18 +157,18 @@ def test_a_job_is_read_as_qstat_shows_it():
 def test_the_table_of_jobs_names_each_once_and_says_when_it_is_damaged(tmp_path: Path):
     for part in (1, 2, 2):
         record.append(tmp_path, f"{part}.server", "train", part)
-    assert [(item.job, item.part) for item in record.sent(tmp_path)] == [("1.server", 1), ("2.server", 2)]
+    assert [(item.job, item.part) for item in record.sent_jobs(tmp_path)] == [("1.server", 1), ("2.server", 2)]
     with (tmp_path / "jobs" / "jobs.csv").open("a") as file:
         file.write("3.server,train\n")
     with pytest.raises(InputError, match="The table of jobs is damaged"):
-        record.sent(tmp_path)
+        record.sent_jobs(tmp_path)
 
 
 def test_the_logs_of_an_array_are_those_of_its_elements(tmp_path: Path):
     record.append(tmp_path, "7[].server", "sweep")
     for name in ("sweep-7[10].server", "sweep-7[2].server", "sweep-71[2].server", "train-7[2].server"):
         (tmp_path / "jobs" / f"{name}.log").touch()
-    (item,) = record.sent(tmp_path)
+    (item,) = record.sent_jobs(tmp_path)
     assert [path.name for path in item.logs(tmp_path)] == ["sweep-7[2].server.log", "sweep-7[10].server.log"]
     (tmp_path / "jobs" / "sweep-7[2].server.log").write_text("of element 2")
     for name in ("7[2]", "7[2].server"):

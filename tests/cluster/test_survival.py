@@ -20,10 +20,10 @@ import torch
 from cluster_helpers import SOURCE, Batch
 
 from beadseg import files
-from beadseg.claim import Owner
 from beadseg.cli.app import main
 from beadseg.cluster import record
 from beadseg.cluster.job import WALLTIME
+from beadseg.locking import Owner
 from beadseg.model.checkpoint import load_checkpoint
 
 EPOCHS = 60
@@ -75,7 +75,7 @@ def submit(beads: Path, profile: Path, run: Path, undisturbed: Undisturbed, *mor
     words = ["submit", "train", str(beads), "--out", str(run), "--cluster", str(profile), *TRAIN, *times, *more,
              "--epochs", str(undisturbed.epochs)]  # fmt: skip
     assert main(words) == 0
-    return record.sent(run)[-1].job
+    return record.sent_jobs(run)[-1].job
 
 
 def wait_until_training(batch: Batch, run: Path, job: str) -> int:
@@ -89,7 +89,7 @@ def wait_until_training(batch: Batch, run: Path, job: str) -> int:
 
 
 def log(run: Path, number: int) -> str:
-    return "".join(path.read_text() for path in record.sent(run)[number].logs(run))
+    return "".join(path.read_text() for path in record.sent_jobs(run)[number].logs(run))
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_training_longer_than_its_walltime_goes_on_in_further_jobs(
         limit = f"00:{walltime // 60:02d}:{walltime % 60:02d}"
         submit(beads, profile, run, undisturbed, "--walltime", limit, "--margin", "10", "--jobs", "12")
         batch.wait_for(run)
-        parts = [item for item in record.sent(run) if batch.job(item.job).get("Exit_status") is not None]
+        parts = [item for item in record.sent_jobs(run) if batch.job(item.job).get("Exit_status") is not None]
         ends = [batch.job(item.job)["Exit_status"] for item in parts]
         assert set(ends) <= {0, 6, WALLTIME}
         if ends[-1] != 0 or WALLTIME in ends:  # all jobs, or the margin, were not enough
@@ -161,8 +161,8 @@ def test_qdel_keeps_every_step_and_sends_no_successor(
     assert not (run / files.CRITERIA).exists()
     assert not (run / files.LOCK).exists()
     # The next job is taken back, or, where PBS left no time for that, sees what happened and does nothing.
-    assert batch.job(record.sent(run)[1].job).get("Exit_status") in (None, 130)
-    assert len(record.sent(run)) == 2
+    assert batch.job(record.sent_jobs(run)[1].job).get("Exit_status") in (None, 130)
+    assert len(record.sent_jobs(run)) == 2
     submit(beads, profile, run, undisturbed)
     batch.wait_for(run)
     assert_same(undisturbed.run, run)
@@ -195,7 +195,7 @@ def test_killed_without_a_word_the_next_job_goes_on(
     while not batch.is_over(job):
         assert time.monotonic() < until
         time.sleep(0.5)
-    second = record.sent(run)[1].job
+    second = record.sent_jobs(run)[1].job
     assert f"Killed by signal 9; what was saved is in {run}. Job {second} goes on." in log(run, 0)
     while "Continuing after epoch" not in log(run, 1):
         assert time.monotonic() < until, log(run, 1)

@@ -11,7 +11,7 @@ from cluster_helpers import Batch, FakePbs
 from beadseg import files
 from beadseg.cli.app import main
 from beadseg.cluster import record
-from beadseg.cluster.sweep import as_list, rounds_to_come
+from beadseg.cluster.submit import as_list, rounds_to_come
 from beadseg.config import TrainConfig
 from beadseg.config.sweep import SweepConfig
 from beadseg.sweep.plan import planned
@@ -44,7 +44,9 @@ def words(beads: Path, place: Path, out: Path, text: str) -> list[str]:
 
 def log(folder: Path, kind: str) -> str:
     """Return what all jobs of a kind said."""
-    return "".join(path.read_text() for item in record.sent(folder) if item.kind == kind for path in item.logs(folder))
+    return "".join(
+        path.read_text() for item in record.sent_jobs(folder) if item.kind == kind for path in item.logs(folder)
+    )
 
 
 def same_files(one: Path, other: Path) -> None:
@@ -67,7 +69,7 @@ def test_an_array_gives_the_same_files_and_the_same_best_as_one_machine(
     assert main(["submit", *submit, "--cluster", str(profile), "--running", "2", "--walltime", "00:10:00"]) == 0
     assert "Sent job 1[].fake of 00:10:00, and 1 that follow it." in capsys.readouterr().out
     pbs.wait_for(sent)
-    assert [(item.job, item.kind, item.part) for item in record.sent(sent)] == [
+    assert [(item.job, item.kind, item.part) for item in record.sent_jobs(sent)] == [
         ("1[].fake", "sweep-1", 1), ("2.fake", "collect-1", 2),
     ]  # fmt: skip
     assert log(sent, "sweep-1").count("part 1 of at most 1") == 2
@@ -184,7 +186,7 @@ def test_rounds_of_tpe_follow_each_other(batch: Batch, beads: Path, profile: Pat
     given = words(beads, place, sent, ROUNDS)
     assert main(["submit", *given, "--cluster", str(profile), "--walltime", "00:10:00"]) == 0
     batch.wait_for(sent, 900)
-    assert [item.kind for item in record.sent(sent)] == [
+    assert [item.kind for item in record.sent_jobs(sent)] == [
         f"{kind}-{number}" for number in (1, 2, 3) for kind in ("sweep", "collect")
     ]  # fmt: skip
     same_files(alone, sent)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from beadseg.config import NETWORK_KINDS, PRESETS, TrainConfig
-from beadseg.config.overrides import overrides
+from beadseg.config.base import overrides
 
 
 @pytest.mark.parametrize("network", NETWORK_KINDS)

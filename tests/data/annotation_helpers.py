@@ -9,7 +9,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from beadseg.data.annotations.importing import ImportResult, import_annotations
-from beadseg.data.annotations.model import AnnotationSource, LabelledImage
+from beadseg.data.annotations.regions import AnnotationSource, LabelledImage
 from beadseg.data.dataset import Dataset
 
 

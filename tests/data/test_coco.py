@@ -12,11 +12,10 @@ from annotation_helpers import hard_labels, imported, labelled, labels_in, speci
 from pycocotools import mask as reference
 from pycocotools.coco import COCO
 
-from beadseg.data.annotations import outlines, rle, shapes
-from beadseg.data.annotations.coco_read import read_coco
-from beadseg.data.annotations.coco_write import write_coco
+from beadseg.data.annotations import regions
+from beadseg.data.annotations.coco import read_coco, write_coco
 from beadseg.data.annotations.importing import import_annotations
-from beadseg.data.annotations.model import Region, tight
+from beadseg.data.annotations.regions import Region, tight
 from beadseg.data.dataset import Dataset
 from beadseg.data.image_io import read_image
 from beadseg.data.ome_zarr_write import write_ome_zarr
@@ -58,10 +57,10 @@ def test_run_lengths_and_outlines_agree_with_pycocotools(seed: int) -> None:
     mask[0, 0] = True
     region = tight(mask)
     assert region is not None
-    text = rle.encode(region, size)
+    text = regions.encode_rle(region, size)
     assert text == reference.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
-    assert (full(rle.decode(text, size), size) == mask).all()
-    assert (full(shapes.polygon(outlines.rings(region), size), size) == mask).all()
+    assert (full(regions.decode_rle(text, size), size) == mask).all()
+    assert (full(regions.filled_polygon(regions.rings_of(region), size), size) == mask).all()
 
 
 @pytest.mark.parametrize("polygons", [False, True])
@@ -135,9 +134,9 @@ def test_no_shift_by_part_of_a_pixel(shape: str) -> None:
     shifts = []
     for x, y in 10 + random.random((1500, 2)):
         if shape == "polygon":
-            region = shapes.polygon([np.stack([x + 3.5 * np.cos(turn), y + 3.5 * np.sin(turn)], 1)], SIZE)
+            region = regions.filled_polygon([np.stack([x + 3.5 * np.cos(turn), y + 3.5 * np.sin(turn)], 1)], SIZE)
         else:
-            region = shapes.ellipse((x, y), (4.0, 3.0), 180 * random.random(), SIZE)
+            region = regions.filled_ellipse((x, y), (4.0, 3.0), 180 * random.random(), SIZE)
         rows, columns = np.nonzero(full(region))
         shifts.append((columns.mean() + 0.5 - x, rows.mean() + 0.5 - y))
     assert np.abs(np.mean(shifts, axis=0)).max() < 0.01
@@ -146,7 +145,7 @@ def test_no_shift_by_part_of_a_pixel(shape: str) -> None:
 def cvat() -> dict[str, Any]:
     """Return what CVAT writes (COCO 1.0): an ellipse, a turned rectangle, a polygon."""
     drawn = np.zeros(SIZE, np.uint8)
-    drawn[full(shapes.ellipse((8.5, 8.5), (4, 3), 30.0, SIZE))] = 1
+    drawn[full(regions.filled_ellipse((8.5, 8.5), (4, 3), 30.0, SIZE))] = 1
     flat = drawn.T.ravel().astype(int)
     edges = np.flatnonzero(np.diff(flat)) + 1
     counts = np.diff(np.r_[0, edges, flat.size]).tolist()
@@ -178,8 +177,8 @@ def test_cvat(tmp_path: Path) -> None:
     result, dataset = imported(source, write_images(tmp_path / "images", "a"), tmp_path / "out")
     assert (result.objects, result.failures) == (2, ())
     labels = labels_in(dataset)
-    assert np.array_equal(labels == 1, full(shapes.ellipse((8.5, 8.5), (4, 3), 30.0, SIZE)))
-    assert np.array_equal(labels == 2, full(shapes.ellipse((21, 7), (3, 4), 0.0, SIZE)))
+    assert np.array_equal(labels == 1, full(regions.filled_ellipse((8.5, 8.5), (4, 3), 30.0, SIZE)))
+    assert np.array_equal(labels == 2, full(regions.filled_ellipse((21, 7), (3, 4), 0.0, SIZE)))
     assert not (tmp_path / "out/ignore").exists()
 
 
@@ -351,7 +350,7 @@ def test_full_folder_is_refused(tmp_path: Path) -> None:
 def test_box_stands_for_a_missing_outline(outline: dict[str, Any], tmp_path: Path) -> None:
     result, dataset = taken(tmp_path, document({**outline, "bbox": [5, 5, 6, 4]}))
     assert (result.objects, result.failures) == (1, ())
-    assert np.array_equal(labels_in(dataset) > 0, full(shapes.ellipse((8, 7), (3, 2), 0.0, SIZE)))
+    assert np.array_equal(labels_in(dataset) > 0, full(regions.filled_ellipse((8, 7), (3, 2), 0.0, SIZE)))
 
 
 def test_ids_may_be_whole_numbered_floats(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from beadseg.data.dataset import Dataset, natural_key, stem_of
+from beadseg.data.dataset import Dataset
 from beadseg.data.fields import OwnFields
+from beadseg.data.scan import natural_key, stem_of
 from beadseg.errors import ImageError, InputError
 
 if TYPE_CHECKING:

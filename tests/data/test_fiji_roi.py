@@ -13,11 +13,9 @@ import roifile
 from annotation_helpers import hard_labels, imported, labelled, labels_in, special_labels, write_images
 from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 
-from beadseg.data.annotations import fiji_files, outlines, shapes
-from beadseg.data.annotations.fiji_read import read_fiji_rois
-from beadseg.data.annotations.fiji_shapes import area
-from beadseg.data.annotations.fiji_write import write_fiji_rois
-from beadseg.data.annotations.model import tight
+from beadseg.data.annotations import fiji, regions
+from beadseg.data.annotations.fiji import area, read_fiji_rois, write_fiji_rois
+from beadseg.data.annotations.regions import tight
 from beadseg.data.dataset import Dataset
 from beadseg.data.image_io import read_mask
 from beadseg.errors import InputError
@@ -112,7 +110,7 @@ def test_large_coordinates_survive(tmp_path: Path) -> None:
     labels[1, 70_000:70_005] = 2
     write_fiji_rois(tmp_path / "a.zip", labelled(labels))
     found = np.zeros_like(labels)
-    for name, roi in fiji_files.read_rois(tmp_path / "a.zip"):
+    for name, roi in fiji.read_rois(tmp_path / "a.zip"):
         assert isinstance(roi, ImagejRoi)
         region = area(roi, labels.shape)
         assert region is not None
@@ -282,12 +280,12 @@ def test_damaged_members_are_listed(tmp_path: Path) -> None:
 def test_bombs_and_files_that_are_no_zip_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.roi", bytes(3_000_000))
-    monkeypatch.setattr(fiji_files, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(fiji, "MAX_BYTES", 1_000_000)
     with pytest.raises(InputError, match="Claims to hold 1 ROIs of 3000000 bytes"):
-        fiji_files.read_rois(tmp_path / "a.zip")
+        fiji.read_rois(tmp_path / "a.zip")
     (tmp_path / "b.zip").write_bytes(b"PK nothing")
     with pytest.raises(InputError, match="Cannot be read as a zip file"):
-        fiji_files.read_rois(tmp_path / "b.zip")
+        fiji.read_rois(tmp_path / "b.zip")
 
 
 def test_a_bomb_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
@@ -297,7 +295,7 @@ def test_a_bomb_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data.replace(struct.pack("<I", 3_000_000), struct.pack("<I", 64)))
     with pytest.raises(InputError, match="Cannot be read as a zip file"):
-        fiji_files.read_rois(path)
+        fiji.read_rois(path)
 
 
 def test_absurd_coordinates_are_refused_by_every_shape() -> None:
@@ -340,9 +338,9 @@ def test_outline_of_a_corner_that_is_passed_twice() -> None:
     mask = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 0]], bool)
     region = tight(mask)
     assert region is not None
-    rings = outlines.rings(region)
+    rings = regions.rings_of(region)
     assert len(rings) == 1
-    again = shapes.polygon(rings, (3, 3))
+    again = regions.filled_polygon(rings, (3, 3))
     assert again is not None
     assert np.array_equal(again.mask, mask)
 

@@ -12,8 +12,7 @@ import tifffile
 from PIL import Image as PilImage
 from PIL import ImageOps
 
-from beadseg.data.image_io import read_image, read_labels, read_mask
-from beadseg.data.lazy import open_image
+from beadseg.data.image_io import open_image, read_image, read_labels, read_mask
 from beadseg.data.raw import micrometres
 from beadseg.errors import ImageError
 

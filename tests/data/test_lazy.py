@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from beadseg.data import Image, read_image
-from beadseg.data.lazy import LazyImage, open_image
+from beadseg.data.image_io import LazyImage, open_image
 from beadseg.data.ome_zarr_write import write_ome_zarr
 from beadseg.errors import ImageError
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from beadseg.data.objects import count_objects, drop_small, label_objects
+from beadseg.data.masks import count_objects, drop_small, label_objects
 
 
 def test_touching_at_a_corner_is_one_object() -> None:

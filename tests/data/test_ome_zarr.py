@@ -22,7 +22,7 @@ from ome_zarr.reader import Node, Reader
 
 from beadseg import files
 from beadseg.data import Dataset, Image, read_image, read_labels, read_mask
-from beadseg.data.lazy import open_image
+from beadseg.data.image_io import open_image
 from beadseg.data.ome_zarr_write import write_ome_zarr
 from beadseg.errors import ImageError, InputError, MachineError
 
@@ -509,7 +509,7 @@ def test_what_a_killed_process_left_is_no_image_and_can_be_removed(tmp_path: Pat
 
 
 def test_zarr_is_loaded_only_when_it_is_used():
-    names = "import beadseg.data.lazy, beadseg.data.ome_zarr_write, sys"
+    names = "import beadseg.data.image_io, beadseg.data.ome_zarr_write, sys"
     code = f"{names}\nprint({{'zarr', 'ome_zarr_models'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

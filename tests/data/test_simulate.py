@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.ndimage import label as connected
 
 from beadseg.data.simulate import SceneConfig, SeriesConfig, Window, plan, simulate, write_dataset
-from beadseg.data.simulate.view import FieldOfView
+from beadseg.data.simulate.scene import FieldOfView
 from beadseg.errors import Cancelled, ConfigError, InputError
 from beadseg.events import Event, StopFlag
 

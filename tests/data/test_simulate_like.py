@@ -18,20 +18,15 @@ from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 from beadseg.data.simulate.like import (
     Likeness,
     LikeSeriesConfig,
-    blocks,
-    colour,
-    crowd,
-    detect,
-    ground,
+    background,
+    jpeg_artifacts,
     measure,
-    noise,
     plan_like,
-    stamps,
-    traces,
+    templates,
     write_like,
 )
-from beadseg.data.simulate.like.arrange import arrange
 from beadseg.data.simulate.like.document import Array, Compression, Noise
+from beadseg.data.simulate.like.templates import arrange
 from beadseg.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -186,14 +181,14 @@ def test_series_follows_what_is_asked_for(pair: tuple[Dataset, Likeness]) -> Non
             plan_like(likeness, LikeSeriesConfig(**{"tiles": 4, **change}))
 
 
-STEPS = np.rint(0.5 * traces.LUMA)
+STEPS = np.rint(0.5 * jpeg_artifacts.LUMA)
 
 
 @pytest.mark.parametrize("step", [(1, 1), (1, 2), (2, 2)])
 def test_compression_is_recognised_by_its_traces(step: tuple[int, int]) -> None:
     packed = Compression(
         luma=Array.of(STEPS),
-        chroma=Array.of(np.rint(0.4 * traces.CHROMA)),
+        chroma=Array.of(np.rint(0.4 * jpeg_artifacts.CHROMA)),
         chroma_step=step,
         shift=(0, 0, 0),
         offsets=((0, 0),),
@@ -202,14 +197,14 @@ def test_compression_is_recognised_by_its_traces(step: tuple[int, int]) -> None:
     rough = 100 + gaussian_filter(rng.standard_normal((3, 256, 256)), (0, 1.5, 1.5)) * 40
     images = []
     for offset in ((0, 8), (5, 3)):
-        rgb = np.rint(colour.to_rgb(blocks.compress(colour.to_ycc(rough), packed, offset)))
-        images.append(colour.to_ycc(rgb))
-    found = traces.find_compression(images)
+        rgb = np.rint(background.to_rgb(background.jpeg_round_trip(background.to_ycc(rough), packed, offset)))
+        images.append(background.to_ycc(rgb))
+    found = jpeg_artifacts.find_compression(images)
     assert found is not None
     assert found.chroma_step == step
     assert [tuple(at % 8 for at in offset) for offset in sorted(found.offsets)] == [(0, 0), (5, 3)]
     np.testing.assert_array_equal(found.luma.numpy()[:3, :3], STEPS[:3, :3])
-    assert traces.find_compression([colour.to_ycc(rough)]) is None
+    assert jpeg_artifacts.find_compression([background.to_ycc(rough)]) is None
 
 
 def test_noise_before_compression_is_found_behind_it() -> None:
@@ -220,18 +215,20 @@ def test_noise_before_compression_is_found_behind_it() -> None:
     packed = Compression(
         luma=Array.of(np.full((8, 8), 5.0)), chroma=Array.of(STEPS), chroma_step=(1, 1), shift=(0,), offsets=((0, 0),)
     )
-    field = noise.draw(grain, (256, 256), (1, 1), (0, 0), np.random.default_rng(0))
-    image = blocks.compress(field, packed, (0, 0))
+    field = background.draw_noise(grain, (256, 256), (1, 1), (0, 0), np.random.default_rng(0))
+    image = background.jpeg_round_trip(field, packed, (0, 0))
     bare = np.ones((256, 256), dtype=bool)
-    moments = noise.measure(image, image, bare, packed, (0, 0))
-    plain = noise.measure(field, field, bare, None, (0, 0))
+    moments = background.measure_noise(image, image, bare, packed, (0, 0))
+    plain = background.measure_noise(field, field, bare, None, (0, 0))
     assert moments is not None
     assert plain is not None
-    before, sure = noise.before(moments, packed)
+    before, sure = background.power_before(moments, packed)
     assert sure[0, :2, :2].all()
     np.testing.assert_allclose(before[0, :2, :2], plain.power[0, :2, :2], rtol=0.15)
-    again = noise.matched(moments, np.ones((1, 1)), packed)
-    drawn = blocks.compress(noise.draw(again, (256, 256), (1, 1), (0, 0), np.random.default_rng(1)), packed, (0, 0))
+    again = background.matched_noise(moments, np.ones((1, 1)), packed)
+    drawn = background.jpeg_round_trip(
+        background.draw_noise(again, (256, 256), (1, 1), (0, 0), np.random.default_rng(1)), packed, (0, 0)
+    )
     assert drawn.std() == pytest.approx(image.std(), rel=0.1)
 
 
@@ -240,7 +237,7 @@ def test_ground_is_found_below_beads() -> None:
     level = 100 + 20 * rows - 10 * columns**2
     image = np.stack([level, 0.9 * level])
     image[:, ::9, ::9] *= 0.5
-    found = ground.surface(ground.fit(image, -1.0), (128, 160))
+    found = background.surface(background.fit_background(image, -1.0), (128, 160))
     np.testing.assert_allclose(found, np.stack([level, 0.9 * level]), rtol=0.01)
 
 
@@ -248,10 +245,10 @@ def test_stamps_lie_where_they_are_laid() -> None:
     reach = np.arange(-12, 13)
     bead = np.exp(-(reach[:, None] ** 2 + reach[None, :] ** 2) / 8.0)[None, None]
     y, x = np.array([30.3, 30.6]), np.array([25.75, 60.1])
-    off = stamps.lay((64, 90), bead.repeat(2, axis=0), y, x)
-    found = detect.peaks(off, 7.0)
+    off = templates.lay_stamps((64, 90), bead.repeat(2, axis=0), y, x)
+    found = templates.find_peaks(off, 7.0)
     np.testing.assert_allclose(found.centres[np.argsort(found.centres[:, 1])], np.stack((y, x), axis=1), atol=0.1)
-    cut, centres = stamps.cut(off, np.rint(found.centres), 7.0)
+    cut, centres = templates.cut_stamps(off, np.rint(found.centres), 7.0)
     np.testing.assert_allclose(np.sort(centres[:, 1]), x, atol=0.1)
     middle = cut.shape[-1] // 2
     np.testing.assert_allclose(cut[:, 0, middle, middle], 1, atol=0.05)
@@ -262,13 +259,13 @@ def test_crowding_is_told_apart() -> None:
     bead = np.exp(-(reach[:, None] ** 2 + reach[None, :] ** 2) / 14.0)[None, None]
     rng = np.random.default_rng(4)
 
-    def fitted(clustered: float, stacked: float) -> crowd.Crowd:
+    def fitted(clustered: float, stacked: float) -> templates.Packing:
         config = SceneConfig(height=640, width=640, beads=450, cluster_probability=clustered, max_overlap=0.1)
         beads = arrange(config, 1.12, stacked, rng)
-        off = stamps.lay((640, 640), bead.repeat(len(beads), axis=0), beads.y, beads.x)
-        found = detect.peaks(off, 7.0).at_least(0.45)
-        target = crowd.describe([found], 7.0, 1.0)
-        return crowd.fit(target, len(found.height), len(found.height) / 640**2, bead, 7.0)
+        off = templates.lay_stamps((640, 640), bead.repeat(len(beads), axis=0), beads.y, beads.x)
+        found = templates.find_peaks(off, 7.0).at_least(0.45)
+        target = templates.describe_packing([found], 7.0, 1.0)
+        return templates.fit_packing(target, len(found.height), len(found.height) / 640**2, bead, 7.0)
 
     loose, clumped = fitted(0.0, 0.0), fitted(0.35, 0.1)
     assert loose.cluster_probability <= 0.1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from beadseg.config.split import (
+from beadseg.config.train import (
     BlockSplitConfig,
     FieldSplitConfig,
     FileSplitConfig,

@@ -11,21 +11,20 @@ import pytest
 from guide_pages import DOCS, table
 
 from beadseg import files
-from beadseg.annotation.audit.document import COLUMNS as AUDIT_COLUMNS
-from beadseg.annotation.review.table import COLUMNS as REVIEW_COLUMNS
-from beadseg.cluster.record import COLUMNS as JOB_COLUMNS
+from beadseg.annotation.audit.document import FINDING_COLUMNS
+from beadseg.annotation.review.store import REVIEW_COLUMNS
+from beadseg.cluster.record import JOB_COLUMNS
 from beadseg.data.simulate import TRUTH_COLUMNS
 from beadseg.measure.beads import MICROMETRE_COLUMNS
 from beadseg.measure.concentration.document import GroupDensity, density_table
-from beadseg.predict.bead_list import BEAD_COLUMNS
 from beadseg.predict.counts import COUNT_COLUMNS
+from beadseg.predict.prediction import BEAD_COLUMNS
 from beadseg.predict.tables import FAILURE_COLUMNS
-from beadseg.sweep.collect import COLUMNS as TRIAL_COLUMNS
-from beadseg.sweep.collect import FAILURE_COLUMNS as FAILED_TRIAL_COLUMNS
-from beadseg.sweep.importance import COLUMNS as IMPORTANCE_COLUMNS
+from beadseg.sweep.ranking import FAILURE_COLUMNS as FAILED_TRIAL_COLUMNS
+from beadseg.sweep.ranking import SHARE_COLUMNS as IMPORTANCE_COLUMNS
+from beadseg.sweep.ranking import TRIAL_COLUMNS
 from beadseg.training.crossval import COLUMNS as CROSSVAL_COLUMNS
-from beadseg.training.frozen import RELATIVE_COLUMNS, SAMPLE_COLUMNS
-from beadseg.training.history import COLUMNS as HISTORY_COLUMNS
+from beadseg.training.records import HISTORY_COLUMNS, RELATIVE_COLUMNS, SAMPLE_COLUMNS
 from beadseg.training.trainer import TIME_COLUMNS
 
 TEXT = (DOCS / "file-formats.md").read_text(encoding="utf-8")
@@ -53,7 +52,7 @@ COLUMNS: dict[str, Sequence[str]] = {
     "### training_summary.csv": SUMMARY_COLUMNS,
     "### Columns of densities": density_columns(),
     "### crossval.csv": CROSSVAL_COLUMNS,
-    "### audit.csv": AUDIT_COLUMNS,
+    "### audit.csv": FINDING_COLUMNS,
     "### review.csv": REVIEW_COLUMNS,
     "### truth.csv": TRUTH_COLUMNS,
 }

@@ -11,9 +11,9 @@ import pytest
 from fault_helpers import Cli
 
 from beadseg import files
-from beadseg.cli.sending import checked, parsed
+from beadseg.cli.submit import checked, parsed
 from beadseg.config import TrainConfig
-from beadseg.config.density import DensityConfig
+from beadseg.config.predict import DensityConfig
 from beadseg.errors import ExitCode, InputError
 from beadseg.locking import locked
 

@@ -20,7 +20,7 @@ from PIL import Image
 from beadseg import files
 from beadseg.data import Dataset, read_image
 from beadseg.errors import InputError
-from beadseg.widgets.io.writers import write_labels
+from beadseg.widgets.io.files import write_labels
 
 SIZE = (48, 64)
 

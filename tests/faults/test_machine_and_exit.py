@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from beadseg.errors import ConfigError, ExitCode, is_out_of_memory
 from beadseg.model.device import automatic, choose_device
-from beadseg.training.processes import joined
+from beadseg.training.distributed import joined
 from beadseg.training.trainer import _check_batch
 
 
@@ -65,7 +65,7 @@ def test_the_process_group_ends_after_a_failure(monkeypatch: pytest.MonkeyPatch)
     values = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     program = """
 import sys
-from beadseg.training.processes import joined
+from beadseg.training.distributed import joined
 with joined("cpu") as team:
     team.wait()
 """

@@ -11,14 +11,14 @@ import pytest
 from fault_helpers import SHORT, Cli, first, tree
 
 from beadseg import files
-from beadseg.config.density import DensityConfig
+from beadseg.config.predict import DensityConfig
 from beadseg.data import Dataset
 from beadseg.data.documents import read_table
 from beadseg.data.fields import CsvFields, fields_of, numbers_of
 from beadseg.data.split import Split
 from beadseg.errors import InputError
 from beadseg.measure import density
-from beadseg.measure.concentration.naming import told_factors
+from beadseg.measure.concentration.densities import factors_in
 from beadseg.text import csv_text
 from density_helpers import row, write_counts
 
@@ -36,7 +36,7 @@ TOLD = {
 
 @pytest.mark.parametrize("name", TOLD)
 def test_dilution_factors_in_names(name: str):
-    assert sorted(told_factors(name)) == sorted(TOLD[name])
+    assert sorted(factors_in(name)) == sorted(TOLD[name])
 
 
 def test_decimal_factors_make_a_series_of_their_own(tmp_path: Path):

@@ -11,11 +11,11 @@ from pathlib import Path
 import matplotlib as mpl
 
 from beadseg import files
-from beadseg.annotation.draft.write import _copy
+from beadseg.annotation.draft import _copy
 from beadseg.cli.console import _terminal
 from beadseg.events import log
-from beadseg.report.chart import svg_of
 from beadseg.report.figure import new_figure
+from beadseg.report.html import svg_of
 
 
 def test_figures_drawn_in_threads_leave_matplotlib_as_it_was() -> None:
@@ -48,8 +48,7 @@ def test_figures_drawn_in_threads_leave_matplotlib_as_it_was() -> None:
 def test_keys_are_given_back_to_whom_they_belonged() -> None:
     from napari.components import ViewerModel
 
-    from beadseg.widgets.review.actions import ACTIONS
-    from beadseg.widgets.review.keys import Keys
+    from beadseg.widgets.review.keys import ACTIONS, Keys
 
     def own(viewer: object) -> None:
         """Another plugin's."""
@@ -70,7 +69,7 @@ def test_keys_are_given_back_to_whom_they_belonged() -> None:
 
 
 def test_the_collector_of_the_viewer_goes_on() -> None:
-    from beadseg.widgets.common.collector import collect_all_again, keep_collections_short
+    from beadseg.widgets.common.background import collect_all_again, keep_collections_short
 
     before = gc.get_threshold()
     keep_collections_short(1)

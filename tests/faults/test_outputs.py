@@ -17,8 +17,7 @@ from fault_helpers import SHORT, Cli, tree
 from beadseg import files
 from beadseg.data.fields import read_table
 from beadseg.errors import ExitCode
-from beadseg.widgets.io.read_beads import read_bead_table
-from beadseg.widgets.io.read_prediction import read_prediction
+from beadseg.widgets.io.folder_layers import read_bead_table, read_prediction
 
 FORMULAS = ["=1+2", "+3", "-4x", "@sum"]
 

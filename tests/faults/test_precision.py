@@ -15,7 +15,7 @@ from beadseg.data.dataset import Dataset
 from beadseg.events import Event
 from beadseg.predict.prediction import Maps
 from beadseg.predict.segmenter import Segmenter, same_beads
-from beadseg.training.samples import load_images
+from beadseg.training.batches import load_images
 from beadseg.training.trainer import Trainer
 
 

@@ -11,7 +11,7 @@ from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.events import Event
 from beadseg.training import Run, train
-from beadseg.training.history import read_history
+from beadseg.training.records import read_history
 
 
 def test_a_table_that_cannot_be_replaced_lies_beside_it_until_it_can(beads: Path, tmp_path: Path) -> None:

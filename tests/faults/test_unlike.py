@@ -14,7 +14,7 @@ from fault_helpers import Cli
 from beadseg import files
 from beadseg.measure.appearance import APPEARANCE
 from beadseg.model.checkpoint import load_checkpoint, save_checkpoint
-from beadseg.predict.flags import NO_INTERVAL
+from beadseg.predict.counts import NO_INTERVAL
 
 IMPLAUSIBLE = 5
 

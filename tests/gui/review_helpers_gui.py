@@ -76,8 +76,10 @@ class Person:
 
     def settle(self) -> None:
         """Wait until the sample asked for is shown, or a message says why not."""
-        desk = self.widget.desk
-        self.qtbot.waitUntil(lambda: not desk._waiting.isActive() and not desk._saving.isActive(), timeout=20000)
+        controller = self.widget.controller
+        self.qtbot.waitUntil(
+            lambda: not controller._waiting.isActive() and not controller._saving.isActive(), timeout=20000
+        )
 
     def open(self, root: Path, audit: Path | None = None, by: str = "ada") -> None:
         """Type the folders and press the button."""
@@ -87,7 +89,7 @@ class Person:
             self.qtbot.keyClicks(line, text)
         self.click_button(start.open)
         self.qtbot.waitUntil(lambda: not self.widget.opening.running, timeout=20000)
-        if self.widget.desk is not None:
+        if self.widget.controller is not None:
             self.settle()
 
     def click_button(self, button: Any) -> None:

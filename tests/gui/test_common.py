@@ -123,7 +123,7 @@ def test_errors_are_messages(qtbot: Any, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_child_process_says_what_is_wrong(tmp_path: Path) -> None:
-    from beadseg.widgets.common.batch import run_batch
+    from beadseg.widgets.common.process import run_batch
 
     seen: list[Event] = []
     with pytest.raises(BeadsegError, match="No such folder") as caught:
@@ -135,7 +135,7 @@ def test_child_process_says_what_is_wrong(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="has no signals to be ended by")
 def test_child_process_that_is_killed_is_an_error(tmp_path: Path) -> None:
-    from beadseg.widgets.common.batch import run_batch
+    from beadseg.widgets.common.process import run_batch
 
     def kill(event: Event) -> None:
         for child in psutil.Process().children():
@@ -180,7 +180,7 @@ def test_the_x_of_a_dock_ends_its_widget(open_widget: Any, qtbot: Any, own_setti
     """Nothing of it listens, waits or lies on the disk afterwards, however often it is opened and closed."""
     from qtpy.QtWidgets import QApplication
 
-    from beadseg.widgets.layers.events import PluginWidget
+    from beadseg.widgets.layers import PluginWidget
 
     def left() -> list[Any]:
         return [part for part in QApplication.allWidgets() if isinstance(part, PluginWidget)]

@@ -9,7 +9,7 @@ import pytest
 
 from beadseg.data.dataset import Target
 from beadseg.data.simulate import SceneConfig, simulate
-from beadseg.measure.score import score_image
+from beadseg.measure.scores import score_image
 
 pytestmark = pytest.mark.gui
 pytest.importorskip("napari")
@@ -33,8 +33,8 @@ def click(qtbot: Any, button: Any) -> None:
 
 @pytest.mark.parametrize("beads", [60, 500])
 def test_hits_misses_and_false_alarms(open_widget: Any, qtbot: Any, beads: int) -> None:
-    from beadseg.widgets.compare.comparison import FALSE_ALARM, HIT, MISS
-    from beadseg.widgets.layers.goto import camera_of
+    from beadseg.widgets.compare import FALSE_ALARM, HIT, MISS
+    from beadseg.widgets.layers import camera_of
 
     viewer, widget = open_widget("Compare")
     assert not widget.run.isEnabled()

@@ -15,7 +15,7 @@ import pytest
 
 from beadseg import files
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
-from beadseg.training.history import read_history
+from beadseg.training.records import read_history
 
 pytestmark = [
     pytest.mark.gui,

@@ -128,7 +128,7 @@ def test_all_samples_are_tested(manifest: Any) -> None:
 
 
 def test_faulty_annotations_are_found_by_the_audit(tmp_path: Path) -> None:
-    from beadseg.widgets.io.practice import write_practice
+    from beadseg.widgets.io.samples import write_practice
 
     root = write_practice(tmp_path)
     found = beadseg.audit(Dataset.open(root), tmp_path / "audit")
@@ -217,7 +217,7 @@ def test_tables_are_saved_and_read_as_points(make_napari_viewer: Any, dataset: P
 
 
 def test_a_stack_is_no_png(tmp_path: Path) -> None:
-    from beadseg.widgets.io.writers import write_mask
+    from beadseg.widgets.io.files import write_mask
 
     with pytest.raises(InputError, match=r"Save it as \.tif"):
         write_mask(str(tmp_path / "stack.png"), np.zeros((2, 8, 8), np.uint8), {})
@@ -227,7 +227,7 @@ def test_a_stack_is_no_png(tmp_path: Path) -> None:
 def test_settings_are_read_from_the_preferences(make_napari_viewer: Any) -> None:
     from napari.settings import get_plugin_settings
 
-    from beadseg.widgets.settings import PluginSettings
+    from beadseg.widgets.common.settings import PluginSettings
 
     assert PluginSettings.read() == PluginSettings()
     get_plugin_settings("beadseg").computing.threads = 3

@@ -19,13 +19,13 @@ PREDICT_WIDGET = """
 import sys
 from pathlib import Path
 from beadseg.events import StopFlag
-from beadseg.widgets.predict.command import run_command
+from beadseg.widgets.common.process import run_command
 run_command(sys.argv[2:], Path(sys.argv[1]), lambda event: print(event.kind, flush=True), StopFlag())
 """
 REVIEW_WIDGET = """
 import sys
 from beadseg.events import StopFlag
-from beadseg.widgets.common.batch import run_batch
+from beadseg.widgets.common.process import run_batch
 run_batch(sys.argv[2:], lambda event: print(event.kind, flush=True), StopFlag())
 """
 

@@ -47,9 +47,9 @@ def test_every_decision_by_its_key(person: Person, root: Path, tmp_path: Path) -
     person.click_button(widget.start.open)
     assert "Choose a dataset folder first" in widget.messages.text
     person.open(root, write_audit(root, tmp_path / "audit"))
-    desk, viewer = widget.desk, person.viewer
-    assert [item.name for item in desk.session.items] == ["b", "c", "a", "d"]
-    assert desk.current == "b"
+    controller, viewer = widget.controller, person.viewer
+    assert [item.name for item in controller.session.items] == ["b", "c", "a", "d"]
+    assert controller.current == "b"
     assert "Lies 4 px down." in widget.work.findings.text()
     assert widget.work.progress.format() == "0 of 4 decided, 4 left"
 
@@ -68,7 +68,7 @@ def test_every_decision_by_its_key(person: Person, root: Path, tmp_path: Path) -
     assert mask.visible
     assert proposal.visible
     person.key("C")
-    assert desk.current == "c"
+    assert controller.current == "c"
     assert not viewer.canvas.grid.enabled
     assert states(root)["b"] == "corrected"
     assert (Review.open(root).state("b").sample.read_mask().foreground == disks(CENTRES)).all()
@@ -87,17 +87,17 @@ def test_every_decision_by_its_key(person: Person, root: Path, tmp_path: Path) -
     assert (rejected.state, rejected.why, rejected.by) == ("rejected", "not all marked", "ada")
     assert widget.work.comment.text() == ""
 
-    assert desk.current == "a"
+    assert controller.current == "a"
     person.key("S")
-    assert desk.current == "d"
+    assert controller.current == "d"
     person.key("Q")
-    assert desk.current == "a"
+    assert controller.current == "a"
     person.key("C")
     assert "Nothing was changed" in widget.messages.text
     person.key("A")
     person.key("U")
     assert states(root)["a"] == "pending"
-    assert desk.current == "a"
+    assert controller.current == "a"
     person.key("Y")
     assert states(root)["a"] == "accepted"
     person.click_button(widget.work.table.viewport())
@@ -110,10 +110,10 @@ def test_every_decision_by_its_key(person: Person, root: Path, tmp_path: Path) -
     assert (root / files.REVIEW / files.REVIEW_TABLE).exists()
 
     widget.work.state.setCurrentText("rejected")
-    assert desk.current == "c"
+    assert controller.current == "c"
     widget.work.state.setCurrentIndex(0)
     widget.work.finding.setCurrentIndex(widget.work.finding.findData("shift"))
-    assert desk.current == "b"
+    assert controller.current == "b"
 
     person.click_button(widget.work.other)
     assert widget.start.isVisible()
@@ -178,7 +178,7 @@ def test_strokes_are_kept_when_one_goes_on(person: Person, root: Path, tmp_path:
     person.key("D")
     person.click(75, 75)
     person.key("S")
-    assert widget.desk.current != "c"
+    assert widget.controller.current != "c"
     assert widget.work.buttons["beads"].isChecked()
     widget.work.table.valueChanged.emit("c")
     person.settle()
@@ -195,15 +195,15 @@ def test_strokes_are_kept_when_one_goes_on(person: Person, root: Path, tmp_path:
 
     other = make_dataset(tmp_path / "others", ("x", "y"))
     widget.open(other, None, "ada")
-    person.qtbot.waitUntil(lambda: widget.desk is not None, timeout=20000)
+    person.qtbot.waitUntil(lambda: widget.controller is not None, timeout=20000)
     person.settle()
-    assert widget.desk.current == "x"
+    assert widget.controller.current == "x"
     person.key("A")
     assert states(other)["x"] == "accepted"
     widget.open(root, None, "ada")
-    person.qtbot.waitUntil(lambda: widget.desk is not None, timeout=20000)
+    person.qtbot.waitUntil(lambda: widget.controller is not None, timeout=20000)
     person.settle()
-    assert widget.desk.current == "c"
+    assert widget.controller.current == "c"
     assert labels(person)[75, 75] > 0
     person.key("U")
     assert labels(person)[75, 75] == 0
@@ -270,7 +270,7 @@ def test_what_goes_wrong_is_said(person: Person, root: Path, tmp_path: Path) -> 
     assert widget.start.isVisible()
     (root / "masks" / "d.png").write_bytes(b"no image")
     person.open(root, tmp_path / "audit")
-    assert widget.desk.current == "b"
+    assert widget.controller.current == "b"
 
     swapped = root / "images" / "b.png"
     content = swapped.read_bytes()
@@ -281,16 +281,16 @@ def test_what_goes_wrong_is_said(person: Person, root: Path, tmp_path: Path) -> 
     swapped.write_bytes(content)
 
     (root / "images" / "c.png").unlink()
-    widget.desk.preload.forget(["c"])
+    widget.controller.preload.forget(["c"])
     person.key("S")
     assert "cannot be found any more" in widget.messages.text.lower()
     person.key("A")
     assert "only be rejected or skipped" in widget.messages.text
     person.key("R")
-    assert widget.desk.session.states["c"].state == "rejected"
-    assert widget.desk.current == "a"
+    assert widget.controller.session.states["c"].state == "rejected"
+    assert widget.controller.current == "a"
     person.key("S")
-    assert widget.desk.current == "d"
+    assert widget.controller.current == "d"
     assert "d.png" in widget.messages.text
 
     widget.work.table.valueChanged.emit("a")
@@ -300,14 +300,14 @@ def test_what_goes_wrong_is_said(person: Person, root: Path, tmp_path: Path) -> 
     folder.write_text("a file in the way, as good as a folder that may not be written in")
     person.key("A")
     assert "Cannot be written" in widget.messages.text
-    assert widget.desk.current == "a"
+    assert widget.controller.current == "a"
     person.key("D")
     person.click(85, 10)
     assert "A file is in the way" in widget.messages.text
     for leave in (lambda: person.key("S"), lambda: person.click_button(widget.work.other)):
         leave()
         assert "A file is in the way" in widget.messages.text
-        assert widget.desk.current == "a"
+        assert widget.controller.current == "a"
         assert labels(person)[85, 10] > 0
     folder.unlink()
     (root / "elsewhere").rename(folder)
@@ -334,7 +334,7 @@ def test_a_review_that_may_not_be_written(person: Person, root: Path, read_only:
         assert states(root) == dict.fromkeys("abcd", "pending")
     person.key("C")
     assert states(root)["a"] == "corrected"
-    assert person.widget.desk.current == "b"
+    assert person.widget.controller.current == "b"
 
 
 def test_stack_of_colour_images(person: Person, tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_stack_of_colour_images(person: Person, tmp_path: Path) -> None:
         root / "labels" / "s.tif", np.zeros((3, 96, 96), np.uint16), photometric="minisblack", metadata={"axes": "ZYX"}
     )
     person.open(root)
-    assert person.widget.desk.page.planes == ("z000", "z001", "z002")
+    assert person.widget.controller.sample.planes == ("z000", "z001", "z002")
     person.viewer.dims.set_current_step(0, 1)
     person.key("D")
     person.click(20, 20)
@@ -390,7 +390,7 @@ def test_strokes_come_back_after_an_ignored_box(person: Person, root: Path) -> N
     assert person.widget.messages.text == ""
     person.key("D")
     person.click(85, 15)
-    person.widget.desk.session.undo()  # of the box, such as from the command line
+    person.widget.controller.session.undo()  # of the box, such as from the command line
     reopen(person, root)
     assert "1 unsaved stroke of" in person.widget.messages.text
     assert labels(person)[85, 15] > 0
@@ -400,7 +400,7 @@ def test_strokes_come_back_after_an_ignored_box(person: Person, root: Path) -> N
 def test_a_decision_never_loses_strokes(person: Person, root: Path, key: str, state: str) -> None:
     """With unsaved strokes it is asked for twice, and undone it brings them back, also after a restart."""
     begin_strokes(person, root)
-    desk = person.widget.desk
+    controller = person.widget.controller
     person.key(key)
     assert states(root)["a"] == "pending"
     assert "C saves your strokes" in person.widget.messages.text
@@ -409,9 +409,9 @@ def test_a_decision_never_loses_strokes(person: Person, root: Path, key: str, st
     assert states(root)["a"] == "pending"
     person.key(key)
     assert states(root)["a"] == state
-    assert desk.current == "b"
+    assert controller.current == "b"
     person.key("U")
-    assert desk.current == "a"
+    assert controller.current == "a"
     assert states(root)["a"] == "pending"
     assert labels(person)[85, 15] * labels(person)[85, 60] * labels(person)[30, 80] > 0
     person.key(key)
@@ -456,7 +456,7 @@ def test_the_queue_and_the_buttons_by_keyboard(person: Person, root: Path) -> No
     work.table.setFocus()
     person.qtbot.keyClick(work.table, Qt.Key.Key_Down)
     person.settle()
-    assert person.widget.desk.current == "b"
+    assert person.widget.controller.current == "b"
     person.qtbot.keyClick(work.table, Qt.Key.Key_R)
     person.settle()
     assert states(root)["b"] == "rejected"
@@ -503,7 +503,7 @@ def test_killed_review_loses_nothing(person: Person, root: Path, tmp_path: Path)
     assert done.returncode == -9, done.stderr
     assert states(root)["b"] == "rejected"
     person.open(root, tmp_path / "audit")
-    assert person.widget.desk.current == "c"
+    assert person.widget.controller.current == "c"
     assert "2 unsaved strokes" in person.widget.messages.text
     assert labels(person)[75, 75] > 0
     assert labels(person)[85, 15] > 0
@@ -532,7 +532,7 @@ def test_audit_runs_beside_the_review(person: Person, root: Path) -> None:
     assert "samples have findings" in widget.messages.text
     audit = json.loads((root / files.REVIEW / files.REVIEW_AUDIT / files.AUDIT).read_text())
     worst = [finding["sample"] for finding in audit["findings"] if finding["sample"] != "a"]
-    assert widget.desk.current == worst[0]
+    assert widget.controller.current == worst[0]
 
 
 def test_new_sample_without_a_mask(person: Person, tmp_path: Path) -> None:
@@ -540,7 +540,7 @@ def test_new_sample_without_a_mask(person: Person, tmp_path: Path) -> None:
     iio.imwrite(root / "images" / "new.png", iio.imread(root / "images" / "a.png"))
     person.open(root)
     person.key("S")
-    assert person.widget.desk.current == "new"
+    assert person.widget.controller.current == "new"
     person.key("A")
     assert "no mask that could be accepted" in person.widget.messages.text
     person.key("D")

@@ -20,7 +20,7 @@ from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
-from beadseg.training.history import read_history
+from beadseg.training.records import read_history
 
 pytestmark = pytest.mark.gui
 pytest.importorskip("napari")

@@ -16,7 +16,7 @@ from beadseg.data.simulate import SceneConfig, SeriesConfig, simulate, write_dat
 from beadseg.errors import Cancelled, InputError
 from beadseg.events import Event, StopFlag
 from beadseg.measure.analysis import Summary, analyze
-from beadseg.measure.partial import PartialMask, judge_masks, mark_spots
+from beadseg.measure.spots import PartialMask, judge_masks, mark_spots
 
 SCENE = SceneConfig(height=256, width=256, beads=40, poisson=False, debris=0)
 

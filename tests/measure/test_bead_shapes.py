@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from skimage.measure import perimeter_crofton
 
-from beadseg.measure.bead_shapes import bead_shapes
+from beadseg.measure.beads import bead_shapes
 
 
 def disc(radius: float, size: int = 64) -> np.ndarray:

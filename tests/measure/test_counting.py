@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from beadseg.measure.counting import Counted, count_scores, density_scores
-from beadseg.measure.matching import Detection
+from beadseg.measure.matching import Counted, Detection, count_scores, density_scores
 
 
 def counted(tp: int, fp: int, fn: int) -> Counted:

@@ -10,11 +10,11 @@ import pytest
 
 import beadseg
 from beadseg import files
-from beadseg.config.density import DensityConfig
-from beadseg.data.predictions import names_of, source_of
+from beadseg.config.predict import DensityConfig
+from beadseg.data.documents import names_of, source_of
 from beadseg.errors import ConfigError, InputError
-from beadseg.measure.concentration import DensityReport, schema
-from beadseg.measure.intervals import poisson_interval
+from beadseg.measure.calibration import poisson_interval
+from beadseg.measure.concentration import DensityReport, document
 from density_helpers import PIXEL_UM, SIDE, row, series, write_counts
 
 AREA_MM2 = (SIDE * PIXEL_UM / 1000) ** 2
@@ -122,7 +122,7 @@ def test_written_and_read_again(tmp_path: Path) -> None:
 
 
 def test_published_schema_is_not_stale() -> None:
-    assert schema.published() == json.loads(schema.current()), (
+    assert document.published_schema() == json.loads(document.current_schema()), (
         "Write it anew: schema.current() to src/beadseg/measure/concentration/density.schema.json"
     )
 

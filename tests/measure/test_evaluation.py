@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import tifffile
 
-from beadseg.data.dataset import Dataset, Problem, Sample
+from beadseg.data.dataset import Dataset, Sample
+from beadseg.data.scan import Problem
 from beadseg.errors import Cancelled, InputError
 from beadseg.events import Event, StopFlag
 from beadseg.measure.beads import bead_table

@@ -5,8 +5,7 @@ import pytest
 
 from beadseg.data.dataset import Target
 from beadseg.errors import InputError
-from beadseg.measure.groups import group_score, group_scores, with_density
-from beadseg.measure.score import ImageScore, score_image
+from beadseg.measure.scores import ImageScore, group_score, group_scores, score_image, with_density
 
 
 def target(columns: int, rows: int = 1) -> np.ndarray:

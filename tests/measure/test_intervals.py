@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from beadseg.measure.intervals import combined, poisson_interval
+from beadseg.measure.calibration import combined, poisson_interval
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from beadseg.errors import InputError
-from beadseg.measure.metrics import aggregate, dice, jaccard, mean_over_fields
-from beadseg.measure.overlap import Overlap, count_overlap
+from beadseg.measure.scores import Overlap, aggregate, count_overlap, dice, jaccard, mean_over_fields
 
 PREDICTION = np.array([[1, 1, 0, 0], [1, 1, 0, 0]], bool)
 TRUTH = np.array([[0, 1, 1, 0], [0, 1, 1, 1]], bool)

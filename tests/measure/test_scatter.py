@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from beadseg.measure.scatter import Scatter
+from beadseg.measure.calibration import Scatter
 
 AREA = 512.0**2
 

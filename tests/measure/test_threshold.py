@@ -9,9 +9,8 @@ import pytest
 from scipy import ndimage
 
 from beadseg.errors import InputError
-from beadseg.measure.metrics import aggregate, jaccard
-from beadseg.measure.overlap import count_overlap
-from beadseg.measure.threshold import threshold_baseline
+from beadseg.measure.scores import aggregate, count_overlap, jaccard
+from beadseg.measure.spots import threshold_baseline
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,8 @@ from monai.losses.focal_loss import FocalLoss
 from monai.losses.tversky import TverskyLoss
 from torch import Tensor, nn
 
-from beadseg.config.centre import CentreConfig
-from beadseg.config.loss import (
+from beadseg.config.train import (
+    CentreConfig,
     DiceCELossConfig,
     DiceFocalLossConfig,
     DiceLossConfig,

@@ -5,7 +5,6 @@ import torch
 from monai.networks.nets.attentionunet import UpConv
 from torch import nn
 
-from beadseg.config.loss import DiceCELossConfig
 from beadseg.config.network import (
     AttentionResUnetConfig,
     AttentionUnetConfig,
@@ -13,6 +12,7 @@ from beadseg.config.network import (
     NetworkConfig,
     UNetConfig,
 )
+from beadseg.config.train import DiceCELossConfig
 from beadseg.errors import ConfigError, InputError
 from beadseg.model.losses import build_loss
 from beadseg.model.networks import build_network

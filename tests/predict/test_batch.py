@@ -14,7 +14,7 @@ from predict_helpers import FINGERPRINT
 
 from beadseg import files
 from beadseg.config import TilingConfig, TrainConfig
-from beadseg.data.predictions import names_of
+from beadseg.data.documents import names_of
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import Cancelled, InputError, RunError
 from beadseg.events import Event, StopFlag

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from beadseg.config import ObjectConfig
-from beadseg.predict.bead_list import BEAD_COLUMNS
-from beadseg.predict.prediction import Maps, Prediction
+from beadseg.predict.prediction import BEAD_COLUMNS, Maps, Prediction
 
 CONFIG = ObjectConfig(diameter=7.0)
 

@@ -15,11 +15,10 @@ from beadseg import files
 from beadseg.config.predict import ObjectConfig
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import RunError
-from beadseg.measure.calibration import Calibration, KnownImage
-from beadseg.measure.intervals import combined, poisson_interval
+from beadseg.measure.calibration import Calibration, KnownImage, combined, poisson_interval
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import predict_folder
-from beadseg.predict.stored import StoredMaps
+from beadseg.predict.prediction import StoredMaps
 
 SIDE = 128
 

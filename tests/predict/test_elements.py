@@ -15,7 +15,7 @@ import pytest
 
 from beadseg import files
 from beadseg.cluster.prediction import ImageList, chunk_of, freeze, list_path
-from beadseg.data.predictions import journal_of
+from beadseg.data.documents import journal_of
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import Cancelled, RunError
 from beadseg.events import Event, StopFlag

@@ -15,8 +15,8 @@ from beadseg import files
 from beadseg.cli.app import main
 from beadseg.data.simulate import Scene, SceneConfig, simulate
 from beadseg.measure.matching import match_points
+from beadseg.model.checkpoint import general_file
 from beadseg.predict import Segmenter
-from beadseg.predict.model_file import general_file
 
 LARGEST_BYTES = 3_000_000
 """The package stays small."""

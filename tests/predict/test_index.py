@@ -20,13 +20,13 @@ import tifffile
 
 from beadseg import files
 from beadseg.data.dataset import Dataset
-from beadseg.data.predictions import LONGEST_NAME, names_of, plain_name
+from beadseg.data.documents import LONGEST_NAME, names_of, plain_name
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import BusyError, Cancelled, InputError
 from beadseg.events import Event, StopFlag
 from beadseg.locking import locked
 from beadseg.measure import density
-from beadseg.measure.concentration.counts import read_counts
+from beadseg.measure.concentration.densities import read_counts
 from beadseg.measure.evaluation import evaluate
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import find_images, predict_folder

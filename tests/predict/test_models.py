@@ -12,9 +12,8 @@ from predict_helpers import FINGERPRINT
 from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.errors import RunError
-from beadseg.model.checkpoint import save_checkpoint
+from beadseg.model.checkpoint import general_file, model_name, named_model, save_checkpoint, which_general
 from beadseg.model.networks import build_network
-from beadseg.predict.model_file import general_file, model_name, named_model, which_general
 from beadseg.predict.segmenter import Segmenter
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from beadseg.errors import InputError
-from beadseg.predict.overlay import OUTLINE_RGB, outlines, overlay
+from beadseg.predict.results import OUTLINE_RGB, outlines, overlay
 
 
 def square() -> np.ndarray:

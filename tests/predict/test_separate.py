@@ -5,9 +5,7 @@ import pytest
 
 from beadseg.config import ObjectConfig
 from beadseg.errors import ConfigError
-from beadseg.predict.grow import grow
-from beadseg.predict.separate import separate
-from beadseg.predict.separation import smallest_area
+from beadseg.predict.instances import grow, separate, smallest_area
 
 CONFIG = ObjectConfig(diameter=7.0)
 

@@ -5,8 +5,8 @@ import pytest
 
 from beadseg.config import ObjectConfig
 from beadseg.errors import ConfigError, InputError
+from beadseg.predict.instances import separate
 from beadseg.predict.prediction import Maps, Prediction
-from beadseg.predict.separate import separate
 
 CONFIG = ObjectConfig(diameter=7.0, min_area=1)
 

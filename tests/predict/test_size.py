@@ -19,8 +19,8 @@ from beadseg.config import TilingConfig, TrainConfig
 from beadseg.data.simulate import Scene, SceneConfig, simulate
 from beadseg.errors import ConfigError
 from beadseg.predict.batch import predict_folder
+from beadseg.predict.prediction import StoredMaps
 from beadseg.predict.segmenter import Segmenter
-from beadseg.predict.stored import StoredMaps
 
 
 class Looked(Darkness):

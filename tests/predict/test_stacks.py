@@ -13,7 +13,7 @@ import tifffile
 
 from beadseg import files
 from beadseg.data import Image, read_image, read_labels, read_mask
-from beadseg.data.lazy import open_image
+from beadseg.data.image_io import open_image
 from beadseg.data.ome_zarr_write import write_ome_zarr
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import Cancelled, InputError

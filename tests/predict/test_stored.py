@@ -11,13 +11,12 @@ import tifffile
 
 from beadseg import files
 from beadseg.config.predict import ObjectConfig
-from beadseg.data.lazy import open_image
+from beadseg.data.image_io import open_image
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import RunError
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import predict_folder
-from beadseg.predict.map_files import map_path, read_maps
-from beadseg.predict.stored import StoredMaps
+from beadseg.predict.prediction import StoredMaps, map_path, read_maps
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from beadseg.measure.appearance import APPEARANCE, PropertyRange, TrainingAppear
 from beadseg.measure.calibration import Calibration, KnownImage
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import predict_folder
-from beadseg.predict.flags import IMPLAUSIBLE, NO_INTERVAL, UNLIKE, unlike
-from beadseg.predict.stored import StoredMaps
+from beadseg.predict.counts import IMPLAUSIBLE, NO_INTERVAL, UNLIKE, unlike
+from beadseg.predict.prediction import StoredMaps
 
 SEEDS = range(8)
 

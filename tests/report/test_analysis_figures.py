@@ -11,8 +11,8 @@ from beadseg.data.dataset import Dataset
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 from beadseg.measure.analysis import Analysis, analyze
 from beadseg.report.analysis import analysis_figure, chosen_samples, draw_analysis, samples_figure
-from beadseg.report.domains import Domain, DomainComparison, compare_domains
-from beadseg.report.text_table import TIMES, box_table, pipe_table
+from beadseg.report.dataset_comparison import Domain, DomainComparison, compare_domains
+from beadseg.text import TIMES, box_table, pipe_table
 
 
 def simulated(folder: Path, beads: int, tiles: int = 3, fields: int = 2) -> Dataset:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from beadseg.errors import InputError
-from beadseg.measure.agreement import agreement, ratio_agreement, spans_decades
+from beadseg.measure.scores import agreement, ratio_agreement, spans_decades
 from beadseg.report.bland_altman import difference_figure, ratio_figure
 
 WRIGHT = [494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427]

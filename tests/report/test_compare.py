@@ -13,8 +13,15 @@ from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 from beadseg.errors import InputError, RunError
-from beadseg.report.compare import PER_TABLE, Comparison, Point, compare, distinct_names
-from beadseg.report.compare_figure import comparison_figure, draw_comparison
+from beadseg.report.compare import (
+    PER_TABLE,
+    Comparison,
+    Point,
+    compare,
+    comparison_figure,
+    distinct_names,
+    draw_comparison,
+)
 from beadseg.training.run import train
 
 TINY = ["epochs=2", "epoch.steps=2", "epoch.size=64", "batch=2", "network.width=8", "network.depth=3", "precision=fp32"]

@@ -20,7 +20,7 @@ from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 from beadseg.errors import ExitCode, InputError, RunError
 from beadseg.predict.counts import COUNT_COLUMNS
 from beadseg.report.compare import compare
-from beadseg.report.predicted import predicted_planes
+from beadseg.report.evaluation_page import predicted_planes
 from beadseg.report.prediction_page import read_counts
 from beadseg.training.run import Run, train
 

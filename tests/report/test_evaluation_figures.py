@@ -8,9 +8,8 @@ import pytest
 
 from beadseg.data.dataset import Target
 from beadseg.measure.evaluation import Evaluation
-from beadseg.measure.groups import group_scores, with_density
-from beadseg.measure.score import score_image
-from beadseg.report.evaluation import count_ticks, counts_figure, density_figure, draw_evaluation, scores_figure
+from beadseg.measure.scores import group_scores, score_image, with_density
+from beadseg.report.evaluation_page import count_ticks, counts_figure, density_figure, draw_evaluation, scores_figure
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,7 @@ from page_reader import ReadPage, read
 from beadseg import files
 from beadseg.data.dataset import Dataset
 from beadseg.measure.evaluation import Evaluation, evaluate
-from beadseg.report.evaluation_page import write_evaluation_page
-from beadseg.report.evaluation_samples import MOST_SAMPLES, sample_section, worst_middle_best
+from beadseg.report.evaluation_page import MOST_SAMPLES, sample_section, worst_middle_best, write_evaluation_page
 from beadseg.report.html import Page
 
 HOSTILE = "<img src=x onerror=alert(1)> & $b$_grid_r0_c0"

@@ -12,8 +12,11 @@ import pytest
 from page_reader import read
 
 from beadseg.errors import InputError
-from beadseg.report.blocks import (
+from beadseg.report.figure import label_of, new_figure, tidy
+from beadseg.report.html import (
     MOST_ROWS,
+    MOST_SIDE,
+    PICTURE_BYTES,
     Badge,
     Chart,
     Charts,
@@ -21,13 +24,14 @@ from beadseg.report.blocks import (
     Gallery,
     Items,
     Key,
+    Notice,
+    Page,
+    Section,
     Table,
     Text,
     Verbatim,
+    picture_of,
 )
-from beadseg.report.figure import label_of, new_figure, tidy
-from beadseg.report.html import PICTURE_BYTES, Notice, Page, Section
-from beadseg.report.picture import MOST_SIDE, picture_of
 
 HOSTILE = "<img src=x onerror=alert(1)>.png & \"$b$\" 'c' </script><script>alert(2)</script>"
 

@@ -19,8 +19,7 @@ from beadseg.errors import Cancelled, ExitCode, InputError, RunError
 from beadseg.events import Event, StopFlag
 from beadseg.report.crossval_page import write_crossval_page
 from beadseg.report.pages import kind_of, report_or_warn, write_page
-from beadseg.report.run_page import write_run_page
-from beadseg.report.run_samples import validation_gallery
+from beadseg.report.run_page import validation_gallery, write_run_page
 from beadseg.training.crossval import COLUMNS
 from beadseg.training.run import Run, train
 

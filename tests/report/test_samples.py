@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from beadseg.data.dataset import Target
-from beadseg.measure.score import score_image
+from beadseg.measure.scores import score_image
 from beadseg.report.samples import (
     FALSE_ALARM,
     HIT,
@@ -43,7 +43,7 @@ def test_one_of_each_kind() -> None:
     matched = match(found > 0, found, Target(true > 0, true))
     assert (matched.hits.tolist(), matched.false_alarms.tolist(), matched.misses.tolist()) == ([1, 3], [2], [3])
     assert matched.f1 == pytest.approx(4 / 6)
-    assert matched.told() == "2 hits, 1 miss, 1 false alarm"
+    assert matched.caption() == "2 hits, 1 miss, 1 false alarm"
 
 
 @pytest.mark.parametrize("ids", [True, False])
@@ -89,5 +89,5 @@ def test_the_window_is_where_the_points_are() -> None:
     assert rows.start <= 900 < rows.stop
     assert columns.start <= 880 < 900 < columns.stop
     assert rows.stop <= 1000
-    assert window.told((1000, 1200)).startswith("Shown: 200 x 200 px at x ")
-    assert Window(0, 0, 5, 5).told((5, 5)) == ""
+    assert window.caption((1000, 1200)).startswith("Shown: 200 x 200 px at x ")
+    assert Window(0, 0, 5, 5).caption((5, 5)) == ""

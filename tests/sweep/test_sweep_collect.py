@@ -14,9 +14,8 @@ from beadseg import files
 from beadseg.cli.app import main
 from beadseg.config import TrainConfig
 from beadseg.report.sweep_page import write_sweep_page
-from beadseg.sweep.collect import Standing, collect, on_other_data
-from beadseg.sweep.importance import importance
 from beadseg.sweep.plan import Result
+from beadseg.sweep.ranking import Standing, collect, importance, on_other_data
 from beadseg.sweep.run import forget_failures
 
 

@@ -12,9 +12,8 @@ from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.config.sweep import SweepConfig
 from beadseg.errors import ConfigError, InputError, RunError
-from beadseg.sweep.draw import draw
 from beadseg.sweep.plan import begin, planned
-from beadseg.sweep.space import assignments, configured
+from beadseg.sweep.space import assignments, configured, draw
 
 METHODS = [
     {"kind": "random", "trials": 16},

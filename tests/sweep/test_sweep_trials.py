@@ -16,10 +16,9 @@ from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.errors import Cancelled
 from beadseg.events import Event, StopFlag
-from beadseg.sweep.plan import Sweep, begin
+from beadseg.sweep.plan import Sweep, Work, begin
 from beadseg.sweep.run import run_sweep
 from beadseg.sweep.trial import run_trial
-from beadseg.sweep.work import Work
 
 FIELDS = [
     "epochs=2", "epoch.steps=2", "epoch.size=64", "batch=2", "network.width=4", "network.depth=2", "precision=fp32",

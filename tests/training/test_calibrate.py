@@ -17,8 +17,8 @@ from beadseg.measure.calibration import CALIBRATION, TRAINING_WIDER
 from beadseg.model.checkpoint import load_checkpoint, read_meta, save_checkpoint
 from beadseg.predict import Segmenter
 from beadseg.training import train
-from beadseg.training.calibrate import calibrate_model, known_parts
-from beadseg.training.samples import TrainingImage, load_images
+from beadseg.training.batches import TrainingImage, load_images
+from beadseg.training.postprocessing import calibrate_model, known_parts
 
 
 @pytest.fixture(scope="module")

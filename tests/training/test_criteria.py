@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from beadseg.training.criteria import criteria
+from beadseg.training.diagnosis import criteria
 
 
 def history(scores: list[float], gap: float = 0.05) -> list[dict]:

@@ -8,7 +8,7 @@ import pytest
 
 from beadseg.config import METRICS, TrainConfig
 from beadseg.errors import RunError
-from beadseg.training.history import COLUMNS, gain, read_history, score_name, write_rows
+from beadseg.training.records import HISTORY_COLUMNS, gain, read_history, score_name, write_rows
 from beadseg.training.run import Run
 
 
@@ -41,7 +41,7 @@ def test_gain_is_more_where_a_score_is_better(metric: str, better: float, worse:
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_score_has_a_name_and_a_column(metric: str) -> None:
     assert score_name(metric)
-    assert f"val_{metric}" in COLUMNS
+    assert f"val_{metric}" in HISTORY_COLUMNS
 
 
 def test_the_best_epoch_of_a_run_follows_the_configured_score(tmp_path: Path) -> None:

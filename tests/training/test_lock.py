@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from beadseg import files
-from beadseg.claim import Owner, ProcessId
 from beadseg.errors import Cancelled, RunError
 from beadseg.events import Event, StopFlag
-from beadseg.locking import locked
+from beadseg.locking import Owner, ProcessId, locked
 
 ELSEWHERE = {"token": "t", "host": "node7", "place": "node7 another boot", "pid": 12, "started": 1.0}
 

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from two_processes import CASES
 
 from beadseg import files
-from beadseg.cli.launch import MASTER, NODE, NODES, Place
-from beadseg.cli.machine import granted_cores
+from beadseg.cli.hardware import granted_cores
+from beadseg.cli.torchrun import MASTER, NODE, NODES, Place
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.errors import Cancelled, ConfigError, ExitCode
@@ -28,10 +28,9 @@ from beadseg.events import Event, StopFlag
 from beadseg.model.checkpoint import load_checkpoint, without_prefix
 from beadseg.predict import Segmenter
 from beadseg.training import Run, train
-from beadseg.training.history import COLUMNS
-from beadseg.training.processes import Team
-from beadseg.training.sampler import Sampler
-from beadseg.training.samples import load_images
+from beadseg.training.batches import Sampler, load_images
+from beadseg.training.distributed import Team
+from beadseg.training.records import HISTORY_COLUMNS
 
 HERE = Path(__file__).parent
 
@@ -240,4 +239,4 @@ def test_a_job_on_several_machines_says_where_they_meet():
 
 
 def test_columns_of_the_history_are_those_of_one_process(together: tuple[Path, list[str]]):
-    assert (together[0] / "run" / files.HISTORY).read_text().splitlines()[0] == ",".join(COLUMNS)
+    assert (together[0] / "run" / files.HISTORY).read_text().splitlines()[0] == ",".join(HISTORY_COLUMNS)

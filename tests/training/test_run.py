@@ -17,7 +17,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from beadseg import files
-from beadseg.cli.stop import stop_on_signals
+from beadseg.cli.console import stop_on_signals
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.errors import Cancelled, ConfigError, ExitCode, OutOfTime, RunError, TrainingError
@@ -26,7 +26,7 @@ from beadseg.locking import locked
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.predict import Segmenter
 from beadseg.training import Run, train
-from beadseg.training.sampler import Batch
+from beadseg.training.batches import Batch
 
 CHECKPOINTS = (files.LAST, files.BEST)
 

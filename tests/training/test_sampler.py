@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from beadseg.config import AugmentConfig, TrainConfig
-from beadseg.training.sampler import Sampler, crop
-from beadseg.training.samples import TrainingImage
+from beadseg.training.batches import Sampler, TrainingImage, crop
 
 
 def image(name: str, field: str, size: tuple[int, int] = (80, 100), value: float = 0.0) -> TrainingImage:

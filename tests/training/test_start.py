@@ -13,16 +13,15 @@ from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.data.fingerprint import fingerprint
-from beadseg.data.hashes import sha256_of
+from beadseg.data.scan import sha256_of
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 from beadseg.errors import ConfigError, RunError
-from beadseg.model.checkpoint import load_checkpoint, read_meta
+from beadseg.model.checkpoint import general_file, load_checkpoint, read_meta
 from beadseg.model.networks import build_network
-from beadseg.predict.model_file import general_file
 from beadseg.predict.segmenter import Segmenter
 from beadseg.training import train
 from beadseg.training.plan import plan
-from beadseg.training.resume import start_weights
+from beadseg.training.trainer import start_weights
 
 if TYPE_CHECKING:
     from beadseg.predict.prediction import Prediction

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from beadseg.config import ObjectConfig
-from beadseg.config.centre import CentreConfig, DistanceTargetConfig, GaussianTargetConfig
-from beadseg.config.loss import DiceCELossConfig
+from beadseg.config.train import CentreConfig, DiceCELossConfig, DistanceTargetConfig, GaussianTargetConfig
 from beadseg.data.dataset import Target
 from beadseg.data.simulate.look_config import LookConfig
 from beadseg.data.simulate.looks import draw_look

@@ -16,8 +16,8 @@ from beadseg.data.dataset import Dataset
 from beadseg.errors import ExitCode
 from beadseg.measure.beads import bead_table
 from beadseg.training import train
+from beadseg.training.batches import load_images
 from beadseg.training.prepare import prepare
-from beadseg.training.samples import load_images
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,9 +14,9 @@ from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset, Decoded
 from beadseg.errors import ImageError
+from beadseg.training.batches import TrainingImage, load_images, map_images, write_mapped
 from beadseg.training.prepare import prepare
 from beadseg.training.run import torch_left_as_found
-from beadseg.training.samples import TrainingImage, load_images, map_images, write_mapped
 
 
 def assert_same(one: list[TrainingImage], other: list[TrainingImage]) -> None:

@@ -6,9 +6,9 @@ import torch
 
 from beadseg.config import PredictConfig
 from beadseg.data.dataset import Target
-from beadseg.training.samples import TrainingImage
+from beadseg.training.batches import TrainingImage
+from beadseg.training.postprocessing import ENOUGH, tune
 from beadseg.training.targets import centres
-from beadseg.training.tune import ENOUGH, tune
 
 
 class Shown(torch.nn.Module):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from beadseg.training.watch import Watch, few_steps
+from beadseg.training.diagnosis import Watch, few_steps
 
 METRIC = "jaccard_images"
 

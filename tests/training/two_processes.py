@@ -14,12 +14,11 @@ import torch
 from safetensors.torch import save_file
 
 from beadseg.config import TrainConfig
-from beadseg.config.loss import DiceCELossConfig
+from beadseg.config.train import DiceCELossConfig
 from beadseg.data.dataset import Dataset
 from beadseg.training import train
-from beadseg.training.processes import Team, joined
-from beadseg.training.sampler import Batch
-from beadseg.training.samples import TrainingImage, load_images
+from beadseg.training.batches import Batch, TrainingImage, load_images
+from beadseg.training.distributed import Team, joined
 from beadseg.training.trainer import Trainer
 
 CASES = {

@@ -7,7 +7,7 @@ import pytest
 from beadseg.annotation.audit import Audit, Finding
 from beadseg.annotation.review import SampleReview
 from beadseg.data.dataset import Sample
-from beadseg.widgets.review.queue import NO_FINDING, Filter, before, codes_in, items_of, next_after
+from beadseg.widgets.review.session import NO_FINDING, Filter, before, codes_in, items_of, next_after
 
 
 def states(**of: str) -> dict[str, SampleReview]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from beadseg.widgets.train.child import DOUBLE_CLICK, Child
+from beadseg.widgets.common.process import DOUBLE_CLICK, Process
 
 LONG_STEP = """
 import signal, sys
@@ -25,13 +25,13 @@ print("checkpoint", flush=True)
 
 
 @pytest.fixture
-def busy(tmp_path: Path) -> tuple[Child, subprocess.Popen[bytes]]:
+def busy(tmp_path: Path) -> tuple[Process, subprocess.Popen[bytes]]:
     """A process in the middle of a long step."""
     output = tmp_path / "events.jsonl"
     with output.open("ab") as file:
         popen = subprocess.Popen([sys.executable, "-c", LONG_STEP], stdin=subprocess.PIPE, stdout=file)
     wait_for(output, b"ready")
-    return Child(output, psutil.Process(popen.pid), popen, "train"), popen
+    return Process(output, psutil.Process(popen.pid), popen, "train"), popen
 
 
 def wait_for(output: Path, text: bytes) -> None:
@@ -40,7 +40,7 @@ def wait_for(output: Path, text: bytes) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="asks by a file there")
-def test_stop_waits_for_the_step_in_hand(busy: tuple[Child, subprocess.Popen[bytes]]) -> None:
+def test_stop_waits_for_the_step_in_hand(busy: tuple[Process, subprocess.Popen[bytes]]) -> None:
     child, popen = busy
     child.stop()
     wait_for(child.output, b"asked")
@@ -56,7 +56,7 @@ def test_stop_waits_for_the_step_in_hand(busy: tuple[Child, subprocess.Popen[byt
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="asks by a file there")
-def test_who_does_not_want_to_wait_asks_again(busy: tuple[Child, subprocess.Popen[bytes]]) -> None:
+def test_who_does_not_want_to_wait_asks_again(busy: tuple[Process, subprocess.Popen[bytes]]) -> None:
     child, popen = busy
     child.stop()
     child.stop()  # a double click
@@ -69,7 +69,7 @@ def test_who_does_not_want_to_wait_asks_again(busy: tuple[Child, subprocess.Pope
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="asks by a file there")
-def test_a_prediction_is_given_seconds(busy: tuple[Child, subprocess.Popen[bytes]]) -> None:
+def test_a_prediction_is_given_seconds(busy: tuple[Process, subprocess.Popen[bytes]]) -> None:
     child, popen = busy
     child.stop(patience=60.0)
     child.news()

@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beadseg.cli.console import HeldLater, reporter
-from beadseg.cli.groups import grouped
-from beadseg.cli.options import DatasetFolder, Json, Out, Quiet
-from beadseg.cli.samples import SampleOptions
-from beadseg.cli.stop import STOP
+from beadseg.cli.console import STOP, HeldLater, reporter
+from beadseg.cli.options import DatasetFolder, Json, Out, Quiet, SampleOptions, grouped
 from beadseg.errors import ExitCode
 from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.events import OnEvent
     from beadseg.measure.analysis import Analysis, Spread, Summary
-    from beadseg.report.domains import Domain
+    from beadseg.report.dataset_comparison import Domain
 
 MOST_NAMED = 10
 """Suspects named on the terminal."""
@@ -48,7 +45,7 @@ def analyze(
     """
     from beadseg.measure.analysis import analyze as measure
     from beadseg.measure.analysis import claim_folder
-    from beadseg.report.domains import Domain
+    from beadseg.report.dataset_comparison import Domain
 
     domains: list[Domain] = []
     with reporter(json, quiet) as on_event:
@@ -85,14 +82,14 @@ def domain_names(folders: list[Path]) -> list[str]:
 def _finish(domain: Domain, folder: Path, on_event: OnEvent, held: HeldLater) -> None:
     """Write an analysis with its figures, and report it."""
     from beadseg import files
-    from beadseg.cli.inputs import earlier_size, tell_if_less
+    from beadseg.cli.config_options import earlier_size, warn_if_less
     from beadseg.events import Event
     from beadseg.report.analysis import draw_analysis
 
     earlier = earlier_size(folder, files.SUMMARY, "dataset_size")
     with held():
         domain.analysis.write(folder)
-    tell_if_less(folder / files.SUMMARY, earlier, len(domain.analysis.images), "image", on_event)
+    warn_if_less(folder / files.SUMMARY, earlier, len(domain.analysis.images), "image", on_event)
     draw_analysis(domain.analysis, domain.dataset, folder)
     text = f"{table(domain.analysis)}\nWritten to {folder}"
     on_event(Event("result", text, data={"out": str(folder), **domain.analysis.summary.model_dump()}))
@@ -100,7 +97,7 @@ def _finish(domain: Domain, folder: Path, on_event: OnEvent, held: HeldLater) ->
 
 def _compare(domains: list[Domain], out: Path, on_event: OnEvent, held: HeldLater) -> None:
     from beadseg.events import Event
-    from beadseg.report.domains import compare_domains
+    from beadseg.report.dataset_comparison import compare_domains
 
     comparison = compare_domains(domains[0], domains[1], on_event=on_event, stop=STOP)
     with held():
@@ -111,7 +108,7 @@ def _compare(domains: list[Domain], out: Path, on_event: OnEvent, held: HeldLate
 
 def table(analysis: Analysis) -> str:
     """Return the summary as lines of text, the same on a terminal and in a log."""
-    from beadseg.report.text_table import plain_table
+    from beadseg.text import plain_table
 
     summary = analysis.summary
     header = ("per image", "mean", "sd", "min", "median", "max")

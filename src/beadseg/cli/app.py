@@ -21,8 +21,7 @@ from typing import Annotated, Any
 
 import typer
 
-from beadseg.cli.console import lenient_streams
-from beadseg.cli.stop import stop_on_signals
+from beadseg.cli.console import lenient_streams, stop_on_signals
 from beadseg.errors import BeadsegError, ExitCode, MachineError, is_out_of_memory
 from beadseg.files import machine_error, user_path
 
@@ -56,6 +55,9 @@ COMMANDS: dict[str, str] = {
 
 A name that Python keeps for itself has an underscore there: ``import_`` in ``beadseg.cli.import_``.
 """
+
+TOGETHER = {"status": "jobs", "logs": "jobs", "cancel": "jobs"}
+"""Commands that share a module with others."""
 
 CONTEXTS = {"submit": {"ignore_unknown_options": True}}
 """Settings of a command's own: what `submit` does not know are the options of the command that it sends."""
@@ -139,7 +141,8 @@ def _global_options(
 def _load(name: str) -> Callable[..., Any]:
     """Return the function of a command."""
     python_name = f"{name}_" if iskeyword(name) else name
-    command: Callable[..., Any] = getattr(import_module(f"beadseg.cli.{python_name}"), python_name)
+    module = import_module(f"beadseg.cli.{TOGETHER.get(name, python_name)}")
+    command: Callable[..., Any] = getattr(module, python_name)
 
     @wraps(command)
     def with_paths(**values: Any) -> Any:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from beadseg.cli import options
-from beadseg.cli.console import reporter
-from beadseg.cli.groups import grouped
-from beadseg.cli.samples import SampleOptions
-from beadseg.cli.stop import STOP
+from beadseg.cli.console import STOP, reporter
+from beadseg.cli.options import SampleOptions, grouped
 from beadseg.errors import ExitCode
 from beadseg.text import plural
 
@@ -71,11 +69,11 @@ def audit(
     """
     from beadseg import files
     from beadseg.annotation.audit import audit as find
-    from beadseg.annotation.audit.propose import apply as accept
-    from beadseg.annotation.audit.propose import known_codes
-    from beadseg.annotation.audit.propose import propose as write_proposals
-    from beadseg.cli.inputs import earlier_size, tell_if_less
-    from beadseg.cli.machine import granted_cores
+    from beadseg.annotation.audit.correction import apply as accept
+    from beadseg.annotation.audit.correction import known_codes
+    from beadseg.annotation.audit.correction import propose as write_proposals
+    from beadseg.cli.config_options import earlier_size, warn_if_less
+    from beadseg.cli.hardware import granted_cores
     from beadseg.data.split import Split
     from beadseg.events import Event
     from beadseg.report.audit import write_audit_page
@@ -91,20 +89,20 @@ def audit(
             data, out, split=split, crossval=crossval, diameter_px=diameter, polarity=beads, workers=workers,
             on_event=on_event, stop=STOP,
         )  # fmt: skip
-        tell_if_less(out / files.AUDIT, earlier, len(result.samples), "sample", on_event)
+        warn_if_less(out / files.AUDIT, earlier, len(result.samples), "sample", on_event)
         if propose or codes:
             result = write_proposals(result, data, out, on_event, STOP)
         if codes:
             accept(result, data, out, codes, by, on_event)
         page = write_audit_page(result, data, out, on_event, STOP)
         counts = {"samples": len(result.samples), "flagged": len(result.flagged), "findings": len(result.findings)}
-        text = f"{told(result)}\nWritten to {out}: {files.AUDIT}, {files.AUDIT_TABLE}, {page.name}"
+        text = f"{summary(result)}\nWritten to {out}: {files.AUDIT}, {files.AUDIT_TABLE}, {page.name}"
         on_event(Event("result", text, data={"out": str(out), **counts, "failures": result.failures}))
     if result.failures:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def told(result: Audit) -> str:
+def summary(result: Audit) -> str:
     """Return the worst findings and how many samples have any, as lines of text."""
     from beadseg.annotation.audit.mask_rules import in_range, out_of_range
 

@@ -45,7 +45,7 @@ def compare(
         written = "" if out is None else f"\nWritten to {out}"
         held = HeldLater()
         if out is not None:
-            from beadseg.report.compare_figure import COMPARISON_PNG, draw_comparison
+            from beadseg.report.compare import COMPARISON_PNG, draw_comparison
 
             with held():
                 comparison.write(out)

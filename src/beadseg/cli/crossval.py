@@ -8,12 +8,9 @@ from typing import Annotated
 import typer
 
 from beadseg.cli import options
-from beadseg.cli.console import reporter
-from beadseg.cli.groups import grouped
-from beadseg.cli.launch import is_one_of_several
-from beadseg.cli.samples import TrainingSamples
-from beadseg.cli.settings import Settings
-from beadseg.cli.stop import STOP
+from beadseg.cli.console import STOP, reporter
+from beadseg.cli.options import Settings, TrainingSamples, grouped
+from beadseg.cli.torchrun import is_one_of_several
 from beadseg.cli.train import Device
 from beadseg.text import plural
 
@@ -38,7 +35,7 @@ def crossval(
     quiet: options.Quiet = False,
 ) -> None:
     """Train and score by folds; what is left out is used for nothing but the score. The same command continues."""
-    from beadseg.cli.inputs import use_threads
+    from beadseg.cli.config_options import use_threads
     from beadseg.errors import InputError
     from beadseg.events import Event
     from beadseg.report.crossval_page import write_crossval_page

@@ -8,16 +8,15 @@ from typing import Annotated
 import typer
 
 from beadseg.cli import options
-from beadseg.cli.console import reporter
-from beadseg.cli.stop import STOP
+from beadseg.cli.console import STOP, reporter
 
 OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")]
 
 
 def demo(out: OutFolder = Path("demo"), json: options.Json = False, quiet: options.Quiet = False) -> None:
     """Simulate images, train, predict, count and evaluate, in a few minutes; continues when repeated."""
-    from beadseg.cli.inputs import use_threads
-    from beadseg.cli.walkthrough import run_demo
+    from beadseg.cli.config_options import use_threads
+    from beadseg.cli.tutorial import run_demo
 
     with reporter(json, quiet) as on_event:
         use_threads(None)

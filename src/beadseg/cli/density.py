@@ -71,8 +71,8 @@ def density(
     from functools import partial
 
     from beadseg import files
-    from beadseg.cli.inputs import earlier_size, tell_if_less
-    from beadseg.config.density import DensityConfig
+    from beadseg.cli.config_options import earlier_size, warn_if_less
+    from beadseg.config.predict import DensityConfig
     from beadseg.events import Event
     from beadseg.measure import density as measure
     from beadseg.report.density_page import write_density_page
@@ -90,7 +90,7 @@ def density(
         held = HeldLater()
         with held():
             report.write(folder)
-        tell_if_less(folder / files.DENSITY, earlier, len(report.images), "image", on_event)
+        warn_if_less(folder / files.DENSITY, earlier, len(report.images), "image", on_event)
         page = report_or_warn(partial(write_density_page, folder, report), folder, on_event)
         text = f"{table(report)}\nWritten to {folder}. {page}".strip()
         on_event(Event("result", text, data={"out": str(folder), **_summary(report)}))
@@ -122,8 +122,8 @@ def _summary(report: DensityReport) -> dict[str, Any]:
 
 def table(report: DensityReport) -> str:
     """Return groups, dilutions and the regression as lines of text, the same on a terminal and in a log."""
-    from beadseg.report.dilution import UNITS
-    from beadseg.report.text_table import plain_table
+    from beadseg.report.density_page import UNITS
+    from beadseg.text import plain_table
 
     header = ("images", "beads", UNITS[report.unit], "low", "high")
     lines = [plain_table([("group", *header), *(_row(g.group, g) for g in report.groups[:MOST_SHOWN])])]

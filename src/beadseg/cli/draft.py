@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beadseg.cli import options
-from beadseg.cli.console import reporter
+from beadseg.cli.console import STOP, reporter
 from beadseg.cli.predict import Diameter, Images, changes_of
 from beadseg.cli.review import By
-from beadseg.cli.stop import STOP
 from beadseg.cli.train import Device
 from beadseg.errors import ConfigError, ExitCode
 from beadseg.text import plural
@@ -56,7 +55,7 @@ def draft(
     """
     from beadseg.annotation.draft import draft_dataset
     from beadseg.annotation.review import Review, write_table
-    from beadseg.cli.inputs import use_threads
+    from beadseg.cli.config_options import use_threads
     from beadseg.events import Event
     from beadseg.predict.batch import find_images
 
@@ -81,7 +80,7 @@ def draft(
 def _annotator(run: Path | None, diameter: str | None, polarity: Any, device: str) -> ModelAnnotator:
     """Return the model that drafts; raises `ConfigError` for options that it cannot take."""
     from beadseg.annotation.draft import ModelAnnotator
-    from beadseg.predict.model_file import general_file, model_name
+    from beadseg.model.checkpoint import general_file, model_name
     from beadseg.predict.segmenter import Segmenter
 
     if polarity not in (None, "dark", "bright"):

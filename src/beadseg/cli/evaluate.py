@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beadseg.cli.console import HeldLater, reporter
+from beadseg.cli.console import STOP, HeldLater, reporter
 from beadseg.cli.options import (
     DatasetFolder,
     Exclude,
@@ -23,14 +23,13 @@ from beadseg.cli.options import (
     Quiet,
     Reviewed,
 )
-from beadseg.cli.stop import STOP
 from beadseg.errors import ConfigError, ExitCode, InputError
 from beadseg.text import plural, score_text
 
 if TYPE_CHECKING:
     from beadseg.data.dataset import Dataset
     from beadseg.measure.evaluation import Evaluation
-    from beadseg.measure.groups import GroupScore
+    from beadseg.measure.scores import GroupScore
 
 OUT = "evaluation"
 """Folder inside the prediction folder that results go to when no other is named."""
@@ -81,7 +80,7 @@ def evaluate(
     predictions that equal all annotations in every pixel.
     """
     from beadseg import files
-    from beadseg.cli.inputs import earlier_size, open_dataset, tell_if_less
+    from beadseg.cli.config_options import earlier_size, open_dataset, warn_if_less
     from beadseg.events import Event
     from beadseg.measure.evaluation import evaluate as score
     from beadseg.measure.evaluation import refuse_output
@@ -104,7 +103,7 @@ def evaluate(
         held = HeldLater()
         with held():
             evaluation.write(folder)
-        tell_if_less(folder / files.EVALUATION, earlier, len(evaluation.images), "scored image", on_event)
+        warn_if_less(folder / files.EVALUATION, earlier, len(evaluation.images), "scored image", on_event)
         make = partial(write_evaluation_page, folder, evaluation, truth, on_event, STOP)
         page = report_or_warn(make, folder, on_event)
         overall = evaluation.overall.model_dump()
@@ -146,7 +145,7 @@ def _refuse_empty(evaluation: Evaluation, predictions: Path, truth: Dataset) -> 
 
 def table(evaluation: Evaluation) -> str:
     """Return the scores of all groups as lines of text, the same on a terminal and in a log."""
-    from beadseg.report.text_table import plain_table
+    from beadseg.text import plain_table
 
     header = ("group", "images", "Jaccard", "pooled", "Dice", "F1", "AP50", "true", "found", "bias", "MAE")
     rows = [header, *(_row(group) for group in evaluation.groups)]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from beadseg.cli import options
-from beadseg.cli.console import reporter
-from beadseg.cli.stop import STOP
+from beadseg.cli.console import STOP, reporter
 from beadseg.errors import ExitCode
 from beadseg.files import FAILURES
 from beadseg.text import plural
@@ -88,7 +87,7 @@ def _samples(
 ) -> list[LabelFile]:
     """Return the samples of a dataset folder, or of a prediction folder, which has no images."""
     from beadseg import files
-    from beadseg.cli.inputs import open_dataset
+    from beadseg.cli.config_options import open_dataset
     from beadseg.data.annotations.exporting import labels_of_dataset, labels_of_predictions
 
     if (source / files.PREDICTION).is_file() or not (source / folders["images"]).is_dir():

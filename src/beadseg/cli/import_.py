@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from beadseg.cli import options
-from beadseg.cli.console import reporter
-from beadseg.cli.stop import STOP
+from beadseg.cli.console import STOP, reporter
 from beadseg.errors import ExitCode
 from beadseg.files import FAILURES
 from beadseg.text import plural
 
 if TYPE_CHECKING:
     from beadseg.data.annotations.importing import ImportResult
-    from beadseg.data.annotations.model import AnnotationSource
+    from beadseg.data.annotations.regions import AnnotationSource
     from beadseg.events import Event
 
 SHOWN = 20
@@ -67,7 +66,7 @@ def import_(
     with reporter(json, quiet) as on_event:
         found = _read(format_, source, category or [], crowd, diameter)
         result = import_annotations(found, images, out, on_event, STOP)
-        on_event(_told(result, out))
+        on_event(_result_event(result, out))
     if result.failures:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
@@ -80,15 +79,15 @@ def _read(
     diameter: float | None,
 ) -> AnnotationSource:
     if kind != "fiji-roi":
-        from beadseg.data.annotations.coco_read import read_coco
+        from beadseg.data.annotations.coco import read_coco
 
         return read_coco(source, categories, crowd)
-    from beadseg.data.annotations.fiji_read import read_fiji_rois
+    from beadseg.data.annotations.fiji import read_fiji_rois
 
     return read_fiji_rois(source, diameter)
 
 
-def _told(result: ImportResult, out: Path) -> Event:
+def _result_event(result: ImportResult, out: Path) -> Event:
     from beadseg.events import Event
 
     failed = len(result.failures)

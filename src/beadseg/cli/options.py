@@ -1,11 +1,21 @@
-"""Options that several commands share, each defined once."""
+"""Options that several commands share, each defined once, and groups of them that come together."""
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from beadseg.config import TrainConfig
+    from beadseg.data.dataset import Dataset
+    from beadseg.events import OnEvent
 
 Json = Annotated[bool, typer.Option("--json", help="Write events as JSON, one object per line, for other programs.")]
 """Events as JSON lines."""
@@ -68,23 +78,6 @@ DatasetFolder = Annotated[
 ]
 """A dataset folder."""
 
-
-def _model(text: str) -> Path:
-    """Return where a model lies; late, so that `--help` imports no more than it must."""
-    from beadseg.predict.model_file import named_model
-
-    return named_model(text)
-
-
-Model = Annotated[
-    Path,
-    typer.Argument(
-        metavar="general|RUN", help="The general model, or a run folder that `train` wrote.", parser=_model,
-        show_default=False,
-    ),
-]  # fmt: skip
-"""A model: the general one by its name, or a run folder (``./general`` where it has that name)."""
-
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.", show_default=False)]
 """The output folder."""
 
@@ -121,3 +114,129 @@ SiteFile = Annotated[
     Path, typer.Option("--cluster", metavar="PROFILE", help="The cluster's profile, a YAML file; see hpc/.")
 ]
 """A cluster's profile."""
+
+Network = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="half-unet (default of the preset dense), unet (default of the others), attention-unet or "
+        "attention-resunet.",
+    ),
+]
+
+Preset = Annotated[
+    str, typer.Option("--preset", help="dense (ours), microbeads or mitochondria (the laboratory's tables).")
+]
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="A configuration file, or a run folder, instead of a preset."),
+]
+
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs.")]
+
+
+def _model(text: str) -> Path:
+    """Return where a model lies; late, so that `--help` imports no more than it must."""
+    from beadseg.model.checkpoint import named_model
+
+    return named_model(text)
+
+
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="general|RUN", help="The general model, or a run folder that `train` wrote.", parser=_model,
+        show_default=False,
+    ),
+]  # fmt: skip
+"""A model: the general one by its name, or a run folder (``./general`` where it has that name)."""
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command as the parser sees it: in place of each group, a dataclass, it has all of its options.
+
+    Parameters
+    ----------
+    command : callable
+        A command's function, with keyword arguments whose types are dataclasses of options, each with a default.
+
+    Returns
+    -------
+    callable
+        Takes the options one by one, and calls `command` with the groups made of them.
+    """
+    own = inspect.signature(command, eval_str=True)
+    groups: dict[str, Any] = {
+        name: item.annotation for name, item in own.parameters.items() if is_dataclass(item.annotation)
+    }
+
+    @wraps(command)
+    def call(**values: Any) -> None:
+        made = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**values, **made)
+
+    call.__signature__ = own.replace(parameters=list(_one_by_one(own)))  # type: ignore[attr-defined]
+    return call
+
+
+def _one_by_one(signature: inspect.Signature) -> Iterator[inspect.Parameter]:
+    """Yield a command's parameters, all by keyword, with the fields of a group in its place."""
+    for parameter in signature.parameters.values():
+        group = parameter.annotation
+        if not is_dataclass(group):
+            yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            continue
+        types = get_type_hints(group, include_extras=True)
+        for field in fields(group):
+            yield inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name]
+            )
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """Samples of a dataset, whatever its review says; the fields are the options of `beadseg.cli.options`."""
+
+    include: Include = None
+    exclude: Exclude = None
+    images: ImagesFolder = "images"
+    masks: MasksFolder = "masks"
+    labels: LabelsFolder = "labels"
+    ignore: IgnoreFolder = "ignore"
+    points: PointsFolder = "points"
+    fields: Fields = None
+
+    def open(self, folder: Path, on_event: OnEvent) -> Dataset:
+        """Open the dataset in a folder and report what is left out; errors as of `Dataset.open`."""
+        from beadseg.cli.config_options import open_dataset
+
+        return open_dataset(folder, on_event, **vars(self))
+
+
+@dataclass(frozen=True)
+class TrainingSamples(SampleOptions):
+    """Samples to train on: those whose review allows it."""
+
+    samples: Reviewed = "not-rejected"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A preset or a file, and what is changed of it; the fields are options."""
+
+    preset: Preset = "dense"
+    model: Network = None
+    config: ConfigFile = None
+    set_: Set = None
+    seed: Seed = None
+    epochs: Epochs = None
+
+    def read(self, on_event: OnEvent | None = None) -> TrainConfig:
+        """Return the configuration, see `train_config`; raise `ConfigError` for a wrong one."""
+        from beadseg.cli.config_options import train_config
+
+        return train_config(self.preset, self.model, self.config, self.set_, self.seed, self.epochs, None, on_event)

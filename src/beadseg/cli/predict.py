@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beadseg.cli import options
-from beadseg.cli.console import reporter
-from beadseg.cli.stop import stop_in_time
+from beadseg.cli.console import reporter, stop_in_time
 from beadseg.cli.train import Device
 from beadseg.errors import ConfigError, ExitCode
 from beadseg.events import log
@@ -112,11 +111,11 @@ def predict(
     With the model called general, which comes with beadseg, nothing has to be annotated or trained before.
     An image that killed the command twice, for example for its memory, is listed in failures.csv and not tried again.
     """
-    from beadseg.cli.inputs import use_threads
+    from beadseg.cli.config_options import use_threads
     from beadseg.cli.jobs import has_ended, refuse_while_jobs
-    from beadseg.data.predictions import refuse_output
+    from beadseg.data.documents import refuse_output
+    from beadseg.model.checkpoint import model_name, which_general
     from beadseg.predict.batch import predict_folder
-    from beadseg.predict.model_file import model_name, which_general
     from beadseg.predict.segmenter import Segmenter
 
     if report := report and chunk is None:
@@ -141,7 +140,7 @@ def predict(
                                     model_sha256=segmenter.model_sha256, again=again, names=names, element=element,
                                     elsewhere=elsewhere, has_ended=has_ended, on_event=on_event, stop=stop)  # fmt: skip
         page = report_or_warn(partial(write_prediction_page, out, on_event, stop), out, on_event) if report else ""
-        _tell(result, out, page, on_event)
+        _report_batch(result, out, page, on_event)
     if result.unwritten:
         raise typer.Exit(ExitCode.MACHINE)
     if len(result.failures):
@@ -183,7 +182,7 @@ def _workers(
     if text is None:
         yield None
         return
-    from beadseg.cli.machine import granted_cores
+    from beadseg.cli.hardware import granted_cores
     from beadseg.cluster.over_dask import dask_client, over_dask
     from beadseg.config.site import SiteConfig
 
@@ -211,7 +210,7 @@ def changes_of(set_: list[str] | None, diameter: str | None, channel: int | None
     return [*changes, f"size.diameter={float(found[1])}", f"size.unit={unit}"]
 
 
-def _tell(result: BatchResult, out: Path, page: str, on_event: OnEvent) -> None:
+def _report_batch(result: BatchResult, out: Path, page: str, on_event: OnEvent) -> None:
     """Report what became of a batch."""
     from beadseg.events import Event
     from beadseg.text import plural

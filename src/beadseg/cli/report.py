@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from beadseg.cli.console import reporter
+from beadseg.cli.console import STOP, reporter
 from beadseg.cli.options import Json, Quiet, Threads
-from beadseg.cli.stop import STOP
 from beadseg.errors import ExitCode
 
 Folder = Annotated[
@@ -20,7 +19,6 @@ Folder = Annotated[
         show_default=False,
     ),
 ]
-
 
 MovedDataset = Annotated[
     Path | None,
@@ -40,7 +38,7 @@ def report(
     The commands that write these folders make the page too; this makes it again, also in a folder that was moved. A
     page that has more pictures than can be made now is kept. Missing pictures are named and give exit code 3.
     """
-    from beadseg.cli.inputs import use_threads
+    from beadseg.cli.config_options import use_threads
     from beadseg.events import Event
     from beadseg.report.pages import kind_of, write_page
 

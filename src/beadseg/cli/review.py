@@ -9,27 +9,9 @@ from typing import Annotated
 import typer
 
 from beadseg.cli import options
-from beadseg.cli.console import reporter
-from beadseg.cli.stop import STOP
+from beadseg.cli.console import STOP, reporter
 from beadseg.errors import ExitCode
 
-
-class Action(StrEnum):
-    """What `review` does."""
-
-    LIST = "list"
-    ACCEPT = "accept"
-    REJECT = "reject"
-    PENDING = "pending"
-    CORRECT = "correct"
-    IGNORE = "ignore"
-    UNDO = "undo"
-    REDO = "redo"
-    HISTORY = "history"
-    AGREEMENT = "agreement"
-
-
-ActionName = Annotated[Action, typer.Argument(metavar="ACTION", help=", ".join(Action), show_default=True)]
 Samples = Annotated[
     list[str] | None,
     typer.Argument(metavar="SAMPLE...", help="Names of samples (* and ? allowed).", show_default=False),
@@ -63,6 +45,24 @@ Other = Annotated[
 Table = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="CSV", help="agreement: also write one row per image there.")
 ]
+
+
+class Action(StrEnum):
+    """What `review` does."""
+
+    LIST = "list"
+    ACCEPT = "accept"
+    REJECT = "reject"
+    PENDING = "pending"
+    CORRECT = "correct"
+    IGNORE = "ignore"
+    UNDO = "undo"
+    REDO = "redo"
+    HISTORY = "history"
+    AGREEMENT = "agreement"
+
+
+ActionName = Annotated[Action, typer.Argument(metavar="ACTION", help=", ".join(Action), show_default=True)]
 
 
 def review(
@@ -99,7 +99,7 @@ def review(
     Everything is kept in DATASET/review: corrected masks as new files, every step in journal/, and review.csv for a
     spreadsheet. Several people may work at once. Training leaves out what was rejected (see `train --samples`).
     """  # noqa: D301 (the backslash keeps the list's lines apart)
-    from beadseg.cli.inputs import field_rule
+    from beadseg.cli.config_options import field_rule
     from beadseg.cli.review_actions import Request, perform
     from beadseg.data.dataset import Dataset
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from beadseg.annotation.review import Review, SampleReview, Step, reviewed, write_table
 from beadseg.annotation.review.agreement import Agreement, agreement, other_annotations
-from beadseg.annotation.review.findings import samples_with_findings
-from beadseg.annotation.review.step import STATES
+from beadseg.annotation.review.selection import samples_with_findings
+from beadseg.annotation.review.steps import STATES
 from beadseg.data.dataset import Dataset
 from beadseg.data.fields import composed, listed
 from beadseg.data.image_io import read_mask
@@ -18,6 +18,8 @@ from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, log
 from beadseg.files import IMAGES, write_atomically
 from beadseg.text import csv_text, score_text
+
+_HEADER = ("sample", "state", "origin", "by", "when (UTC)", "why")
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def _decide(review: Review, request: Request, on_event: OnEvent, stop: StopFlag)
         on_event(Event("failure", f"{name}: has no mask that could be accepted.", "error", {"sample": name}))
     if possible:
         review.decide(possible, state, by=request.by, why=request.why)  # type: ignore[arg-type]
-    _say(review, f"{len(possible)} {state}{_which(possible)}.", on_event, possible)
+    _report_decision(review, f"{len(possible)} {state}{_which(possible)}.", on_event, possible)
     return len(failed)
 
 
@@ -100,11 +102,11 @@ def _change(review: Review, request: Request, on_event: OnEvent, stop: StopFlag)
     values = found.foreground if found.labels is None or request.action == "ignore" else found.labels
     if request.action == "ignore":
         review.ignore(names[0], values, by=request.by, why=request.why)
-        _say(review, f"{names[0]}: a region is ignored.", on_event, names)
+        _report_decision(review, f"{names[0]}: a region is ignored.", on_event, names)
     else:
         kind = "mask" if found.labels is None else "labels"
         review.correct(names[0], values, by=request.by, why=request.why, kind=kind)  # type: ignore[arg-type]
-        _say(review, f"{names[0]}: corrected.", on_event, names)
+        _report_decision(review, f"{names[0]}: corrected.", on_event, names)
     return 0
 
 
@@ -123,7 +125,7 @@ def _reverse(review: Review, request: Request, on_event: OnEvent, stop: StopFlag
     names = [step.sample for step in done]
     lines = [f"{name}: {request.action} done, now {review.state(name).state}." for name in names[:10]]
     lines += [f"… and {len(names) - 10} more."] if len(names) > 10 else []
-    _say(review, "\n".join(lines), on_event, names)
+    _report_decision(review, "\n".join(lines), on_event, names)
     return failed
 
 
@@ -225,7 +227,7 @@ def _theirs(ours: Dataset, folder: Path) -> Dataset:
     return _annotated(reviewed(Dataset.open(folder, require_masks=False), "all"), ours.names)
 
 
-def _say(review: Review, text: str, on_event: OnEvent, names: list[str]) -> None:
+def _report_decision(review: Review, text: str, on_event: OnEvent, names: list[str]) -> None:
     counts = review.counts()
     progress = ", ".join(f"{count} {state}" for state, count in counts.items())
     on_event(Event("result", f"{text}\n{progress}", data={"samples": names, "counts": counts}))
@@ -233,9 +235,6 @@ def _say(review: Review, text: str, on_event: OnEvent, names: list[str]) -> None
 
 def _which(names: list[str]) -> str:
     return f" ({listed(names)})" if names else ""
-
-
-_HEADER = ("sample", "state", "origin", "by", "when (UTC)", "why")
 
 
 def _row(one: SampleReview) -> tuple[str, ...]:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from beadseg.cli.console import reporter
+from beadseg.cli.console import STOP, reporter
 from beadseg.cli.options import Exclude, Include, Json, Quiet
-from beadseg.cli.stop import STOP
 from beadseg.errors import ConfigError
 from beadseg.events import log
 
@@ -135,7 +134,7 @@ def _likeness(
     like: Path, include: list[str] | None, exclude: list[str] | None, fields: str | None, on_event: OnEvent
 ) -> Likeness:
     """Read a likeness, or measure a data set."""
-    from beadseg.cli.inputs import open_dataset
+    from beadseg.cli.config_options import open_dataset
     from beadseg.data.simulate.like import Likeness, measure
 
     if like.suffix.lower() == ".json":

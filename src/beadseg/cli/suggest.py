@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from beadseg.cli import options
-from beadseg.cli.console import reporter
+from beadseg.cli.console import STOP, reporter
 from beadseg.cli.predict import Images
-from beadseg.cli.stop import STOP
 from beadseg.cli.train import Device
 from beadseg.errors import ExitCode
 from beadseg.text import plural
@@ -38,9 +37,9 @@ def suggest(
     (disagreement), and a little by the entropy of its probabilities. Novelty: how far the image is from those named
     before it, so that not ten of one kind are named. The table also tells how far the count moves with the threshold.
     """
+    from beadseg.annotation.suggest import COLUMNS
     from beadseg.annotation.suggest import suggest as rank_images
-    from beadseg.annotation.suggest.suggest import COLUMNS
-    from beadseg.cli.inputs import use_threads
+    from beadseg.cli.config_options import use_threads
     from beadseg.events import Event
     from beadseg.files import write_atomically
     from beadseg.predict.batch import find_images

@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beadseg.cli import options
-from beadseg.cli.console import reporter
-from beadseg.cli.groups import grouped
+from beadseg.cli.console import reporter, stop_in_time
 from beadseg.cli.jobs import element_of_array
-from beadseg.cli.samples import TrainingSamples
-from beadseg.cli.settings import Settings
-from beadseg.cli.stop import stop_in_time
+from beadseg.cli.options import Settings, TrainingSamples, grouped
 from beadseg.cli.train import CheckpointMinutes, Device
 from beadseg.errors import ConfigError, ExitCode
 from beadseg.files import BEST_CONFIG, TRIALS, printable
@@ -24,9 +21,8 @@ if TYPE_CHECKING:
     from beadseg.config import TrainConfig
     from beadseg.config.sweep import SweepConfig
     from beadseg.events import Event, OnEvent, StopFlag
-    from beadseg.sweep.collect import Standing
-    from beadseg.sweep.plan import Sweep
-    from beadseg.sweep.work import Work
+    from beadseg.sweep.plan import Sweep, Work
+    from beadseg.sweep.ranking import Standing
 
 Space = Annotated[Path, typer.Option("--space", metavar="FILE", help="What is tried, a YAML file.", show_default=False)]
 Trials = Annotated[
@@ -68,10 +64,9 @@ def sweep(
     Every trial is a run in a folder of its own. A failed trial does not stop the others. The same command goes on with
     what has not ended.
     """
+    from beadseg.cli.hardware import granted_cores
     from beadseg.cli.jobs import has_ended
-    from beadseg.cli.machine import granted_cores
-    from beadseg.sweep.plan import Sweep
-    from beadseg.sweep.work import Work
+    from beadseg.sweep.plan import Sweep, Work
 
     with reporter(json, quiet) as on_event:
         stop = stop_in_time(walltime, margin)
@@ -111,7 +106,7 @@ def read_space(path: Path) -> SweepConfig:
 
     space = SweepConfig.from_file(path)
     if isinstance(space.method, TpeConfig):
-        from beadseg.sweep.tpe import require_optuna
+        from beadseg.sweep.space import require_optuna
 
         require_optuna()
     return space
@@ -143,12 +138,12 @@ def _some(planned: Sweep, chosen: list[int], work: Work, on_event: OnEvent, stop
     """Run some trials and rank nothing; return whether one failed."""
     from beadseg.events import Event, log
     from beadseg.sweep.run import run_one
-    from beadseg.sweep.space import told
+    from beadseg.sweep.space import values_text
 
     failed = []
     for number in chosen:
         stop.check()
-        on_event(log(f"Trial {number}: {told(planned.trial(number).values)}"))
+        on_event(log(f"Trial {number}: {values_text(planned.trial(number).values)}"))
         result = run_one(planned, number, work, on_event, stop)
         failed += [number] if result is not None and result.score is None else []
     text = f"Failed: trials {', '.join(map(str, failed))}." if failed else f"Run folders: {planned.folder / TRIALS}"
@@ -173,19 +168,19 @@ def _collect(planned: Sweep, next_round: int | None, on_event: OnEvent, stop: St
     from beadseg.locking import locked
     from beadseg.report.pages import report_or_warn
     from beadseg.report.sweep_page import write_sweep_page
-    from beadseg.sweep.collect import collect
+    from beadseg.sweep.ranking import collect
     from beadseg.sweep.run import plan_round
 
     standing = collect(planned, on_event)
     page = report_or_warn(partial(write_sweep_page, planned.folder), planned.folder, on_event)
-    on_event(_told(standing, page))
+    on_event(_result_event(standing, page))
     if next_round is not None:
         with locked(planned.folder, on_event, stop, has_ended):
             plan_round(planned, next_round, on_event)
     return bool(standing.failed)
 
 
-def _told(standing: Standing, page: str) -> Event:
+def _result_event(standing: Standing, page: str) -> Event:
     """Return how a sweep stands, and what to do with its best trial."""
     from beadseg.events import Event
 

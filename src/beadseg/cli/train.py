@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beadseg.cli import options
-from beadseg.cli.console import reporter
-from beadseg.cli.groups import grouped
-from beadseg.cli.launch import is_first, is_one_of_several, launch
-from beadseg.cli.samples import TrainingSamples
-from beadseg.cli.stop import STOP, stop_in_time
+from beadseg.cli.console import STOP, reporter, stop_in_time
+from beadseg.cli.options import ConfigFile, Epochs, Preset, TrainingSamples, grouped
+from beadseg.cli.torchrun import is_first, is_one_of_several, launch
 from beadseg.errors import MachineError, OutOfTime
 
 if TYPE_CHECKING:
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     from beadseg.data.dataset import Dataset
     from beadseg.events import Event, OnEvent, StopFlag
 
-Preset = Annotated[
-    str, typer.Option("--preset", help="dense (ours), microbeads or mitochondria (the laboratory's tables).")
-]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -35,15 +30,12 @@ Model = Annotated[
         "attention-unet, attention-resunet, or all (the last three).",
     ),
 ]
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="A configuration file, or a run folder, instead of a preset."),
-]
+
 SplitFile = Annotated[
     Path | None,
     typer.Option("--split-file", metavar="FILE", help="A CSV with the columns sample and fold (train, val)."),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs.")]
+
 Refit = Annotated[bool, typer.Option("--refit", help="Afterwards train the final model on all samples.")]
 Plan = Annotated[bool, typer.Option("--plan", help="Show what would be trained, and why; nothing is written.")]
 CheckpointMinutes = Annotated[
@@ -83,7 +75,7 @@ def train(
     quiet: options.Quiet = False,
 ) -> None:
     """Train one network, or all three, on a dataset folder. The same command continues an interrupted run."""
-    from beadseg.cli.inputs import train_config, use_threads
+    from beadseg.cli.config_options import train_config, use_threads
     from beadseg.config import NETWORK_KINDS
     from beadseg.events import ignore as unheard
 
@@ -108,7 +100,7 @@ def _together(device: str, plan: bool) -> AbstractContextManager[object]:
     """Return the context of a training: with the other processes, if there are any."""
     if plan or not is_one_of_several():
         return nullcontext()
-    from beadseg.training.processes import joined
+    from beadseg.training.distributed import joined
 
     return joined(device)
 
@@ -158,10 +150,9 @@ def _train(
     from beadseg.events import Event
     from beadseg.report.pages import report_or_warn
     from beadseg.report.run_page import write_run_page
-    from beadseg.training.history import score_name
-    from beadseg.training.run import Run
+    from beadseg.training.records import score_name
+    from beadseg.training.run import Run, training_summary
     from beadseg.training.run import train as train_run
-    from beadseg.training.summary import training_summary
 
     runs: list[tuple[str, Run]] = []
     for settings in configs:

@@ -1,4 +1,4 @@
-"""A job as every batch system describes it, and how their commands are called."""
+"""A job as every batch system describes it, whether a node can give what it asks for, and how commands are called."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from beadseg import files
 from beadseg.errors import MachineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 SECONDS = 60
 """A command that takes longer has no server that answers, s."""
@@ -25,6 +31,9 @@ _NO_SERVER = (
     r"cannot connect|connection (refused|reset|timed out)|no route|communication failure|unknown host|unable to contact"
 )
 """What commands say where the server is down, in place of a word about the job."""
+
+_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+_NOT_OF_A_NODE = ("mpiprocs", "ompthreads", "place", "preempt_targets")
 
 
 @dataclass(frozen=True)
@@ -107,3 +116,117 @@ def is_down(done: subprocess.CompletedProcess[str]) -> bool:
 def no_answer(done: subprocess.CompletedProcess[str], command: str) -> MachineError:
     """Return the error that says that the batch system does not answer."""
     return MachineError(f"The batch system does not answer: {said(done)}.", command, "Try again later.")
+
+
+def chunks(select: str) -> list[tuple[int, dict[str, str]]]:
+    """Return the chunks of a select line: how many of each, and what each asks for."""
+    found = []
+    for chunk in select.split("+"):
+        words = chunk.split(":")
+        count = int(words.pop(0)) if words[0].isdigit() else 1
+        found.append((count, dict(word.split("=", 1) for word in words if "=" in word)))
+    return found
+
+
+def never_fits(select: str, nodes: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return why no node can ever run one of the chunks of `select`, or ``""``.
+
+    Parameters
+    ----------
+    select : str
+        As after ``-l select=``.
+    nodes : mapping
+        Attributes of every node, see `beadseg.cluster.pbs.nodes`.
+    """
+    offers = {name: values.get("resources_available", {}) for name, values in nodes.items()}
+    if not offers:
+        return ""
+    for _, wanted in chunks(select):
+        asked = {name: value for name, value in wanted.items() if name not in _NOT_OF_A_NODE}
+        if any(all(_has(offer, name, value) for name, value in asked.items()) for offer in offers.values()):
+            continue
+        for name, value in asked.items():
+            if not any(_has(offer, name, value) for offer in offers.values()):
+                most = max((offer for offer in offers.values() if name in offer), default=None,
+                           key=lambda offer: amount(str(offer[name])) or 0)  # fmt: skip
+                has = "none has any" if most is None else f"the most that one has is {most[name]}"
+                return f"no node has {name}={value}: {has}"
+        together = ", ".join(f"{name}={value}" for name, value in asked.items())
+        return f"no single node has {together} together"
+    return ""
+
+
+def amount(text: str) -> float | None:
+    """Return a number, or a size such as ``240gb`` in bytes; None for a word."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmgtp]?)([bw]?)", text.lower())
+    if match is None:
+        return None
+    return float(match[1]) * float(1024 ** _UNITS[match[2]]) * (8 if match[3] == "w" else 1)
+
+
+def _has(offer: Mapping[str, Any], name: str, value: str) -> bool:
+    """Return whether a node offers a resource: as much of it, or this word among its words."""
+    if name not in offer:
+        return False
+    there, wanted = str(offer[name]), amount(value)
+    if wanted is None or amount(there) is None:
+        return value in there.split(",")
+    return (amount(there) or 0) >= wanted
+
+
+@dataclass(frozen=True)
+class Array:
+    """A job array: the elements 0 to ``size - 1``, at most `running` of them at a time (None: no limit)."""
+
+    size: int
+    running: int | None = None
+
+    def __str__(self) -> str:
+        return f"0-{self.size - 1}" + (f"%{self.running}" if self.running else "")
+
+
+@dataclass(frozen=True)
+class JobScript:
+    """What a job does.
+
+    Attributes
+    ----------
+    kind : str
+        Names the job's files in the folder: ``train``, ``predict`` …
+    words : tuple of str
+        What follows ``beadseg-batch``.
+    folder : pathlib.Path
+        The folder that it works for, absolute: its jobs are recorded there.
+    directory : pathlib.Path
+        Where relative paths among `words` begin, absolute.
+    jobs : int
+        Most jobs one after the other; each sends its successor until the work is finished.
+    array : Array, optional
+        Runs `words` once per element, which finds its number in ``BEADSEG_ELEMENT``. One element is a plain job.
+    dataset : int, optional
+        Which of `words` is the folder that may be copied to scratch.
+    umask : int
+        Of the files that the job writes; PBS' own lets nobody else read them.
+    restarts : int
+        How often the program is begun again in the job when it was killed by a signal that did not mean the job.
+    """
+
+    kind: str
+    words: tuple[str, ...]
+    folder: Path
+    directory: Path
+    jobs: int = 1
+    array: Array | None = None
+    dataset: int | None = None
+    umask: int = 0o022
+    restarts: int = 0
+
+    @property
+    def name(self) -> str:
+        """The job's name: the folder's, as far as PBS takes it."""
+        return re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{self.kind}-{self.folder.name}")[:15].rstrip("_.-")
+
+    @property
+    def path(self) -> Path:
+        """Where the script lies."""
+        return self.folder / files.JOBS / f"{self.kind}.sh"

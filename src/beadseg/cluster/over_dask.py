@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from beadseg import files
 from beadseg.cluster import record
-from beadseg.cluster.capacity import chunks
+from beadseg.cluster.job import chunks
 from beadseg.errors import BeadsegError, ConfigError, MachineError
 from beadseg.events import OnEvent, log
 from beadseg.text import plural

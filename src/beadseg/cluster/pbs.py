@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+
 UNKNOWN_JOB, FINISHED_JOB = 153, 35
 """Exit codes of ``qstat`` and ``qdel`` for a job that the server does not know (any more), and for one that is over."""
-
 
 _NEVER = "Can Never Run"
 """How the scheduler's comment of such a job begins."""

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beadseg import files
-from beadseg.cluster.script import Array
-from beadseg.data.documents import read_document
-from beadseg.data.predictions import names_of, read_failures, read_results, read_sources, read_unmerged
+from beadseg.cluster.job import Array
+from beadseg.data.documents import names_of, read_document, read_failures, read_results, read_sources, read_unmerged
 from beadseg.errors import RunError
 from beadseg.files import ensure_folder, write_atomically
 from beadseg.locking import locked
@@ -23,7 +22,7 @@ from beadseg.locking import locked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from beadseg.cluster.script import JobScript
+    from beadseg.cluster.job import JobScript
 
 MERGE = "merge"
 """Kind of the job that comes last."""

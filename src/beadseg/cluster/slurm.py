@@ -10,15 +10,14 @@ import re
 import shutil
 from typing import TYPE_CHECKING
 
-from beadseg.cluster.capacity import chunks
-from beadseg.cluster.job import WALLTIME, Job, call, is_down, no_answer, said
+from beadseg.cluster.job import WALLTIME, Job, call, chunks, is_down, no_answer, said
 from beadseg.errors import ConfigError, InputError, MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from beadseg.cluster.script import JobScript
+    from beadseg.cluster.job import JobScript
     from beadseg.config.site import SiteConfig
 
 COMMANDS = ("sbatch", "squeue", "scancel", "sinfo", "scontrol")

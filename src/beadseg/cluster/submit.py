@@ -1,22 +1,36 @@
-"""Write a job's script into the folder that it works for, send it, and record it there."""
+"""Write a job's script into the folder that it works for, send it, and record it there.
+
+The text of a script is a pure function of what is to be run and of the site. A sweep sends, per round, an array with a
+trial per element, and a job that ranks and plans the next round.
+"""
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from beadseg import files
-from beadseg.cluster import record, scheduler
-from beadseg.cluster.script import JobScript, render
+from beadseg.cluster import record, scheduler, slurm
+from beadseg.cluster.job import Array, JobScript
 from beadseg.config.site import walltime_seconds
+from beadseg.config.sweep import TpeConfig
 from beadseg.errors import BeadsegError, ConfigError, InputError
 from beadseg.files import ensure_folder, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from beadseg.config.site import SiteConfig
+    from beadseg.config.sweep import SweepConfig
+    from beadseg.sweep.plan import Round
+
+_SUBMIT = {"pbs": "qsub", "slurm": "sbatch"}
+
+Rounds = list[tuple[int, list[int]]]
+"""Numbers of rounds, and of the trials of each that are still to be run."""
 
 
 def submit(job: JobScript, site: SiteConfig, after: str | None = None, part: int = 1) -> str:
@@ -86,8 +100,137 @@ def refuse_second(folder: Path) -> None:
     """Raise `InputError` where a job that was sent for the folder is not over."""
     if not (folder / files.JOBS / files.JOBS_TABLE).exists():
         return
-    found = scheduler.jobs([item.job for item in record.sent(folder)])
+    found = scheduler.jobs([item.job for item in record.sent_jobs(folder)])
     alive = [name for name, job in found.items() if not job.over]
     if alive:
         raise InputError(f"Job {alive[0]} for this folder is not over.", folder,
                          "Wait for it, or end it: beadseg-batch cancel FOLDER")  # fmt: skip
+
+
+def render(job: JobScript, site: SiteConfig) -> str:
+    """Return the text of a job script.
+
+    It works from any directory, quotes every path, and writes its own log into the folder of the jobs.
+    """
+    inside = resources.files("beadseg.cluster")
+    head, body = (inside.joinpath(name).read_text(encoding="utf-8") for name in (f"{site.scheduler}.sh", "job.sh"))
+    directives = slurm.directives(job, site) if site.scheduler == "slurm" else _directives(job, site)
+    return "\n".join(["#!/bin/bash", *directives, "", *_settings(job, site), "", head, body])
+
+
+def _directives(job: JobScript, site: SiteConfig) -> list[str]:
+    lines = [f"-N {job.name}"]
+    lines += [f"-q {site.queue}"] if site.queue else []
+    lines += [f"-P {site.project}"] if site.project else []
+    lines += [f"-l select={site.select}"]
+    lines += [f"-l place={site.place}"] if site.place else []
+    lines += [f"-l walltime={site.walltime}"]
+    lines += [f"-J {job.array}"] if job.array is not None and job.array.size > 1 else []
+    # The script writes its log itself, at once and to any path; PBS' own copy would come late, or get lost.
+    lines += ["-j oe", "-o /dev/null", "-r y", "-S /bin/bash", f"-m {site.mail.events}"]
+    lines += [f"-M {','.join(site.mail.to)}"] if site.mail.to else []
+    return [f"#PBS {line}" for line in (*lines, *site.directives)]
+
+
+def _settings(job: JobScript, site: SiteConfig) -> list[str]:
+    """Return the variables that the body of the script reads."""
+    words = [*_program(site), *job.words]
+    values = {
+        "kind": job.kind,
+        "folder": str(job.folder),
+        "directory": str(job.directory),
+        "most_jobs": str(job.jobs),
+        "restarts": str(job.restarts),
+        "walltime": str(walltime_seconds(site.walltime)),
+        "mask": f"{job.umask:04o}",
+        "variables": _variables(site),
+        "margin": str(round(site.margin)),
+        "several": "yes" if "--processes" in job.words else "",
+        "dataset": "" if job.dataset is None or not site.stage else str(len(_program(site)) + job.dataset),
+    }
+    return [
+        f"# Written by beadseg-batch submit. It may be sent again as it is: {_SUBMIT[site.scheduler]} THIS_FILE.",
+        *(f"{name}={shlex.quote(value)}" for name, value in values.items()),
+        f"scratch={_scratch(site)}",
+        f"modules=({shlex.join(site.modules)})",
+        f"program=({shlex.join(words)})",
+        "prepare() {",
+        "  :",
+        *(f"  export {name}={shlex.quote(value)}" for name, value in site.environment.items()),
+        *(f"  {line}" for line in site.setup),
+        "}",
+    ]
+
+
+def _variables(site: SiteConfig) -> str:
+    """Return what the profile's own ``-v`` sets: qsub's -v for the next job of a chain would replace it."""
+    given = [line.removeprefix("-v").strip() for line in site.directives if line.startswith("-v")]
+    return ",".join(item for item in given if item)
+
+
+def _scratch(site: SiteConfig) -> str:
+    """Return the scratch folder as the shell reads it: a variable at its beginning is the node's to fill in."""
+    text = site.scratch or "${TMPDIR:-/tmp}"
+    return f'"{text}"' if text.startswith("$") else shlex.quote(text)
+
+
+def _program(site: SiteConfig) -> list[str]:
+    if site.container is None:
+        return list(site.command)
+    box = site.container
+    binds = ["--bind", ",".join(box.binds)] if box.binds else []
+    return [box.program, "exec", *box.options, *binds, str(box.image), *site.command]
+
+
+def rounds_to_come(space: SweepConfig, planned: Sequence[Round], ended: Sequence[int] = ()) -> Rounds:
+    """Return the rounds of which a trial has not ended, planned or not; the last one that is planned in any case."""
+    trials = {item.round: [trial.number for trial in item.trials] for item in planned}
+    for number in range(len(trials) + 1, space.rounds + 1):
+        size = space.method.trials if isinstance(space.method, TpeConfig) else 0
+        trials[number] = list(range((number - 1) * size + 1, number * size + 1))
+    left = {number: [one for one in numbers if one not in set(ended)] for number, numbers in trials.items()}
+    return [(number, one) for number, one in left.items() if one or number == len(planned)]
+
+
+def sweep_jobs(
+    make: Callable[[str, tuple[str, ...], Array | None], JobScript],
+    rounds: Rounds,
+    last: int,
+    running: int | None = None,
+    times: int = 1,
+) -> list[JobScript]:
+    """Return the jobs of a sweep in the order in which they run.
+
+    Parameters
+    ----------
+    make : callable
+        Returns the job of this kind with these further words and array.
+    rounds : list
+        See `rounds_to_come`.
+    last : int
+        Number of the last round.
+    running : int, optional
+        Most trials at a time.
+    times : int
+        How often a round's array is sent, for trials that are longer than a walltime; elements whose trial has ended
+        end at once.
+    """
+    jobs = []
+    for number, trials in rounds:
+        if trials:
+            words = ("--trials", as_list(trials))
+            jobs += [make(f"sweep-{number}", words, Array(len(trials), running))] * times
+        after = ("--plan-round", str(number + 1)) if number < last else ()
+        jobs.append(make(f"collect-{number}", ("--collect", *after), None))
+    return jobs
+
+
+def as_list(numbers: Sequence[int]) -> str:
+    """Return numbers in ascending order as ``3,8-12``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

@@ -12,6 +12,9 @@ from beadseg.config.base import Config
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
+Word = Annotated[str, Field(pattern=r"^[\w.@:+/-]+$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
+
 
 def walltime_seconds(text: str) -> int:
     """Return a walltime ``HH:MM:SS`` (or ``MM:SS``, or ``SS``) in s."""
@@ -49,8 +52,6 @@ def _without_keyword(value: Any) -> Any:
 Line = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
 Walltime = Annotated[str, BeforeValidator(as_walltime), Field(pattern=r"^\d{2,}:\d{2}:\d{2}$")]
 Select = Annotated[str, BeforeValidator(_without_keyword), Field(pattern=r"^[\w.:=+-]+$")]
-Word = Annotated[str, Field(pattern=r"^[\w.@:+/-]+$")]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 
 
 class ContainerConfig(Config):

@@ -12,6 +12,8 @@ from beadseg.config.train import Metric
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
+Most = Annotated[int, Field(ge=1, le=10000)]
+
 
 def _number(value: Any) -> Any:
     """Return a number such as 1e-4, which YAML 1.1 takes for text, as the number that is meant."""
@@ -20,9 +22,6 @@ def _number(value: Any) -> Any:
 
 def _numbers(values: Any) -> Any:
     return [_number(value) for value in values] if isinstance(values, list) else values
-
-
-Most = Annotated[int, Field(ge=1, le=10000)]
 
 
 class ChoicesConfig(Config):

@@ -1,20 +1,16 @@
-"""The training configuration: everything that decides what a run does."""
+"""The training configuration: everything that decides what a run does, with its loss, augmentation and split."""
 
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from beadseg.config.augment import AugmentConfig
 from beadseg.config.base import Config, merge, read_yaml
-from beadseg.config.centre import CentreConfig
-from beadseg.config.image import ImageConfig
-from beadseg.config.loss import DiceCELossConfig, LossConfig
-from beadseg.config.network import NetworkConfig, UNetConfig
+from beadseg.config.network import ImageConfig, NetworkConfig, UNetConfig
 from beadseg.config.predict import PredictConfig
-from beadseg.config.split import SplitConfig, StratifiedSplitConfig
 from beadseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,6 +29,15 @@ Metric = Literal[
 METRICS: tuple[Metric, ...] = get_args(Metric)
 """Validation scores that `best` and early stopping can follow: pixels as mean over images, mean over fields or pooled;
 F1 of beads; bias and mean absolute error of the counts, of which the smallest size is the best."""
+
+_SHAPE = ("kind", "depth", "width", "max_width", "norm")
+"""Fields of a network that decide the shape of its weights."""
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+Weight = Annotated[float, Field(ge=0.0, le=100.0)]
+
+Fraction = Annotated[float, Field(title="Validation share", gt=0.0, lt=1.0)]
 
 
 class ImageEpochConfig(Config):
@@ -104,6 +109,186 @@ class StopConfig(Config):
     """The validation score followed."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Epochs without a better score before training stops. None: runs all epochs."""
+
+
+class AugmentConfig(Config):
+    """Random changes of a training patch; a probability of 0 switches one off."""
+
+    flip: Probability = 0.5
+    """Probability of a mirror image along each axis."""
+    rotate90: Probability = 0.5
+    """Probability of a rotation by a multiple of 90 degrees."""
+    affine: Probability = 0.3
+    """Probability of a free rotation and scaling together."""
+    rotate_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 180.0
+    """Largest free rotation, degrees either way."""
+    scale: Annotated[float, Field(ge=0.0, lt=0.9)] = 0.15
+    """Largest relative change of size either way."""
+    intensity: Probability = 0.5
+    """Probability of a change of contrast and brightness."""
+    contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.4
+    """Largest relative change of contrast either way."""
+    brightness: Annotated[float, Field(ge=0.0, le=2.0)] = 0.1
+    """Largest brightness offset either way, in units of the normalised image."""
+    noise: Probability = 0.3
+    """Probability of added Gaussian noise."""
+    noise_std: Annotated[float, Field(ge=0.0, le=2.0)] = 0.05
+    """Largest standard deviation of the noise, in units of the normalised image."""
+    blur: Probability = 0.2
+    """Probability of a Gaussian blur."""
+    blur_sigma: Annotated[float, Field(ge=0.0, le=5.0)] = 1.0
+    """Largest sigma of the blur, px."""
+
+    @classmethod
+    def none(cls) -> AugmentConfig:
+        """Return the configuration that changes nothing."""
+        return cls(flip=0, rotate90=0, affine=0, intensity=0, noise=0, blur=0)
+
+
+class GaussianTargetConfig(Config):
+    """A Gaussian of height 1 at every bead's centre; where two overlap, the higher one."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    sigma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.13
+    """Standard deviation, share of the bead diameter."""
+
+
+class DistanceTargetConfig(Config):
+    """The distance to the bead's own edge, 1 where it is largest."""
+
+    kind: Literal["distance"] = "distance"
+
+
+CentreTargetConfig = Annotated[GaussianTargetConfig | DistanceTargetConfig, Field(discriminator="kind")]
+
+
+class CentreConfig(Config):
+    """What the head ``centre`` learns; without effect where the network has none.
+
+    Centres come from instance labels or points. In a mask without ids they are those that the model sees which training
+    starts from; where it starts from none, those of the mask's parts, divided by their shape.
+    """
+
+    target: CentreTargetConfig = GaussianTargetConfig()
+    """The map to learn."""
+    loss: Literal["cross-entropy", "squared"] = "cross-entropy"
+    """Per pixel: binary cross-entropy with the map as soft truth, or the squared difference."""
+    weight: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
+    """Factor on this loss beside that of the foreground."""
+    per_area: Annotated[float, Field(gt=0.0)] = 60.0
+    """Each patch's summed loss is divided by the sum of its map plus this many px², so that dense patches do not decide
+    alone."""
+
+
+class DiceCELossConfig(Config):
+    """`monai.losses.DiceCELoss`: Dice plus binary cross-entropy."""
+
+    kind: Literal["dice-ce"] = "dice-ce"
+    dice_weight: Weight = 1.0
+    """Weight of the Dice part."""
+    ce_weight: Weight = 1.0
+    """Weight of the cross-entropy part."""
+    ce_per_area: Annotated[float, Field(gt=0.0)] | None = None
+    """Divide each patch's summed cross-entropy by its foreground area plus this many px²: a patch with two beads weighs
+    as much as one with sixty. None: the mean over pixels, as MONAI has it."""
+    batch: bool = True
+    """Sum over the batch before the Dice ratio is taken."""
+
+
+class StratifiedSplitConfig(Config):
+    """Random within classes of objects per image (quantiles), as the laboratory's document writes it."""
+
+    kind: Literal["stratified"] = "stratified"
+    val_fraction: Fraction = 0.15
+    """Share of the samples held out."""
+    bins: Annotated[int, Field(ge=2, le=20)] = 5
+    """Number of quantile classes."""
+
+
+class DiceFocalLossConfig(Config):
+    """`monai.losses.DiceFocalLoss`."""
+
+    kind: Literal["dice-focal"] = "dice-focal"
+    gamma: Annotated[float, Field(ge=0.0, le=10.0)] = 2.0
+    """Focusing exponent of the focal part."""
+    dice_weight: Weight = 1.0
+    """Weight of the Dice part."""
+    focal_weight: Weight = 1.0
+    """Weight of the focal part."""
+    batch: bool = True
+    """Sum over the batch before the Dice ratio is taken."""
+
+
+class DiceLossConfig(Config):
+    """`monai.losses.DiceLoss` over the whole batch, so that an empty patch does no harm."""
+
+    kind: Literal["dice"] = "dice"
+    batch: bool = True
+    """Sum over the batch before the ratio is taken (MONAI's ``batch``)."""
+
+
+class FocalLossConfig(Config):
+    """`monai.losses.FocalLoss`."""
+
+    kind: Literal["focal"] = "focal"
+    gamma: Annotated[float, Field(ge=0.0, le=10.0)] = 2.0
+    """Focusing exponent; 0 is cross-entropy."""
+
+
+class TverskyLossConfig(Config):
+    """`monai.losses.TverskyLoss`."""
+
+    kind: Literal["tversky"] = "tversky"
+    alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
+    """Weight of false positives."""
+    beta: Annotated[float, Field(ge=0.0, le=1.0)] = 0.7
+    """Weight of false negatives."""
+    batch: bool = True
+    """Sum over the batch before the ratio is taken."""
+
+
+LossConfig = Annotated[
+    DiceLossConfig | FocalLossConfig | DiceCELossConfig | DiceFocalLossConfig | TverskyLossConfig,
+    Field(discriminator="kind"),
+]
+
+
+class BlockSplitConfig(Config):
+    """A contiguous block of tiles of every field held out: for few fields, where whole ones cannot be spared."""
+
+    kind: Literal["block"] = "block"
+    val_fraction: Fraction = 0.2
+    """Share of every field held out, about."""
+
+
+class FieldSplitConfig(Config):
+    """Whole fields of view held out, densities balanced as far as the number of fields allows."""
+
+    kind: Literal["field"] = "field"
+    val_fraction: Fraction = 0.2
+    """Share of the samples held out, about."""
+
+
+class FileSplitConfig(Config):
+    """A given split: a CSV with the columns ``sample`` and ``fold`` (``train``, ``val`` or ``test``)."""
+
+    kind: Literal["file"] = "file"
+    path: Path
+    """The CSV file."""
+
+
+class RandomSplitConfig(Config):
+    """Plain random split."""
+
+    kind: Literal["random"] = "random"
+    val_fraction: Fraction = 0.1
+    """Share of the samples held out."""
+
+
+SplitConfig = Annotated[
+    RandomSplitConfig | StratifiedSplitConfig | FieldSplitConfig | BlockSplitConfig | FileSplitConfig,
+    Field(discriminator="kind"),
+]
 
 
 class TrainConfig(Config):
@@ -198,10 +383,6 @@ class TrainConfig(Config):
             on_note(f"Training starts from random weights: {' and '.join(differs)} {verb} from the general model.")
         network = changed.network.replace(heads=tuple(head for head in changed.network.heads if head != "size"))
         return changed.replace(start_from="none", network=network)
-
-
-_SHAPE = ("kind", "depth", "width", "max_width", "norm")
-"""Fields of a network that decide the shape of its weights."""
 
 
 def _preset_values(name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

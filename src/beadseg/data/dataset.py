@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from beadseg import files
+from beadseg.data.documents import is_predicted
 from beadseg.data.fields import FieldRule, PatternFields, composed, fields_of, listed
-from beadseg.data.hashes import sha256_of
-from beadseg.data.image_io import Image, Mask, plane_names, read_image, read_labels, read_mask
-from beadseg.data.masks import TURNED, Doubt, doubts_of, doubts_of_points
-from beadseg.data.objects import count_objects
-from beadseg.data.ome_zarr_meta import label_group
+from beadseg.data.image_io import Image, plane_names, read_image, read_labels, read_mask
+from beadseg.data.masks import TURNED, Doubt, Mask, count_objects, doubts_of, doubts_of_points
+from beadseg.data.ome_zarr import label_group
 from beadseg.data.points import POINT_SUFFIXES, read_points
-from beadseg.data.predictions import is_predicted
 from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, NOT_UTF8, is_zarr, refuse_address
-from beadseg.data.scan import Filter, Found, Problem, natural_key, scan, stem_of
+from beadseg.data.scan import Filter, Found, Problem, natural_key, scan, sha256_of
 from beadseg.errors import ImageError, InputError
 from beadseg.events import OnEvent, log
 from beadseg.events import ignore as no_listener
@@ -31,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["Dataset", "Problem", "Sample", "Target", "natural_key", "stem_of"]
+_SUFFIXES = {"points": POINT_SUFFIXES}
+"""Kinds of files in the folders that hold no images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,15 +310,7 @@ class Dataset:
         InputError
             A folder is missing, holds no images, or no sample is left.
         """
-        root = files.user_path(root)
-        if files.printable(root) != str(root):
-            raise InputError(NOT_UTF8, files.printable(root), "Rename the folder.")
-        refuse_address(root)
-        if is_zarr(root):
-            raise InputError("Is one image, not a dataset folder.", root, f"Put it into the {images}/ of a folder.")
-        if not root.is_dir():
-            what = "Is a file, not a dataset folder." if root.exists() else "No such folder."
-            raise InputError(what, root, f"Give a folder that holds {images}/ with {masks}/ or {labels}/.")
+        root = _existing(files.user_path(root), images, masks, labels)
         image_folder = _image_folder(root, images, require_masks)
         problems: list[Problem] = []
         wanted = Filter(tuple(map(composed, include)), tuple(map(composed, exclude)))
@@ -420,8 +411,17 @@ class Dataset:
         return replace(self, samples=tuple(sample for sample in self.samples if sample.name in wanted))
 
 
-_SUFFIXES = {"points": POINT_SUFFIXES}
-"""Kinds of files in the folders that hold no images."""
+def _existing(root: Path, images: str, masks: str, labels: str) -> Path:
+    """Return `root`; raise `InputError` where it is no folder that can be a dataset's."""
+    if files.printable(root) != str(root):
+        raise InputError(NOT_UTF8, files.printable(root), "Rename the folder.")
+    refuse_address(root)
+    if is_zarr(root):
+        raise InputError("Is one image, not a dataset folder.", root, f"Put it into the {images}/ of a folder.")
+    if not root.is_dir():
+        what = "Is a file, not a dataset folder." if root.exists() else "No such folder."
+        raise InputError(what, root, f"Give a folder that holds {images}/ with {masks}/ or {labels}/.")
+    return root
 
 
 def _image_folder(root: Path, images: str, require_masks: bool) -> Path:

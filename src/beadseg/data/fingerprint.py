@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from beadseg.config.base import Config
 from beadseg.data.dataset import Decoded
-from beadseg.data.objects import label_objects
+from beadseg.data.masks import label_objects
 from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 

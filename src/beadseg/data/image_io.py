@@ -1,30 +1,49 @@
 """Read microscope images and masks: PNG, JPEG and BMP (Pillow), TIFF (tifffile), OME-Zarr folders (zarr).
 
-The kind of a file is told by its content (a PNG named .tif is read). An image's values keep their dtype; 1-bit
-images become 0 and 255. Transparency: alpha that is the same everywhere is dropped, else the image is laid over white.
+`read_image` reads a whole image. `open_image` reads one plane at a time, so that a stack needs no more memory than
+one of its planes.
 """
 
 from __future__ import annotations
 
+import struct
+import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import imagecodecs
 import numpy as np
+from PIL import Image as PilImage
+from PIL import UnidentifiedImageError
 
 from beadseg.data.masks import Mask, interpret_labels, interpret_mask
-from beadseg.data.ome_zarr import read_ome_zarr
-from beadseg.data.raster import read_raster
-from beadseg.data.raw import Raw, check_file, is_zarr
-from beadseg.data.tiff import is_tiff, read_tiff
+from beadseg.data.ome_zarr import find_image, read_ome_zarr, read_planes
+from beadseg.data.raw import (
+    ORIENTATION,
+    QUARTER_TURNS,
+    Raw,
+    check_file,
+    check_size,
+    damaged,
+    is_zarr,
+    plausible_pixel_size,
+    upright,
+    valid_orientation,
+)
+from beadseg.data.tiff import axis_names, is_tiff, meaning, only_series, opened, orientation_of, read_tiff
 from beadseg.errors import ImageError
 from beadseg.files import user_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["Image", "Mask", "plane_names", "read_image", "read_labels", "read_mask"]
+    import tifffile
+
+FORMATS = ("PNG", "JPEG", "BMP")
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_GREY_OR_COLOUR = ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I", "F")
 
 
 class Planes(ABC):
@@ -312,3 +331,268 @@ def _on_black(colours: np.ndarray, path: Path) -> np.ndarray:
             "Save the mask in grey: 0 and 255, or one number per bead.",
         )
     return np.where(marked, np.uint8(255), np.uint8(0))
+
+
+@dataclass(frozen=True, eq=False)
+class LazyImage(Planes):
+    """An image of which everything but its pixels is known.
+
+    Attributes
+    ----------
+    axes : str
+        One letter per dimension out of ``TZCYX``, in that order, as in `beadseg.data.Image`.
+    lengths : tuple of int
+        Length of every axis.
+    dtype : numpy.dtype
+        Of its pixels.
+    pixel_size_um : float or None
+        Side of a pixel, µm, where the file tells it.
+    turned : bool
+        The pixels are turned as the file's orientation tag (EXIF) says.
+    """
+
+    axes: str
+    lengths: tuple[int, ...]
+    dtype: np.dtype
+    pixel_size_um: float | None
+    _read: Callable[[], Iterator[np.ndarray]] = field(repr=False)
+    turned: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
+        return self.lengths
+
+    def planes(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the name and the (C, Y, X) pixels of every plane, as `Image.planes` does, reading one at a time.
+
+        Raises
+        ------
+        ImageError
+            A plane is damaged or holds NaN or infinite values.
+        """
+        yield from zip(self.names, self._read(), strict=True)
+
+
+def open_image(path: Path) -> LazyImage:
+    """Open an image file or OME-Zarr folder without reading its planes; they are those of `read_image`.
+
+    Raises
+    ------
+    ImageError
+        As for `read_image`, where that shows before pixels are decoded.
+    """
+    check_file(path)
+    if is_zarr(path):
+        return _open_zarr(path)
+    if decodes_as_tiff(path) and is_tiff(path):
+        with opened(path) as tiff:
+            series = only_series(tiff, path)
+            layout = _layout(tiff, series, path)
+        if layout is not None:
+            return layout
+    return _in_memory(read_image(path))
+
+
+def _in_memory(image: Image) -> LazyImage:
+    return LazyImage(
+        image.axes,
+        image.shape,
+        image.data.dtype,
+        image.pixel_size_um,
+        lambda: (plane for _, plane in image.planes()),
+        image.turned,
+    )
+
+
+def _open_zarr(path: Path) -> LazyImage:
+    image = find_image(path)
+    lengths = dict(zip(image.axes, image.shape, strict=True))
+    shape = tuple(lengths[letter] for letter in image.kept_axes)
+    dtype = np.dtype(np.uint8) if image.dtype == np.bool_ else image.dtype
+
+    def read() -> Iterator[np.ndarray]:
+        return (as_intensities(plane, path) for plane in read_planes(image))
+
+    return LazyImage(image.kept_axes, shape, dtype, image.pixel_size_um, read)
+
+
+def _layout(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> LazyImage | None:
+    """Return a TIFF as lazy image; None where its planes cannot be understood one by one."""
+    alpha, inverted, palette, pixel_size_um = meaning(tiff, series, path)
+    dtype = np.dtype(series.dtype).newbyteorder("=")
+    names = axis_names(series.shape, series.axes, path)
+    contiguous = series.dataoffset is not None and dtype.kind != "b"
+    together = alpha != "none" or palette is not None or (inverted and dtype.kind == "f")
+    if together or not (contiguous or _has_plain_pages(series, names)):
+        return None
+    lengths = {name: length for name, length in zip(names, series.shape, strict=True) if name}
+    orientation = orientation_of(series)
+    if orientation in QUARTER_TURNS:
+        lengths["Y"], lengths["X"] = lengths["X"], lengths["Y"]
+    axes = "".join(letter for letter in "TZCYX" if letter in lengths)
+    shape = tuple(int(lengths[letter]) for letter in axes)
+    check_size(shape[len([a for a in axes if a in "TZ"]) :], dtype, path)
+
+    def read() -> Iterator[np.ndarray]:
+        planes = _mapped(path, names, axes) if contiguous else _paged(path, names, axes)
+        turned = (upright(plane, "CYX", orientation) for plane in planes)
+        return (as_intensities(plane, path, inverted=inverted) for plane in turned)
+
+    stored = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+    return LazyImage(axes, shape, stored, pixel_size_um, read, turned=orientation != 1)
+
+
+def _has_plain_pages(series: tifffile.TiffPageSeries, names: list[str]) -> bool:
+    """Tell whether every page is a plane or a channel of one (not several depths in one page)."""
+    lead = _leading(series)
+    return lead is not None and not {"T", "Z"} & set(names[lead:])
+
+
+def _leading(series: tifffile.TiffPageSeries) -> int | None:
+    """Return how many axes of a series run over its pages; None where pages and axes do not fit."""
+    for lead in range(len(series.shape) - 1):
+        count = int(np.prod(series.shape[:lead], dtype=np.int64))
+        if count == len(series.pages) and int(np.prod(series.shape[lead:])) == int(np.prod(series.keyframe.shape)):
+            return lead
+    return None
+
+
+def _mapped(path: Path, names: list[str], axes: str) -> Iterator[np.ndarray]:
+    """Yield the planes of pixels that lie in one piece."""
+    with opened(path) as tiff:
+        series = only_series(tiff, path)
+        stored = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
+        pixels = np.memmap(path, stored, "r", int(series.dataoffset or 0), series.shape)
+        ordered = _ordered(pixels, names, axes)
+        stack = ordered.shape[: len([letter for letter in axes if letter in "TZ"])]
+        for index in np.ndindex(*stack):
+            plane = np.ascontiguousarray(ordered[index], stored.newbyteorder("="))
+            yield plane if "C" in axes else plane[np.newaxis]
+
+
+def _paged(path: Path, names: list[str], axes: str) -> Iterator[np.ndarray]:
+    """Yield the planes of pixels that lie in pages; a plane may have a page for each channel."""
+    with opened(path) as tiff:
+        series = only_series(tiff, path)
+        lead = _leading(series) or 0
+        outer, inner = series.shape[:lead], series.shape[lead:]
+        over = "".join(letter for letter in axes if letter in names[:lead])
+        within = "".join(letter for letter in axes if letter in names[lead:])
+        pages = _ordered(np.arange(len(series.pages)).reshape(outer), names[:lead], over)
+        by_plane = pages.reshape(-1, pages.shape[-1] if over.endswith("C") else 1)
+        for numbers in by_plane:
+            parts = [_ordered(_page(series, int(n), path).reshape(inner), names[lead:], within) for n in numbers]
+            plane = np.stack(parts) if "C" not in within else parts[0]
+            yield np.ascontiguousarray(plane, plane.dtype.newbyteorder("="))
+
+
+def _page(series: tifffile.TiffPageSeries, number: int, path: Path) -> np.ndarray:
+    page = series.pages[number]
+    if page is None:
+        raise damaged(path, f"page {number} is missing")
+    return np.asarray(page.asarray())
+
+
+def _ordered(data: np.ndarray, names: list[str], axes: str) -> np.ndarray:
+    """Return `data`, whose axes have `names` (``""`` for those to drop), with its axes in the order of `axes`."""
+    kept = "".join(names)
+    data = data.reshape([length for length, name in zip(data.shape, names, strict=True) if name])
+    return data.transpose([kept.index(letter) for letter in axes])
+
+
+def read_raster(path: Path) -> Raw:
+    """Return the pixels of a PNG, JPEG or BMP file.
+
+    Raises
+    ------
+    ImageError
+        It is damaged, cut short, animated, absurdly large, or no image.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large images; the size is checked below.
+            warnings.simplefilter("ignore")
+            with PilImage.open(path, formats=FORMATS) as image:
+                return _upright(_decode(image, path), _orientation(image))
+    except PilImage.DecompressionBombError:
+        limit = 2 * (PilImage.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise ImageError(
+            f"Claims more than {limit} million pixels.", path, "Save images of that size as TIFF."
+        ) from None
+    except UnidentifiedImageError:
+        raise ImageError("Is not a PNG, JPEG or BMP image, whatever its name says.", path, "Export it again.") from None
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, imagecodecs.DelayedImportError) as error:
+        raise damaged(path, error) from None
+
+
+def _orientation(image: PilImage.Image) -> int:
+    """Return the orientation tag, 1 to 8; 1, as stored, where there is none that is valid."""
+    try:
+        return valid_orientation(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # a damaged EXIF block makes its parser raise nearly anything
+        return 1
+
+
+def _upright(raw: Raw, orientation: int) -> Raw:
+    if orientation == 1:
+        return raw
+    return replace(raw, data=upright(raw.data, raw.axes, orientation), turned=True)
+
+
+def _decode(image: PilImage.Image, path: Path) -> Raw:
+    if image.format == "PNG" and getattr(image, "n_frames", 1) > 1:
+        raise ImageError("Is an animated PNG.", path, "Save its frames as a TIFF stack or as single images.")
+    check_size((image.height, image.width, len(image.getbands())), np.dtype(np.uint16), path)
+    pixel_size = _pixel_size(image)
+    if _is_deep_colour(path):
+        return _decode_deep(path, pixel_size)
+    if image.mode == "P" and "transparency" not in image.info:
+        return Raw(np.asarray(image), "YX", palette=_palette(image), pixel_size_um=pixel_size)
+    if image.mode == "1":
+        image = image.convert("L")
+    elif image.mode in ("P", "PA"):
+        image = image.convert("RGBA")
+    elif image.mode == "CMYK":
+        raise ImageError("Holds printing colours (CMYK).", path, "Convert it to RGB or grey.")
+    elif image.mode not in _GREY_OR_COLOUR:
+        image = image.convert("RGB")
+    data = np.array(image)
+    alpha = "straight" if image.mode in ("LA", "RGBA") else "none"
+    return Raw(_native(data), "YX" if data.ndim == 2 else "YXC", alpha, pixel_size_um=pixel_size)
+
+
+def _decode_deep(path: Path, pixel_size: float | None) -> Raw:
+    try:
+        data = imagecodecs.png_decode(path.read_bytes())
+    except imagecodecs.PngError as error:
+        raise damaged(path, error) from None
+    alpha = "straight" if data.ndim == 3 and data.shape[2] in (2, 4) else "none"
+    return Raw(_native(data), "YX" if data.ndim == 2 else "YXC", alpha, pixel_size_um=pixel_size)
+
+
+def _is_deep_colour(path: Path) -> bool:
+    """Tell from the header whether it is a PNG of 16 bits with more than one channel."""
+    with path.open("rb") as file:
+        header = file.read(26)
+    return len(header) == 26 and header.startswith(_PNG_MAGIC) and header[24] == 16 and header[25] != 0
+
+
+def _palette(image: PilImage.Image) -> np.ndarray:
+    colours = np.zeros((256, 3), np.uint8)
+    stored = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)[:256]
+    colours[: len(stored)] = stored
+    return colours
+
+
+def _pixel_size(image: PilImage.Image) -> float | None:
+    dpi = image.info.get("dpi", (0, 0))
+    try:
+        x, y = (25400.0 / float(value) for value in dpi)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return plausible_pixel_size(x, y)
+
+
+def _native(data: np.ndarray) -> np.ndarray:
+    return data.astype(data.dtype.newbyteorder("="), copy=False)

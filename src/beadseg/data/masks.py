@@ -1,12 +1,4 @@
-"""What the values of a mask mean: binary, soft-edged, or one id per object.
-
-Soft edges and ids are told apart by the regions of equal value (4-connected). Between background and white, soft
-edges are slivers of a pixel or two; ids fill whole objects, each about once. What is neither (large regions of few
-values, many regions per value: classes, or ids that wrapped around at 255) is refused rather than guessed at.
-
-What can be read may still not be what it claims: `doubts_of` judges one annotation, and `train`, `analyze`, `audit` and
-`evaluate` all show what it says.
-"""
+"""What the values of a mask mean: binary, soft-edged, or one id per object; and the one definition of an object."""
 
 from __future__ import annotations
 
@@ -16,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
+from skimage.measure import label
 
 from beadseg.data.fields import listed
-from beadseg.data.objects import equal_regions, label_objects
 from beadseg.errors import ImageError
 from beadseg.events import Event, OnEvent
 from beadseg.text import plural
@@ -68,6 +60,17 @@ SAME_POINT_PX = 1.0
 """Two points nearer than this, px, are one bead that was marked twice."""
 DISAGREE = 0.1
 """Share of points beside the mask, or of marked objects without a point, above which the two disagree."""
+
+_LOOKS: dict[DoubtKind, str] = {
+    "inverted": "look inverted",
+    "full": "mark more than half of the image",
+    "soft": "have soft edges",
+    "pieces": "have ids in several pieces",
+    "rings": "look like outlines",
+    "specks": "consist of specks",
+    "turned": "may lie turned against the image",
+    "opposite": "mark what the prediction leaves out",
+}
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class Doubts:
         for doubt in doubts:
             self.found.setdefault(doubt.kind, {}).setdefault(sample, doubt)
 
-    def tell(self, on_event: OnEvent) -> None:
+    def report(self, on_event: OnEvent) -> None:
         """Report every kind of doubt once, as a warning with the names of its samples."""
         for kind, by_sample in self.found.items():
             names = list(by_sample)
@@ -127,18 +130,6 @@ class Doubts:
             text = f"{len(names)} of {plural(self.samples, 'annotation')} {_LOOKS[kind]}: {listed(names)}."
             detail = f"{names[0]}: {first.text} {first.remedy}"
             on_event(Event("doubt", f"{text} {detail}", "warning", {"kind": kind, "samples": names}))
-
-
-_LOOKS: dict[DoubtKind, str] = {
-    "inverted": "look inverted",
-    "full": "mark more than half of the image",
-    "soft": "have soft edges",
-    "pieces": "have ids in several pieces",
-    "rings": "look like outlines",
-    "specks": "consist of specks",
-    "turned": "may lie turned against the image",
-    "opposite": "mark what the prediction leaves out",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -525,3 +516,56 @@ def _unclear(present: np.ndarray, detail: str, path: Path) -> ImageError:
         path,
         "Save 0 and 255, or one number per bead in the labels folder.",
     )
+
+
+def label_objects(foreground: np.ndarray, min_area: int = 1) -> np.ndarray:
+    """Label the objects of a foreground mask.
+
+    Parameters
+    ----------
+    foreground : numpy.ndarray
+        (Y, X) bool; other dtypes are foreground where they are not 0.
+    min_area : int
+        Smaller objects are dropped, px.
+
+    Returns
+    -------
+    numpy.ndarray
+        (Y, X) uint32, 0 is background, objects 1, 2, … in the order of their first pixel, row by row.
+    """
+    labels = equal_regions(np.asarray(foreground) != 0, connectivity=2).astype(np.uint32)
+    if min_area <= 1:
+        return labels
+    return drop_small(labels, min_area)
+
+
+def drop_small(labels: np.ndarray, min_area: int) -> np.ndarray:
+    """Return (Y, X) uint32 labels without objects of fewer than `min_area` px, renumbered without gaps."""
+    areas = np.bincount(labels.ravel())
+    keep = areas >= min_area
+    keep[0] = False
+    numbers = np.where(keep, np.cumsum(keep), 0).astype(np.uint32)
+    return np.asarray(numbers[labels])
+
+
+def count_objects(foreground: np.ndarray, min_area: int = 1) -> int:
+    """Return the number of objects of a (Y, X) foreground mask."""
+    return int(label_objects(foreground, min_area).max(initial=0))
+
+
+def equal_regions(values: np.ndarray, connectivity: int) -> np.ndarray:
+    """Find the connected regions of equal value, 0 being background.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Any number of dimensions, bool or int32.
+    connectivity : int
+        1: neighbours share a side; 2: or a corner; at most the number of dimensions.
+
+    Returns
+    -------
+    numpy.ndarray
+        The same shape, integers, 1, 2, … in storage order.
+    """
+    return np.asarray(label(values, background=0, connectivity=connectivity))  # type: ignore[no-untyped-call]

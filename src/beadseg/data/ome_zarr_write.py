@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from beadseg import files
-from beadseg.data.ome_zarr_meta import BEADS_LABEL, LABELS_GROUP, NGFF_AXES
+from beadseg.data.ome_zarr import BEADS_LABEL, LABELS_GROUP, NGFF_AXES
 from beadseg.data.raw import ZARR_SUFFIX, is_zarr
 from beadseg.errors import InputError
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from beadseg.data.annotations.fiji_files import read_rois
-from beadseg.data.annotations.fiji_shapes import is_point
-from beadseg.data.annotations.fiji_shapes import points as fiji_points
+from beadseg.data.annotations.fiji import is_point, read_rois
+from beadseg.data.annotations.fiji import points as fiji_points
 from beadseg.errors import ImageError, InputError
 from beadseg.text import plural
 

@@ -15,7 +15,6 @@ from beadseg.files import printable
 if TYPE_CHECKING:
     from pathlib import Path
 
-
 TIFF_SUFFIXES = (".tif", ".tiff")
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *RASTER_SUFFIXES)
@@ -53,6 +52,16 @@ _UNITS = {
     **{"thou": 25.4, "mil": 25.4, "inch": 25400.0, "inche": 25400.0, "in": 25400.0, '"': 25400.0},
 }
 """µm in each unit of length, in lower case, singular and American spelling; see `micrometres`."""
+
+ORIENTATION = 0x0112
+"""The orientation tag of TIFF and EXIF."""
+TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+"""Quarter turns to the left, and whether it is mirrored left to right afterwards, by the value of the tag."""
+QUARTER_TURNS = (5, 6, 7, 8)
+"""Values that exchange width and height."""
+
+NOT_UTF8 = "Its name has bytes that are not UTF-8, so that tables and reports cannot name it."
+"""What is wrong with a file called, say, ``b\\xff.png``."""
 
 
 def micrometres(unit: object) -> float | None:
@@ -101,14 +110,6 @@ class Raw:
     turned: bool = False
 
 
-ORIENTATION = 0x0112
-"""The orientation tag of TIFF and EXIF."""
-TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
-"""Quarter turns to the left, and whether it is mirrored left to right afterwards, by the value of the tag."""
-QUARTER_TURNS = (5, 6, 7, 8)
-"""Values that exchange width and height."""
-
-
 def valid_orientation(value: object) -> int:
     """Return the value of an orientation tag, 1 to 8; 1, as stored, for any other."""
     return value if isinstance(value, int) and value in TURNS else 1
@@ -131,10 +132,6 @@ def upright(data: np.ndarray, axes: str, orientation: int) -> np.ndarray:
     turns, mirrored = TURNS[orientation]
     turned = np.rot90(data, turns, axes=(axes.index("Y"), axes.index("X")))
     return np.ascontiguousarray(np.flip(turned, axes.index("X")) if mirrored else turned)
-
-
-NOT_UTF8 = "Its name has bytes that are not UTF-8, so that tables and reports cannot name it."
-"""What is wrong with a file called, say, ``b\\xff.png``."""
 
 
 def kind_of(path: Path) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, train_test_split
 
-from beadseg.config.split import (
+from beadseg.config.train import (
     BlockSplitConfig,
     FieldSplitConfig,
     FileSplitConfig,
@@ -23,8 +23,8 @@ from beadseg.config.split import (
     SplitConfig,
     StratifiedSplitConfig,
 )
-from beadseg.data.dataset import Dataset, natural_key
 from beadseg.data.fields import listed, read_table, rows_of
+from beadseg.data.scan import natural_key
 from beadseg.errors import ConfigError, InputError
 from beadseg.files import write_atomically
 from beadseg.text import csv_text, plural
@@ -32,6 +32,8 @@ from beadseg.text import csv_text, plural
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from beadseg.data.dataset import Dataset
 
 FOLDS = ("train", "val", "test")
 """Values of the column ``fold`` of a split file."""
@@ -44,6 +46,8 @@ FEW_FIELDS = 10
 
 DENSITY_CLASSES = 5
 """Quantile classes of objects per image that grouped folds balance, at most."""
+
+_ONE_FIELD_REMEDY = "Use the split `block`, or name the fields of view by a pattern or a CSV."
 
 
 @dataclass(frozen=True)
@@ -161,9 +165,6 @@ def leave_one_field_out(dataset: Dataset) -> list[tuple[str, Split]]:
         raise ConfigError("There is only one field of view to leave out.", "fields", _ONE_FIELD_REMEDY)
     by_field = _by_field_name(dataset)
     return [(field, _split(dataset, set(by_field[field]), ())) for field in dataset.fields]
-
-
-_ONE_FIELD_REMEDY = "Use the split `block`, or name the fields of view by a pattern or a CSV."
 
 
 def _from_file(config: FileSplitConfig, dataset: Dataset) -> Split:

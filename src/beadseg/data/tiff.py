@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Its remarks on odd files belong to whoever configures logging, not on the terminal of somebody who did not.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
-
 _UNNAMED = "IQ"
 _OTHER_COLOURS = {
     "SEPARATED": "printing colours (CMYK)",
@@ -50,6 +47,10 @@ _OTHER_COLOURS = {
 """By the name of a TIFF photometric interpretation: samples that are neither grey nor red, green and blue."""
 _JPEG = ("OJPEG", "JPEG", "ALT_JPEG", "JPEG_LOSSY")
 """Compressions whose YCbCr is decoded to red, green and blue."""
+
+
+# Its remarks on odd files belong to whoever configures logging, not on the terminal of somebody who did not.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 def is_tiff(path: Path) -> bool:

@@ -4,8 +4,8 @@ from beadseg.measure.beads import bead_table
 from beadseg.measure.concentration import DensityReport, density
 from beadseg.measure.evaluation import Evaluation, evaluate
 from beadseg.measure.matching import match_labels, match_points
-from beadseg.measure.metrics import aggregate, dice, jaccard
-from beadseg.measure.threshold import threshold_baseline
+from beadseg.measure.scores import aggregate, dice, jaccard
+from beadseg.measure.spots import threshold_baseline
 
 __all__ = [
     "DensityReport",

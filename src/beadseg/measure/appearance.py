@@ -16,10 +16,9 @@ from pydantic import Field
 from scipy import ndimage
 
 from beadseg.config.base import Config
-from beadseg.config.image import BackgroundNormConfig, RgbConfig
+from beadseg.config.network import BackgroundNormConfig, RgbConfig
 from beadseg.errors import ConfigError, RunError
-from beadseg.model.background import DARK_FIELD
-from beadseg.model.inputs import luminance
+from beadseg.model.inputs import DARK_FIELD, luminance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from beadseg.config.image import ImageConfig
+    from beadseg.config.network import ImageConfig
 
     Floats = NDArray[np.float64]
 

@@ -11,17 +11,16 @@ from pydantic import Field
 
 from beadseg import files
 from beadseg.config.base import Config
-from beadseg.data.dataset import Dataset, Sample, Target, natural_key
+from beadseg.data.dataset import Dataset, Sample, Target
+from beadseg.data.documents import pair
 from beadseg.data.fields import listed
 from beadseg.data.image_io import read_labels, read_mask
 from beadseg.data.masks import Doubt, Doubts
-from beadseg.data.predictions import pair
+from beadseg.data.scan import natural_key
 from beadseg.errors import ConfigError, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
-from beadseg.measure.groups import GroupScore, group_scores, with_density
 from beadseg.measure.matching import IOU_THRESHOLDS
-from beadseg.measure.overlap import count_overlap
-from beadseg.measure.score import ImageScore, score_image
+from beadseg.measure.scores import GroupScore, ImageScore, count_overlap, group_scores, score_image, with_density
 from beadseg.text import csv_text, plural
 
 if TYPE_CHECKING:
@@ -35,6 +34,13 @@ LEAST_OPPOSITE, MOST_ALIKE = 0.5, 0.1
 """Jaccard with the inverted annotation from which, and with the annotation up to which, one side looks inverted."""
 SUFFIXES = (".png", ".tif", ".tiff")
 """What predicted masks and labels are stored as."""
+
+IDENTICAL = "Every prediction equals its annotation in every pixel."
+IDENTICAL_REMEDY = (
+    "If the annotations were made from these predictions, the scores say nothing about the model: score against "
+    "annotations that a person made or corrected."
+)
+"""Said where a perfect score is more likely an error than a success."""
 
 
 class Failure(Config):
@@ -261,8 +267,8 @@ def evaluate(
         else:
             images += scores
             identical += same
-    _tell(failures, on_event)
-    doubts.tell(on_event)
+    _report_failures(failures, on_event)
+    doubts.report(on_event)
     scored = with_density(images, density_bins)
     if points := sum(not image.areas for image in scored):
         on_event(log(points_text(points)))
@@ -286,14 +292,6 @@ def evaluate(
 def points_text(images: int) -> str:
     """Return what is said of images whose truth is points."""
     return f"The truth of {plural(images, 'image')} is points: no Jaccard, Dice or AP there."
-
-
-IDENTICAL = "Every prediction equals its annotation in every pixel."
-IDENTICAL_REMEDY = (
-    "If the annotations were made from these predictions, the scores say nothing about the model: score against "
-    "annotations that a person made or corrected."
-)
-"""Said where a perfect score is more likely an error than a success."""
 
 
 class _MissingError(InputError):
@@ -454,7 +452,7 @@ def _unpaired(dataset: Dataset) -> list[Failure]:
     ]
 
 
-def _tell(failures: Sequence[Failure], on_event: OnEvent) -> None:
+def _report_failures(failures: Sequence[Failure], on_event: OnEvent) -> None:
     """Report failures, those of one kind and reason together."""
     by_reason: dict[tuple[str, str], list[str]] = {}
     for failure in failures:

@@ -1,10 +1,4 @@
-"""One-to-one matching of predicted beads with true ones, and the scores that follow from it.
-
-The matching is optimal, not greedy: of all one-to-one matchings that join only candidates (near enough, or overlapping
-enough) it has the most pairs, and among those the smallest total cost. It is found by
-`scipy.sparse.csgraph.min_weight_full_bipartite_matching` (Jonker-Volgenant on the sparse graph of candidates), so that
-10,000 against 10,000 beads need neither a dense table nor more than a moment.
-"""
+"""One-to-one matching of predicted beads with true ones, and how well beads are counted."""
 
 from __future__ import annotations
 
@@ -19,10 +13,17 @@ from scipy.spatial import cKDTree
 from beadseg.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """0.50, 0.55 … 0.95: the thresholds that `mean_average_precision` averages over."""
+
+COUNT_METRICS = ("f1", "count_bias", "count_mae")
+"""Scores of counts: F1 of all beads together; found less true beads, and the size of that error, mean over images."""
+DENSITIES = ("sparse", "middle", "dense")
+"""Thirds of the images, by their true beads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,3 +280,53 @@ def _compact(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np
 
 def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The beads of one image.
+
+    Attributes
+    ----------
+    detection : Detection
+        Centres matched one to one.
+    """
+
+    detection: Detection
+
+    @classmethod
+    def of(cls, found: NDArray[np.floating], true: NDArray[np.floating], diameter: float) -> Counted:
+        """Match centres (N, 2), px, that are at most half a bead `diameter` apart."""
+        return cls(match_points(found, true, diameter / 2).counts)
+
+    @property
+    def true(self) -> int:
+        """Beads in the truth."""
+        return self.detection.tp + self.detection.fn
+
+    @property
+    def error(self) -> int:
+        """Found less true beads."""
+        return self.detection.fp - self.detection.fn
+
+
+def count_scores(images: Sequence[Counted]) -> dict[str, float]:
+    """Return `COUNT_METRICS` over at least one image."""
+    errors = [image.error for image in images]
+    return {
+        "f1": sum((image.detection for image in images), Detection(0, 0, 0)).f1,
+        "count_bias": float(np.mean(errors)),
+        "count_mae": float(np.mean(np.abs(errors))),
+    }
+
+
+def density_scores(images: Sequence[Counted]) -> dict[str, float]:
+    """Return `COUNT_METRICS` of each third of the images by density, ``f1_sparse`` …; empty thirds are left out."""
+    order = sorted(images, key=lambda image: image.true)
+    thirds = [[order[i] for i in part] for part in np.array_split(np.arange(len(order)), len(DENSITIES))]
+    return {
+        f"{name}_{density}": value
+        for density, members in zip(DENSITIES, thirds, strict=True)
+        if members
+        for name, value in count_scores(members).items()
+    }

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from monai.transforms.transform import RandomizableTransform
 
-    from beadseg.config.augment import AugmentConfig
+    from beadseg.config.train import AugmentConfig
 
 IMAGE = "image"
 TARGET = "target"

@@ -10,14 +10,13 @@ from monai.losses.focal_loss import FocalLoss
 from monai.losses.tversky import TverskyLoss
 from torch import Tensor, nn
 
-from beadseg.config.loss import DiceCELossConfig, DiceFocalLossConfig, DiceLossConfig, FocalLossConfig
+from beadseg.config.train import DiceCELossConfig, DiceFocalLossConfig, DiceLossConfig, FocalLossConfig
 from beadseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from beadseg.config.centre import CentreConfig
-    from beadseg.config.loss import LossConfig
+    from beadseg.config.train import CentreConfig, LossConfig
 
 SIZE_WEIGHT = 10.0
 """Factor on the loss of the size, whose values differ by tenths only."""

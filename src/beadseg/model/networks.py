@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import torch
 from monai.networks.blocks.acti_norm import ADN
-from monai.networks.blocks.convolutions import Convolution
-from monai.networks.nets.attentionunet import AttentionUnet
+from monai.networks.blocks.convolutions import Convolution, ResidualUnit
+from monai.networks.nets.attentionunet import AttentionBlock, AttentionUnet
 from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 
 from beadseg.config.network import AttentionUnetConfig, HalfUNetConfig, UNetConfig
 from beadseg.errors import ConfigError, InputError
-from beadseg.model.attention_resunet import AttentionResUNet
-from beadseg.model.half_unet import HalfUNet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from beadseg.config.network import AttentionResUnetConfig, NetworkConfig
 
 _HEAD_SCALE = 0.1
@@ -183,3 +185,162 @@ def _set_norm(body: nn.Module, norm: str) -> None:
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
                 setattr(module, name, nn.InstanceNorm2d(child.num_features))
+
+
+class AttentionResUNet(nn.Module):
+    """A U-Net of residual units whose skip connections pass additive attention gates.
+
+    Every level of the encoder and of the decoder is one `monai.networks.blocks.ResidualUnit`: convolutions with norm
+    and ReLU, plus a shortcut [1]_. The encoder halves by a stride of 2 in a unit's first convolution, the decoder
+    doubles by a transposed convolution. Before a skip joins the decoder, MONAI's `AttentionBlock` weights each of its
+    pixels by a number between 0 and 1, computed from the skip and from the features below [2]_, which are upsampled
+    first, as MONAI has it.
+
+    Parameters
+    ----------
+    in_channels : int
+        Channels of the input.
+    channels : sequence of int
+        Channels of each level, top first; the output has ``channels[0]``.
+    first_stride : {1, 2}
+        1: the first level has full resolution. 2: it has half; a last transposed convolution, without a skip,
+        restores the full one.
+    units : int
+        Convolutions per residual unit.
+    norm : str
+        MONAI's name of the norm layer.
+    dropout : float
+        Share of features dropped after every normalised convolution of the residual units.
+
+    References
+    ----------
+    .. [1] Zhang, Liu, Wang: Road Extraction by Deep Residual U-Net, 2018, arXiv:1711.10684.
+    .. [2] Oktay et al.: Attention U-Net: Learning Where to Look for the Pancreas, 2018, arXiv:1804.03999.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        first_stride: int = 1,
+        units: int = 2,
+        norm: str = "batch",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+
+        def unit(inside: int, outside: int, stride: int = 1) -> ResidualUnit:
+            return ResidualUnit(
+                2, inside, outside, strides=stride, subunits=units, act="RELU", norm=norm, dropout=dropout
+            )
+
+        def doubling(inside: int, outside: int) -> Convolution:
+            return Convolution(2, inside, outside, strides=2, act="RELU", norm=norm, is_transposed=True)
+
+        pairs = list(pairwise(channels))
+        self.first = unit(in_channels, channels[0], first_stride)
+        self.down = nn.ModuleList(unit(upper, lower, 2) for upper, lower in pairs)
+        self.up = nn.ModuleList(doubling(lower, upper) for upper, lower in pairs)
+        self.gates = nn.ModuleList(AttentionBlock(2, f_int=max(1, c // 2), f_g=c, f_l=c) for c in channels[:-1])
+        self.merge = nn.ModuleList(unit(2 * c, c) for c in channels[:-1])
+        self.last: nn.Module = doubling(channels[0], channels[0]) if first_stride == 2 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features (N, channels[0], Y, X) of an input (N, in_channels, Y, X)."""
+        features = self.first(x)
+        skips = []
+        for down in self.down:
+            skips.append(features)
+            features = down(features)
+        levels = list(zip(self.up, self.gates, self.merge, skips, strict=True))
+        for up, gate, merge, skip in reversed(levels):
+            below = up(features)
+            features = merge(torch.cat((gate(below, skip), below), dim=1))
+        out: Tensor = self.last(features)
+        return out
+
+
+class HalfUNet(nn.Module):
+    """A residual U-Net whose first level has half the resolution of its input.
+
+    The stem moves every 2x2 pixels into channels, so that nothing is lost; the head that follows returns four values
+    per pixel, which `torch.nn.functional.pixel_shuffle` puts back in their places [1]_. Convolutions at full
+    resolution, which take most of the time of a U-Net for small objects, are left out. Skips are added, not
+    concatenated; the decoder is enlarged by its nearest neighbours after a 1x1 convolution.
+
+    Parameters
+    ----------
+    in_channels : int
+        Channels of the input.
+    channels : sequence of int
+        Channels of each level, top first; the output has ``channels[0]`` at half resolution.
+    norm : str
+        ``batch`` or ``instance``.
+    dropout : float
+        Share of features dropped after every unit.
+    compress : float
+        The input x becomes ``asinh(compress * x)``; 0: as it is.
+
+    References
+    ----------
+    .. [1] Shi et al.: Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
+       Neural Network, 2016, arXiv:1609.05158.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        norm: str = "batch",
+        dropout: float = 0.0,
+        compress: float = 4.0,
+    ) -> None:
+        super().__init__()
+        self.compress = compress
+        pairs = list(pairwise(channels))
+        self.stem = _convolution(4 * in_channels, channels[0], norm)
+        self.encode = nn.ModuleList(_Unit(c, norm, dropout) for c in channels)
+        self.down = nn.ModuleList(_convolution(upper, lower, norm, stride=2) for upper, lower in pairs)
+        self.up = nn.ModuleList(nn.Conv2d(lower, upper, 1, bias=False) for upper, lower in pairs)
+        self.decode = nn.ModuleList(_Unit(c, norm, dropout, convolutions=1) for c in channels[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features (N, channels[0], Y / 2, X / 2) of an input (N, in_channels, Y, X)."""
+        if self.compress > 0:
+            x = torch.asinh(self.compress * x)
+        features: Tensor = self.stem(nn.functional.pixel_unshuffle(x, 2))
+        skips = []
+        for encode, down in zip(self.encode, self.down, strict=False):
+            features = encode(features)
+            skips.append(features)
+            features = down(features)
+        features = self.encode[-1](features)
+        for up, decode, skip in reversed(list(zip(self.up, self.decode, skips, strict=True))):
+            features = decode(skip + nn.functional.interpolate(up(features), scale_factor=2, mode="nearest"))
+        return features
+
+
+class _Unit(nn.Module):
+    """Convolutions with norm and ReLU beside a shortcut."""
+
+    def __init__(self, channels: int, norm: str, dropout: float, convolutions: int = 2) -> None:
+        super().__init__()
+        layers = [_convolution(channels, channels, norm) for _ in range(convolutions - 1)]
+        last = [nn.Conv2d(channels, channels, 3, padding=1, bias=False), _norm(norm, channels)]
+        self.layers = nn.Sequential(*layers, *last)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features of the same shape."""
+        out: Tensor = self.dropout(torch.relu(x + self.layers(x)))
+        return out
+
+
+def _convolution(inside: int, outside: int, norm: str, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 3, stride=stride, padding=1, bias=False), _norm(norm, outside), nn.ReLU()
+    )
+
+
+def _norm(norm: str, channels: int) -> nn.Module:
+    return nn.BatchNorm2d(channels) if norm == "batch" else nn.InstanceNorm2d(channels)

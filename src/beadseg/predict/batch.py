@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from beadseg import files
-from beadseg.data.dataset import natural_key
+from beadseg.data.documents import refuse_output
 from beadseg.data.fields import listed
-from beadseg.data.predictions import refuse_output
 from beadseg.data.raw import (
     IMAGE_SUFFIXES,
     KNOWN_KINDS,
@@ -25,13 +24,13 @@ from beadseg.data.raw import (
     kind_of,
     refuse_address,
 )
-from beadseg.data.scan import SYSTEM_FILES
+from beadseg.data.scan import SYSTEM_FILES, natural_key
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError, is_out_of_memory
 from beadseg.events import Event, Level, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, printable, user_path
 from beadseg.locking import locked
 from beadseg.model.device import free_memory
-from beadseg.predict.flags import NOT_COMPARED, sentence
+from beadseg.predict.counts import NOT_COMPARED, sentence
 from beadseg.predict.results import predict_file
 from beadseg.predict.tables import BatchResult, ElementIndex, PredictionIndex, described
 from beadseg.text import plural
@@ -39,7 +38,13 @@ from beadseg.text import plural
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from beadseg.predict.predictor import Predictor
+    from beadseg.predict.prediction import Predictor
+
+Answer: TypeAlias = tuple[list[dict[str, Any]], dict[str, Any]]
+Elsewhere: TypeAlias = "Callable[[list[Order], StopFlag | None], Iterator[tuple[Order, Answer | str]]]"
+
+MOST_DEATHS = 2
+"""An image is listed as failed when so many processes were killed while they predicted it."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +88,6 @@ class Order:
         except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
             return reason_of(error, self.path)
         return rows, result
-
-
-Answer: TypeAlias = tuple[list[dict[str, Any]], dict[str, Any]]
-Elsewhere: TypeAlias = "Callable[[list[Order], StopFlag | None], Iterator[tuple[Order, Answer | str]]]"
-
-MOST_DEATHS = 2
-"""An image is listed as failed when so many processes were killed while they predicted it."""
 
 
 def predict_folder(
@@ -268,7 +266,7 @@ class _Batch:
                 self._fail(order.path, order.name, answer, keep=self._is_current(order.name, order.path))
             else:
                 self._index.done(order.name, *answer, order.stage)
-                self._on_event(told(order.name, answer[0]))
+                self._on_event(image_event(order.name, answer[0]))
             shutil.rmtree(order.stage, ignore_errors=True)
 
     def _is_current(self, name: str, path: Path) -> bool:
@@ -306,7 +304,7 @@ class _Batch:
                 free_memory(error)
             self._fail(path, name, reason_of(error, path), keep=self._is_current(name, path))
         else:
-            self._on_event(told(name, rows))
+            self._on_event(image_event(name, rows))
 
     def _fail(self, path: Path, name: str, reason: str, *, keep: bool, given_up: bool = False) -> None:
         shutil.rmtree(self._index.stage, ignore_errors=True)
@@ -471,7 +469,7 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES if not path.is_dir() else is_zarr(path)
 
 
-def told(name: str, rows: list[dict[str, Any]]) -> Event:
+def image_event(name: str, rows: list[dict[str, Any]]) -> Event:
     """Return the event that says what was found in an image."""
     beads = sum(row["beads"] for row in rows)
     flagged = sorted({row["flags"] for row in rows if row["flags"]})

@@ -11,8 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from beadseg.errors import InputError
 from beadseg.model.inputs import luminance, resized
-from beadseg.predict.peaks import peaks
-from beadseg.predict.separation import needed_diameter
+from beadseg.predict.instances import needed_diameter, peaks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from beadseg.config.predict import ObjectConfig, SizeConfig
     from beadseg.events import StopFlag
     from beadseg.predict.prediction import Maps
+
 
 SMALLEST_PX, LARGEST_PX = 3.0, 150.0
 """Diameters that are looked for, px."""

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from beadseg import files
-from beadseg.data.documents import inner, is_plain_name
-from beadseg.data.hashes import sha256_of, signature_of
-from beadseg.data.predictions import (
+from beadseg.data.documents import (
+    inner,
+    is_plain_name,
     journal_of,
     journals_of,
     names_of,
@@ -35,6 +35,7 @@ from beadseg.data.predictions import (
     without_cut_off,
 )
 from beadseg.data.raw import is_zarr
+from beadseg.data.scan import sha256_of, signature_of
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, ignore
 from beadseg.files import relative_path, write_atomically, write_table
@@ -182,7 +183,7 @@ class PredictionIndex:
         self.sources |= {name: source_of(path) for path, name in names.items() if name not in self.sources}
 
     def names_of(self, images: Iterable[Path], sources: Mapping[Path, str] | None = None) -> dict[Path, str]:
-        """Return the name of every image, each once; see `beadseg.data.predictions`. New ones get their names."""
+        """Return the name of every image, each once; see `beadseg.data.documents`. New ones get their names."""
         images = list(images)
         self._follow(images)
         names = names_of(images, self.sources, sources)
@@ -354,14 +355,14 @@ class PredictionIndex:
             path = self.folder / file
             if write_table(path, text, seconds) != path:
                 unwritten.append(path)
-                self._tell_unwritten(path)
+                self._warn_unwritten(path)
         if not len(failures):
             (self.folder / files.FAILURES).unlink(missing_ok=True)
         self.unwritten = unwritten
         self._written = time.monotonic()
         self._cost = self._written - began
 
-    def _tell_unwritten(self, path: Path) -> None:
+    def _warn_unwritten(self, path: Path) -> None:
         if path in self.unwritten:
             return
         text = (f"{path}: Cannot be replaced; it is open in another program, or you may not change it. The table is in "

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from beadseg.data.dataset import natural_key
-from beadseg.data.objects import label_objects
+from beadseg.data.masks import label_objects
+from beadseg.data.scan import natural_key
 from beadseg.errors import InputError
-from beadseg.predict.overlay import overlay
+from beadseg.predict.results import overlay
 from beadseg.report.figure import BLUE, GREY, ORANGE, label_of, new_figure, save, tidy
 from beadseg.text import plural
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.data.dataset import Dataset
-    from beadseg.measure.analysis import Analysis
-    from beadseg.measure.image_stats import ImageStats
+    from beadseg.measure.analysis import Analysis, ImageStats
 
 ANALYSIS_PNG = "analysis.png"
 """Distributions over images, and by field of view."""

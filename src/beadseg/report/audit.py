@@ -10,17 +10,30 @@ import numpy as np
 from PIL import Image
 
 from beadseg import files
-from beadseg.annotation.audit.codes import MEANING, SEVERITIES, Code
+from beadseg.annotation.audit.document import MEANING, SEVERITIES, Code
 from beadseg.data.fields import listed
 from beadseg.data.image_io import read_labels, read_mask
-from beadseg.data.objects import label_objects
+from beadseg.data.masks import label_objects
 from beadseg.errors import BeadsegError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.measure.beads import bead_table
-from beadseg.predict.overlay import outlines, overlay
-from beadseg.report.blocks import Badge, Block, Column, Gallery, Items, Key, Table, Text, Tone
-from beadseg.report.html import Notice, Page, Section
-from beadseg.report.picture import Picture, picture_of
+from beadseg.predict.results import outlines, overlay
+from beadseg.report.html import (
+    Badge,
+    Block,
+    Column,
+    Gallery,
+    Items,
+    Key,
+    Notice,
+    Page,
+    Picture,
+    Section,
+    Table,
+    Text,
+    Tone,
+    picture_of,
+)
 from beadseg.report.samples import Window, fullest_window
 from beadseg.text import plural
 
@@ -31,6 +44,7 @@ if TYPE_CHECKING:
 
     from beadseg.annotation.audit import Audit, Finding
     from beadseg.data.dataset import Dataset, Sample
+
 
 MASK, CORRECTED, BOX = "#FFB000", "#56B4E9", "#D55E00"
 """Amber, sky blue and vermilion: told apart with any colour vision (Okabe and Ito 2008), and by brightness."""
@@ -226,7 +240,7 @@ def finding_picture(finding: Finding, sample: Sample, plane: str = "", corrected
         _draw(canvas, _objects(corrected)[window.slices], scale, CORRECTED)
     if finding.box is not None:
         _frame(canvas, finding.box, window, scale)
-    return picture_of(canvas, f"{finding.code}: {finding.sample}", f"{finding.message} {window.told(shape)}".strip())
+    return picture_of(canvas, f"{finding.code}: {finding.sample}", f"{finding.message} {window.caption(shape)}".strip())
 
 
 def _objects(path: Path) -> NDArray[np.uint32]:

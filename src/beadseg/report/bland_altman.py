@@ -1,4 +1,4 @@
-"""Plots of the agreement of two counts: differences against means, and ratios (`beadseg.measure.agreement`)."""
+"""The agreement of two counts as figures and as a table: differences against means, and ratios."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, SymmetricalLogLocator
 
-from beadseg.measure.agreement import Agreement, agreement, paired, ratio_agreement, spans_decades
+from beadseg.measure.scores import Agreement, agreement, paired, ratio_agreement, spans_decades
 from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, label_of, new_figure, tidy
+from beadseg.report.html import Column, Row, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -115,3 +116,23 @@ def _limits(axes: Axes, found: Agreement, form: str) -> None:
         axes.axhline(value, color=BLUE, linewidth=1.3, linestyle=style)
         axes.annotate(f"{name}\n{form.format(value)}", (1.01, value), xycoords=("axes fraction", "data"), fontsize=8,
                       va="center", annotation_clip=False)  # fmt: skip
+
+
+def agreement_table(found: Mapping[str, Agreement]) -> Table:
+    """Return one row per comparison: bias and limits, each with its interval."""
+    columns = (Column("Agreement"), Column("Images", "d"), Column("Bias"), Column("Lower limit"), Column("Upper limit"))
+    rows = [_row(name, one) for name, one in found.items()]
+    return Table(columns, rows, "Each with its 95 % confidence interval")
+
+
+def _row(name: str, found: Agreement) -> Row:
+    def told(value: float, interval: tuple[float, float]) -> str:
+        return f"{value:.3g} ({interval[0]:.3g} to {interval[1]:.3g})".replace("-", "\N{MINUS SIGN}")
+
+    return (
+        name,
+        found.pairs,
+        told(found.bias, found.bias_interval),
+        told(found.lower, found.lower_interval),
+        told(found.upper, found.upper_interval),
+    )

@@ -1,4 +1,4 @@
-"""Runs and presets side by side, in the form of the laboratory's hyperparameter table, with what was measured."""
+"""Runs and presets side by side, in the words of the laboratory's hyperparameter table, with what was measured."""
 
 from __future__ import annotations
 
@@ -7,20 +7,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from beadseg import files
-from beadseg.config import PRESETS
+from beadseg.config import PRESETS, ImageEpochConfig, TrainConfig
 from beadseg.config.base import Config
-from beadseg.data.dataset import natural_key
+from beadseg.config.train import (
+    BlockSplitConfig,
+    DiceCELossConfig,
+    DiceFocalLossConfig,
+    FieldSplitConfig,
+    FileSplitConfig,
+    FocalLossConfig,
+    LossConfig,
+    SplitConfig,
+    StratifiedSplitConfig,
+    TverskyLossConfig,
+)
+from beadseg.data.scan import natural_key
 from beadseg.errors import InputError, RunError
-from beadseg.report.settings import preset_settings, settings_of
-from beadseg.report.text_table import Row, box_table, pipe_table
-from beadseg.text import csv_text, plural
-from beadseg.training.history import read_history
+from beadseg.report.curves import EXPECTED_JACCARD
+from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, label_of, new_figure, save, tidy
+from beadseg.text import TIMES, Row, box_table, csv_text, pipe_table, plural
+from beadseg.training.records import read_history
 from beadseg.training.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PER_TABLE = 8
 """So many runs stand side by side; more stand below each other, with what differs and was measured only."""
@@ -35,6 +51,23 @@ NOT_APPLICABLE = "not applicable"
 CRITERIA = "Criteria"
 """Column of a list of runs: how many of the laboratory's criteria are met."""
 DIFFERS, SAME = "differs", "same"
+
+COMPARISON_PNG = "comparison.png"
+"""Validation curves of the compared runs."""
+
+_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#D55E00", "#56B4E9")
+"""Colour-blind-safe (Okabe and Ito 2008); with the styles, 24 runs are told apart."""
+MOST_MARKERS = 20
+"""Curves of more points than this are lines alone."""
+_STYLES = ("-", "--", ":", "-.")
+
+PLANNED = "planned from the data"
+"""Stands for a value that a preset leaves open."""
+
+LEARNING_RATE, BATCH, DROPOUT, LOSS, SPLIT = (
+    "Learning rate", "Batch size", "Dropout", "Loss function", "Train/val split",
+)  # fmt: skip
+"""The settings that the laboratory's document changes between sparse and dense images."""
 
 
 class Point(Config):
@@ -333,3 +366,171 @@ def _verdicts(run: Run) -> dict[str, str]:
             verdicts[item.name] = item.verdict if item.measured is None else f"{item.verdict} ({item.measured:.3f})"
     verdicts["expected curve"] = f"reached at {met} of {plural(judged, 'epoch')}" if judged else NOT_APPLICABLE
     return verdicts
+
+
+def draw_comparison(comparison: Comparison, path: Path) -> Path:
+    """Write the curves as PNG and return the path; see `comparison_figure`.
+
+    Raises
+    ------
+    InputError
+        No run has a validation score yet.
+    MachineError
+        The place is not writable.
+    """
+    return save(comparison_figure(comparison), path)
+
+
+def comparison_figure(comparison: Comparison) -> Figure:
+    """Return the validation Jaccard by epoch, over the expected band, and by optimizer step.
+
+    An epoch is something else in every preset (a pass over the images, or a fixed number of steps), a step is not.
+
+    Raises
+    ------
+    InputError
+        No run has a validation score yet.
+    """
+    runs = [column for column in comparison.columns if column.curve]
+    if not runs:
+        raise InputError("No run has a validation score yet.", remedy="Wait until the first epoch has ended.")
+    legend_columns = 1 if len(runs) <= 3 else min(3, -(-len(runs) // 4))
+    rows = -(-(len(runs) + 1) // legend_columns)
+    figure = new_figure(12, 4.2 + 0.22 * rows)
+    by_epoch, by_step = figure.subplots(1, 2, sharey=True)
+    epochs, low, high = zip(*EXPECTED_JACCARD, strict=True)
+    by_epoch.fill_between(epochs, low, high, color=GREY, alpha=0.25, linewidth=0, label="expected by the laboratory")
+    for index, run in enumerate(runs):
+        _draw(by_epoch, run, [point.epoch for point in run.curve], index)
+        _draw(by_step, run, [point.step for point in run.curve], index)
+    last = max(point.epoch for run in runs for point in run.curve)
+    by_epoch.set(xlabel="epoch", ylabel="validation Jaccard, mean over images", ylim=(0, 1), xlim=(0.5, last + 0.5))
+    by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    by_step.set(xlabel="optimizer steps", xscale="log")
+    by_step.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    by_step.xaxis.set_major_formatter(ScalarFormatter())
+    by_step.xaxis.set_minor_formatter(NullFormatter())
+    by_epoch.set_title("By epoch", fontsize=10)
+    by_step.set_title("By optimizer step: comparable between presets", fontsize=10)
+    for axes in (by_epoch, by_step):
+        tidy(axes)
+    handles, labels = by_epoch.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=legend_columns, frameon=False, fontsize=8)
+    return figure
+
+
+def _draw(axes: Axes, run: Column, along: list[int], index: int) -> None:
+    best = max(run.curve, key=lambda point: point.jaccard)
+    axes.plot(
+        along,
+        [point.jaccard for point in run.curve],
+        _STYLES[index // len(_COLOURS) % len(_STYLES)],
+        color=_COLOURS[index % len(_COLOURS)],
+        marker="o" if len(along) <= MOST_MARKERS else "",
+        markersize=3,
+        label=f"{label_of(run.name, 40)} (best {best.jaccard:.3f})",
+    )
+
+
+def settings_of(config: TrainConfig) -> dict[str, str]:
+    """Return every setting of the table by its name, as text."""
+    network = config.network
+    return {
+        LEARNING_RATE: number(config.optimizer.lr),
+        BATCH: PLANNED if config.batch is None else str(config.batch),
+        DROPOUT: f"{network.dropout:g}",
+        LOSS: _loss(config.loss),
+        SPLIT: _split(config.split),
+        "Optimizer": {"adam": "Adam", "adamw": "AdamW"}[config.optimizer.name],
+        "Image size": _size(config),
+        "Max epochs": str(config.epochs),
+        "Early stopping": "none" if config.stop.patience is None else plural(config.stop.patience, "epoch"),
+        "An epoch is": _epoch(config),
+        "Schedule": _schedule(config),
+        "Network": network.kind,
+        "Input": f"{config.image.channels.kind}, norm {config.image.norm.kind}",
+        "Seed": str(config.seed),
+    }
+
+
+def preset_settings(name: str) -> dict[str, str]:
+    """Return the settings of a preset; where its networks differ, each value with the networks that have it.
+
+    Raises
+    ------
+    ConfigError
+        There is no such preset.
+    """
+    return joined({network: settings_of(TrainConfig.preset(name, network)) for network in TrainConfig.networks(name)})
+
+
+def joined(by_network: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return one value per setting of several networks, e.g. ``1e-3 (unet), 1e-4 (others)``."""
+    first = next(iter(by_network.values()))
+    together: dict[str, str] = {}
+    for name in first:
+        networks: dict[str, list[str]] = {}
+        for network, settings in by_network.items():
+            networks.setdefault(settings[name], []).append(network)
+        if len(networks) == 1:
+            together[name] = first[name]
+        elif name == "Network":
+            together[name] = ", ".join(networks)
+        else:
+            *groups, (value, having) = networks.items()
+            rest = "others" if len(having) > 1 else having[0]
+            shown = [f"{value} ({', '.join(having)})" for value, having in groups]
+            together[name] = ", ".join([*shown, f"{value} ({rest})"])
+    return together
+
+
+def number(value: float) -> str:
+    """Return a rate as the laboratory writes it: ``1e-3``, ``2.5e-4``; values from 0.1 on as they are."""
+    if value >= 0.1 or value <= 0:
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def _loss(loss: LossConfig) -> str:
+    if isinstance(loss, FocalLossConfig):
+        return f"Focal (gamma={loss.gamma:g})"
+    if isinstance(loss, DiceCELossConfig):
+        per_area = ", per bead area" if loss.ce_per_area is not None else ""
+        return f"Dice {loss.dice_weight:g} + cross-entropy {loss.ce_weight:g}{per_area}"
+    if isinstance(loss, DiceFocalLossConfig):
+        return f"Dice {loss.dice_weight:g} + focal {loss.focal_weight:g} (gamma={loss.gamma:g})"
+    if isinstance(loss, TverskyLossConfig):
+        return f"Tversky ({loss.alpha:g}, {loss.beta:g})"
+    return "Dice"
+
+
+def _split(split: SplitConfig) -> str:
+    if isinstance(split, FileSplitConfig):
+        return f"given ({split.path.name})"
+    held = round(100 * split.val_fraction)
+    shares = f"{100 - held}/{held}"
+    if isinstance(split, StratifiedSplitConfig):
+        return f"stratified {shares}"
+    if isinstance(split, FieldSplitConfig):
+        return f"whole fields {shares}"
+    return f"blocks of tiles {shares}" if isinstance(split, BlockSplitConfig) else f"random {shares}"
+
+
+def _size(config: TrainConfig) -> str:
+    size = config.epoch.size
+    if size is None:
+        return PLANNED
+    kind = "crop" if isinstance(config.epoch, ImageEpochConfig) else "patch"
+    return f"{size}{TIMES}{size} ({kind})"
+
+
+def _epoch(config: TrainConfig) -> str:
+    if isinstance(config.epoch, ImageEpochConfig):
+        return "every image once"
+    return PLANNED if config.epoch.steps is None else plural(config.epoch.steps, "step")
+
+
+def _schedule(config: TrainConfig) -> str:
+    warmup = f"warm-up {config.schedule.warmup:.0%}, " if config.schedule.warmup else ""
+    return f"{warmup}{config.schedule.decay}"

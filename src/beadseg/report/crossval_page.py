@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from beadseg import files
 from beadseg.errors import InputError
-from beadseg.report.blocks import Chart, Charts, Column, Row, Table, Text
 from beadseg.report.figure import BLUE, GREY, label_of, new_figure, tidy
-from beadseg.report.html import Notice, Page, Section
+from beadseg.report.html import Chart, Charts, Column, Notice, Page, Row, Section, Table, Text
 from beadseg.text import original, plural
 
 if TYPE_CHECKING:
@@ -25,6 +24,13 @@ _NUMBERS = ("images", "jaccard_images", "jaccard_pooled", "threshold_jaccard_ima
             "objects", "counted", "threshold_counted")  # fmt: skip
 
 Fold = dict[str, float]
+
+_UNFINISHED = Notice("It has not finished.", "The same crossval command continues it.", "info")
+_HOW = (
+    "Every image was predicted once, by a network that was trained without its fold. The threshold method is a "
+    "difference of Gaussians with Otsu's threshold, on the same images: a network that does not beat it is not worth "
+    "using. Of the run folder of each fold, and of predictions/, the report command makes pages."
+)
 
 
 def write_crossval_page(folder: Path) -> Path:
@@ -55,14 +61,6 @@ def write_crossval_page(folder: Path) -> Path:
         source=folder.resolve(),
     )
     return page.write(folder / files.REPORT_PAGE)
-
-
-_UNFINISHED = Notice("It has not finished.", "The same crossval command continues it.", "info")
-_HOW = (
-    "Every image was predicted once, by a network that was trained without its fold. The threshold method is a "
-    "difference of Gaussians with Otsu's threshold, on the same images: a network that does not beat it is not worth "
-    "using. Of the run folder of each fold, and of predictions/, the report command makes pages."
-)
 
 
 def _lead(folds: Sequence[Fold]) -> str:

@@ -1,52 +1,76 @@
 """One self-contained HTML page: everything it shows is inside it, and nothing from outside is ever asked for.
 
-How to make a page::
-
-    page = Page(
-        title="Evaluation of first",
-        kind="Evaluation",
-        lead="Jaccard 0.81 on 24 images.",
-        facts=(("Images", "24"), ("Truth", "beads/")),
-        notices=(Notice("2 samples have no prediction."),),
-        sections=(Section("Scores", (Table(columns, rows), Chart(figure, "Scores per image."))),),
-        source=folder,
-    )
-    page.write(folder / files.REPORT_PAGE)
-
-The blocks of a section are in `beadseg.report.blocks`. All texts are escaped here: give them as they are. Pictures come
-from `beadseg.report.picture.picture_of` and are bounded in size; a page keeps those that fit into `PICTURE_BYTES` and
-says how many it left out. The page is complete without scripts (one inline script sorts tables), follows the reader's
-light or dark colours, and prints.
+A page is built from blocks (texts, tables, charts, pictures, lists): plain data that is rendered here.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import math
+import re
+import threading
 import time
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import cache
+from html import escape
 from importlib import resources
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import jinja2
+import matplotlib as mpl
+import numpy as np
 from markupsafe import Markup
+from PIL import Image
 
 from beadseg import __version__
 from beadseg.data.fields import listed
 from beadseg.errors import InputError
 from beadseg.events import Event
 from beadseg.files import ensure_folder, printable, write_atomically
-from beadseg.report.blocks import Block, Chart, Gallery
-from beadseg.report.chart import svg_of
+from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE
 from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
 PICTURE_BYTES = 9_000_000
 """Encoded pictures of a page together, bytes; as text in the page they take a third more."""
+
+Tone = Literal["good", "bad", "warn", "neutral"]
+
+MOST_ROWS = 5000
+"""A table shows no more rows; the caption says so and names the file that has them all."""
+
+MOST_SIDE = 1024
+"""Longer sides are scaled down to this, px."""
+QUALITY = 88
+"""Of the JPEG, without colour subsampling, so that coloured lines of one pixel stay as they are."""
+
+_COLOURS = {
+    "#000000": "currentColor",
+    "#ffffff": "var(--paper)",
+    "#e6e6e6": "var(--grid)",
+    BLUE.lower(): "var(--blue)",
+    ORANGE.lower(): "var(--orange)",
+    GREEN.lower(): "var(--green)",
+    PURPLE.lower(): "var(--purple)",
+    GREY.lower(): "var(--grey)",
+}
+"""Colours of our figures, and the page's variable that stands for each in light and dark."""
+
+_SETTINGS = threading.Lock()
+"""matplotlib's settings and Python's warnings are the whole process': two threads that change them and change them back
+would leave them changed."""
+
+_POINTS = re.compile(r'<svg [^>]*?viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>')
+_PX_PER_PT = 96 / 72
 
 
 @dataclass(frozen=True)
@@ -56,6 +80,198 @@ class Notice:
     text: str
     detail: str = ""
     level: Literal["info", "warning"] = "warning"
+
+
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """A figure, drawn into the page as vectors: sharp at any size, in the page's light or dark colours.
+
+    Attributes
+    ----------
+    figure : matplotlib.figure.Figure
+        From `beadseg.report.figure.new_figure`.
+    caption : str
+        One sentence below it.
+    alt : str
+        What it shows, for who cannot see it; the caption when not given.
+    """
+
+    figure: Figure
+    caption: str = ""
+    alt: str = ""
+    kind: ClassVar[str] = "chart"
+
+
+@dataclass(frozen=True)
+class Charts:
+    """Charts side by side, as many as the page's width takes."""
+
+    charts: Sequence[Chart]
+    kind: ClassVar[str] = "charts"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a gallery's legend: a colour (CSS) and what it means."""
+
+    colour: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture with its text; make one with `picture_of`.
+
+    Attributes
+    ----------
+    data : bytes
+        The encoded file.
+    mime : str
+        Its kind, e.g. ``image/jpeg``.
+    width, height : int
+        Its size, px.
+    title, caption : str
+        In bold above, and one sentence below; shown escaped.
+    """
+
+    data: bytes
+    mime: str
+    width: int
+    height: int
+    title: str = ""
+    caption: str = ""
+
+    @property
+    def uri(self) -> str:
+        """The picture as a ``data:`` URI."""
+        return f"data:{self.mime};base64,{base64.b64encode(self.data).decode('ascii')}"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures side by side with a legend.
+
+    Attributes
+    ----------
+    pictures : sequence of Picture
+        In the order in which they matter: the page leaves out the last ones when it would grow too large.
+    legend : sequence of Key
+        What the colours mean.
+    left_out : int
+        Pictures that were left out; filled in by the page.
+    """
+
+    pictures: Sequence[Picture]
+    legend: Sequence[Key] = ()
+    left_out: int = 0
+    kind: ClassVar[str] = "gallery"
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list of sentences or names; a long one is folded."""
+
+    entries: Sequence[str]
+    title: str = ""
+    folded_from: int = 12
+    kind: ClassVar[str] = "items"
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A word with a colour and a sign, so that it is told without colour too; also a table cell."""
+
+    text: str
+    tone: Tone = "neutral"
+
+
+Cell = str | int | float | Badge | None
+"""A table cell. Numbers are formatted by their column; None and NaN are shown as a dash."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a `Table`.
+
+    Attributes
+    ----------
+    title : str
+        Its heading.
+    format : str
+        Format of its numbers, e.g. ``".3f"``, ``"+.1f"`` or ``",d"``; such a column is aligned right. Empty: text.
+    help : str
+        Shown when the pointer rests on the heading.
+    """
+
+    title: str
+    format: str = ""
+    help: str = ""
+
+    def shown(self, cell: Cell) -> str:
+        """Return a cell as text."""
+        if isinstance(cell, Badge):
+            return cell.text
+        if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+            return "–"  # noqa: RUF001 (a dash, not a minus)
+        if isinstance(cell, str):
+            return cell
+        return format(cell, self.format).replace("-", "\N{MINUS SIGN}")
+
+    def sort_key(self, cell: Cell) -> str:
+        """Return what the page's sorting compares: the number itself, or nothing."""
+        return repr(cell) if isinstance(cell, int | float) and math.isfinite(cell) else ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; a long one is folded and can be opened, a very long one is cut at `MOST_ROWS`.
+
+    Attributes
+    ----------
+    columns : sequence of Column
+        Its columns.
+    rows : sequence of sequence of Cell
+        One cell per column.
+    caption : str
+        One sentence above it.
+    folded_from : int
+        With more rows than this it is shown folded.
+    complete_in : str
+        The file that has all rows, named where rows are cut.
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+    folded_from: int = 40
+    complete_in: str = ""
+    kind: ClassVar[str] = "table"
+
+    @property
+    def shown_rows(self) -> Sequence[Sequence[Cell]]:
+        """The rows that the page has."""
+        return self.rows[:MOST_ROWS]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    kind: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """Text shown as it is, folded under a title: a configuration, a log."""
+
+    title: str
+    text: str
+    kind: ClassVar[str] = "verbatim"
+
+
+Block = Text | Table | Items | Verbatim | Chart | Charts | Gallery
+"""What a section holds."""
 
 
 @dataclass(frozen=True)
@@ -206,3 +422,81 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     return environment.get_template("page.html")
+
+
+Row = tuple[Cell, ...]
+"""One cell per column."""
+
+
+def picture_of(
+    pixels: NDArray[np.uint8], title: str = "", caption: str = "", *, side: int = MOST_SIDE, lossless: bool = False
+) -> Picture:
+    """Encode pixels for a page.
+
+    Parameters
+    ----------
+    pixels : (Y, X) or (Y, X, 3) uint8
+        Grey or RGB.
+    title, caption : str
+        What is above and below it.
+    side : int
+        Longer sides are scaled down to this, px, by averaging.
+    lossless : bool
+        PNG instead of JPEG: several times larger.
+
+    Raises
+    ------
+    InputError
+        The array is not such a picture.
+    """
+    if pixels.dtype != np.uint8 or pixels.size == 0 or pixels.shape[2:] not in ((), (3,)) or pixels.ndim not in (2, 3):
+        raise InputError(f"An array of shape {pixels.shape} and dtype {pixels.dtype} is not a picture for a page.")
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.thumbnail((side, side), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    if lossless:
+        image.save(buffer, "PNG", optimize=True)
+    else:
+        image.save(buffer, "JPEG", quality=QUALITY, subsampling=0)
+    mime = "image/png" if lossless else "image/jpeg"
+    return Picture(buffer.getvalue(), mime, image.width, image.height, title, caption)
+
+
+def svg_of(figure: Figure, name: str, alt: str) -> str:
+    """Return a figure as an ``<svg>`` element for an HTML page.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        From `beadseg.report.figure.new_figure`.
+    name : str
+        Unique on the page; letters and digits. All ids in the drawing begin with it.
+    alt : str
+        What the figure shows, in words.
+    """
+    buffer = io.StringIO()
+    # Text stays text: it is searched, read aloud, and shown in fonts that the reader has.
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "beadseg",
+        "font.sans-serif": ["DejaVu Sans", "Verdana"],
+    }
+    with _SETTINGS, mpl.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    drawing = buffer.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
+    drawing = re.sub(r'\bid="', f'id="{name}-', drawing)
+    drawing = drawing.replace("url(#", f"url(#{name}-").replace('xlink:href="#', f'href="#{name}-')
+    drawing = drawing.replace("xlink:href=", "href=")
+    for colour, variable in _COLOURS.items():
+        drawing = re.sub(rf"(?<=[:\"]){colour}|(?<=: ){colour}", variable, drawing)
+    return _POINTS.sub(lambda match: _opening(match, alt), drawing, count=1).strip()
+
+
+def _opening(match: re.Match[str], alt: str) -> str:
+    """Return the element's opening: as wide as the figure at most, narrower where the page is."""
+    width, height = (float(value) for value in match.groups())
+    size = f'viewBox="0 0 {width:g} {height:g}" width="{width * _PX_PER_PT:.0f}" height="{height * _PX_PER_PT:.0f}"'
+    return f'<svg class="chart" {size} role="img" aria-label="{escape(alt)}">'

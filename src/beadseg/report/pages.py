@@ -32,7 +32,6 @@ MARKS = {
 }
 """The files that each kind of folder is known by."""
 
-
 _WHERE = "Say where the images are now: --dataset DIR."
 
 

@@ -9,25 +9,43 @@ import numpy as np
 import pandas as pd
 
 from beadseg import files
-from beadseg.data.dataset import natural_key
-from beadseg.data.documents import inner, is_plain_name, read_document
+from beadseg.data.documents import inner, is_plain_name, read_document, with_unmerged
 from beadseg.data.fields import PatternFields, fields_of, listed
-from beadseg.data.predictions import with_unmerged
-from beadseg.errors import Cancelled, InputError
+from beadseg.data.image_io import read_image
+from beadseg.data.scan import natural_key
+from beadseg.errors import Cancelled, ImageError, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.measure.appearance import APPEARANCE
-from beadseg.predict.counts import COUNT_COLUMNS
-from beadseg.predict.flags import sentence
-from beadseg.report.blocks import Badge, Block, Chart, Charts, Column, Gallery, Items, Row, Table, Text, Verbatim
-from beadseg.report.html import Notice, Page, Section, missing_pictures
-from beadseg.report.overlays import overlay_pictures
-from beadseg.report.prediction import counts_by_image_figure, diameter_figure
+from beadseg.predict.counts import COUNT_COLUMNS, sentence
+from beadseg.report.figure import BLUE, GREY, ORANGE, label_of, new_figure, tidy
+from beadseg.report.html import (
+    Badge,
+    Block,
+    Chart,
+    Charts,
+    Column,
+    Gallery,
+    Items,
+    Notice,
+    Page,
+    Picture,
+    Row,
+    Section,
+    Table,
+    Text,
+    Verbatim,
+    missing_pictures,
+    picture_of,
+)
+from beadseg.report.samples import fullest_window
 from beadseg.text import original_cells, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
     from pathlib import Path
 
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 MOST_PICTURES = 12
@@ -36,6 +54,14 @@ MOST_FLAGGED = 8
 """Flagged ones among them."""
 _NOT_REAL = ("image", "plane", "beads", "height", "width", "flags")
 """Columns of counts that hold texts or whole numbers."""
+
+MOST_BARS = 40
+"""With more images, dots by field of view are drawn; with more fields than this, a histogram."""
+
+WHOLE_SIDE = 768
+"""Images up to this side are shown whole at full resolution, px."""
+PART_SIDE = 384
+"""Side of the part that is shown of larger ones, px."""
 
 
 def write_prediction_page(
@@ -303,8 +329,8 @@ def _model(made_by: dict[str, Any]) -> list[Block]:
     if others:  # the settings below are those of the last image
         facts = [(name, value) for name, value in facts if not name.startswith("Objects: ")]
     rows = [(name, "as planned" if value is None else str(value)) for name, value in facts]
-    told = {key: value for key, value in made_by.items() if key != "results"}
-    document = json.dumps(told, indent=2, ensure_ascii=False)
+    caption = {key: value for key, value in made_by.items() if key != "results"}
+    document = json.dumps(caption, indent=2, ensure_ascii=False)
     return [Table((Column("Setting"), Column("Value")), rows), *others, Verbatim("Complete description", document)]
 
 
@@ -331,3 +357,151 @@ def _table(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         detail = " ".join(str(error).split()).rstrip(".")
         raise InputError(f"Cannot be read ({detail}).", path, "Predict again.") from None
+
+
+def diameter_figure(diameters: NDArray[np.float64], unit: str, expected: float | None = None) -> Figure:
+    """Return the histogram of bead diameters.
+
+    Parameters
+    ----------
+    diameters : (N,) float
+        Equivalent diameters; the longest one in a thousand stands outside the axis.
+    unit : str
+        ``px`` or ``µm``.
+    expected : float, optional
+        Diameter in the training data, in the same unit, drawn as a line.
+    """
+    figure = new_figure(5.6, 3.8)
+    axes = figure.add_subplot()
+    top = float(np.percentile(diameters, 99.9)) if len(diameters) else 1.0
+    axes.hist(diameters, bins=np.linspace(0, 1.05 * max(top, expected or 0, 1e-9), 50).tolist(), color=BLUE)
+    if len(diameters):
+        middle = float(np.median(diameters))
+        axes.axvline(middle, color=ORANGE, linewidth=2, label=f"median {middle:.2f} {unit}")
+    if expected is not None:
+        axes.axvline(expected, color=GREY, linewidth=1.5, linestyle="--", label=f"training data {expected:.2f} {unit}")
+    axes.set(xlabel=f"equivalent diameter, {unit}", ylabel="beads", title="Bead diameters")
+    tidy(axes)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def counts_by_image_figure(
+    images: Sequence[str], fields: Sequence[str], beads: Sequence[int], flagged: Sequence[bool]
+) -> Figure:
+    """Return the beads of every image: bars, dots by field of view, or a histogram, as their number allows.
+
+    Parameters
+    ----------
+    images, fields : sequence of str
+        Name and field of view of every image.
+    beads : sequence of int
+        Beads in every image.
+    flagged : sequence of bool
+        Images whose count is flagged, drawn in another colour.
+    """
+    if len(images) <= MOST_BARS:
+        return _bars(images, beads, flagged)
+    if len(set(fields)) <= MOST_BARS:
+        return _dots(fields, beads, flagged)
+    figure = new_figure(5.6, 3.8)
+    axes = figure.add_subplot()
+    axes.hist(list(beads), bins=40, color=BLUE)
+    axes.set(xlabel="beads per image", ylabel="images", title=f"Beads in {plural(len(images), 'image')}")
+    tidy(axes)
+    return figure
+
+
+def _bars(images: Sequence[str], beads: Sequence[int], flagged: Sequence[bool]) -> Figure:
+    order = sorted(range(len(images)), key=lambda at: natural_key(images[at]), reverse=True)
+    figure, axes = _rows(len(order))
+    bars = axes.barh(range(len(order)), [beads[at] for at in order],
+                     color=[ORANGE if flagged[at] else BLUE for at in order])  # fmt: skip
+    axes.bar_label(bars, [f" {beads[at]:,}" for at in order], fontsize=7)
+    axes.set_yticks(range(len(order)), [label_of(images[at]) for at in order], fontsize=7)
+    axes.margins(x=0.12)
+    axes.set_xlim(left=0)
+    axes.set(title="Beads by image")
+    return figure
+
+
+def _dots(fields: Sequence[str], beads: Sequence[int], flagged: Sequence[bool]) -> Figure:
+    names = sorted(set(fields), key=natural_key, reverse=True)
+    figure, axes = _rows(len(names))
+    row = {name: at for at, name in enumerate(names)}
+    for marked, colour in ((False, BLUE), (True, ORANGE)):
+        chosen = [at for at, flag in enumerate(flagged) if bool(flag) == marked]
+        axes.plot([beads[at] for at in chosen], [row[fields[at]] for at in chosen], "o", color=colour, markersize=4,
+                  alpha=0.5, rasterized=len(chosen) > 3000)  # fmt: skip
+    means = [float(np.mean([b for b, f in zip(beads, fields, strict=True) if f == name])) for name in names]
+    axes.plot(means, range(len(names)), "|", color="black", markersize=12, markeredgewidth=2, label="mean")
+    axes.set_yticks(range(len(names)), [label_of(name) for name in names], fontsize=7)
+    axes.set_xlim(left=0)
+    axes.set(title="Beads per image")
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8)
+    return figure
+
+
+def _rows(count: int) -> tuple[Figure, Axes]:
+    """Return a figure whose height goes with the number of rows."""
+    figure = new_figure(5.6, max(2.2, min(9.0, 1.0 + 0.21 * count)))
+    axes = figure.add_subplot()
+    tidy(axes)
+    axes.grid(axis="y", visible=False)
+    axes.set_ylim(-0.7, count - 0.3)
+    axes.set_xlabel("beads")
+    return figure, axes
+
+
+def overlay_pictures(folder: Path, image: str, plane: str, caption: str) -> list[Picture]:
+    """Return one or two pictures of an image with its outlines, from the folder's ``overlays/``.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The prediction folder.
+    image, plane : str
+        Name of the image, and of its plane or ``""``.
+    caption : str
+        What is said below it.
+
+    Raises
+    ------
+    ImageError
+        The overlay is missing, damaged, or no picture.
+    """
+    name = f"{image}_{plane}" if plane else image
+    pixels = _read(folder / files.OVERLAYS / f"{name}.png")
+    shape = pixels.shape[:2]
+    if max(shape) <= WHOLE_SIDE:
+        return [picture_of(_enlarged(pixels), name, caption)]
+    window = fullest_window(_centres(folder / files.BEADS / f"{image}.csv", plane), shape, PART_SIDE)
+    return [
+        picture_of(pixels, name, f"{caption} Scaled down from {shape[1]} x {shape[0]} px.", side=WHOLE_SIDE),
+        picture_of(_enlarged(pixels[window.slices]), f"{name}: its densest part", window.caption(shape)),
+    ]
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    image = read_image(path)
+    if image.axes != "CYX" or image.data.dtype != np.uint8:
+        raise ImageError("Is not an overlay.", path, "Predict again.")
+    return np.ascontiguousarray(np.moveaxis(image.data, 0, -1))
+
+
+def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return small pictures enlarged by a whole number, so that outlines of a pixel stay sharp."""
+    scale = max(1, WHOLE_SIDE // max(pixels.shape[:2]))
+    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def _centres(path: Path, plane: str) -> NDArray[np.float64]:
+    """Return the centres (y, x) of an image's beads, px; none where the table is not there."""
+    try:
+        table = pd.read_csv(path, dtype={"plane": str})
+        chosen = table[table["plane"] == plane] if plane else table
+        centres: NDArray[np.float64] = chosen[["y", "x"]].to_numpy(np.float64)
+    except (OSError, ValueError, KeyError):
+        return np.zeros((0, 2))
+    return centres

@@ -10,15 +10,16 @@ from PIL import Image
 
 from beadseg.measure.beads import bead_table
 from beadseg.measure.matching import match_points
-from beadseg.measure.score import true_objects, visible_objects
-from beadseg.predict.overlay import outlines, overlay
-from beadseg.report.blocks import Key
+from beadseg.measure.scores import true_objects, visible_objects
+from beadseg.predict.results import outlines, overlay
+from beadseg.report.html import Key
 from beadseg.text import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.data.dataset import Target
+
 
 HIT, MISS, FALSE_ALARM = "#56B4E9", "#F0E442", "#D55E00"
 """Sky blue, yellow and vermilion: told apart with any colour vision (Okabe and Ito 2008), and by brightness."""
@@ -71,7 +72,7 @@ class Matched:
         hits, false_alarms, misses = self.counts
         return 2 * hits / (2 * hits + false_alarms + misses) if hits + false_alarms + misses else 1.0
 
-    def told(self) -> str:
+    def caption(self) -> str:
         """Return the counts in words."""
         hits, false_alarms, misses = self.counts
         return f"{plural(hits, 'hit')}, {plural(misses, 'miss')}, {plural(false_alarms, 'false alarm')}"
@@ -83,7 +84,7 @@ def match(
     target: Target,
     tolerance_px: float | None = None,
 ) -> Matched:
-    """Match predicted objects with the annotation as `beadseg.measure.score.score_image` does.
+    """Match predicted objects with the annotation as `beadseg.measure.scores.score_image` does.
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ class Window:
         """The part as index of a (Y, X) array."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
-    def told(self, shape: tuple[int, int]) -> str:
+    def caption(self, shape: tuple[int, int]) -> str:
         """Return which part of an image of `shape` (Y, X) it is; empty for all of it."""
         if (self.height, self.width) == shape:
             return ""

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.ticker import MaxNLocator
 
 from beadseg import files
+from beadseg.config.sweep import ChoicesConfig, RangeConfig
 from beadseg.errors import RunError
-from beadseg.report.blocks import Badge, Block, Chart, Column, Row, Table, Text, Tone, Verbatim
-from beadseg.report.figure import save
-from beadseg.report.html import Notice, Page, Section
-from beadseg.report.sweep_figures import history_figure, importance_figure, parallel_figure
-from beadseg.sweep.collect import Standing, on_other_data
+from beadseg.report.figure import BLUE, ORANGE, label_of, new_figure, save, tidy
+from beadseg.report.html import Badge, Block, Chart, Column, Notice, Page, Row, Section, Table, Text, Tone, Verbatim
 from beadseg.sweep.plan import Sweep
+from beadseg.sweep.ranking import Standing, on_other_data
 from beadseg.sweep.space import shown
 from beadseg.text import plural
-from beadseg.training.history import score_name
+from beadseg.training.records import gain, score_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from beadseg.sweep.ranking import Ended
 
 _TONES: dict[str, Tone] = {"finished": "good", "failed": "bad", "not ended": "neutral"}
 _METHODS = {
@@ -33,6 +43,11 @@ _HOW = {
     "ranks": "What each parameter alone explains of the order of the trials. There were few trials: chance makes some "
     "of it, the more the fewer there are.",
 }
+
+LETTERS = 22
+"""Of a parameter's name or value on an axis."""
+SPREAD = 0.04
+"""Trials with the same choice cross its axis within this distance, of the axis' length."""
 
 
 def write_sweep_page(folder: Path) -> Path:
@@ -150,3 +165,142 @@ def _best(standing: Standing) -> Sequence[Block]:
     config = standing.sweep.configured(best.trial)
     text = f"{files.BEST_CONFIG} is what train --config takes; the trial's own folder is a run that predict takes."
     return (Text(text), Verbatim(files.BEST_CONFIG, config.to_yaml()))
+
+
+def importance_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Return a bar per parameter.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        As of `beadseg.sweep.ranking.importance`, not empty.
+    """
+    figure = new_figure(6.4, 1.2 + 0.34 * len(rows))
+    axes = figure.add_subplot()
+    shares = [float(row["importance"]) for row in rows]
+    bars = axes.barh(range(len(rows)), shares, 0.66, color=BLUE)
+    axes.bar_label(bars, [f"{share:.2f}" for share in shares], padding=3, fontsize=8)
+    axes.set_yticks(range(len(rows)), [label_of(str(row["parameter"]), 32) for row in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(0, 1.08)
+    shared = "share of the score's variance (fANOVA)"
+    alone = "share of the ranks that it explains alone"
+    axes.set_xlabel(shared if rows[0]["method"] == "fANOVA" else alone)
+    tidy(axes)
+    return figure
+
+
+def parallel_figure(standing: Standing) -> Figure:
+    """Return one axis per parameter and one of the score, and every finished trial as a line across them.
+
+    The best trial is drawn last, in a colour of its own; axes of ranges and scores have their own scales.
+    """
+    space, metric = standing.sweep.plan.space, standing.sweep.metric
+    trials = list(reversed(standing.finished))
+    scores = [one.score for one in trials if one.score is not None]
+    gains = [gain(metric, score) for score in scores]
+    places = [_Axis.of_parameter(name, item, [one.trial.values[name] for one in trials])
+              for name, item in space.parameters.items()]  # fmt: skip
+    places.append(_Axis.of_scores(metric, scores))
+    figure = new_figure(max(6.4, 1.6 * len(places)), 4.4)
+    axes = figure.add_subplot()
+    colours, norm = mpl.colormaps["viridis"], Normalize(min(gains), max(gains) or 1.0)
+    heights = np.array([place.heights for place in places]).T
+    for one, line, value in zip(trials, heights, gains, strict=True):
+        best = one is trials[-1]
+        axes.plot(range(len(places)), line, color=ORANGE if best else colours(norm(value)),
+                  linewidth=2.6 if best else 1.2, alpha=1.0 if best else 0.75, zorder=3 if best else 2,
+                  label=f"best: trial {one.trial.number}" if best else None)  # fmt: skip
+    for at, place in enumerate(places):
+        _draw_axis(axes, at, place, last=at == len(places) - 1)
+    axes.set_xlim(-0.3, len(places) - 0.55)
+    axes.set_ylim(-0.06, 1.06)
+    axes.set_xticks(range(len(places)), [label_of(place.name, LETTERS) for place in places], fontsize=8)
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(axis="x", length=0)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8)
+    if len(set(gains)) > 1 and len(trials) > 1:
+        _draw_colours(figure, axes, ScalarMappable(norm, colours), score_name(metric), scores, gains)
+    return figure
+
+
+class _Axis:
+    """One upright axis: where each trial crosses it, 0 to 1, and what stands beside it."""
+
+    def __init__(self, name: str, heights: Sequence[float], ticks: Sequence[tuple[float, str]]) -> None:
+        self.name, self.heights, self.ticks = name, heights, ticks
+
+    @classmethod
+    def of_parameter(cls, name: str, item: ChoicesConfig | RangeConfig, values: Sequence[Any]) -> _Axis:
+        if isinstance(item, ChoicesConfig):
+            count = max(1, len(item.choices) - 1)
+            places = [0.5] if len(item.choices) == 1 else [at / count for at in range(len(item.choices))]
+            labels = [label_of(shown(choice), LETTERS) for choice in item.choices]
+            chosen = [item.choices.index(value) for value in values]
+            return cls(name, _apart([places[at] for at in chosen]), list(zip(places, labels, strict=True)))
+        scale = math.log if item.log else float
+        low, high = scale(item.low), scale(item.high)
+        middle = math.sqrt(item.low * item.high) if item.log else (item.low + item.high) / 2
+        middle = round(middle) if item.integer else middle
+        ticks = [((scale(value) - low) / (high - low), f"{value:.3g}") for value in (item.low, middle, item.high)]
+        return cls(name, [(scale(value) - low) / (high - low) for value in values], ticks)
+
+    @classmethod
+    def of_scores(cls, name: str, scores: Sequence[float]) -> _Axis:
+        low, high = min(scores), max(scores)
+        width = high - low or 1.0
+        heights = [0.5 if high == low else (score - low) / width for score in scores]
+        values = [low] if high == low else [low, (low + high) / 2, high]
+        ticks = [(0.5 if high == low else (value - low) / width, f"{value:.3g}") for value in values]
+        return cls(name, heights, ticks)
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Return heights of which equal ones lie a little apart, so that their lines can be told from each other."""
+    spread = []
+    for at, height in enumerate(heights):
+        same = [other for other, value in enumerate(heights) if value == height]
+        spread.append(height + SPREAD * (2 * same.index(at) / max(1, len(same) - 1) - 1) * (len(same) > 1))
+    return spread
+
+
+def _draw_axis(axes: Axes, at: int, place: _Axis, *, last: bool) -> None:
+    axes.axvline(at, color="0.35", linewidth=1, zorder=1)
+    for height, label in place.ticks:
+        axes.plot([at - 0.02, at + 0.02], [height, height], color="0.35", linewidth=1, zorder=1)
+        axes.annotate(label, (at, height), (5, 0), textcoords="offset points", fontsize=7, va="center", zorder=4,
+                      bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+                      annotation_clip=not last)  # fmt: skip
+
+
+def _draw_colours(
+    figure: Figure, axes: Axes, colours: ScalarMappable, name: str, scores: Sequence[float], gains: Sequence[float]
+) -> None:
+    """Draw the legend of colours, with the scores as they are read: of errors, less is better."""
+    bar = figure.colorbar(colours, ax=axes, pad=0.02, shrink=0.85)
+    at = [int(np.argmin(gains)), int(np.argmax(gains))]
+    bar.set_ticks([gains[i] for i in at], labels=[f"worst\n{scores[at[0]]:.3g}", f"best\n{scores[at[1]]:.3g}"])
+    bar.ax.tick_params(labelsize=7, length=0)
+    bar.set_label(name, fontsize=8)
+
+
+def history_figure(trials: Sequence[Ended], metric: str) -> Figure:
+    """Return the scores in the order of the trials, and the best so far."""
+    ordered = sorted((one for one in trials if one.score is not None), key=lambda one: one.trial.number)
+    numbers, scores = [one.trial.number for one in ordered], [one.score or 0.0 for one in ordered]
+    best: list[float] = []
+    for score in scores:
+        best.append(score if not best or gain(metric, score) > gain(metric, best[-1]) else best[-1])
+    figure = new_figure(6.4, 3.2)
+    axes = figure.add_subplot()
+    axes.plot(numbers, scores, "o", color=BLUE, markersize=4, label="trial")
+    axes.step(numbers, best, where="post", color=ORANGE, label="best so far")
+    for at, one in enumerate(ordered[1:], start=1):
+        if one.round != ordered[at - 1].round:
+            axes.axvline(one.trial.number - 0.5, color="0.6", linewidth=0.8, linestyle=":")
+    axes.set(xlabel="trial", ylabel=score_name(metric))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    tidy(axes)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    return figure

@@ -1,4 +1,7 @@
-"""A sweep as a folder: what is tried, the trials of each round, and how each ended. What is planned never changes."""
+"""A sweep as a folder: what is tried, what all trials share, the trials of each round, and how each ended.
+
+What is planned never changes.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ from beadseg.errors import InputError, RunError
 from beadseg.events import OnEvent, ignore
 from beadseg.files import ensure_folder, write_atomically
 from beadseg.locking import locked
-from beadseg.sweep.check import check
-from beadseg.sweep.draw import draw
-from beadseg.sweep.space import configured
+from beadseg.sweep.space import check, configured, draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from beadseg.data.dataset import Dataset
 
 
 class SweepPlan(Config):
@@ -224,3 +227,31 @@ def _same(begun: SweepPlan, wanted: SweepPlan, folder: Path) -> None:
         if names:
             raise RunError(f"Was begun with another {what} (differs in {', '.join(names)}).", folder,
                            "Repeat the first command to continue it, or give a new --out folder.")  # fmt: skip
+
+
+def none_has_ended(job: str) -> bool:
+    """Return False: nothing is known of any job."""
+    return False
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the trials of a sweep are trained; it can be sent to another process.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        Annotated samples.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` …
+    threads : int or None
+        CPU threads; None leaves torch's own choice.
+    checkpoint_minutes, has_ended
+        As of `beadseg.train`.
+    """
+
+    dataset: Dataset
+    device: str = "auto"
+    threads: int | None = None
+    checkpoint_minutes: float = 10.0
+    has_ended: Callable[[str], bool] = none_has_ended

@@ -17,7 +17,7 @@ from beadseg.training.run import train
 if TYPE_CHECKING:
     from beadseg.data.dataset import Dataset
     from beadseg.data.split import Split
-    from beadseg.sweep.work import Work
+    from beadseg.sweep.plan import Work
     from beadseg.training.run import Run
 
 

@@ -9,20 +9,19 @@ import numpy as np
 
 from beadseg import files
 from beadseg.data.documents import read_table
-from beadseg.data.objects import count_objects
+from beadseg.data.masks import count_objects
 from beadseg.data.split import Split, folds, leave_one_field_out, make_split
 from beadseg.errors import RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder
 from beadseg.measure.evaluation import Evaluation, evaluate
-from beadseg.measure.metrics import aggregate
-from beadseg.measure.overlap import Overlap, count_overlap
-from beadseg.measure.threshold import threshold_baseline
+from beadseg.measure.scores import Overlap, aggregate, count_overlap
+from beadseg.measure.spots import threshold_baseline
 from beadseg.model.inputs import luminance
 from beadseg.predict.batch import predict_folder
 from beadseg.predict.segmenter import Segmenter
-from beadseg.training.history import write_rows
 from beadseg.training.prepare import annotated_objects
+from beadseg.training.records import write_rows
 from beadseg.training.run import train
 
 if TYPE_CHECKING:

@@ -10,15 +10,13 @@ from beadseg.config import TrainConfig
 from beadseg.config.base import Config
 from beadseg.config.train import PatchEpochConfig
 from beadseg.errors import ConfigError, RunError
-from beadseg.model.checkpoint import read_meta
-from beadseg.predict.model_file import model_file, named_model
+from beadseg.model.checkpoint import model_file, named_model, read_meta
 
 if TYPE_CHECKING:
     from beadseg.data.fingerprint import Fingerprint
 
 ALIKE = 1.5
 """Beads whose diameter differs by no more than this factor from what a network knows are learned as they are."""
-
 
 OTHER_SIZE = 1.25
 """A diameter that was given and differs from the annotated one by more than this factor is asked about."""

@@ -14,8 +14,8 @@ from beadseg.data.split import Split, make_split
 from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.text import plural
-from beadseg.training.guide import Completed
 from beadseg.training.plan import Planned, misfits, plan
+from beadseg.training.targets import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 DECODED_SHARE = 0.25
 """What the files of a dataset hold is remembered between the passes over it, up to this share of the free memory."""
+
+PIXEL_SCORES = ("jaccard", "dice")
+"""Scores that need masks or labels."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,6 @@ def prepare(
     return Prepared(complete, (*points, *planned), found, split, objects)
 
 
-PIXEL_SCORES = ("jaccard", "dice")
-"""Scores that need masks or labels."""
-
-
 def _areas(dataset: Dataset, names: Iterable[str]) -> bool:
     """Return whether one of the named samples has a mask or labels."""
     return any(dataset[name].mask_path is not None for name in names)
@@ -140,5 +139,5 @@ def annotated_objects(
         what = f"{len(inverted)} of {plural(len(dataset), 'annotation')} look inverted. {name}: {doubt.text}"
         remedy = f"{doubt.remedy} If they are right, train with --set annotations=trust."
         raise InputError(what, dataset.root, remedy)
-    doubts.tell(on_event)
+    doubts.report(on_event)
     return objects

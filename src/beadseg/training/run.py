@@ -1,47 +1,48 @@
-"""A training run is a folder. This module lays it out and fills it."""
+"""A training run is a folder. This module lays it out and fills it: inputs, history, model, diagnosis, summary."""
 
 from __future__ import annotations
 
 import json
+import os
+import platform
+import sys
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 import psutil
 import torch
 
 from beadseg import files
-from beadseg.config import TrainConfig
+from beadseg.config import ImageEpochConfig, TrainConfig
 from beadseg.data.documents import read_entries
-from beadseg.errors import BeadsegError, RunError
+from beadseg.errors import BeadsegError, InputError, RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
-from beadseg.files import ensure_folder, write_atomically
+from beadseg.files import ensure_folder, unstaged, write_atomically
 from beadseg.locking import locked
 from beadseg.text import plural
-from beadseg.training.calibrate import calibrate_model
-from beadseg.training.criteria import Criterion
-from beadseg.training.environment import environment
-from beadseg.training.fitted import fit_objects, give_objects
-from beadseg.training.frozen import freeze
-from beadseg.training.guide import Completed
-from beadseg.training.history import Row, gain, read_history
-from beadseg.training.judge import judge
+from beadseg.training.batches import load_images_of_machine
+from beadseg.training.diagnosis import Criterion, Diagnosis, Verdict, Watch, criteria, few_steps
+from beadseg.training.distributed import Team, joined, own_device
 from beadseg.training.plan import Planned
+from beadseg.training.postprocessing import calibrate_model, fit_objects, give_objects
 from beadseg.training.prepare import DECODED_SHARE, prepare
-from beadseg.training.processes import Team, joined, own_device
-from beadseg.training.samples import load_images_of_machine
+from beadseg.training.records import Row, freeze, gain, read_history, write_rows
+from beadseg.training.targets import Completed
 from beadseg.training.trainer import CHECKPOINT_SECONDS, Trainer
-from beadseg.training.watch import Diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from beadseg.data.dataset import Dataset, Decoded
     from beadseg.data.fingerprint import Fingerprint
     from beadseg.data.split import Split
     from beadseg.training.prepare import Prepared
+
+COLUMNS = ("model", "best_epoch", "best_val_jaccard", "final_val_jaccard", "train_time")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Run:
 
     @property
     def history(self) -> list[Row]:
-        """One row per epoch; columns as in `beadseg.training.history.COLUMNS`; raises `RunError` when damaged."""
+        """One row per epoch; columns as in `HISTORY_COLUMNS` of `records`; raises `RunError` when damaged."""
         path = self.folder / files.HISTORY
         rows = read_history(path)
         if not all({"epoch", "step"} <= set(row) for row in rows):
@@ -129,7 +130,7 @@ def train(
     device : str
         ``auto``, ``cpu``, ``cuda`` …
     on_event, stop
-        Progress, and the flag that ends the work after the step in hand, e.g. a `Deadline`.
+        Progress, and the flag that ends the work after the current step, e.g. a `Deadline`.
     checkpoint_minutes : float
         What a sudden end can cost at most, min; a checkpoint is written this often, and after every epoch.
     has_ended : callable
@@ -190,7 +191,7 @@ def _train(
     decoded = Completed(psutil.virtual_memory().available * DECODED_SHARE, config)
     asked, prepared = config, _prepared(dataset, config, split, on_event, stop, team, decoded)
     config, split = prepared.config, prepared.split
-    done = team.told(_begin(folder, dataset, asked, prepared, refit, where, on_event) if team.first else False)
+    done = team.from_first(_begin(folder, dataset, asked, prepared, refit, where, on_event) if team.first else False)
     description = {"fingerprint": _as_seen(prepared.fingerprint, config).model_dump()}
     parts = {"train": [dataset[name] for name in split.train], "val": [dataset[name] for name in split.val]}
     images = load_images_of_machine(parts, config, team, on_event, stop, decoded)
@@ -232,10 +233,10 @@ def _prepared(
         except BeadsegError as failed:
             error = failed
     team.check(error)
-    told = team.told(prepared)
-    if told is None:
+    from_first = team.from_first(prepared)
+    if from_first is None:
         raise RunError("The first process has planned nothing.", str(team), "Run the command again.")
-    return told
+    return from_first
 
 
 def _as_seen(found: Fingerprint, config: TrainConfig) -> Fingerprint:
@@ -342,3 +343,78 @@ def _logged(path: Path, on_event: OnEvent) -> OnEvent:
         on_event(event)
 
     return listen
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return what a run was computed with: versions, machine, threads, command."""
+    packages = ("beadseg", "torch", "monai", "numpy", "scikit-image", "scikit-learn")
+    return {
+        "schema_version": 1,
+        "command": [str(unstaged(Path(word))) if word.startswith("/") else word for word in sys.argv],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in packages},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "threads": torch.get_num_threads(),
+        "host": platform.node(),
+        "job": os.environ.get("PBS_JOBID") or os.environ.get("SLURM_JOB_ID", ""),
+    }
+
+
+def judge(folder: Path, trainer: Trainer, on_event: OnEvent) -> None:
+    """Write what the run noticed about itself, and when it is finished the success criteria; report them."""
+    config = trainer.config
+    first = few_steps(trainer.sampler.steps, config.epochs)
+    noticed = ([first] if first else []) + Watch(config.stop.metric).all(trainer.rows)
+    _write_json(folder / files.DIAGNOSIS, {"diagnosis": [item.model_dump() for item in noticed]})
+    if not trainer.finished:
+        return
+    judged = criteria(trainer.rows, config.epochs, stopped_early=trainer.stopped_early)
+    steps = "" if isinstance(config.epoch, ImageEpochConfig) else (
+        f"An epoch of this run is {plural(trainer.sampler.steps, 'step')}; the document's is one pass over the images."
+    )  # fmt: skip
+    _write_json(folder / files.CRITERIA, {"note": steps, "criteria": [item.model_dump() for item in judged]})
+    for item in judged:
+        on_event(Event("criterion", _criterion_text(item), "debug", item.model_dump()))
+    counts = {verdict: sum(item.verdict == verdict for item in judged) for verdict in get_args(Verdict)}
+    tally = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    on_event(log(f"Success criteria of the laboratory: {tally}; see {files.REPORT_PAGE}.", **counts))
+    for item in judged:
+        if item.group == "must achieve" and item.verdict == "not met":
+            on_event(log(_criterion_text(item)))
+
+
+def _criterion_text(item: Criterion) -> str:
+    """Return a criterion in one line."""
+    value = "" if item.measured is None else f" {item.measured:.4f}"
+    return f"{item.group}: {item.name}: {item.verdict}{value} ({item.note})"
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a versioned JSON document, whole or not at all."""
+    write_atomically(path, json.dumps({"schema_version": 1, **content}, indent=2))
+
+
+def training_summary(folder: Path, runs: Sequence[tuple[str, Run]]) -> Path:
+    """Write ``training_summary.csv`` with the laboratory's columns, one row per network; return its path."""
+    rows = []
+    for name, run in runs:
+        metric = "val_jaccard_images"
+        seconds = sum(
+            row["train_seconds"] + row["validation_seconds"] for row in read_history(run.folder / files.TIMES)
+        )
+        best, last = run.best, run.history[-1]
+        if metric not in last:
+            raise InputError(
+                "The run has no validation score to summarise.", run.folder, "Train with validation samples."
+            )
+        rows.append({
+            "model": name,
+            "best_epoch": best["epoch"],
+            "best_val_jaccard": f"{best[metric]:.4f}",
+            "final_val_jaccard": f"{last[metric]:.4f}",
+            "train_time": f"{seconds / 3600:.2f}h",
+        })  # fmt: skip
+    path = folder / files.TRAINING_SUMMARY
+    write_rows(path, rows, COLUMNS)
+    return path

@@ -1,25 +1,34 @@
-"""One step of the optimizer: a batch, computed in as many parts as the memory asks for."""
+"""One step of the optimizer: a batch in as many parts as the memory asks for, by one process or several.
+
+Several processes compute what one would, each with its share of the batch.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from beadseg.errors import MachineError, is_out_of_memory
 from beadseg.events import OnEvent, log
 from beadseg.model.device import arithmetic, free_memory
-from beadseg.training.parallel import Replica
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from contextlib import AbstractContextManager
 
     from beadseg.config import TrainConfig
     from beadseg.model.device import Precision
     from beadseg.model.networks import Network
-    from beadseg.training.processes import Team
-    from beadseg.training.sampler import Batch
+    from beadseg.training.batches import Batch
+    from beadseg.training.distributed import Team
+
+Tensors = tuple[Tensor, ...]
 
 
 class Stepper:
@@ -127,3 +136,141 @@ class Stepper:
 def _optimizer(network: Network, config: TrainConfig) -> torch.optim.Optimizer:
     kind = torch.optim.AdamW if config.optimizer.name == "adamw" else torch.optim.Adam
     return kind(network.parameters(), lr=config.optimizer.lr, weight_decay=config.optimizer.weight_decay)
+
+
+class Replica:
+    """A network whose copies in all processes get the same gradient: the sum of the processes' gradients.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Equal in all processes.
+    team : Team
+        The processes.
+    device : torch.device
+        Where `network` is.
+    """
+
+    def __init__(self, network: nn.Module, team: Team, device: torch.device) -> None:
+        self.team = team
+        self.network = network
+        if team.several:
+            ids = [device] if device.type == "cuda" else None
+            self.network = DistributedDataParallel(network, device_ids=ids)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the network's output."""
+        output: Tensor = self.network(x)
+        return output
+
+    def whole(self, own: Tensors, places: Tensor, size: int) -> Tensors:
+        """Return the rows of all processes in one tensor per kind, those of this process with their gradient.
+
+        Parameters
+        ----------
+        own : tuple of (n, C, Y, X)
+            This process' rows, of several kinds that differ in C.
+        places : (n,) int64
+            Their places among all.
+        size : int
+            Rows of all processes together.
+        """
+        if not self.team.several:
+            return own
+        rows = torch.cat(own, dim=1)
+        places = places.to(rows.device)
+        everything = rows.new_zeros((size, *rows.shape[1:]))
+        everything[places] = rows.detach()
+        everything = self.team.add(everything).index_copy(0, places, rows)
+        return tuple(torch.split(everything, [kind.shape[1] for kind in own], dim=1))
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of `loss`; torch's mean over the processes becomes their sum."""
+        (loss * self.team.size if self.team.several else loss).backward()
+
+    def collecting(self, *, last: bool) -> AbstractContextManager[None]:
+        """Return a context for one part of a batch: the gradient is summed over the processes with the `last` part."""
+        if last or not isinstance(self.network, DistributedDataParallel):
+            return nullcontext()
+        return cast("AbstractContextManager[None]", self.network.no_sync())
+
+
+def sync_norms(network: nn.Module, team: Team, device: torch.device) -> None:
+    """Replace the batch norms in `network` by ones over all processes, under the same names; none for one process."""
+    if not team.several:
+        return
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.BatchNorm2d:
+                setattr(module, name, _synced(child, device))
+
+
+def _synced(norm: nn.BatchNorm2d, device: torch.device) -> nn.Module:
+    if device.type != "cuda":
+        return SyncedBatchNorm.like(norm)
+    synced: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(norm)
+    return synced
+
+
+class SyncedBatchNorm(nn.BatchNorm2d):
+    """A batch norm over the batch of all processes, for the CPU; torch's own is for GPUs only."""
+
+    @classmethod
+    def like(cls, norm: nn.BatchNorm2d) -> SyncedBatchNorm:
+        """Return one with the settings and values of `norm`."""
+        synced = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        synced.load_state_dict(norm.state_dict())
+        return synced
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised `x` (N, C, Y, X); N may be 0 as long as another process has something."""
+        if not self.training:
+            return super().forward(x)
+        wide = x.float()
+        sums = summed(torch.cat([wide.sum((0, 2, 3)), wide.new_tensor([x.numel() // self.num_features])]))
+        mean, count = sums[:-1] / sums[-1], sums[-1].detach()
+        centred = wide - mean[:, None, None]
+        variance = summed(centred.square().sum((0, 2, 3))) / count
+        self._remember(mean.detach(), variance.detach() * count / (count - 1))
+        scale = torch.rsqrt(variance + self.eps) * (self.weight if self.affine else 1.0)
+        normal = centred * scale[:, None, None]
+        return (normal + self.bias[:, None, None] if self.affine else normal).to(x.dtype)
+
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the averages that are used in evaluation."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance, share)
+
+
+class _Summed(torch.autograd.Function):
+    """The sum over all processes, with its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+
+def summed(x: Tensor) -> Tensor:
+    """Return the sum of `x` over all processes; its gradient is the sum of the processes' gradients."""
+    return cast("Tensor", _Summed.apply(x))
+
+
+def digest(network: nn.Module) -> str:
+    """Return the SHA-256 of a network's values."""
+    found = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        found.update(name.encode())
+        found.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

@@ -1,7 +1,6 @@
 """The training loop: one visible loop whose every random choice depends on seed, epoch and step only.
 
-Because nothing depends on what was drawn before, a run continued from its last checkpoint repeats exactly what an
-undisturbed run would have done (on a CPU with the same number of threads: bit for bit).
+A run is continued from a checkpoint with all that the next step depends on.
 """
 
 from __future__ import annotations
@@ -20,32 +19,42 @@ import numpy as np
 import torch
 
 from beadseg import files
-from beadseg.errors import Cancelled, ConfigError, TrainingError
+from beadseg.config import GENERAL, TrainConfig
+from beadseg.data.scan import sha256_of
+from beadseg.errors import Cancelled, ConfigError, RunError, TrainingError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
-from beadseg.model.checkpoint import save_checkpoint
+from beadseg.model.checkpoint import (
+    load_checkpoint,
+    model_file,
+    model_name,
+    named_model,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+    with_prefix,
+    without_prefix,
+)
 from beadseg.model.device import choose_precision
+from beadseg.model.inputs import BT601
 from beadseg.model.losses import build_heads_loss
 from beadseg.model.networks import Network, build_network
-from beadseg.predict.inference import probabilities
 from beadseg.predict.prediction import Maps
-from beadseg.predict.segmenter import same_beads
-from beadseg.training.history import COLUMNS, DENSITY_SCORES, SCORES, Row, describe, gain, write_rows
-from beadseg.training.parallel import digest, sync_norms
-from beadseg.training.processes import Team
-from beadseg.training.resume import load_state, save_state, start_weights
-from beadseg.training.sampler import Batch, Sampler, crop
-from beadseg.training.schedule import learning_rate, move_average
-from beadseg.training.scores import score, spread
-from beadseg.training.step import Stepper
-from beadseg.training.watch import Diagnosis, Watch, few_steps, not_finite
+from beadseg.predict.segmenter import probabilities, same_beads
+from beadseg.training.batches import Batch, Sampler, crop
+from beadseg.training.diagnosis import Diagnosis, Watch, few_steps, not_finite
+from beadseg.training.distributed import Team
+from beadseg.training.records import DENSITY_SCORES, HISTORY_COLUMNS, SCORES, Row, describe, gain, write_rows
+from beadseg.training.step import Stepper, digest, sync_norms
+from beadseg.training.validation import score, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
-    from beadseg.config import TrainConfig
-    from beadseg.training.samples import TrainingImage
+    from torch import Tensor, nn
+
+    from beadseg.training.batches import TrainingImage
 
 TIME_COLUMNS = ("epoch", "train_seconds", "validation_seconds")
 
@@ -194,7 +203,7 @@ class Trainer:
             step = self.epoch * self.sampler.steps
             row = {"epoch": self.epoch, "step": step, "lr": learning_rate(self.config, step - 1, self.total_steps),
                    "train_loss": float(np.mean(self.losses))}  # fmt: skip
-            self.rows.append(self.team.told({**row, **scores}))
+            self.rows.append(self.team.from_first({**row, **scores}))
             seconds = {
                 "train_seconds": round(self.seconds, 3),
                 "validation_seconds": round(time.perf_counter() - began, 3),
@@ -321,7 +330,7 @@ class Trainer:
     def _write_history(self) -> None:
         if not self.team.first:
             return
-        write_rows(self.folder / files.HISTORY, self.rows, COLUMNS, self.on_event)
+        write_rows(self.folder / files.HISTORY, self.rows, HISTORY_COLUMNS, self.on_event)
         write_rows(self.folder / files.TIMES, self.times, TIME_COLUMNS, self.on_event)
 
     @property
@@ -375,3 +384,121 @@ def _check_batch(batch: int, team: Team) -> None:
 def _mix(*numbers: int) -> int:
     """Return one 63-bit seed from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def save_state(trainer: Trainer) -> None:
+    """Write all that resuming needs, in the middle of an epoch with the losses of its steps so far."""
+    stepper = trainer.stepper
+    tensors = with_prefix("network", trainer.network.state_dict())
+    tensors |= with_prefix("average", trainer.average.state_dict())
+    tensors |= with_prefix("optimizer", optimizer_tensors(stepper.optimizer))
+    meta = {
+        "kind": "training",
+        "epoch": trainer.epoch,
+        "losses": trainer.losses,
+        "seconds": trainer.seconds,
+        "rows": trainer.rows,
+        "times": trainer.times,
+        "best_epoch": trainer.best["epoch"] if trainer.best else 0,
+        "accumulate": stepper.accumulate,
+        "scaler": stepper.scaler.state_dict(),
+        "machine": _machine(trainer),
+        "config": json.loads(trainer.config.model_dump_json()),
+    }
+    save_checkpoint(trainer.folder / files.LAST, tensors, meta)
+
+
+def load_state(trainer: Trainer, path: Path) -> None:
+    """Take up a checkpoint; say so where it cannot be continued exactly.
+
+    Raises
+    ------
+    RunError
+        It is damaged, or of another configuration.
+    """
+    tensors, meta = load_checkpoint(path)
+    if TrainConfig.parse(meta["config"], path) != trainer.config:
+        raise RunError("This run was begun with another configuration.", trainer.folder, "Give a new --out folder.")
+    stepper = trainer.stepper
+    trainer.network.load_state_dict(without_prefix("network", tensors))
+    trainer.average.load_state_dict(without_prefix("average", tensors))
+    restore_optimizer(stepper.optimizer, without_prefix("optimizer", tensors))
+    if meta["machine"]["precision"] == "fp32" and meta["machine"]["device"] == trainer.device.type:
+        trainer.use_fp32()  # found out in an earlier epoch
+    if meta["scaler"] and trainer.precision == "fp16":
+        stepper.scaler.load_state_dict(meta["scaler"])
+    trainer.epoch, trainer.rows, trainer.times = meta["epoch"], meta["rows"], meta["times"]
+    trainer.losses, trainer.seconds = meta.get("losses", []), meta.get("seconds", 0.0)
+    stepper.accumulate = meta["accumulate"]
+    trainer.best = next((row for row in trainer.rows if row["epoch"] == meta["best_epoch"]), None)
+    before, now = {"processes": 1, **meta["machine"]}, _machine(trainer)
+    changed = [f"{name} {then} then, {now[name]} now" for name, then in before.items() if now[name] != then]
+    if changed:
+        trainer.on_event(log(f"Not continued exactly: {', '.join(changed)}.", "warning"))
+
+
+def _machine(trainer: Trainer) -> dict[str, Any]:
+    """Return what the exact result depends on beside configuration and data."""
+    return {
+        "device": trainer.device.type,
+        "threads": torch.get_num_threads(),
+        "precision": trainer.precision,
+        "processes": trainer.team.size,
+    }
+
+
+def start_weights(network: Network, start_from: str) -> dict[str, str]:
+    """Give a network the weights that training starts from; return which model they are of, and its SHA-256.
+
+    A network that sees three colours starts from one that sees grey by the shares of luminance; of outputs only those
+    that it has are taken.
+
+    Raises
+    ------
+    RunError
+        There is no such model.
+    ConfigError
+        Its network has another shape.
+    """
+    if start_from == "none":
+        return {}
+    path = model_file(named_model(start_from))
+    tensors = load_checkpoint(path)[0]
+    own = network.state_dict()
+    try:
+        network.load_state_dict({name: _fitted(tensors[name], value) for name, value in own.items()})
+    except (KeyError, RuntimeError):
+        text = f"The network of {start_from} has another shape than this one."
+        raise ConfigError(text, "start_from", "Set start_from=none, or train with --model half-unet.") from None
+    return {"model": model_name(path if start_from == GENERAL else path.parent), "sha256": sha256_of(path)}
+
+
+def _fitted(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return weights for inputs of three colours where `like` has them, and for as many outputs."""
+    if tensor.ndim == 4 and like.shape[1] == 3 * tensor.shape[1]:
+        tensor = torch.cat([tensor * share for share in BT601], dim=1)
+    return tensor[: len(like)] if tensor.ndim else tensor
+
+
+def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
+    """Return the learning rate of a step (from 0) of a run of `steps`."""
+    schedule, peak = config.schedule, config.optimizer.lr
+    warmup = int(schedule.warmup * steps)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    if schedule.decay == "constant":
+        return peak
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, network: nn.Module, ema: float, step: int) -> None:
+    """Move the averaged weights towards the present ones; faster at the start of a run."""
+    if average is network:
+        return
+    keep = min(ema, (step + 1) / (step + 10))
+    for mean, now in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.dtype.is_floating_point:
+            mean.lerp_(now, 1 - keep)
+        else:
+            mean.copy_(now)

@@ -13,12 +13,11 @@ from scipy import ndimage
 
 from beadseg import files
 from beadseg.annotation.audit import Audit
-from beadseg.annotation.audit.correction import correction
-from beadseg.annotation.audit.propose import apply, known_codes, propose
+from beadseg.annotation.audit.correction import apply, correction, known_codes, propose
 from beadseg.annotation.review import Review
 from beadseg.data.dataset import Dataset
 from beadseg.errors import ConfigError
-from beadseg.measure.metrics import jaccard
+from beadseg.measure.scores import jaccard
 
 FIRST, OTHER = "field0_grid_r0_c0", "field1_grid_r0_c0"
 

@@ -13,12 +13,12 @@ import tifffile
 from audit_helpers import Folder, scene
 
 from beadseg import files
-from beadseg.annotation.audit import Audit, audit, schema
-from beadseg.annotation.audit.codes import MEANING
+from beadseg.annotation.audit import Audit, audit, document
+from beadseg.annotation.audit.document import MEANING
 from beadseg.annotation.audit.measurement import decode_points, encode_points
-from beadseg.annotation.audit.store import Store
+from beadseg.annotation.audit.run import Store
 from beadseg.data.dataset import Dataset
-from beadseg.data.objects import label_objects
+from beadseg.data.masks import label_objects
 from beadseg.errors import Cancelled, InputError
 from beadseg.events import Event, StopFlag
 
@@ -32,7 +32,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def test_published_schema_is_not_stale() -> None:
-    assert schema.published() == json.loads(schema.current()), (
+    assert document.published_schema() == json.loads(document.current_schema()), (
         "Write it anew: schema.current() to src/beadseg/annotation/audit/audit.schema.json"
     )
 
@@ -77,7 +77,7 @@ def test_formulas_are_defused_in_the_table(folder: Folder, tmp_path: Path) -> No
 
 
 def test_stopped_audit_continues(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beadseg.annotation.audit.engine.BATCH", 2)
+    monkeypatch.setattr("beadseg.annotation.audit.run.BATCH", 2)
     dataset, out, stop = folder.write(), tmp_path / "out", StopFlag()
 
     def stop_at_two(event: Event) -> None:
@@ -124,7 +124,7 @@ def test_threads_give_the_same_audit(folder: Folder) -> None:
 @pytest.mark.slow
 def test_processes_give_the_same_audit(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = folder.audit()
-    monkeypatch.setattr("beadseg.annotation.audit.engine.PROCESSES_FROM", 1)
+    monkeypatch.setattr("beadseg.annotation.audit.run.PROCESSES_FROM", 1)
     assert folder.audit(workers=2) == expected
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from beadseg.annotation.audit import constellation
-from beadseg.annotation.audit.constellation import candidates, correspondences, tokens
-from beadseg.annotation.audit.transform import ORIENTATIONS, STEPS, oriented_points
+from beadseg.annotation.audit import duplicates
+from beadseg.annotation.audit.duplicates import candidates, correspondences, tokens
+from beadseg.annotation.audit.registration import ORIENTATIONS, STEPS, oriented_points
 
 RADIUS = 3.5
 SHAPE = (300, 300)
@@ -31,7 +31,7 @@ def test_turned_sets_are_candidates_and_few_others(sets):
 def test_the_block_of_sets_does_not_matter(sets, block, monkeypatch):
     marks = [tokens(points, RADIUS) for points in sets]
     whole, across = list(candidates(marks)), list(candidates(marks[:5], marks[5:]))
-    monkeypatch.setattr(constellation, "BLOCK", block)
+    monkeypatch.setattr(duplicates, "BLOCK", block)
 
     assert list(candidates(marks)) == whole
     assert list(candidates(marks[:5], marks[5:])) == across

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from beadseg.annotation.review.fold import conflicts, heads, in_order, outcome, redoable, undoable
-from beadseg.annotation.review.step import Step
+from beadseg.annotation.review.steps import Step, conflicts, heads, in_order, outcome, redoable, undoable
 
 STATE = {"accept": "accepted", "reject": "rejected", "correct": "corrected", "pending": "pending", "draft": "pending"}
 

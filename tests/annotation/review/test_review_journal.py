@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from beadseg.annotation.review.journal import Journal
-from beadseg.annotation.review.step import COLUMNS, Step, new_id, now
+from beadseg.annotation.review.steps import STEP_COLUMNS, Step, new_id, now
 from beadseg.errors import InputError, MachineError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def test_rows_that_make_no_sense_are_named_and_the_others_hold(tmp_path: Path) -
     path = next(tmp_path.glob("*.csv"))
     good = path.read_text("utf-8-sig").splitlines()[1]
     bad = ["nonsense", "", good.replace("accepted", "perfect"), '"never closed', good.replace(",accept,", ",undo,")]
-    path.write_text("\n".join([",".join(COLUMNS), good, *bad, good.replace("ada", "eve"), ""]), encoding="utf-8")
+    path.write_text("\n".join([",".join(STEP_COLUMNS), good, *bad, good.replace("ada", "eve"), ""]), encoding="utf-8")
     journal = Journal(tmp_path)
     journal.refresh()
     assert [found.by for found in journal.steps] == ["ada"]
@@ -115,7 +115,7 @@ def test_a_spreadsheet_reads_it(tmp_path: Path) -> None:
 
     Journal(tmp_path).append([step("a", '=HYPERLINK(1), "x"\nnext')])
     table = pd.read_csv(next(tmp_path.glob("*.csv")), dtype=str, keep_default_na=False)
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == STEP_COLUMNS
     assert table["why"].tolist() == ['\'=HYPERLINK(1), "x"\\nnext']
 
 

@@ -8,7 +8,7 @@ import tifffile
 from review_helpers import disk
 
 from beadseg.annotation.review import Review, new_id, who, write_table
-from beadseg.annotation.review.step import BY_VARIABLE
+from beadseg.annotation.review.steps import BY_VARIABLE
 from beadseg.data.dataset import Dataset
 from beadseg.errors import ImageError, InputError
 

@@ -12,14 +12,14 @@ import pytest
 
 from beadseg import files
 from beadseg.annotation.edit import Patch
-from beadseg.annotation.review.strokes import Strokes, abandoned, read_unsaved
+from beadseg.annotation.review.autosave import Strokes, abandoned, read_unsaved
 from beadseg.errors import InputError, MachineError
 
 SESSION = """
 import os, sys, numpy as np
 from pathlib import Path
 from beadseg.annotation.edit import Patch
-from beadseg.annotation.review.strokes import Strokes
+from beadseg.annotation.review.autosave import Strokes
 labels = np.zeros((48, 64), np.uint32)
 strokes = Strokes(Path(sys.argv[1]), "a", labels, "ada")
 for n in range(1, 6):

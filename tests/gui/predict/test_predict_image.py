@@ -148,7 +148,7 @@ def test_links_region_and_draft(
 def click_a_row(qtbot: Any, viewer: Any, widget: Any) -> None:
     from qtpy.QtCore import Qt
 
-    from beadseg.widgets.layers.goto import camera_of
+    from beadseg.widgets.layers import camera_of
 
     results = widget.image.results
     view, table = results.bead_view, results.beads.table
@@ -164,7 +164,7 @@ def click_a_bead(qtbot: Any, viewer: Any, widget: Any) -> None:
     """Bring a bead into the middle of the canvas and click there."""
     from qtpy.QtCore import Qt
 
-    from beadseg.widgets.layers.goto import camera_of
+    from beadseg.widgets.layers import camera_of
 
     clicked: list[int] = []
     widget.image.live.bead_clicked.connect(clicked.append)

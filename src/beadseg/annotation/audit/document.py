@@ -1,16 +1,19 @@
-"""The audit as a document: frozen, versioned, written as JSON and as CSV with one row a finding."""
+"""The audit as a document: frozen, versioned, written as JSON and as CSV with one row a finding.
+
+Every code that the audit can find stands here with its one-line text; docs and reports take their wording from it.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from importlib import resources
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from beadseg import files
-from beadseg.annotation.audit.codes import SEVERITIES, Code, Severity
 from beadseg.config.base import Config
 from beadseg.errors import InputError
 from beadseg.files import ensure_folder, write_together
@@ -22,10 +25,72 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Version of the document; a change that old readers would misread raises it."""
 
-COLUMNS = ("sample", "code", "severity", "value", "unit", "message", "box", "partner", "field", "badness", "proposal")
+FINDING_COLUMNS = (
+    "sample",
+    "code",
+    "severity",
+    "value",
+    "unit",
+    "message",
+    "box",
+    "partner",
+    "field",
+    "badness",
+    "proposal",
+)
 """Columns of the CSV. ``box`` is ``y0 x0 y1 x1`` in px."""
 
 Box = tuple[int, int, int, int]
+
+Severity = Literal["error", "warning", "note"]
+"""``error``: training on it does harm; ``warning``: look at it; ``note``: worth knowing, no fault by itself."""
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
+"""Worst first."""
+
+Code = Literal[
+    "unreadable", "size", "dtype", "empty", "full", "inverted", "mismatch", "orientation", "scale", "affine", "shift",
+    "dilated", "eroded", "partial", "extra", "merged", "broken", "rings", "specks", "soft", "duplicate", "leak",
+    "contradicted", "polarity", "focus", "saturated", "light",
+]  # fmt: skip
+"""Code of a finding."""
+
+MEANING: Final[dict[Code, str]] = {
+    "unreadable": "A file cannot be read, or its values are neither a mask nor labels.",
+    "size": "The mask has another size than its image, or the image another size than the others.",
+    "dtype": "A file stores other numbers than the rest of the data set, or in a way that loses some.",
+    "empty": "The mask marks nothing, although beads are visible.",
+    "full": "The mask marks (nearly) everything.",
+    "inverted": "The mask marks the background instead of the beads.",
+    "mismatch": "The mask belongs to another image.",
+    "orientation": "The mask is turned, mirrored or transposed.",
+    "scale": "The mask is too large or too small in scale, per cent.",
+    "affine": "The mask is turned by a few degrees, or stretched along one direction.",
+    "shift": "The mask lies beside the beads, everywhere or in one part; dy, dx in px.",
+    "dilated": "The marked beads are larger than elsewhere in the data set, measured against the image.",
+    "eroded": "The marked beads are smaller than elsewhere in the data set, measured against the image.",
+    "partial": "Beads are visible that are not marked.",
+    "extra": "Something is marked where no bead is.",
+    "merged": "One label covers several beads.",
+    "broken": "A bead has several labels, or a label lies in pieces.",
+    "rings": "Most of what the mask marks has a round hole: outlines that were not filled.",
+    "specks": "Most of what the mask marks is too small to be beads.",
+    "soft": "The mask is not binary but has soft edges.",
+    "duplicate": "The same image (also turned, mirrored, cut out or saved again) or the same mask is there twice.",
+    "leak": "Tiles of one field of view are on both sides of the split.",
+    "contradicted": "Networks that never saw this sample contradict its mask more than usual.",
+    "polarity": "The beads are bright where the data set's are dark, or the other way round.",
+    "focus": "The beads are more blurred, or much fainter, than elsewhere in the data set.",
+    "saturated": "Many pixels are at the end of the range of intensities.",
+    "light": "The light is far more uneven than elsewhere in the data set, or nearly absent.",
+}
+"""What each code means."""
+
+CORRECTABLE: Final[tuple[Code, ...]] = ("mismatch", "orientation", "scale", "affine", "shift", "inverted", "soft")
+"""Codes for which a corrected mask can be computed (``mismatch`` where the right mask is in the data set)."""
+
+SCHEMA_FILE = "audit.schema.json"
+"""File in this package."""
 
 
 class Finding(Config):
@@ -85,7 +150,7 @@ class MaskFit(Config):
     """How a mask must be moved to fit its image: ``q = centre + matrix (p - centre) + (dy, dx)``."""
 
     orientation: int
-    """First turned or mirrored, 0-7; see `beadseg.annotation.audit.transform.ORIENTATIONS`."""
+    """First turned or mirrored, 0-7; see `beadseg.annotation.audit.registration.ORIENTATIONS`."""
     matrix: tuple[float, float, float, float]
     """Row by row, for points (y, x) about the centre of the image."""
     dy: float
@@ -192,7 +257,7 @@ class Audit(Config):
         proposed = {(p.sample, code): p.file for p in self.proposals for code in p.codes}
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(FINDING_COLUMNS)
         for f in self.findings:
             box = " ".join(map(str, f.box)) if f.box else ""
             proposal = proposed.get((f.sample, f.code), "")
@@ -228,3 +293,13 @@ class Audit(Config):
 def worst_first(finding: Finding) -> tuple[int, float, str, str]:
     """Return the key by which findings are sorted."""
     return SEVERITIES.index(finding.severity), -finding.badness, finding.sample, finding.code
+
+
+def current_schema() -> str:
+    """Return the schema of the document as it is now, as JSON text."""
+    return json.dumps(Audit.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def published_schema() -> Any:
+    """Return the schema that comes with the package."""
+    return json.loads(resources.files(__package__).joinpath(SCHEMA_FILE).read_text(encoding="utf-8"))

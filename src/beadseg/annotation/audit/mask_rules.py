@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from scipy.stats import binom
 
-from beadseg.annotation.audit import limits
-from beadseg.annotation.audit.transform import ORIENTATIONS
+from beadseg.annotation.audit import thresholds
+from beadseg.annotation.audit.registration import ORIENTATIONS
 from beadseg.text import plural
 
 if TYPE_CHECKING:
-    from beadseg.annotation.audit.codes import Code, Severity
-    from beadseg.annotation.audit.measurement import FitNumbers, Places, PlaneMeasurement
+    from beadseg.annotation.audit.document import Code, Severity
+    from beadseg.annotation.audit.measurement import ErrorRegions, FitNumbers, PlaneMeasurement
     from beadseg.annotation.audit.rules import Sheet
     from beadseg.data.masks import DoubtKind
 
@@ -44,7 +44,7 @@ def mask_rules(sheet: Sheet, plane: PlaneMeasurement) -> None:
         text = f"{plane.marked_share:.0%} of the image is marked, and the beads are what is not: the mask is inverted."
         sheet.add("inverted", "error", 1.0, 100 * plane.marked_share, "%", text)
         return
-    _doubts(sheet, plane, limits.FULL)
+    _doubts(sheet, plane, thresholds.FULL)
     if _marks_nothing(sheet, plane):
         return
     _geometry(sheet, plane)
@@ -58,14 +58,14 @@ def mask_rules(sheet: Sheet, plane: PlaneMeasurement) -> None:
 
 def in_range(diameter_px: float) -> bool:
     """Tell whether beads are of a size at which images can be compared with masks."""
-    return limits.SMALLEST_BEAD <= diameter_px <= limits.LARGEST_BEAD
+    return thresholds.SMALLEST_BEAD <= diameter_px <= thresholds.LARGEST_BEAD
 
 
 def out_of_range(diameter_px: float) -> str:
     """Return the sentence that says why images are not compared with masks."""
     return (
         f"Beads are {diameter_px:g} px across; masks are compared with what images show from"
-        f" {limits.SMALLEST_BEAD:g} to {limits.LARGEST_BEAD:g} px."
+        f" {thresholds.SMALLEST_BEAD:g} to {thresholds.LARGEST_BEAD:g} px."
     )
 
 
@@ -82,13 +82,13 @@ def _doubts(sheet: Sheet, plane: PlaneMeasurement, full: float) -> None:
 
 def _marks_nothing(sheet: Sheet, plane: PlaneMeasurement) -> bool:
     beads = len(plane.seen())
-    if plane.marked_share >= limits.FULL:
+    if plane.marked_share >= thresholds.FULL:
         text = f"{plane.marked_share:.0%} of the image is marked."
         sheet.add("full", "error", 1.0, 100 * plane.marked_share, "%", text)
         return True
     if plane.objects:
         return False
-    if beads >= 2 * limits.FEWEST_WRONG:
+    if beads >= 2 * thresholds.FEWEST_WRONG:
         text = f"Nothing is marked, but about {plural(beads, 'bead')} are visible."
         sheet.add("empty", "error", 0.95, beads, "beads", text, box=plane.missing.box)
     elif beads:
@@ -100,19 +100,21 @@ def _marks_nothing(sheet: Sheet, plane: PlaneMeasurement) -> bool:
 def _geometry(sheet: Sheet, plane: PlaneMeasurement) -> None:
     best, plain = plane.best, plane.plain
     beads, marked = len(plane.seen()), len(plane.marked())
-    if best is None or plain is None or min(beads, marked) < limits.FEWEST_PAIRS:
-        text = f"{_count(marked, 'bead')} in the mask, {beads} in the image: {limits.FEWEST_PAIRS} are needed in both."
+    if best is None or plain is None or min(beads, marked) < thresholds.FEWEST_PAIRS:
+        text = (
+            f"{_count(marked, 'bead')} in the mask, {beads} in the image: {thresholds.FEWEST_PAIRS} are needed in both."
+        )
         sheet.cannot_tell(GEOMETRY, text)
         return
-    if best.agreement < limits.FITS:
+    if best.agreement < thresholds.FITS:
         _no_fit(sheet, plane, best)
         return
-    if best.pairs < limits.FEWEST_PAIRS:
+    if best.pairs < thresholds.FEWEST_PAIRS:
         sheet.cannot_tell(
-            GEOMETRY, f"Only {plural(best.pairs, 'marked bead')} on visible ones: {limits.FEWEST_PAIRS} are needed."
+            GEOMETRY, f"Only {plural(best.pairs, 'marked bead')} on visible ones: {thresholds.FEWEST_PAIRS} are needed."
         )
         return
-    if best.orientation and best.agreement - plain.agreement >= limits.FITS_BETTER:
+    if best.orientation and best.agreement - plain.agreement >= thresholds.FITS_BETTER:
         text = (
             f"The mask is not oriented as its image. When it is {ORIENTATIONS[best.orientation]}, {best.agreement:.0%}"
             f" of the marked beads lie on beads; as it is, only {plain.agreement:.0%}."
@@ -146,20 +148,25 @@ def _affine(sheet: Sheet, plane: PlaneMeasurement, best: FitNumbers) -> None:
     """Add errors of scale, of angle and stretches; the mask's own error is the inverse of what corrects it."""
     half = max(plane.height, plane.width) / 2
     error = best.scale_error
-    if error is None or best.pairs < limits.FEWEST_FOR_PARTS:
+    if error is None or best.pairs < thresholds.FEWEST_FOR_PARTS:
         sheet.cannot_tell(
             ("scale", "affine"), f"Only {plural(best.pairs, 'marked bead')} on visible ones: too few for a scale."
         )
         return
     scale = 1 / best.scale - 1
-    if abs(scale) >= max(limits.SCALE, limits.SIGMAS * error) and abs(scale) * half >= limits.EDGE_PX:
+    if abs(scale) >= max(thresholds.SCALE, thresholds.SIGMAS * error) and abs(scale) * half >= thresholds.EDGE_PX:
         size = "large" if scale > 0 else "small"
         text = f"The mask is {abs(scale):.1%} too {size} in scale: {abs(scale) * half:.1f} px off at the edges."
         sheet.add("scale", "error", abs(scale) * half / sheet.baseline.bead_diameter_px, 100 * scale, "%", text,
                   values={"scale": 100 * scale, "dy": -best.dy, "dx": -best.dx})  # fmt: skip
     turn, stretch = math.radians(abs(best.rotation)), best.stretch
-    turned = turn >= max(math.radians(limits.ROTATION_DEGREES), limits.SIGMAS * error) and turn * half >= limits.EDGE_PX
-    stretched = stretch >= max(limits.STRETCH, 3 * limits.SIGMAS * error) and stretch * half / 2 >= limits.EDGE_PX
+    turned = (
+        turn >= max(math.radians(thresholds.ROTATION_DEGREES), thresholds.SIGMAS * error)
+        and turn * half >= thresholds.EDGE_PX
+    )
+    stretched = (
+        stretch >= max(thresholds.STRETCH, 3 * thresholds.SIGMAS * error) and stretch * half / 2 >= thresholds.EDGE_PX
+    )
     if not (turned or stretched):
         return
     parts = [f"turned by {abs(best.rotation):.1f}°"] if turned else []
@@ -176,8 +183,8 @@ def _shift(sheet: Sheet, plane: PlaneMeasurement, best: FitNumbers) -> None:
     dy, dx = -best.dy - usual.dy, -best.dx - usual.dx
     size = math.hypot(dy, dx)
     error = best.shift_error
-    habit = min(limits.SHIFT_ENOUGH_PX, limits.SHIFT_SPREADS * usual.shift_spread)
-    if error is None or size < max(limits.SHIFT_PX, limits.SIGMAS * error, habit):
+    habit = min(thresholds.SHIFT_ENOUGH_PX, thresholds.SHIFT_SPREADS * usual.shift_spread)
+    if error is None or size < max(thresholds.SHIFT_PX, thresholds.SIGMAS * error, habit):
         return
     where = " at its centre" if sheet.has("scale", "affine") else ""
     text = f"The mask lies {_direction(dy, dx)} the beads{where} ({size:.1f} px)."
@@ -210,8 +217,8 @@ def _size_of_beads(sheet: Sheet, plane: PlaneMeasurement) -> None:
         sheet.cannot_tell(("dilated", "eroded"), "Too few separate beads lie on beads to compare their sizes.")
         return
     more = found.mask - found.image - usual.radius_offset
-    habit = min(limits.RADIUS_ENOUGH * usual.bead_diameter_px / 2, limits.RADIUS_SPREADS * usual.radius_spread)
-    if abs(more) < max(limits.RADIUS_PX, habit):
+    habit = min(thresholds.RADIUS_ENOUGH * usual.bead_diameter_px / 2, thresholds.RADIUS_SPREADS * usual.radius_spread)
+    if abs(more) < max(thresholds.RADIUS_PX, habit):
         return
     code: Code = "dilated" if more > 0 else "eroded"
     text = (
@@ -225,7 +232,7 @@ def _size_of_beads(sheet: Sheet, plane: PlaneMeasurement) -> None:
 
 def _wrong_beads(sheet: Sheet, plane: PlaneMeasurement) -> None:
     missing, extra, usual = plane.missing, plane.extra, sheet.baseline
-    few = max(missing.of, extra.of) < limits.FEWEST_FOR_PARTS
+    few = max(missing.of, extra.of) < thresholds.FEWEST_FOR_PARTS
     if few:
         text = f"Only {plural(missing.of, 'bead')} visible away from the border: too few for a share."
         sheet.cannot_tell(("partial", "extra"), text)
@@ -239,17 +246,17 @@ def _wrong_beads(sheet: Sheet, plane: PlaneMeasurement) -> None:
                   values={"extra": extra.count, "marked": extra.of}, box=extra.box)  # fmt: skip
 
 
-def _by_share(wrong: Places) -> Severity:
+def _by_share(wrong: ErrorRegions) -> Severity:
     return "error" if wrong.share >= 0.1 else "warning"
 
 
-def _beyond_usual(wrong: Places, rate: float, few: bool) -> bool:
-    if wrong.groups < limits.FEWEST_WRONG or wrong.share < limits.WRONG_SHARE:
+def _beyond_usual(wrong: ErrorRegions, rate: float, few: bool) -> bool:
+    if wrong.groups < thresholds.FEWEST_WRONG or wrong.share < thresholds.WRONG_SHARE:
         return False
     if few:
         return wrong.groups >= 3 and wrong.share >= 0.75
-    chance = float(binom.sf(wrong.groups - 1, wrong.of, min(0.5, max(rate, limits.USUAL_WRONG))))
-    return chance < limits.WRONG_CHANCE
+    chance = float(binom.sf(wrong.groups - 1, wrong.of, min(0.5, max(rate, thresholds.USUAL_WRONG))))
+    return chance < thresholds.WRONG_CHANCE
 
 
 def _labels(sheet: Sheet, plane: PlaneMeasurement) -> None:
@@ -260,7 +267,7 @@ def _labels(sheet: Sheet, plane: PlaneMeasurement) -> None:
         ("merged", plane.merged, "cover several beads each"),
         ("broken", plane.broken, "lie in pieces, or share a bead with another"),
     ):
-        if wrong.count < limits.FEWEST_WRONG or wrong.share < limits.WRONG_SHARE / 4:
+        if wrong.count < thresholds.FEWEST_WRONG or wrong.share < thresholds.WRONG_SHARE / 4:
             continue
         text = f"{wrong.count} of {wrong.of} labels ({wrong.share:.0%}) {what}."
         named: Code = "merged" if code == "merged" else "broken"

@@ -1,4 +1,7 @@
-"""What is measured of one sample: small, so that ten thousand fit into memory, and stored between runs."""
+"""What is measured of one sample: small, so that ten thousand fit into memory, and stored between runs.
+
+Wrong beads are counted and grouped, with the place to look at first.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import base64
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from beadseg.annotation.audit.document import Box
 from beadseg.config.base import Config
@@ -21,9 +26,14 @@ POINT_UNIT = 1 / 16
 MOST_POINTS = 3000
 """Points stored of one image or mask; of more, an evenly spread part."""
 
+GROUP = 3.0
+"""Wrong beads nearer than this, in bead radii, are one group."""
+LOOK = 20.0
+"""Side of the square that a person is sent to, in bead radii."""
+
 
 class FitNumbers(Config):
-    """A `register.Fit` in numbers; see there."""
+    """A `registration.Fit` in numbers; see there."""
 
     orientation: int
     dy: float
@@ -54,7 +64,7 @@ class Part(Config):
     beads: int
 
 
-class Places(Config):
+class ErrorRegions(Config):
     """Beads that are wrong in one way."""
 
     count: int = 0
@@ -73,7 +83,7 @@ class Places(Config):
 
 
 class RadiusNumbers(Config):
-    """A `profile.Radii` in numbers; see there."""
+    """A `response.Radii` in numbers; see there."""
 
     image: float
     mask: float
@@ -112,11 +122,11 @@ class PlaneMeasurement(Config):
     best: FitNumbers | None
     """Best fit of all."""
     parts: tuple[Part, ...]
-    missing: Places
-    extra: Places
+    missing: ErrorRegions
+    extra: ErrorRegions
     radii: RadiusNumbers | None
-    merged: Places
-    broken: Places
+    merged: ErrorRegions
+    broken: ErrorRegions
     saturated_low: float
     saturated_high: float
     level: float
@@ -174,3 +184,32 @@ def decode_points(text: str) -> Floats:
     unit, _, data = text.partition(":")
     steps = np.frombuffer(base64.b64decode(data), "<u2").reshape(-1, 2)
     return steps.astype(np.float64) * float(unit)
+
+
+def error_regions(points: Floats, of: int, shape: tuple[int, ...], radius: float) -> ErrorRegions:
+    """Return the numbers of (N, 2) wrong `points`, out of `of` judged ones, in an image of `shape`."""
+    if len(points) == 0:
+        return ErrorRegions(of=of)
+    near = cKDTree(points).sparse_distance_matrix(cKDTree(points), GROUP * radius, output_type="coo_matrix")
+    groups = int(connected_components(near, directed=False)[0])
+    return ErrorRegions(count=len(points), groups=groups, of=of, box=busiest(points, shape, radius))
+
+
+def busiest(points: Floats, shape: tuple[int, ...], radius: float) -> Box:
+    """Return the square, clipped to the image, around the point with most others near it."""
+    half = LOOK / 2 * radius
+    tree = cKDTree(points)
+    counts = tree.query_ball_point(points, half, p=np.inf, return_length=True)
+    return square(points[int(np.argmax(counts))], half, shape)
+
+
+def square(centre: Floats, half: float, shape: tuple[int, ...]) -> Box:
+    """Return the square of `half` a side around `centre`, clipped to the image; at least one pixel."""
+    top, left = (max(0, min(int(c - half), n - 1)) for c, n in zip(centre, shape, strict=True))
+    bottom, right = (max(1, min(int(c + half) + 1, n)) for c, n in zip(centre, shape, strict=True))
+    return top, left, max(bottom, top + 1), max(right, left + 1)
+
+
+def interior(points: Floats, shape: tuple[int, ...], margin: float) -> NDArray[np.bool_]:
+    """Tell which of (N, 2) `points` lie at least `margin` px inside the image's border."""
+    return np.asarray(((points >= margin) & (points <= np.array(shape) - 1 - margin)).all(axis=1))

@@ -13,12 +13,11 @@ import pandas as pd
 
 from beadseg import files
 from beadseg.data.dataset import Dataset, Sample, Target
-from beadseg.data.objects import label_objects
+from beadseg.data.masks import label_objects
 from beadseg.errors import ImageError, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.measure.beads import equivalent_diameter
-from beadseg.measure.groups import GroupScore, group_score
-from beadseg.measure.score import ImageScore, score_image
+from beadseg.measure.scores import GroupScore, ImageScore, group_score, score_image
 
 if TYPE_CHECKING:
     from pathlib import Path

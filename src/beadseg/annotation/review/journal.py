@@ -15,8 +15,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-from beadseg.annotation.review.step import COLUMNS, Step, who
-from beadseg.data.dataset import Problem
+from beadseg.annotation.review.steps import STEP_COLUMNS, Step, who
+from beadseg.data.scan import Problem
 from beadseg.errors import ConfigError, InputError
 from beadseg.files import ensure_folder, is_unfinished, machine_error, write_atomically
 from beadseg.text import from_line, to_line
@@ -118,7 +118,7 @@ class Journal:
             ensure_folder(self.folder)
             self._own = self.folder / f"{_session_name()}.csv"
             self._process = os.getpid()
-            write_atomically(self._own, BYTE_ORDER_MARK + to_line(COLUMNS))
+            write_atomically(self._own, BYTE_ORDER_MARK + to_line(STEP_COLUMNS))
         return self._own
 
 
@@ -137,10 +137,10 @@ class _Reader:
         for line in self._new_lines():
             if self._columns is None:
                 self._columns = _header(line.removeprefix(BYTE_ORDER_MARK))
-                missing = [name for name in COLUMNS if name not in self._columns]
+                missing = [name for name in STEP_COLUMNS if name not in self._columns]
                 if missing:
                     self._report(f"Is not a journal: it has no column {', '.join(missing)}.")
-            elif line and not (set(COLUMNS) - set(self._columns)):
+            elif line and not (set(STEP_COLUMNS) - set(self._columns)):
                 steps += self._parsed(line, self._columns)
         return steps
 

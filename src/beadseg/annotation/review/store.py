@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import imageio.v3 as iio
 import numpy as np
+import tifffile
 
 from beadseg import files
-from beadseg.annotation.review import fold, undoing
-from beadseg.annotation.review.journal import Journal
-from beadseg.annotation.review.masks import save_mask, understood
-from beadseg.annotation.review.sample_review import SampleReview, is_review_file
-from beadseg.annotation.review.step import ACTION_OF, Kind, State, Step, new_id, now, who
-from beadseg.data.dataset import Dataset, Problem, Sample, natural_key
-from beadseg.data.hashes import sha256_of
+from beadseg.annotation.review import steps
+from beadseg.annotation.review.journal import BYTE_ORDER_MARK, Journal
+from beadseg.annotation.review.steps import ACTION_OF, Kind, State, Step, new_id, now, who
+from beadseg.data.dataset import Dataset, Sample
 from beadseg.data.image_io import read_mask
-from beadseg.data.masks import Mask
-from beadseg.errors import InputError
+from beadseg.data.masks import Mask, interpret_labels, interpret_mask
+from beadseg.data.scan import Problem, natural_key, sha256_of
+from beadseg.errors import ImageError, InputError
+from beadseg.files import ensure_folder, write_atomically
+from beadseg.text import to_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from beadseg.annotation.review.steps import Outcome
+
+Origin = Literal["annotated", "draft"]
+"""Whether people or a machine made the annotation that the sample began with."""
+
+NAME_BYTES = 150
+"""So much of a sample's name goes into the names of its files, which many systems limit to 255 bytes."""
+
+REVIEW_COLUMNS = ("sample", "field", "state", "origin", "by", "when", "why", "notes", "mask", "ignore", "steps")
+"""Columns of ``review.csv``. ``when``: UTC. ``notes``: what to know before trusting the state. ``steps``: how many."""
+_ROUNDS = 10
 
 
 class Review:
@@ -249,9 +265,9 @@ class Review:
         self.refresh()
         name = by or who()
         if sample is not None:
-            targets = undoing.undo_of_sample(self._order(self._named(sample).name))
+            targets = steps.undo_of_sample(self._order(self._named(sample).name))
         else:
-            targets = undoing.undo_of_person(self._all_ordered(), name)
+            targets = steps.undo_of_person(self._all_ordered(), name)
         return self._reverse("undo", targets, sample, name)
 
     def redo(self, sample: str | None = None, *, by: str | None = None) -> tuple[Step, ...]:
@@ -265,9 +281,9 @@ class Review:
         self.refresh()
         name = by or who()
         if sample is not None:
-            targets = undoing.redo_of_sample(self._order(self._named(sample).name))
+            targets = steps.redo_of_sample(self._order(self._named(sample).name))
         else:
-            targets = undoing.redo_of_person(self._all_ordered(), name)
+            targets = steps.redo_of_person(self._all_ordered(), name)
         return self._reverse("redo", targets, sample, name)
 
     def _reverse(
@@ -307,7 +323,7 @@ class Review:
         return Step.parse({**known, "time": now(), "by": by or who(), **values})
 
     def _heads(self, sample: str) -> tuple[str, ...]:
-        return fold.heads(self._order(sample))
+        return steps.heads(self._order(sample))
 
     def _write(self, steps: Sequence[Step]) -> tuple[Step, ...]:
         self._journal.append(steps)
@@ -321,7 +337,7 @@ class Review:
 
     def _order(self, name: str) -> list[Step]:
         if name not in self._ordered:
-            self._ordered[name] = fold.in_order(self._of_sample.get(name, ()))
+            self._ordered[name] = steps.in_order(self._of_sample.get(name, ()))
         return self._ordered[name]
 
     def _all_ordered(self) -> list[list[Step]]:
@@ -334,7 +350,7 @@ class Review:
         ordered = self._order(sample.name)
         if not ordered:
             return SampleReview(sample, "pending", "annotated")
-        holds = fold.outcome(ordered)
+        holds = steps.outcome(ordered)
         current = self._with_files(sample, holds)
         used = [current.mask_path] if is_review_file(holds.mask) else []
         used += [current.ignore_path] if holds.ignore else []
@@ -347,18 +363,18 @@ class Review:
             why=holds.why,
             stale=self._is_stale(current, holds),
             missing=tuple(path for path in used if path is not None and not path.exists()),
-            conflicts=fold.conflicts(ordered),
-            heads=fold.heads(ordered),
+            conflicts=steps.conflicts(ordered),
+            heads=steps.heads(ordered),
             steps=len(ordered),
         )
 
-    def _with_files(self, sample: Sample, outcome: fold.Outcome) -> Sample:
+    def _with_files(self, sample: Sample, outcome: steps.Outcome) -> Sample:
         """Return the sample with its corrected mask and its ignore mask of the review."""
         if is_review_file(outcome.mask):
             sample = replace(sample, mask_path=self.root / outcome.mask, has_labels=outcome.kind == "labels")
         return replace(sample, ignore_path=self.root / outcome.ignore) if outcome.ignore else sample
 
-    def _is_stale(self, sample: Sample, outcome: fold.Outcome) -> bool:
+    def _is_stale(self, sample: Sample, outcome: steps.Outcome) -> bool:
         if sample.mask_path is None or not sample.mask_path.exists():
             return bool(outcome.mask_sha256)
         if outcome.by == "" or (outcome.state == "pending" and not outcome.mask_sha256):
@@ -390,3 +406,175 @@ def _refuse_nothing(current: SampleReview) -> None:
     lost = [*current.missing, *([] if current.sample.mask_path.exists() else [current.sample.mask_path])]
     if lost:
         raise InputError(f"Its file {lost[0].name} is missing.", current.name, "Copy it back, or undo the correction.")
+
+
+@dataclass(frozen=True)
+class SampleReview:
+    """State of one sample.
+
+    Attributes
+    ----------
+    sample : Sample
+        With the files that hold now: the corrected mask and the ignore mask of the review where there are some.
+    state : {"pending", "accepted", "rejected", "corrected"}
+        What was decided.
+    origin : {"annotated", "draft"}
+        Who made the annotation that it began with.
+    by, when, why : str
+        Who decided last, at what time (UTC), for what reason; empty where nothing was done.
+    stale : bool
+        The mask's file is not the one any more that was decided on.
+    missing : tuple of pathlib.Path
+        Files of the review that are needed and not there.
+    conflicts : tuple of Outcome
+        What others decided who did not know of this decision.
+    heads : tuple of str
+        Ids of its newest steps: what a decision about this state comes after.
+    steps : int
+        Length of its history.
+    """
+
+    sample: Sample
+    state: State
+    origin: Origin
+    by: str = ""
+    when: str = ""
+    why: str = ""
+    stale: bool = False
+    missing: tuple[Path, ...] = ()
+    conflicts: tuple[Outcome, ...] = ()
+    heads: tuple[str, ...] = ()
+    steps: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the sample."""
+        return self.sample.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know before trusting the state; empty when there is nothing."""
+        notes = [f"{path.name} is missing from {path.parent}" for path in self.missing]
+        if self.stale and not self.missing:
+            notes.append("its mask changed since")
+        notes += [f"in conflict: {other.state} by {other.by} at {other.when}" for other in self.conflicts]
+        return tuple(notes)
+
+
+def is_review_file(path: str) -> bool:
+    """Tell whether a mask's path, relative to the dataset folder, lies in the review: a correction."""
+    return path.startswith(f"{files.REVIEW}/")
+
+
+def understood(values: NDArray[np.generic], kind: Kind, sample: Sample) -> Mask:
+    """Return what a corrected mask says, checked against its image.
+
+    Parameters
+    ----------
+    values : (Y, X), or as many planes as the image has
+        Foreground where not 0, or one id per bead.
+    kind : {"", "mask", "labels"}
+        How to take the values; told from them as for a mask file when empty.
+    sample : Sample
+        What it belongs to.
+
+    Raises
+    ------
+    ImageError
+        It has another size than the image, or values of which it is not clear what they mean.
+    """
+    image = sample.read_image()
+    expected = (*image.stack_shape, *image.size)
+    if values.shape != expected:
+        text = f"The mask has the shape {values.shape}, its image {expected}."
+        raise ImageError(text, sample.image_path, "Give a mask of the same size; resizing one moves its edges.")
+    axes = image.axes.replace("C", "")
+    if kind == "mask":
+        return Mask(values != 0, None, "binary", axes)
+    if kind == "labels":
+        return interpret_labels(values, axes, sample.image_path)
+    return interpret_mask(values, axes, sample.image_path)
+
+
+@dataclass(frozen=True)
+class SavedMask:
+    """A mask file of the review.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the dataset folder, with slashes.
+    kind : {"mask", "labels"}
+        How to read it.
+    sha256 : str
+        Of its bytes.
+    """
+
+    path: str
+    kind: Kind
+    sha256: str
+
+
+def save_mask(root: Path, folder: str, name: str, mask: Mask) -> SavedMask:
+    """Write a mask of the sample `name` as a new file in a folder of the review.
+
+    Raises
+    ------
+    MachineError
+        The disk is full, or the folder not writable.
+    """
+    kind: Kind = "mask" if mask.labels is None else "labels"
+    values = np.where(mask.foreground, 255, 0).astype(np.uint8) if mask.labels is None else mask.labels
+    flat = mask.labels is None and values.ndim == 2
+    content = iio.imwrite("<bytes>", values, extension=".png") if flat else tiff_bytes(values, mask.axes)
+    short = name.encode()[:NAME_BYTES].decode(errors="ignore")
+    path = ensure_folder(root / files.REVIEW / folder) / f"{short}--{new_id()}{'.png' if flat else '.tif'}"
+    write_atomically(path, content)
+    return SavedMask(path.relative_to(root).as_posix(), kind, hashlib.sha256(content).hexdigest())
+
+
+def tiff_bytes(values: NDArray[np.generic], axes: str) -> bytes:
+    """Return a compressed TIFF of a mask or labels whose `axes` are ``YX``, or with T and Z before."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, photometric="minisblack", compression="zlib", metadata={"axes": axes})
+    return buffer.getvalue()
+
+
+def table_text(states: Iterable[SampleReview]) -> str:
+    """Return the table as CSV text that a spreadsheet reads as UTF-8 and takes no cell of for a formula."""
+    return BYTE_ORDER_MARK + to_line(REVIEW_COLUMNS) + "".join(to_line(_row(state)) for state in states)
+
+
+def write_table(review: Review) -> Path:
+    """Write ``review.csv`` where it is not as it should be, and return its path.
+
+    Raises
+    ------
+    MachineError
+        The disk is full, or the folder not writable.
+    """
+    path = files.ensure_folder(review.root / files.REVIEW) / files.REVIEW_TABLE
+    for _ in range(_ROUNDS):
+        text = table_text(review.states().values())
+        if not path.is_file() or path.read_bytes() != text.encode():
+            files.write_atomically(path, text)
+        if not review.refresh():  # else somebody decided meanwhile, and may have written their table before this one
+            break
+    return path
+
+
+def _row(review: SampleReview) -> tuple[str, ...]:
+    sample = review.sample
+    return (
+        sample.name,
+        sample.field,
+        review.state,
+        review.origin,
+        review.by,
+        review.when,
+        review.why,
+        "; ".join(review.notes),
+        "" if sample.mask_path is None else sample.mask_path.name,
+        "" if sample.ignore_path is None else sample.ignore_path.name,
+        str(review.steps),
+    )

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from beadseg import files
-from beadseg.data.annotations.coco_write import CATEGORY, write_coco
-from beadseg.data.annotations.fiji_write import write_fiji_rois
+from beadseg.data.annotations.coco import CATEGORY, write_coco
+from beadseg.data.annotations.fiji import write_fiji_rois
 from beadseg.data.annotations.importing import refuse_full
-from beadseg.data.annotations.model import Failure, LabelledImage, failures_csv
-from beadseg.data.dataset import Dataset, Sample, stem_of
-from beadseg.data.image_io import read_labels
-from beadseg.data.lazy import open_image
-from beadseg.data.objects import label_objects
-from beadseg.data.scan import Filter, Problem, scan
+from beadseg.data.annotations.regions import Failure, LabelledImage, failures_csv
+from beadseg.data.image_io import open_image, read_labels
+from beadseg.data.masks import label_objects
+from beadseg.data.scan import Filter, Problem, scan, stem_of
 from beadseg.errors import BeadsegError, Cancelled, ImageError, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from beadseg.data.dataset import Dataset, Sample
 
 Format = Literal["coco", "fiji-roi", "ome-zarr"]
 """Formats that labels are exported to."""

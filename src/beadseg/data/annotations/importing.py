@@ -1,7 +1,11 @@
-"""Annotations of another program to a dataset folder, which appears whole or not at all."""
+"""Annotations of another program to a dataset folder, which appears whole or not at all.
+
+An image belongs to its annotations by its path below the folder of images, by its file name, else by its stem.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -15,23 +19,25 @@ import numpy as np
 import tifffile
 
 from beadseg import files
-from beadseg.data.annotations.copying import copy_image, refuse_links
-from beadseg.data.annotations.matching import is_image, match_images
-from beadseg.data.annotations.model import AnnotationSource, Entry, Failure, failures_csv
-from beadseg.data.annotations.paint import Painted, paint
-from beadseg.data.dataset import natural_key, stem_of
-from beadseg.data.lazy import LazyImage, open_image
-from beadseg.data.raw import KNOWN_KINDS
-from beadseg.data.scan import ending_of
-from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
+from beadseg.data.annotations.regions import AnnotationSource, Entry, Failure, Painted, failures_csv, paint
+from beadseg.data.fields import composed
+from beadseg.data.image_io import LazyImage, open_image
+from beadseg.data.ome_zarr import LABELS_GROUP
+from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, is_zarr
+from beadseg.data.scan import ending_of, natural_key, stem_of
+from beadseg.errors import BeadsegError, Cancelled, ImageError, InputError, MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, log, track
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from numpy.typing import NDArray
 
 UNNAMED = ("roiset", "rois", "roi")
 """Names of ROI files that name no image."""
+
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+"""What says more about this machine than about one image."""
 
 
 @dataclass(frozen=True)
@@ -246,3 +252,189 @@ def write_plane_tiff(path: Path, data: NDArray[np.generic], axes: str, pixel_siz
         tifffile.imwrite(file, data, metadata={"axes": axes}, **options)
 
     files.write_atomically(path, write)
+
+
+def is_image(path: Path) -> bool:
+    """Tell by its name and kind whether a file or folder is an image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES or is_zarr(path)
+
+
+def match_images(
+    entries: Sequence[Entry], folder: Path, images: Iterable[Path]
+) -> tuple[list[Path | InputError], set[Path]]:
+    """Find the image file of every entry.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        Their ``names`` are tried in order: all entries by their first one, then those left by the second one, ….
+    folder : pathlib.Path
+        Folder of the images; names with ``/`` are looked for below it.
+    images : iterable of pathlib.Path
+        Images in the folder itself.
+
+    Returns
+    -------
+    matches : list of pathlib.Path or InputError
+        Per entry its file, which no other entry has, or why it has none.
+    named : set of pathlib.Path
+        The files that entries asked for, also those that went to none since several did.
+    """
+    matching = _Matching(entries)
+    images = list(images)
+    positions = range(max((len(entry.names) for entry in entries), default=0))
+    for key in (str, composed, _caseless):
+        names = _Names(folder, images, key)
+        for find in (names.files, names.stems):
+            for position in positions:
+                matching.match(find, position)
+    example = f" The folder holds {images[0].name}." if images else ""
+    missing = InputError(f"No image of this name or stem.{example}", remedy="Check the folder of images (--images).")
+    return [matching.found.get(number, missing) for number in range(len(entries))], matching.taken
+
+
+def _caseless(name: str) -> str:
+    return composed(composed(name).casefold())
+
+
+class _Names:
+    """Images by one way of comparing names."""
+
+    def __init__(self, folder: Path, images: Sequence[Path], key: Callable[[str], str]) -> None:
+        self._folder, self._key = folder, key
+        self._files = self._grouped(images, lambda path: path.name)
+        self._stems = self._grouped(images, stem_of)
+        self._inside: dict[Path, dict[str, list[Path]]] = {}
+
+    def files(self, name: str) -> list[Path]:
+        """Return the images of a file name, or of a path with ``/``."""
+        parts = name.split("/")
+        if len(parts) == 1:
+            return self._files.get(self._key(name), [])
+        found = [self._folder]
+        for part in parts:
+            found = [path for folder in found for path in self._children(folder).get(self._key(part), [])]
+        return [path for path in found if is_image(path)]
+
+    def stems(self, name: str) -> list[Path]:
+        """Return the images of a stem."""
+        return self._stems.get(self._key(name), [])
+
+    def _children(self, folder: Path) -> dict[str, list[Path]]:
+        if folder not in self._inside:
+            try:
+                paths = [] if is_zarr(folder) else [path for path in folder.iterdir() if path.name[0] != "."]
+            except OSError:  # no folder, or one that may not be entered
+                paths = []
+            self._inside[folder] = self._grouped(paths, lambda path: path.name)
+        return self._inside[folder]
+
+    def _grouped(self, paths: Iterable[Path], name: Callable[[Path], str]) -> dict[str, list[Path]]:
+        groups: dict[str, list[Path]] = {}
+        for path in paths:
+            groups.setdefault(self._key(name(path)), []).append(path)
+        return groups
+
+
+class _Matching:
+    """What is matched so far."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+        self.found: dict[int, Path | InputError] = {}
+        self.taken: set[Path] = set()
+
+    def match(self, find: Callable[[str], list[Path]], position: int) -> None:
+        """Match those entries by their name at `position` that are left, to files that are left."""
+        claims: dict[Path, list[int]] = {}
+        for number, entry in enumerate(self.entries):
+            if number in self.found or position >= len(entry.names):
+                continue
+            paths = [path for path in find(entry.names[position]) if path not in self.taken]
+            if len(paths) > 1:
+                text = f"Several images have its name or stem: {', '.join(path.name for path in paths)}."
+                self.found[number] = InputError(text, remedy="Keep one.")
+            elif paths:
+                claims.setdefault(paths[0], []).append(number)
+        self.taken.update(claims)
+        for path, numbers in claims.items():
+            for number in numbers:
+                self.found[number] = path if len(numbers) == 1 else self._disputed(path, numbers)
+
+    def _disputed(self, path: Path, numbers: list[int]) -> InputError:
+        names = ", ".join(self.entries[number].where for number in numbers)
+        text = f"The image {path.name} may belong to each of {names}."
+        return InputError(text, remedy="Keep one, or give the images in the folders that the annotations name.")
+
+
+def refuse_links(image: Path) -> None:
+    """Raise `ImageError` where an OME-Zarr folder holds a link, a device or a pipe; `image` itself may be a link."""
+    if image.is_dir():
+        for _ in _regular_files(image):
+            pass
+
+
+def copy_image(image: Path, copy: Path) -> None:
+    """Copy an image file, or an OME-Zarr folder without the labels in it.
+
+    Parameters
+    ----------
+    image : pathlib.Path
+        The file or folder.
+    copy : pathlib.Path
+        Does not exist yet; nothing of it is left after an error.
+
+    Raises
+    ------
+    ImageError
+        The folder holds something that is neither a file nor a folder, or a part of it cannot be read.
+    MachineError
+        The disk is full or not writable.
+    """
+    if not image.is_dir():
+        files.write_atomically(copy, lambda file: shutil.copyfile(image, file))
+        return
+    try:
+        _copy_folder(image, copy)
+    except BaseException:
+        shutil.rmtree(copy, ignore_errors=True)
+        raise
+
+
+def _copy_folder(image: Path, copy: Path) -> None:
+    copy.mkdir()
+    for part in _regular_files(image):
+        target = copy / part.relative_to(image)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(part, target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _MACHINE or str(error.filename).startswith(str(copy)):
+                raise files.machine_error(error, copy) from error
+            raise _unreadable(image, error) from error
+
+
+def _regular_files(image: Path) -> Iterator[Path]:
+    """Yield the files of a folder at any depth, except those of labels; raises `ImageError` at anything odd."""
+    folders = [image]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            raise _unreadable(image, error) from error
+        for entry in entries:
+            if entry.name == LABELS_GROUP:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False):
+                yield Path(entry.path)
+            else:
+                name = files.printable(Path(entry.path).relative_to(image).as_posix())
+                text = f"Its part {name} is a symbolic link, or neither a file nor a folder."
+                raise ImageError(text, image, "Put the file itself in its place, or remove it.")
+
+
+def _unreadable(image: Path, error: OSError) -> ImageError:
+    return ImageError(f"Cannot be copied: {error.strerror or error}.", image, "Check the files in it.")

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image as PilImage
 
-from beadseg.data.annotations import rle
-from beadseg.data.annotations.model import Failure, tight
+from beadseg.data.annotations import regions
+from beadseg.data.annotations.regions import Failure, tight
 from beadseg.data.scan import natural_key
 from beadseg.errors import InputError
 
@@ -135,4 +135,4 @@ def _runs(mask: str, corner: tuple[int, int], size: Sequence[Any]) -> _Json:
     region = tight(full)
     if region is None:
         raise InputError("covers no pixel of the image.")
-    return {"size": [height, width], "counts": rle.encode(region, (height, width))}
+    return {"size": [height, width], "counts": regions.encode_rle(region, (height, width))}

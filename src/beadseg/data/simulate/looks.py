@@ -1,26 +1,32 @@
-"""Random looks: small images of beads as any microscope may show them, each with its beads known, without end."""
+"""Random looks: small images of beads as any microscope may show them, each with its beads known, without end.
+
+The camera turns light into a file's numbers.
+"""
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from PIL import Image
+from scipy.ndimage import convolve, gaussian_filter, map_coordinates, shift, uniform_filter
 
-from beadseg.data.simulate import look_beads, look_scene
-from beadseg.data.simulate.look_camera import Exposure, enlarged, photograph
+from beadseg.data.simulate import look_scene
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from beadseg.data.simulate.look_beads import Discs, Floats
     from beadseg.data.simulate.look_config import Arrangement, Family, LookConfig
+    from beadseg.data.simulate.look_scene import Discs, Floats
 
 Key = TypeVar("Key", bound=str)
 
 _UNCLEAR = 0.2
 """Share of an image's beads that may be harder to see than the limit says."""
+
+_BAYER = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32) / 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +109,7 @@ def _beads(config: LookConfig, diameter: float, rng: np.random.Generator, kind: 
     least = round(min(config.jpeg_small - 8 * diameter, config.jpeg_quality[1] - 1))
     if config.jpeg_small and least > config.jpeg_quality[0]:
         config = config.model_copy(update={"jpeg_quality": (least, config.jpeg_quality[1])})
-    discs = look_beads.lay(config, arrangement, diameter, _deepest(config, family, blur), rng)
+    discs = look_scene.lay(config, arrangement, diameter, _deepest(config, family, blur), rng)
     side = _sensor_side(config, diameter, rng)
     on_sensor = discs.scaled(side / config.side)
     exposure = _exposed(config, family, on_sensor, diameter * side / config.side, side, blur, rng)
@@ -183,7 +189,7 @@ def _exposed(
 ) -> Exposure:
     """Return the light on the sensor."""
     count = len(discs)
-    table = look_beads.profiles(
+    table = look_scene.profiles(
         family, blur, float(rng.uniform(*config.blur_spread)), rng, (config.pale, config.paleness)
     )
     level = rng.integers(0, len(table), count)
@@ -205,19 +211,19 @@ def _exposed(
         rim = rng.choice([0.0, rng.uniform(-0.4, 0.6)])
         if config.packed_rose == config.rose:  # without a rim, equal beads that hide each other would be one area
             rim = rng.choice([-1, 1]) * rng.uniform(0.25, 0.6)
-        opacity = look_beads.profiles("opaque", blur, 0.2, np.random.default_rng(0))
+        opacity = look_scene.profiles("opaque", blur, 0.2, np.random.default_rng(0))
         light = (slope * np.cos(turn), slope * np.sin(turn), rim)
-        beads, hidden = look_beads.cover(side, discs, opacity, shade * factor**0.5, level, light)
+        beads, hidden = look_scene.cover(side, discs, opacity, shade * factor**0.5, level, light)
         total = ground * (1 - hidden) + beads * _texture(config, side, diameter, rng)
         return Exposure(np.clip(total, 0.0, None), ground, max(1.0, shade), noise * max(1.0, shade), shot, shade - 1)
     if family == "dark":
-        absorbed = look_beads.stamp(side, discs, table, -np.log1p(-min(contrast, 0.9)) * factor, level)
+        absorbed = look_scene.stamp(side, discs, table, -np.log1p(-min(contrast, 0.9)) * factor, level)
         if config.textured == 1:
             absorbed = absorbed * _texture(config, side, diameter, rng)
         return Exposure(ground * np.exp(-absorbed), ground, 1.0, noise, shot, -contrast * body)
     sign = 1.0 if family == "bright" or rng.random() < 0.5 else -1.0
     strength = sign * contrast * (2.0 if family == "bright" and rng.random() < 0.4 else 1.0)
-    shown = look_beads.stamp(side, discs, table, strength * factor, level)
+    shown = look_scene.stamp(side, discs, table, strength * factor, level)
     light = np.clip(ground * (1 + shown), 0.02, None)
     return Exposure(light, ground, max(1.0, 1 + max(strength, 0.0)), noise, shot, strength * body)
 
@@ -233,7 +239,7 @@ def _texture(config: LookConfig, side: int, diameter: float, rng: np.random.Gene
 
 def _strength(table: Floats) -> float:
     """Return the root mean square over a bead's area of a profile, which the limit of what can be seen refers to."""
-    inside = table[len(table) // 2, : look_beads.STEPS]
+    inside = table[len(table) // 2, : look_scene.STEPS]
     weights = np.arange(len(inside)) + 0.5
     return float(np.sqrt((inside**2 * weights).sum() / weights.sum()))
 
@@ -249,7 +255,7 @@ def _visible(config: LookConfig, exposure: Exposure, discs: Discs, diameter: flo
     What tells them is the detail of about their size on their own pixels: less than the contrast where they touch. The
     mean over an image would not do: beads beside a gap have much of it, those in the midst of a packing little.
     """
-    owner = look_beads.owners(len(exposure.light), discs, top=True)
+    owner = look_scene.owners(len(exposure.light), discs, top=True)
     own = owner > 0
     if not own.any():
         return exposure
@@ -269,7 +275,7 @@ def _fluorescence(
 ) -> Exposure:  # fmt: skip
     """Return bright beads on a dark ground; one photon has the same light everywhere."""
     dim = float(rng.uniform(*config.dim)) if rng.random() < 0.7 else 0.003
-    beads = look_beads.stamp(len(ground), discs, table, factor, level)
+    beads = look_scene.stamp(len(ground), discs, table, factor, level)
     light = dim * ground + beads * _texture(config, len(ground), diameter, rng)
     if rng.random() < 0.3:  # light from beads above and below the focus
         light = light + rng.uniform(*config.haze) * (1 + look_scene.clouds(len(ground), 3 * diameter, rng)).clip(0)
@@ -302,7 +308,7 @@ def _truth(
     config: LookConfig, discs: Discs, *, top: bool
 ) -> tuple[NDArray[np.int32], Floats, Floats, NDArray[np.bool_]]:
     """Return labels, centres, diameters and what is ignored, for beads of the sizes that are labelled."""
-    owner = look_beads.owners(config.side, discs, top=top)
+    owner = look_scene.owners(config.side, discs, top=top)
     within = np.minimum(discs.y, discs.x) >= -0.5
     within &= np.maximum(discs.y, discs.x) < config.side - 0.5
     low, high = config.labelled
@@ -317,3 +323,157 @@ def _truth(
     kept = order[: int(visible.sum())]
     centres = np.stack((discs.y[kept], discs.x[kept]), axis=1)
     return names[owner], centres, discs.diameter[kept], np.append(False, unsure)[owner]
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What a camera is pointed at.
+
+    Attributes
+    ----------
+    light : (Y, X) float32
+        Light on the sensor, 0 or more.
+    ground : (Y, X) float32
+        The light without beads.
+    full : float
+        Light that is to reach the exposure's level.
+    noise : float
+        Standard deviation of a pixel's noise at the light 1.
+    shot : float
+        Share of that variance that grows with the light; the rest is the same everywhere.
+    contrast : float
+        Typical difference of light between bead and ground.
+    """
+
+    light: Floats
+    ground: Floats
+    full: float
+    noise: float
+    shot: float
+    contrast: float
+
+
+def photograph(
+    config: LookConfig, exposure: Exposure, side: int, diameter: float, rng: np.random.Generator
+) -> NDArray[Any]:
+    """Return the file's numbers, (side, side) or (side, side, 3), uint8 or uint16.
+
+    Parameters
+    ----------
+    config : LookConfig
+        Ranges.
+    exposure : Exposure
+        On the sensor's grid, which may be coarser than the image.
+    side : int
+        Of the finished image, px.
+    diameter : float
+        Typical bead diameter on the sensor, px: colour fringes grow with it.
+    rng : numpy.random.Generator
+        Decides everything random.
+    """
+    coloured = rng.random() < config.colour
+    channels = _channels(config, exposure, diameter, rng) if coloured else exposure.light[None]
+    image = _sensed(config, channels, exposure, rng)
+    if coloured and rng.random() < config.bayer:
+        image = _through_bayer(image)
+    if image.shape[1] != side:
+        image = np.stack([enlarged(channel, side, order=int(rng.choice([1, 1, 3]))) for channel in image])
+    if rng.random() < config.sharpened:
+        sigma, strength = rng.uniform(0.7, 1.8), rng.uniform(*config.sharpening)
+        image = image + strength * (image - gaussian_filter(image, (0, sigma, sigma)))
+    return _developed(config, image, exposure, rng)
+
+
+def _channels(config: LookConfig, exposure: Exposure, diameter: float, rng: np.random.Generator) -> Floats:
+    """Return red, green and blue (3, Y, X): a bead's colour is a power of its contrast, which Beer and Lambert give."""
+    tints = rng.uniform(0.75, 1.0, 3)
+    powers = rng.uniform(0.45, 1.15, 3)
+    powers[1] = max(powers[1], 0.85)
+    ground = np.maximum(exposure.ground, 1e-3)
+    ratio = np.clip(exposure.light / ground, 1e-3, None)
+    channels = [tint * ground * ratio**power for tint, power in zip(tints, powers, strict=True)]
+    far, turn = float(rng.uniform(*config.fringe)) * diameter, float(rng.uniform(0, 2 * np.pi))
+    for index, sign in ((0, 1), (2, -1)):
+        away = (sign * far * np.sin(turn), sign * far * np.cos(turn))
+        channels[index] = shift(channels[index], away, order=1, mode="nearest")
+    return np.asarray(np.stack(channels), np.float32)
+
+
+def _sensed(config: LookConfig, light: Floats, exposure: Exposure, rng: np.random.Generator) -> Floats:
+    """Return noisy readings; few photons come in whole numbers."""
+    variance = exposure.noise**2 * (exposure.shot * np.clip(light, 0, None) + (1 - exposure.shot))
+    per_photon = exposure.noise**2 * exposure.shot
+    if per_photon > 1 / 60 and exposure.shot > 0.5:
+        drawn = rng.poisson(np.clip(light, 0, None) / per_photon) * per_photon
+        reading = drawn + exposure.noise * np.sqrt(1 - exposure.shot) * rng.standard_normal(light.shape)
+    else:
+        reading = light + np.sqrt(variance) * rng.standard_normal(light.shape, np.float32)
+    if rng.random() < config.stripes:
+        lines = rng.standard_normal((light.shape[-1],)) * rng.uniform(0.05, 0.2) * exposure.contrast
+        reading = reading + (lines if rng.random() < 0.5 else lines[:, None])
+    if rng.random() < config.hot:
+        count = int(rng.integers(1, 1 + light[0].size // 800))
+        at = rng.integers(0, light.shape[-1], (2, count))
+        reading[:, at[0], at[1]] = rng.choice([0.0, 1.3], count) * exposure.full
+    return np.asarray(reading, np.float32)
+
+
+def _through_bayer(image: Floats) -> Floats:
+    """Return red, green and blue as interpolated from one colour per pixel (linear interpolation)."""
+    rows, columns = np.indices(image.shape[1:]) % 2
+    masks = ((rows == 0) & (columns == 0), rows != columns, (rows == 1) & (columns == 1))
+    out = []
+    for channel, mask in zip(image, masks, strict=True):
+        weights = convolve(mask.astype(np.float32), _BAYER, mode="mirror")
+        out.append(convolve(channel * mask, _BAYER, mode="mirror") / weights)
+    return np.stack(out)
+
+
+def enlarged(channel: Floats, side: int, order: int = 1) -> Floats:
+    """Return a square image (Y, X) resampled to `side`; averaged first where it shrinks."""
+    factor = channel.shape[0] / side
+    if factor > 1.5:
+        channel = uniform_filter(channel, round(factor), mode="nearest")
+    axis = np.clip((np.arange(side) + 0.5) * factor - 0.5, 0, channel.shape[0] - 1)
+    at = np.stack(np.meshgrid(axis, axis, indexing="ij"))
+    out = np.empty((side, side), np.float32)
+    map_coordinates(channel, at, output=out, order=order, mode="nearest")  # type: ignore[call-overload]
+    return out
+
+
+def _developed(config: LookConfig, image: Floats, exposure: Exposure, rng: np.random.Generator) -> NDArray[Any]:
+    """Return the file's numbers, with exposure, pedestal, tone curve, clipping, bits and JPEG."""
+    level = rng.uniform(*config.exposure)
+    if rng.random() < config.clipped:
+        level = rng.uniform(1.0, 1.3)
+    pedestal = rng.uniform(*config.pedestal) if rng.random() < 0.5 else 0.0
+    gain = level * (1 - pedestal) / exposure.full
+    share = np.clip(pedestal + gain * image, 0, 1)
+    gamma = float(np.exp(rng.uniform(*np.log(config.gamma)))) if rng.random() < 0.5 else 1.0
+    share = share**gamma
+    steps = _steps(exposure, pedestal, gain, gamma)
+    if rng.random() < config.sixteen or steps < config.grey_levels:
+        bits = 16 if rng.random() < 0.5 or steps * 16 < config.grey_levels else 12
+        return _last(np.rint(share * (2**bits - 1)).astype(np.uint16))
+    rounded = _last(np.rint(share * 255).astype(np.uint8))
+    if steps > 2.5 * config.grey_levels and rng.random() < config.jpeg:
+        return _through_jpeg(rounded, int(rng.integers(*config.jpeg_quality)))
+    return rounded
+
+
+def _last(image: NDArray[Any]) -> NDArray[Any]:
+    """Return an image (C, Y, X) as (Y, X) or (Y, X, 3)."""
+    return image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
+
+
+def _steps(exposure: Exposure, pedestal: float, gain: float, gamma: float) -> float:
+    """Return the difference of 8-bit numbers between typical ground and typical bead."""
+    ground = float(np.median(exposure.ground))
+    first, second = (np.clip(pedestal + gain * at, 0, 1) ** gamma for at in (ground, ground + exposure.contrast))
+    return 255 * abs(float(second - first))
+
+
+def _through_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))

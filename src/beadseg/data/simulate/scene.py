@@ -1,22 +1,25 @@
-"""One simulated image with its truth."""
+"""One simulated image with its truth: a window of a field of view, its beads, and the camera that takes it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import imageio.v3 as iio
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from beadseg.data.simulate import camera, debris, optics
-from beadseg.data.simulate.placement import Beads, place
-from beadseg.data.simulate.view import FieldOfView, Window
+from beadseg.data.simulate import particles
+from beadseg.data.simulate.particles import Beads, place
 
 if TYPE_CHECKING:
     from beadseg.data.simulate.config import SceneConfig
 
 Floats = NDArray[np.float64]
+
+WHITE = 255.0
+"""Full scale in 8-bit grey levels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,7 @@ def simulate(config: SceneConfig, seed: int, window: Window | None = None) -> Sc
     sigma, contrast = _looks(config, view, beads, looks)
     light = _light(config, view, beads, sigma, contrast, dirt)
     shape = (config.height, config.width)
-    image = camera.develop(camera.enlarge(camera.expose(light, config, noise), shape, config.upscaling), config)
+    image = develop(enlarge(expose(light, config, noise), shape, config.upscaling), config)
     return Scene(image, *truth(shape, beads, sigma))
 
 
@@ -85,20 +88,20 @@ def _light(
     shape = (int(np.ceil(config.height / scale)), int(np.ceil(config.width / scale)))
     y, x = (((np.arange(side) + 0.5) * scale - 0.5) for side in shape)
     ground = view.light(config, y[:, None], x[None, :])
-    dirt = debris.draw(config, shape, scale, rng)
+    dirt = particles.draw_debris(config, shape, scale, rng)
     colours = (1,) if config.channels == "grey" else (0, 1, 2)
     layers = []
     for colour in colours:
         share = 1.0 if config.channels == "grey" else config.channel_contrast[colour]
         tint = 1.0 if config.channels == "grey" else config.background_tint[colour]
         stamps = _stamps(config, view, beads, sigma, contrast * share, colour - 1)
-        layers.append(ground * tint * _effect(config, optics.draw(shape, stamps, config.halo), dirt * share))
+        layers.append(ground * tint * _effect(config, particles.draw_beads(shape, stamps, config.halo), dirt * share))
     return np.stack(layers, axis=2)
 
 
 def _stamps(
     config: SceneConfig, view: Window, beads: Beads, sigma: Floats, contrast: Floats, side: int
-) -> optics.Stamps:
+) -> particles.Stamps:
     """Return the beads as seen in one colour (`side` -1 red, 0 green, 1 blue) on the sensor's grid."""
     scale = config.upscaling
     v, u = view.centred(beads.y, beads.x)
@@ -108,7 +111,7 @@ def _stamps(
     # Dark beads absorb: their optical densities add up where they overlap. Bright ones add light.
     amplitude = -np.log1p(-contrast) if config.polarity == "dark" else contrast
     radius = beads.diameter / 2 / scale
-    return optics.Stamps((y + 0.5) / scale - 0.5, (x + 0.5) / scale - 0.5, radius, sigma / scale, amplitude)
+    return particles.Stamps((y + 0.5) / scale - 0.5, (x + 0.5) / scale - 0.5, radius, sigma / scale, amplitude)
 
 
 def _effect(config: SceneConfig, beads: Floats, dirt: Floats) -> Floats:
@@ -121,7 +124,7 @@ def _effect(config: SceneConfig, beads: Floats, dirt: Floats) -> Floats:
 
 def truth(shape: tuple[int, int], beads: Beads, sigma: Floats) -> tuple[NDArray[np.uint32], pd.DataFrame]:
     """Return labels numbered without gaps and the table of the visible beads; `sigma` (N,) is their blur, px."""
-    labels = optics.label(shape, beads.y, beads.x, beads.diameter)
+    labels = particles.label_beads(shape, beads.y, beads.x, beads.diameter)
     area = np.bincount(labels.reshape(-1), minlength=len(beads) + 1)[1:]
     visible = np.flatnonzero(area)
     names = np.zeros(len(beads) + 1, dtype=np.uint32)
@@ -137,3 +140,99 @@ def truth(shape: tuple[int, int], beads: Beads, sigma: Floats) -> tuple[NDArray[
         }
     )
     return names[labels], table
+
+
+@dataclass(frozen=True)
+class FieldOfView:
+    """The optics and the light of one photograph.
+
+    Attributes
+    ----------
+    height, width : int
+        Size of the whole field of view, px.
+    level : float
+        Mean level of the ground, 8-bit grey levels.
+    light_angle, tilt_angle, colour_angle : float
+        Directions of the light's gradient, of the slide's tilt and of the lateral colour shift, radians.
+    """
+
+    height: int
+    width: int
+    level: float
+    light_angle: float
+    tilt_angle: float
+    colour_angle: float
+
+    @classmethod
+    def draw(cls, config: SceneConfig, seed: int, rows: int = 1, columns: int = 1) -> FieldOfView:
+        """Draw a field of view of `rows` by `columns` tiles; the result depends on the arguments only."""
+        rng = np.random.default_rng(np.random.SeedSequence((seed, 1)))
+        level = float(rng.uniform(config.background_min, config.background_max))
+        light, tilt, colour = (float(angle) for angle in rng.uniform(0.0, 2.0 * np.pi, 3))
+        return cls(config.height * rows, config.width * columns, level, light, tilt, colour)
+
+
+@dataclass(frozen=True)
+class Window:
+    """One tile of a field of view; `top` and `left` are its first row and column there, px."""
+
+    field: FieldOfView
+    top: int = 0
+    left: int = 0
+
+    def along(self, angle: float, y: NDArray[np.floating], x: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the position along a direction, -0.5 to 0.5 over the field of view, of tile coordinates."""
+        v, u = self.centred(y, x)
+        reach = abs(np.cos(angle)) * self.field.width + abs(np.sin(angle)) * self.field.height
+        position: NDArray[np.floating] = (u * np.cos(angle) + v * np.sin(angle)) / reach
+        return position
+
+    def centred(
+        self, y: NDArray[np.floating], x: NDArray[np.floating]
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return tile coordinates relative to the centre of the field of view, px."""
+        return y + self.top - (self.field.height - 1) / 2, x + self.left - (self.field.width - 1) / 2
+
+    def light(self, config: SceneConfig, y: NDArray[np.floating], x: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the level of the empty ground at tile coordinates, 8-bit grey levels."""
+        v, u = self.centred(y, x)
+        corner = (self.field.height**2 + self.field.width**2) / 4
+        gradient = 1.0 + config.gradient * self.along(self.field.light_angle, y, x)
+        ground: NDArray[np.floating] = self.field.level * gradient * (1.0 - config.vignetting * (u**2 + v**2) / corner)
+        return ground
+
+
+def expose(light: Floats, config: SceneConfig, rng: np.random.Generator) -> Floats:
+    """Return the sensor's reading of `light` (Y, X, ...), both in 8-bit grey levels: photon noise, then read noise."""
+    variance = config.read_noise**2 + config.shot_noise**2 * np.clip(light, 0.0, None) / WHITE
+    reading: Floats = light + np.sqrt(variance) * rng.standard_normal(light.shape)
+    return reading
+
+
+def enlarge(image: Floats, shape: tuple[int, int], factor: float) -> Floats:
+    """Return `image` (Y, X, C) enlarged by `factor` to `shape`, linearly along each axis."""
+    if factor == 1.0:
+        return image
+    for axis, size in enumerate(shape):
+        position = np.clip((np.arange(size) + 0.5) / factor - 0.5, 0, image.shape[axis] - 1)
+        low = np.minimum(position.astype(np.intp), max(image.shape[axis] - 2, 0))
+        weight = (position - low).reshape([-1 if axis == other else 1 for other in range(image.ndim)])
+        high = np.minimum(low + 1, image.shape[axis] - 1)
+        image = (1.0 - weight) * image.take(low, axis) + weight * image.take(high, axis)
+    return image
+
+
+def develop(image: Floats, config: SceneConfig) -> NDArray[Any]:
+    """Return the file's numbers, uint8 or uint16, (Y, X) or (Y, X, 3), from 8-bit grey levels (Y, X, C)."""
+    if image.shape[2] == 1:
+        image = image[:, :, 0]
+    if config.bit_depth == 16:
+        return np.rint(np.clip(image, 0, WHITE) * 257.0).astype(np.uint16)
+    rounded = np.rint(np.clip(image, 0, WHITE)).astype(np.uint8)
+    return rounded if config.jpeg_quality is None else _through_jpeg(rounded, config.jpeg_quality)
+
+
+def _through_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[Any]:
+    encoded = iio.imwrite("<bytes>", image, extension=".jpg", quality=quality)
+    decoded: NDArray[Any] = iio.imread(encoded, extension=".jpg")
+    return decoded

@@ -1,21 +1,31 @@
-"""From the counts of a prediction folder to densities of images, groups and dilutions."""
+"""From the counts of a prediction folder to densities of images, groups and dilutions, beside counts by hand.
+
+A name or a CSV says which group an image belongs to and how far it was diluted. Tables may be damaged or written by
+hand.
+"""
 
 from __future__ import annotations
 
+import filecmp
 import math
+import re
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from scipy import stats
 
 from beadseg import files
-from beadseg.config.density import DensityConfig
-from beadseg.data.dataset import natural_key
-from beadseg.data.fields import listed
-from beadseg.data.predictions import read_sources
+from beadseg.config.predict import ByField, DensityConfig, NameFactor, NamePattern, NameTable, Together
+from beadseg.data.documents import read_sources, source_of, with_unmerged
+from beadseg.data.fields import PatternFields, composed, fields_of, listed, numbers_of, plain_form, text_table
+from beadseg.data.scan import natural_key
+from beadseg.errors import InputError
 from beadseg.events import OnEvent, ignore, log
-from beadseg.measure.concentration.counts import Counted, read_counts
+from beadseg.files import user_path
+from beadseg.measure.calibration import combined, poisson_interval
 from beadseg.measure.concentration.dilution import fit_dilution
 from beadseg.measure.concentration.document import (
     DensityReport,
@@ -23,17 +33,26 @@ from beadseg.measure.concentration.document import (
     GroupDensity,
     ImageDensity,
     Interval,
+    ManualCount,
     Unit,
 )
-from beadseg.measure.concentration.manual import read_manual
-from beadseg.measure.concentration.naming import Images, factors_of, groups_of
-from beadseg.measure.intervals import combined, poisson_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
 
 SIGNIFICANT = 0.05
 """Counts of a group that chance would scatter so much more rarely than this widen its sampling interval."""
+
+NEEDED = ("image", "beads", "height", "width")
+INTERVAL = ("beads_low", "beads_high")
+
+_NUMERAL = r"[0-9]+(?:[.,' p][0-9]+)*(?:e[+-]?[0-9]+|\^[0-9]+)?"
+"""Digits with what may divide them, and an exponent: ``1e3``, ``10^3``."""
+_TIMES = re.compile(rf"(?<![0-9])([^\W\d_])?({_NUMERAL}) ?[x\u00d7](?=[\W_]|$|[0-9.,]+[x\u00d7](?:[\W_]|$))", re.I)
+_RATIO = re.compile(rf"(?<![0-9.,:])1 ?[:\u2236] ?({_NUMERAL})(?![0-9:])", re.IGNORECASE)
 
 
 def density(
@@ -242,3 +261,391 @@ def _series(
         for factor, values in points.items()
     )
     return fit, found, notes
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One row of ``counts.csv``.
+
+    Attributes
+    ----------
+    image, plane : str
+        Name of the image, and of its plane in a stack.
+    beads : float
+        Beads counted; not whole where beads on the border count by half.
+    low, high : float or None
+        Interval of the beads that are in the image; None where the prediction gave none.
+    pixels : int
+        Pixels of the image.
+    pixel_size_um : float or None
+        Side of a pixel, µm.
+    flags : str
+        What is implausible.
+    """
+
+    image: str
+    plane: str
+    beads: float
+    low: float | None
+    high: float | None
+    pixels: int
+    pixel_size_um: float | None
+    flags: str
+
+    @property
+    def name(self) -> str:
+        """Name of the image, with the plane."""
+        return f"{self.image}_{self.plane}" if self.plane else self.image
+
+
+def read_counts(folder: Path) -> list[Counted]:
+    """Return the rows of a prediction folder's ``counts.csv``, in natural order of their names.
+
+    Raises
+    ------
+    InputError
+        It is missing or empty, lacks a column, names a plane twice, or a number is missing or impossible.
+    """
+    path = folder / files.COUNTS
+    table = _table(path)
+    numbers = {column: _numbers(table, column, path) for column in (*NEEDED[1:], *INTERVAL, "pixel_size_um")}
+    for column in NEEDED[1:]:
+        least = 0.0 if column == "beads" else 1.0
+        _refuse(~(numbers[column] >= least) | ~np.isfinite(numbers[column]), column, table, path)
+    _refuse(numbers["pixel_size_um"] <= 0, "pixel_size_um", table, path)
+    known = {column: [None if math.isnan(value) else value for value in values] for column, values in numbers.items()}
+    text = {column: _text(table, column) for column in ("image", "plane", "flags")}
+    rows = [
+        Counted(
+            image=text["image"][at],
+            plane=text["plane"][at],
+            beads=float(numbers["beads"][at]),
+            low=known["beads_low"][at],
+            high=known["beads_high"][at],
+            pixels=int(numbers["height"][at]) * int(numbers["width"][at]),
+            pixel_size_um=known["pixel_size_um"][at],
+            flags=text["flags"][at],
+        )
+        for at in range(len(table))
+    ]
+    names = [row.name for row in rows]
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        raise InputError(f"Names {twice!r} more than once.", path, "Keep one row of it.")
+    return sorted(rows, key=lambda row: natural_key(row.name))
+
+
+def _table(path: Path) -> pd.DataFrame:
+    remedy = "Give a folder that `beadseg-batch predict` wrote."
+    if not path.is_file():
+        raise InputError("There are no counts.", path, remedy)
+    table = text_table(path, NEEDED, remedy)
+    separator = table.attrs["separator"]
+    table = with_unmerged(table, path.parent)
+    table.attrs["separator"] = separator
+    if table.empty:
+        raise InputError("Holds no counts.", path, "Predict at least one image.")
+    return table
+
+
+def _numbers(table: pd.DataFrame, column: str, path: Path) -> NDArray[np.float64]:
+    """Return a column's numbers; NaN for an empty cell, and where there is no such column."""
+    if column not in table.columns:
+        return np.full(len(table), np.nan)
+    cells = table[column].str.strip()
+    found = numbers_of(cells, table.attrs["separator"])
+    values = np.array([np.nan if value is None else value for value in found], np.float64)
+    _refuse((cells != "").to_numpy() & ~np.isfinite(values), column, table, path)
+    return values
+
+
+def _text(table: pd.DataFrame, column: str) -> list[str]:
+    return table[column].tolist() if column in table.columns else [""] * len(table)
+
+
+def _refuse(wrong: NDArray[np.bool_], column: str, table: pd.DataFrame, path: Path) -> None:
+    """Raise `InputError` for the first row in which a number is missing or impossible."""
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        image, cell = table["image"].iloc[row], table[column].iloc[row]
+        raise InputError(f"{column} of {image!r} is {cell!r}.", path, "Predict this image again, or correct the table.")
+
+
+def read_manual(
+    path: Path, counted: Sequence[Counted], images: Images
+) -> tuple[tuple[ManualCount, ...], tuple[str, ...]]:
+    """Return the images counted both ways, and sentences about those that were not.
+
+    Images are found as `Images.find` does; a stack's planes by their names, or a column ``plane``.
+
+    Raises
+    ------
+    InputError
+        The file is not a CSV with the columns ``image`` and ``beads``, a count is not a number of beads, a name may
+        mean several images, or none of its images was predicted.
+    """
+    table = text_table(path, ("image", "beads"))
+    counts = numbers_of(table["beads"], table.attrs["separator"])
+    by_hand = [_count(name, text, count, path)
+               for name, text, count in zip(table["image"], table["beads"], counts, strict=True)]  # fmt: skip
+    rows, unknown = images.rows_of(table, path)
+    if not rows:
+        text = f"Names no predicted image (it names {listed(unknown)})." if unknown else "Names no image."
+        raise InputError(text, path, f"Use the names of counts.csv, e.g. {counted[0].name}, or the paths of the files.")
+    found = tuple(ManualCount(image=one.name, manual=by_hand[rows[one.image, one.plane]], beads=one.beads)
+                  for one in counted if (one.image, one.plane) in rows)  # fmt: skip
+    notes = (f"Counted by hand, but not predicted: {listed(unknown)}.",) if unknown else ()
+    return found, notes
+
+
+def _count(name: str, text: str, count: float | None, path: Path) -> float:
+    if count is None or count < 0:
+        remedy = "Write how many beads there are, 0 or more, without marks between thousands."
+        raise InputError(f"The count of {name!r} is {text!r}.", path, remedy)
+    return count
+
+
+class Images:
+    """The images of a prediction folder, found by what a table calls them.
+
+    Parameters
+    ----------
+    rows : iterable of tuple of str and str
+        Image and plane of every row of ``counts.csv``.
+    sources : mapping of str to str
+        The file that every image was predicted from, by name; empty where the folder does not say.
+    """
+
+    def __init__(self, rows: Iterable[tuple[str, str]], sources: Mapping[str, str]) -> None:
+        self.planes: dict[str, list[str]] = defaultdict(list)
+        for image, plane in rows:
+            self.planes[image].append(plane)
+        self.sources = {image: sources[image] for image in self.planes if image in sources}
+        self._rows = {composed(_row_name(*row)): row for row in rows}
+        self._names = {composed(image): image for image in self.planes}
+        self._by_source = {source: image for image, source in self.sources.items()}
+
+    def find(self, cell: str, plane: str, table: Path) -> tuple[tuple[str, str], ...]:
+        """Return image and plane of the rows that a cell of a table may mean.
+
+        Its name in ``counts.csv`` counts first, then the file that it names, then the end of its path, then the name
+        without what people add to it: the extension, spaces, another Unicode form. A folder that is not that of the
+        image's file is never left out of account.
+        """
+        text = composed(cell).strip()
+        if not plane and text in self._rows:
+            return (self._rows[text],)
+        images = [self._names[text]] if text in self._names else self._of_file(text, table) or self._alike(text, table)
+        found = [(image, own) for image in images for own in self.planes[image] if plane in ("", own)]
+        return tuple(found)
+
+    def _of_file(self, text: str, table: Path) -> list[str]:
+        here = [self._by_source[place] for place in _places(text, table) if place in self._by_source]
+        if here or re.search(r"[/\\]", text):
+            return here[:1]
+        return [image for image, source in self.sources.items() if composed(Path(source).name) == text]
+
+    def _alike(self, text: str, table: Path) -> list[str]:
+        *folders, last = re.split(r"[/\\]+", text)
+        form = plain_form(last)
+        alike = [image for image in self.planes
+                 if form in (plain_form(image), plain_form(Path(self.sources.get(image, "")).name))]  # fmt: skip
+        if not folders or not self.sources:
+            return alike
+        there = [Path(place) for place in _places(text, table) if Path(place).is_file()]
+        alike = [image for image in alike if not there or _same_content(Path(self.sources.get(image, "")), there)]
+        shared = {image: _shared(folders, Path(self.sources.get(image, "")).parts[:-1]) for image in alike}
+        most = max(shared.values(), default=0)
+        return [image for image, number in shared.items() if number == most > 0]
+
+    def rows_of(self, table: pd.DataFrame, path: Path) -> tuple[dict[tuple[str, str], int], list[str]]:
+        """Return the row of a table of every image and plane that it names, and the cells that name none.
+
+        Raises
+        ------
+        InputError
+            A cell may mean several images or planes, or several rows mean one.
+        """
+        planes = table["plane"].str.strip() if "plane" in table.columns else [""] * len(table)
+        found: dict[tuple[str, str], int] = {}
+        unknown = []
+        for number, (cell, plane) in enumerate(zip(table["image"], planes, strict=True)):
+            rows = self.find(cell, plane, path)
+            if len(rows) > 1:
+                raise InputError(f"{cell!r} may be any of {self._told(rows)}.", path, self._remedy(rows))
+            if rows and rows[0] in found:
+                text = f"Names some images more than once: {_row_name(*rows[0])}."
+                raise InputError(text, path, "Keep one row for every image.")
+            if rows:
+                found[rows[0]] = number
+            else:
+                unknown.append(cell)
+        return found, unknown
+
+    def _told(self, rows: Sequence[tuple[str, str]]) -> str:
+        texts = [f"{_row_name(*row)} ({self.sources[row[0]]})" if row[0] in self.sources else _row_name(*row)
+                 for row in rows]  # fmt: skip
+        return listed(texts, 3)
+
+    @staticmethod
+    def _remedy(rows: Sequence[tuple[str, str]]) -> str:
+        if len({image for image, _ in rows}) == 1:
+            return "Write the name of a plane, as in counts.csv, or add a column plane."
+        return "Write the name as in counts.csv, or the path of the file."
+
+
+def _row_name(image: str, plane: str) -> str:
+    return f"{image}_{plane}" if plane else image
+
+
+def _places(text: str, table: Path) -> tuple[str, str]:
+    """Return where a file may lie that a table names: beside the table, or in the working directory."""
+    return source_of(table.parent / user_path(text)), source_of(Path(text))
+
+
+def _same_content(path: Path, others: Sequence[Path]) -> bool:
+    """Tell whether a file is one of others, or gone, so that it may be."""
+    return not path.is_file() or any(filecmp.cmp(path, other, shallow=False) for other in others)
+
+
+def _shared(folders: Sequence[str], parts: Sequence[str]) -> int:
+    """Return how many folders two paths have in common, counted from their ends."""
+    number = 0
+    for one, other in zip(reversed(folders), reversed(parts), strict=False):
+        if composed(one).casefold() != composed(other).casefold():
+            break
+        number += 1
+    return number
+
+
+def groups_of(images: Images, rule: ByField | Together | NamePattern | NameTable) -> dict[str, str]:
+    """Return the group of every image; one whose name does not match a pattern is a group by itself.
+
+    Raises
+    ------
+    InputError
+        A CSV is missing, lacks a column, names an image twice, may mean several images, or lacks one of them.
+    """
+    names = list(images.planes)
+    if isinstance(rule, ByField):
+        return fields_of(names, PatternFields())
+    if isinstance(rule, Together):
+        return dict.fromkeys(names, "all")
+    if isinstance(rule, NameTable):
+        return _from_table(images, rule, "group")
+    return {name: _matched(name, rule) or name for name in names}
+
+
+def factors_of(images: Images, rule: NameFactor | NamePattern | NameTable) -> tuple[dict[str, float | None], list[str]]:
+    """Return the dilution factor of every image, and sentences about names that tell several.
+
+    None where a name tells no factor, or several, since the wrong one would be worse.
+
+    Raises
+    ------
+    InputError
+        As `groups_of`; or what stands there is no positive number.
+    """
+    names = list(images.planes)
+    if isinstance(rule, NameFactor):
+        told = {name: factors_in(name) for name in names}
+        factors = {name: found[0] if len(found) == 1 else None for name, found in told.items()}
+        return factors, _several({name: found for name, found in told.items() if len(found) > 1})
+    if isinstance(rule, NameTable):
+        return _table_factors(images, rule), []
+    texts = {name: _matched(name, rule) for name in names}
+    remedy = "Give a pattern whose first group is a number."
+    return {
+        name: None if text is None else _factor(name, text, _number(text), "--factor", remedy)
+        for name, text in texts.items()
+    }, []
+
+
+def factors_in(name: str) -> list[float]:
+    """Return the dilution factors that a name may tell, each once, in their order.
+
+    Numbers before an ``x`` (or the sign of multiplication) that ends a word, with decimals and exponents, and the
+    second number of ``1:100``. Several are returned for one number where its marks may mean several things: three
+    digits after a point or comma may be thousands, a space or a p may divide words, and what follows a letter may be
+    its number (``s2.20x``).
+    """
+    found = [_meanings(match[2], bool(match[1])) for match in _TIMES.finditer(name)]
+    found += [_meanings(match[1]) for match in _RATIO.finditer(name)]
+    values = [value for meanings in found for value in meanings if 0 < value < math.inf]
+    return list(dict.fromkeys(values))
+
+
+def _meanings(numeral: str, after_letter: bool = False) -> list[float]:
+    """Return the numbers that a numeral of a name may mean, the likeliest first; none where it is none."""
+    base, _, power = numeral.partition("^")
+    if power:
+        return [float(base) ** float(power)] if base.isdecimal() else []
+    found = re.fullmatch(r"(.*?)(e[+-]?[0-9]+)?", numeral.lower())
+    body, exponent = (found[1], found[2] or "") if found else (numeral, "")
+    parts = re.split(r"[.,' p]", body)
+    if len(parts) == 1:
+        return [float(numeral)]
+    last = [float(parts[-1] + exponent)]
+    grouped = "p" not in body and parts[0] != "0" and all(len(part) == 3 for part in parts[1:])
+    whole = [float("".join(parts) + exponent)] if grouped else []
+    if " " in body or "'" in body:
+        return [*last, *whole] if " " in body or not whole else whole
+    if len(parts) > 2:
+        return whole
+    decimal = [float(f"{parts[0]}.{parts[1]}{exponent}")]
+    apart = "p" in body or after_letter or body.endswith("0")
+    return [*whole, *decimal, *(last if apart else [])]
+
+
+def _several(told: dict[str, list[float]]) -> list[str]:
+    """Return the question that names with several factors ask."""
+    if not told:
+        return []
+    name, values = next(iter(told.items()))
+    candidates = " or ".join(f"{value:g}" for value in values)
+    return [
+        f"Left out of the dilution series, several factors may be meant: {listed(list(told))}. {name!r} may be diluted "
+        f"{candidates} times; say where the factor stands by --factor: a pattern, e.g. '^([0-9.]+)x_', or a CSV."
+    ]
+
+
+def _matched(name: str, rule: NamePattern) -> str | None:
+    found = re.search(rule.pattern, name, re.IGNORECASE)
+    return found[1] if found and found[1] else None
+
+
+def _number(text: str) -> float | None:
+    """Return the one number that a text found by a pattern means; None for none or several."""
+    meanings = _meanings(text) if re.fullmatch(_NUMERAL, text, re.IGNORECASE) else []
+    return meanings[0] if len(meanings) == 1 else None
+
+
+def _factor(name: str, text: str, value: float | None, where: str, remedy: str) -> float:
+    if value is None or not 0 < value < math.inf:
+        raise InputError(f"The dilution factor of {name!r} is {text!r}.", where, remedy)
+    return value
+
+
+def _table_factors(images: Images, rule: NameTable) -> dict[str, float | None]:
+    texts = _from_table(images, rule, "factor")
+    separator = text_table(rule.path, ("image", "factor")).attrs["separator"]
+    values = numbers_of(texts.values(), separator)
+    remedy = "Write positive numbers in the column factor, without marks between thousands."
+    return {
+        name: _factor(name, text, value, str(rule.path), remedy)
+        for (name, text), value in zip(texts.items(), values, strict=True)
+    }
+
+
+def _from_table(images: Images, rule: NameTable, column: str) -> dict[str, str]:
+    """Return a text of every image, the same for all planes of a stack."""
+    table = text_table(rule.path, ("image", column))
+    whole = Images([(name, "") for name in images.planes], images.sources)
+    rows, unknown = whole.rows_of(table[["image"]], rule.path)
+    known = {name: table[column].iloc[row].strip() for (name, _), row in rows.items()}
+    missing = [name for name in images.planes if not known.get(name)]
+    if missing:
+        others = f" (it names {listed(unknown, 3)}, of which none is predicted)" if unknown else ""
+        remedy = "Add a row for every image, with its name in counts.csv or the path of its file."
+        raise InputError(f"Names no {column} for {listed(missing)}{others}.", rule.path, remedy)
+    return {name: known[name] for name in images.planes}

@@ -1,25 +1,19 @@
-"""Regression of a dilution series: whether counts fall as the dilution says, and which images or dilutions do not.
-
-The counts of single images are modelled as Poisson, or as negative binomial where they vary more, with log(covered
-area) as offset (P. McCullagh, J. A. Nelder, Generalized Linear Models, 1989, chapters 6 and 9). Errors of pipetting
-are shared by all images of a dilution, so that images tell too little of them: where the dilutions scatter more about
-the line than their images allow (likelihood ratio against a mean of its own for every dilution, over its degrees of
-freedom, above 1), standard errors grow by the root of that ratio, and Student's t with its degrees of freedom replaces
-the normal quantile.
-"""
+"""Regression of a dilution series: whether counts fall as the dilution says, and which images or dilutions do not."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy import stats
+import statsmodels.api as sm
+from scipy import optimize, stats
 
 from beadseg.errors import InputError
+from beadseg.measure.calibration import LEVEL
 from beadseg.measure.concentration.document import DilutionFit
-from beadseg.measure.concentration.glm import Counts, Fitted, fit_counts, tail
-from beadseg.measure.intervals import LEVEL
 from beadseg.text import plural
 
 if TYPE_CHECKING:
@@ -31,6 +25,9 @@ Image = tuple[str, float, float]
 """Name, beads, covered area or volume."""
 SIGNIFICANT = 0.05
 """Level of the tests of overdispersion and of outliers (of the latter divided by how many are tested)."""
+
+ALPHA_RANGE = (1e-8, 1e3)
+"""Where the extra variance of a negative binomial is looked for."""
 
 
 def fit_dilution(
@@ -195,3 +192,107 @@ def _undiluted(series: _Series, alpha: float, widened: float, quantile: float) -
     log_density = float(fitted.coefficients[0])
     half = quantile * widened * math.sqrt(float(fitted.covariance[0, 0]))
     return math.exp(log_density), (math.exp(log_density - half), math.exp(log_density + half))
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Counts with what explains them.
+
+    Attributes
+    ----------
+    beads : (N,) float64
+        Counts.
+    design : (N, K) float64
+        Columns of the linear predictor of log(mean).
+    offset : (N,) float64
+        log(covered area).
+    """
+
+    beads: NDArray[np.float64]
+    design: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    def without(self, left_out: NDArray[np.bool_]) -> Counts:
+        """Return all rows but some."""
+        return Counts(self.beads[~left_out], self.design[~left_out], self.offset[~left_out])
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fitted regression.
+
+    Attributes
+    ----------
+    coefficients, covariance : (K,) and (K, K) float64
+        Of the linear predictor.
+    mean : (N,) float64
+        Fitted means.
+    log_likelihood : float
+        At the fit.
+    alpha : float
+        Variance = mean + alpha * mean²; 0 for Poisson.
+    pearson : float
+        Pearson's chi squared.
+    """
+
+    coefficients: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    log_likelihood: float
+    alpha: float
+    pearson: float
+
+
+def fit_counts(counts: Counts, alpha: float | None = 0.0) -> Fitted | None:
+    """Fit by maximum likelihood; None where it does not converge.
+
+    Parameters
+    ----------
+    counts : Counts
+        What is to be explained.
+    alpha : float or None
+        0 is Poisson; None estimates it, where the likelihood along alpha is highest.
+    """
+    if alpha is None:
+        low, high = (math.log(bound) for bound in ALPHA_RANGE)
+        found = optimize.minimize_scalar(lambda at: -_likelihood(counts, math.exp(at)), bounds=(low, high),
+                                         method="bounded", options={"xatol": 1e-4})  # fmt: skip
+        alpha = math.exp(float(found.x))
+    result = _fit(counts, alpha)
+    if result is None:
+        return None
+    covariance = np.asarray(result.cov_params(), np.float64)
+    if not (np.isfinite(covariance).all() and np.isfinite(result.params).all()):
+        return None
+    return Fitted(np.asarray(result.params, np.float64), covariance, np.asarray(result.mu, np.float64),
+                  float(result.llf), alpha, float(result.pearson_chi2))  # fmt: skip
+
+
+def _likelihood(counts: Counts, alpha: float) -> float:
+    result = _fit(counts, alpha)
+    return -math.inf if result is None or not math.isfinite(result.llf) else float(result.llf)
+
+
+def _fit(counts: Counts, alpha: float) -> Any:
+    family = sm.families.Poisson() if alpha == 0 else sm.families.NegativeBinomial(alpha=alpha)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it says of convergence is looked at below
+        try:
+            result = sm.GLM(counts.beads, counts.design, family=family, offset=counts.offset).fit(maxiter=200)
+        except (ValueError, np.linalg.LinAlgError):
+            return None
+    return result if result.converged else None
+
+
+def tail(beads: float, mean: float, alpha: float) -> float:
+    """Return the two-sided chance of a count at least as far from its mean: twice the smaller tail, 1 at most."""
+    if mean <= 0:
+        return 1.0 if beads <= 0 else 0.0
+    if alpha * mean < 1e-6:
+        below, above = stats.poisson.cdf(math.floor(beads), mean), stats.poisson.sf(math.ceil(beads) - 1, mean)
+    else:
+        size = 1 / alpha
+        chance = size / (size + mean)
+        below = stats.nbinom.cdf(math.floor(beads), size, chance)
+        above = stats.nbinom.sf(math.ceil(beads) - 1, size, chance)
+    return float(min(1.0, 2 * min(below, above)))

@@ -1,23 +1,33 @@
-"""Work beside the interface: one thread, with events and a stop flag; results arrive in the viewer's thread."""
+"""Work beside the interface: a thread or a child process with events, a stop and a progress bar.
+
+Results arrive in the viewer's thread, which must go on answering.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
 import threading
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import psutil
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
 from beadseg.errors import InputError, MachineError
-from beadseg.events import Event, OnEvent, StopFlag
+from beadseg.events import Event, StopFlag
+from beadseg.widgets.common.message import keep_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, Literal
+
+    from beadseg.events import OnEvent
+    from beadseg.widgets.common.process import Process
 
     Work = Callable[[OnEvent, StopFlag], Any]
     Item = tuple[Literal["event", "returned", "failed"], Any]
@@ -26,6 +36,20 @@ PREFIX = "beadseg-viewer"
 """Beginning of the names of folders for temporary files; the number of the process follows."""
 POLL_MS = 15
 """How often the viewer's thread looks for news of the work. The thread never touches a Qt object, which may be gone."""
+
+LOOK_MS = 500
+"""How often the file of the process is read. Whatever is redrawn makes Qt compose the window with its OpenGL
+canvas again, which takes long where OpenGL has no graphics card: so a bar moves seldom, and nothing is animated."""
+STOPPING_MS = 100
+"""How often, while the process is stopping: its end is told at once."""
+
+RARER = 50
+"""Factor by which full collections are made rarer."""
+
+_asked: set[int] = set()
+"""Who asked for it."""
+_before: list[tuple[int, int, int]] = []
+"""The thresholds that are given back."""
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:
@@ -151,3 +175,142 @@ def share(event: Event) -> tuple[str, int, int] | None:
     if event.kind != "progress":
         return None
     return str(event.data["task"]), int(event.data["done"]), int(event.data["total"])
+
+
+class ProgressRow(QWidget):
+    """Progress of one background, and the button that cancels it.
+
+    Parameters
+    ----------
+    background : Background
+        What is followed.
+    """
+
+    def __init__(self, background: Background, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._background = background
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(True)
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip(f"Stop {background.name}; what was finished is kept")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.cancel)
+        self.cancel.clicked.connect(self._cancel)
+        background.started.connect(self._begin)
+        background.happened.connect(self._show)
+        background.ended.connect(self._end)
+        keep_place(self)
+        self.setVisible(False)
+
+    def _begin(self) -> None:
+        self.bar.setRange(0, 1)  # not 0 to 0: that is animated, and each frame redraws the OpenGL canvas
+        self.bar.setValue(0)
+        self.bar.setFormat(self._background.name)
+        self.cancel.setEnabled(True)
+        self.setVisible(True)
+
+    def _show(self, event: Event) -> None:
+        found = share(event)
+        if found is None:
+            return
+        task, done, total = found
+        self.bar.setRange(0, max(1, total))
+        self.bar.setValue(done)
+        self.bar.setFormat(f"{task}: {done} of {total}")
+
+    def _cancel(self) -> None:
+        self.cancel.setEnabled(False)
+        self.bar.setFormat("stopping")
+        self._background.cancel()
+
+    def _end(self) -> None:
+        self.setVisible(False)
+
+
+class Monitor(QObject):
+    """Follows one process at a time.
+
+    Parameters
+    ----------
+    look_ms : int
+        How often it is looked at, ms.
+    """
+
+    happened = Signal(object)
+    """List of `Event`: what was said since the last look."""
+    ended = Signal(object)
+    """`Outcome` of the process."""
+
+    def __init__(self, parent: QObject | None = None, look_ms: int = LOOK_MS) -> None:
+        super().__init__(parent)
+        self._look_ms = look_ms
+        self.process: Process | None = None
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self._poll)
+
+    @property
+    def running(self) -> bool:
+        """Whether a process is followed whose end was not told yet."""
+        return self.process is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process was asked to stop."""
+        return self.process is not None and self.process.stopping
+
+    def watch(self, process: Process) -> None:
+        """Follow a process, and no more the one before."""
+        self.process = process
+        self._timer.start(self._look_ms)
+
+    def stop(self) -> None:
+        """Ask the process to stop: `ended` comes when what it has in hand is finished. Asked again, it is killed."""
+        if self.process is not None:
+            self.process.stop()
+            self._timer.setInterval(STOPPING_MS)
+
+    def kill(self) -> None:
+        """End the process at once and follow it no more; `ended` does not come."""
+        if self.process is not None:
+            self.process.kill()
+        self.leave()
+
+    def leave(self) -> None:
+        """Follow the process no more; it goes on."""
+        self.process = None
+        self._timer.stop()
+
+    def _poll(self) -> None:
+        process = self.process
+        if process is None:
+            return
+        over = not process.running
+        if news := process.news():
+            self.happened.emit(news)
+        if over and process.drained and self.process is process:
+            outcome = process.outcome()
+            self.leave()
+            self.ended.emit(outcome)
+
+
+def keep_collections_short(owner: int) -> None:
+    """Let full collections come seldom until `owner` (its `id`) calls `collect_all_again`.
+
+    A collection of all that a viewer holds stops it for a quarter of a second. Nothing is taken from the collector: the
+    viewer and other plugins go on as they are, and what they leave is collected, later.
+    """
+    if not _asked:
+        _before.append(gc.get_threshold())
+        first, second, third = _before[0]
+        gc.set_threshold(first, second, RARER * max(1, third))
+    _asked.add(owner)
+
+
+def collect_all_again(owner: int) -> None:
+    """End what `owner` asked for, if it did."""
+    if owner in _asked:
+        _asked.remove(owner)
+        if not _asked:
+            gc.set_threshold(*_before.pop())

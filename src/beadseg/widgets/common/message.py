@@ -1,4 +1,7 @@
-"""Errors and news as text inside the widget; no window pops up, and nothing shows a traceback."""
+"""Errors and news as text inside the widget, in colours readable in the light and the dark theme.
+
+No window pops up, and nothing shows a traceback.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,12 @@ import re
 from contextlib import contextmanager
 from functools import wraps
 from html import escape
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QToolButton, QWidget
 
 from beadseg.errors import BeadsegError, Cancelled
-from beadseg.widgets.common.colours import Tone, framed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,10 +35,22 @@ _IN_WINDOW = (
 )
 """Options of the command that messages of the core name, and what a window has in their place."""
 
-
 LINES = 4
 """So many lines of a message are seen at once."""
 T = TypeVar("T")
+
+Tone = Literal["info", "good", "warning", "error"]
+"""How a message is meant."""
+
+TINT: Final[dict[Tone, tuple[int, int, int]]] = {
+    "info": (66, 133, 214),
+    "good": (52, 158, 88),
+    "warning": (214, 148, 30),
+    "error": (214, 64, 56),
+}
+"""Red, green, blue of a tone; strong enough as a line on white and on dark grey."""
+GROUND_ALPHA = 55
+"""Opacity of the tinted ground, of 255: text on it keeps its contrast in both themes."""
 
 
 def plain_tip(text: str) -> str:
@@ -108,7 +122,7 @@ class MessageArea(QFrame):
         """How the message is meant."""
         return self._tone
 
-    def tell(self, text: str, tone: Tone = "info") -> None:
+    def show_text(self, text: str, tone: Tone = "info") -> None:
         """Show a message in place of the one before."""
         text = in_window(text)
         self._tone = tone
@@ -122,11 +136,11 @@ class MessageArea(QFrame):
         """Show what went wrong; a failure that beadseg did not foresee is also logged with its traceback."""
         if not isinstance(error, BeadsegError | MemoryError | OSError):
             _LOG.error("Unexpected failure in a widget", exc_info=error)
-        self.tell(text_of(error), "info" if isinstance(error, Cancelled) else "error")
+        self.show_text(text_of(error), "info" if isinstance(error, Cancelled) else "error")
 
     def clear(self) -> None:
         """Hide the message."""
-        self.tell("")
+        self.show_text("")
 
 
 def text_of(error: BaseException) -> str:
@@ -171,3 +185,13 @@ def guarded(method: Callable[..., T]) -> Callable[..., T | None]:
             return None
 
     return slot
+
+
+def framed(tone: Tone, name: str) -> str:
+    """Return a style sheet for the widget called `name`: tinted ground and a line of full colour at its left."""
+    red, green, blue = TINT[tone]
+    return (
+        f"#{name} {{ background-color: rgba({red}, {green}, {blue}, {GROUND_ALPHA}); border: none; "
+        f"border-left: 3px solid rgb({red}, {green}, {blue}); border-radius: 3px; }} "
+        f"#{name} QLabel {{ background-color: transparent; }}"
+    )

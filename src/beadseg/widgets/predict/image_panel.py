@@ -8,23 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Shapes
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.errors import InputError
-from beadseg.predict.flags import NOT_COMPARED, sentence
+from beadseg.predict.counts import NOT_COMPARED, sentence
 from beadseg.text import plural
 from beadseg.widgets.common import Background, ProgressRow, guarded
-from beadseg.widgets.common.collector import collect_all_again, keep_collections_short
-from beadseg.widgets.layers.choice import LayerChoice
-from beadseg.widgets.layers.events import connect_while_alive
-from beadseg.widgets.layers.planes import finest, place_of, shown_index
-from beadseg.widgets.predict.choice import ObjectSliders
-from beadseg.widgets.predict.keep_row import KeepRow
-from beadseg.widgets.predict.layer_image import LayerImage, first_axis_of
-from beadseg.widgets.predict.live import PLACE_EVENTS, LiveSession
-from beadseg.widgets.predict.region import Region
-from beadseg.widgets.predict.results import ResultsView
-from beadseg.widgets.settings import PluginSettings
+from beadseg.widgets.common.background import collect_all_again, keep_collections_short
+from beadseg.widgets.common.settings import FolderField, PluginSettings
+from beadseg.widgets.layers import LayerChoice, connect_while_alive, finest, place_of, shown_index
+from beadseg.widgets.predict.controller import PLACE_EVENTS, LiveSession
+from beadseg.widgets.predict.object_sliders import ObjectSliders
+from beadseg.widgets.predict.result_tables import Region, ResultsView
+from beadseg.widgets.predict.session import LayerImage, first_axis_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +38,6 @@ EMPTY = (
     "general model needs no training; a model of your own is chosen above by its run folder.\n3. Move the sliders: "
     "labels, count and table follow at once."
 )
-
 
 LOCKED = "Labels and centres follow the sliders, and cannot be painted on or moved."
 MOST_CHANNELS = 6
@@ -187,7 +182,7 @@ class ImagePanel(QWidget):
         live = next((live for live in self._lives if active is not None and active in live.shown.layers), None)
         if live is not None and live.below is not None:
             self.layer.layer = live.below
-            self.messages.tell(LOCKED)
+            self.messages.show_text(LOCKED)
 
     def _inserted(self, event: Any) -> None:
         """Show an image that was opened while nothing else is to be seen, wherever the view was."""
@@ -224,7 +219,7 @@ class ImagePanel(QWidget):
         if live is self.live:
             self._chosen()
             if why:
-                self.messages.tell(why)
+                self.messages.show_text(why)
 
     def _offer_axes(self, layer: Layer | None) -> None:
         """Offer what the first axis of a stack can be."""
@@ -263,7 +258,7 @@ class ImagePanel(QWidget):
 
     @guarded
     def _predict(self) -> None:
-        from beadseg.widgets.predict.predicting import predict_layer
+        from beadseg.widgets.predict.session import predict_layer
 
         layer = self.layer.layer
         if not isinstance(layer, Image):
@@ -288,7 +283,7 @@ class ImagePanel(QWidget):
         self._chosen()
         if changes and model == session.stored.model_sha256:
             self.sliders.take(session.predicted.replace(**changes))
-            self.messages.tell("Your slider settings were kept. Reset goes back to those of the model.")
+            self.messages.show_text("Your slider settings were kept. Reset goes back to those of the model.")
 
     @guarded
     def _choose(self, objects: ObjectConfig) -> None:
@@ -327,11 +322,11 @@ class ImagePanel(QWidget):
             return
         row = measured.row
         total = count if count is not None else measured.counts[number]
-        lines = _told(row)
+        lines = _density_lines(row)
         if region is not None:
             part = session.region_row(region, measured)
             total = part["beads"]
-            lines = [f"{plural(total, 'bead')} in {region.name}, {_area(part)}", *_told(part)]
+            lines = [f"{plural(total, 'bead')} in {region.name}, {_area(part)}", *_density_lines(part)]
             lines.append(f"{plural(row['beads'], 'bead')} in the whole image")
         elif len(session.planes) > 1:
             lines.append(f"{plural(sum(measured.counts), 'bead')} in all {len(session.planes)} planes")
@@ -358,7 +353,7 @@ class ImagePanel(QWidget):
         self._viewer.add_layer(shapes)
         shapes.mode = "add_rectangle"
         self.region.layer = shapes
-        self.messages.tell("Draw rectangles, ellipses or polygons with the tools at the top left.")
+        self.messages.show_text("Draw rectangles, ellipses or polygons with the tools at the top left.")
 
     @guarded
     def _region_chosen(self, layer: Shapes | None) -> None:
@@ -406,7 +401,7 @@ def _area(row: dict[str, Any]) -> str:
     return f"{row['area_px']:,} px²" if row["area_mm2"] == "" else f"{row['area_mm2']:,.4g} mm²"
 
 
-def _told(row: dict[str, Any]) -> list[str]:
+def _density_lines(row: dict[str, Any]) -> list[str]:
     """Return what a row of ``counts.csv`` or ``regions.csv`` says of density and interval, in words."""
     name, unit = ("beads_per_mm2", "mm²") if row["beads_per_mm2"] != "" else ("beads_per_mpx", "megapixel")
     lines = [] if row[name] == "" else [f"{_density(float(row[name]))} per {unit}"]
@@ -418,3 +413,61 @@ def _told(row: dict[str, Any]) -> list[str]:
 def _density(value: float) -> str:
     """Return a density without digits that a count cannot have."""
     return f"{value:,.0f}" if value >= WHOLE else f"{value:,.3g}"
+
+
+class KeepRow(QWidget):
+    """Saves what is chosen now, from a thread."""
+
+    def __init__(
+        self, live: Callable[[], LiveSession], region: Callable[[], Region | None], messages: MessageArea
+    ) -> None:
+        super().__init__()
+        self._live, self._region, self.messages = live, region, messages
+        self.background = Background("saving", self)
+        self.folder = FolderField(
+            "Folder", "Folder of results, or of a dataset to add a draft to; it is made where it does not exist"
+        )
+        self.save = QPushButton("Save results")
+        self.save.setToolTip("Write masks, labels, bead table and counts; also the counts in a region")
+        self.draft = QPushButton("Add to dataset as draft")
+        self.draft.setToolTip("Add image and labels to a dataset; nothing trains on them before a person accepted them")
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.addWidget(self.folder, 0, 0, 1, 2)
+        grid.addWidget(self.save, 1, 0)
+        grid.addWidget(self.draft, 1, 1)
+        grid.addWidget(ProgressRow(self.background), 2, 0, 1, 2)
+        self.save.clicked.connect(self._save)
+        self.draft.clicked.connect(self._draft)
+        self.background.started.connect(lambda: self._enable(False))
+        self.background.returned.connect(lambda text: messages.show_text(text, "good"))
+        self.background.failed.connect(messages.show_error)
+        self.background.ended.connect(lambda: self._enable(True))
+
+    def _enable(self, on: bool) -> None:
+        self.save.setEnabled(on)
+        self.draft.setEnabled(on)
+
+    @guarded
+    def _save(self) -> None:
+        from beadseg.widgets.predict.export import save
+
+        region = self._region()
+        self._start(lambda session, objects, out, on_event, stop: save(session, objects, out, region, on_event, stop))
+
+    @guarded
+    def _draft(self) -> None:
+        from beadseg.widgets.predict.export import draft
+
+        self._start(draft)
+
+    def _start(self, keep: Callable[..., str]) -> None:
+        folder: Path | None = self.folder.value()
+        session = self._live().session
+        if folder is None:
+            raise InputError("No folder was given.", remedy="Type or choose one above the buttons.")
+        if session is None:
+            raise InputError("Nothing was predicted yet.", remedy="Press Predict first.")
+        objects = session.objects
+        self.messages.clear()
+        self.background.start(lambda on_event, stop: keep(session, objects, folder, on_event, stop))

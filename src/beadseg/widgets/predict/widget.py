@@ -1,29 +1,48 @@
-"""Predict: beads of an image or of a whole folder, by a trained run."""
+"""The Predict widget: beads of one image, or of every image of a folder, by a trained run."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from napari.layers import Layer
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFormLayout, QLabel, QTabWidget, QVBoxLayout
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFormLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
-from beadseg.config import GENERAL
-from beadseg.errors import RunError
-from beadseg.predict.model_file import general_file, named_model
-from beadseg.widgets.common import MessageArea, guarded
-from beadseg.widgets.layers.events import PluginWidget, scrolling
-from beadseg.widgets.predict.folder_panel import FolderPanel
+from beadseg import files
+from beadseg.config import GENERAL, TrainConfig
+from beadseg.errors import ConfigError, InputError, RunError
+from beadseg.model.checkpoint import general_file, model_file, named_model, read_meta
+from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded, in_window, temporary_folder
+from beadseg.widgets.common.process import run_command
+from beadseg.widgets.common.settings import FolderField, PluginSettings
+from beadseg.widgets.layers import PluginWidget, scrolling
 from beadseg.widgets.predict.image_panel import ImagePanel
-from beadseg.widgets.predict.run_info import run_info
-from beadseg.widgets.settings import PluginSettings
-from beadseg.widgets.train.folder_line import FolderLine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import napari
+
+    from beadseg.events import Event, OnEvent, StopFlag
 
 SIZE_PX = (400, 700)
 """Width and height that the widget asks for; it can be made narrower and wider."""
+
+EMPTY = "Counts every image of a folder, and writes masks, tables and a report."
+MOST_LINES = 2000
+"""Shown of a long batch; all are in counts.csv."""
+
+GENERAL_MODEL = "The model that comes with beadseg: it measures the size of the beads in every image"
 
 
 class PredictWidget(PluginWidget):
@@ -38,7 +57,7 @@ class PredictWidget(PluginWidget):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.messages = MessageArea()
-        self.run = FolderLine(
+        self.run = FolderField(
             "general, or a run folder", "The general model, or the folder of a model that you trained"
         )
         self.about = QLabel()
@@ -59,7 +78,7 @@ class PredictWidget(PluginWidget):
         layout.addWidget(self.about)
         layout.addWidget(self.tabs, 1)
         layout.addWidget(self.messages)
-        self.run.valueChanged.connect(self._look)
+        self.run.valueChanged.connect(self._show_run)
         self.about.setVisible(False)
         first = PluginSettings.read().run or (GENERAL if general_file().is_file() else "")
         if first:
@@ -91,7 +110,7 @@ class PredictWidget(PluginWidget):
         return run if run is None else named_model(self.run.line.text().strip()) if run == Path(GENERAL) else run
 
     @guarded
-    def _look(self) -> None:
+    def _show_run(self) -> None:
         """Say what the run is, as soon as it is named."""
         self.about.setVisible(False)
         run = self._model()
@@ -113,3 +132,138 @@ class PredictWidget(PluginWidget):
             "seeds.distance": objects.seeds.distance,
         }
         return [word for name, value in fields.items() for word in ("--set", f"objects.{name}={value}")]
+
+
+class FolderPanel(QWidget):
+    """Runs `beadseg-batch predict` on a folder.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where results are opened.
+    run : callable
+        Returns the run folder; raises where there is none.
+    chosen : callable
+        Returns the ``--set`` options of what the sliders say.
+    messages : MessageArea
+        Where errors and news are told.
+    """
+
+    def __init__(
+        self, viewer: napari.Viewer, run: Callable[[], Path], chosen: Callable[[], list[str]], messages: MessageArea
+    ) -> None:
+        super().__init__()
+        self._viewer, self._run, self._chosen, self.messages = viewer, run, chosen, messages
+        self._done: Path | None = None
+        self.background = Background("predicting", self)
+        self.images = FolderField("Folder of images", "Every image in it is predicted: PNG, JPEG, BMP, TIFF, OME-Zarr")
+        self.out = FolderField("Folder of results", "Masks, labels, overlays, tables and counts are written here")
+        self.sliders = QCheckBox("Use the slider settings")
+        self.sliders.setToolTip("Use threshold, separation, size and confidence as set for the image, not as trained")
+        self.again = QCheckBox("again what was predicted before")
+        self.again.setToolTip("Otherwise images with results of the same file, model and options are skipped")
+        self.predict = QPushButton("Predict folder")
+        self.predict.setToolTip("Count all images of the folder")
+        self.open = QPushButton("Open results")
+        self.open.setToolTip("Show images, labels and centres of the results as layers")
+        self.lines = QPlainTextEdit()
+        self.lines.setReadOnly(True)
+        self.lines.setMaximumBlockCount(MOST_LINES)
+        self.lines.setToolTip("What became of every image")
+        self._build()
+        self._show_state()
+
+    def _build(self) -> None:
+        hint = QLabel(EMPTY)
+        hint.setWordWrap(True)
+        form = QFormLayout()
+        form.addRow("Images", self.images)
+        form.addRow("Results", self.out)
+        form.addRow(self.sliders)
+        form.addRow(self.again)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(hint)
+        layout.addLayout(form)
+        for widget in (self.predict, ProgressRow(self.background)):
+            layout.addWidget(widget)
+        layout.addWidget(self.lines, 1)
+        layout.addWidget(self.open)
+        self.predict.clicked.connect(self._predict)
+        self.open.clicked.connect(self._open)
+        self.background.happened.connect(self._note)
+        self.background.returned.connect(self._show_result)
+        self.background.failed.connect(self.messages.show_error)
+        for signal in (self.background.started, self.background.ended):
+            signal.connect(self._show_state)
+
+    def _show_state(self) -> None:
+        self.predict.setEnabled(not self.background.running)
+        self.open.setEnabled(self._done is not None and not self.background.running)
+
+    @guarded
+    def _predict(self) -> None:
+        images, out = self.images.value(), self.out.value()
+        if images is None or out is None:
+            raise InputError("Two folders are needed.", remedy="Give the folder of the images and one for the results.")
+        if not images.exists():
+            raise InputError("No such folder.", images, "Check the path.")
+        chosen = self._chosen() if self.sliders.isChecked() else []
+        words = ["predict", str(self._run()), str(images), "--out", str(out), *PluginSettings.read().options(), *chosen]
+        words += ["--again"] if self.again.isChecked() else []
+        self.messages.clear()
+        self.lines.clear()
+        self._done = out
+        self.background.start(lambda on_event, stop: _predicted(words, on_event, stop))
+
+    def _note(self, event: Event) -> None:
+        if event.kind in ("count", "failure", "log", "warning", "error") and event.message:
+            self.lines.appendPlainText(in_window(event.message))
+
+    @guarded
+    def _show_result(self, result: Event | None) -> None:
+        if result is not None:
+            self.messages.show_text(result.message.splitlines()[0], "good" if result.level == "info" else "warning")
+
+    @guarded
+    def _open(self) -> None:
+        from beadseg.widgets.io.folder_layers import read_prediction
+
+        if self._done is None:
+            raise InputError("Nothing was predicted yet.", remedy="Press Predict folder first.")
+        for layer in read_prediction(self._done):
+            self._viewer.add_layer(Layer.create(*layer))
+
+
+def _predicted(words: Sequence[str], on_event: OnEvent, stop: StopFlag) -> Event | None:
+    """Run the command; return its last word."""
+    with temporary_folder() as folder:
+        events = run_command(words, Path(folder) / "events", on_event, stop)
+    return next((event for event in reversed(events) if event.kind == "result"), None)
+
+
+def run_info(run: Path) -> str:
+    """Return what a person wants to know of a run before predicting with it.
+
+    Raises
+    ------
+    RunError
+        There is no model there, it is damaged, or of a newer version.
+    """
+    path = model_file(run)
+    meta: dict[str, Any] = read_meta(path)
+    if meta.get("kind") != "model":
+        raise RunError("This checkpoint is for resuming, not for prediction.", path, "Give the run folder.")
+    try:
+        config = TrainConfig.parse(meta["config"], path)
+    except (ConfigError, KeyError) as error:
+        detail = error.what if isinstance(error, ConfigError) else str(error)
+        text = f"Does not fit this version of beadseg ({detail})."
+        raise RunError(text, path, "Update beadseg, or train again.") from None
+    objects, size = config.predict.objects, config.predict.size
+    if run == general_file():
+        return f"{GENERAL_MODEL}, threshold {objects.threshold:g}"
+    diameter = size.diameter or objects.diameter
+    beads = "" if diameter is None else f", beads of {diameter:.1f} px"
+    unfinished = "" if run.is_file() or (run / files.CRITERIA).exists() else "; its training is not finished"
+    return f"{config.network.kind}{beads}, threshold {objects.threshold:g}{unfinished}"

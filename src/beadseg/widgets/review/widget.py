@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer  # noqa: TC002 (napari looks at the annotation to hand over its viewer)
-from qtpy.QtWidgets import QGridLayout, QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from beadseg import files
+from beadseg.annotation.audit import Audit
+from beadseg.annotation.review import who
+from beadseg.data.dataset import Dataset
+from beadseg.errors import InputError
 from beadseg.files import user_path
 from beadseg.text import plural
 from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded
-from beadseg.widgets.common.collector import collect_all_again, keep_collections_short
-from beadseg.widgets.layers.drawing_context import free_in_canvas
-from beadseg.widgets.layers.events import PluginWidget, connect_while_alive, scrolling
-from beadseg.widgets.review.desk import Desk
-from beadseg.widgets.review.opening import Opened, run_audit, session_of
-from beadseg.widgets.review.start_panel import StartPanel
+from beadseg.widgets.common.background import collect_all_again, keep_collections_short
+from beadseg.widgets.common.process import run_batch
+from beadseg.widgets.layers import PluginWidget, connect_while_alive, free_in_canvas, scrolling
+from beadseg.widgets.review.controller import Controller
+from beadseg.widgets.review.session import Session
 from beadseg.widgets.review.work_panel import WorkPanel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from beadseg.annotation.audit import Audit
+    from beadseg.events import OnEvent, StopFlag
+
+STEPS = (
+    "<b>Decide which annotations are trained on.</b>"
+    "<ol style='margin-left: -20px'>"
+    "<li>Choose a dataset: a folder with <i>images</i> and <i>masks</i> or <i>labels</i>.</li>"
+    "<li>Let the audit find what is wrong with the masks; the worst come first.</li>"
+    "<li>Accept, reject or correct one after the other, each with a single key.</li></ol>"
+    "Originals are never changed, every decision can be undone, and training uses what you accept."
+)
 
 
 class ReviewWidget(PluginWidget):
@@ -38,7 +63,7 @@ class ReviewWidget(PluginWidget):
         super().__init__(parent)
         self._viewer = viewer
         free_in_canvas(viewer, self)
-        self.desk: Desk | None = None
+        self.controller: Controller | None = None
         self._audit_next = False
         self.messages = MessageArea()
         self.opening = Background("Opening the dataset", self)
@@ -87,7 +112,7 @@ class ReviewWidget(PluginWidget):
     @guarded
     def practise(self) -> None:
         """Open a new simulated dataset whose annotations have known faults, and audit it."""
-        from beadseg.widgets.io.practice import write_practice
+        from beadseg.widgets.io.samples import write_practice
 
         self.open(write_practice())
         self._audit_next = True
@@ -95,9 +120,9 @@ class ReviewWidget(PluginWidget):
     @guarded
     def audit(self) -> None:
         """Look for wrong annotations in a child process; the review can go on meanwhile."""
-        if self.desk is None:
+        if self.controller is None:
             return
-        root = self.desk.session.dataset.root
+        root = self.controller.session.dataset.root
         self.auditing.start(lambda on_event, stop: run_audit(root, on_event, stop))
 
     @guarded
@@ -106,16 +131,16 @@ class ReviewWidget(PluginWidget):
         self._leave()
 
     def _leave(self) -> None:
-        if self.desk is not None:
-            self.desk.write_strokes()
+        if self.controller is not None:
+            self.controller.write_strokes()
         self._put_away()
 
     def _put_away(self) -> None:
         self.auditing.cancel()
         self.opening.cancel()
-        if self.desk is not None:
-            desk, self.desk = self.desk, None
-            desk.close()
+        if self.controller is not None:
+            controller, self.controller = self.controller, None
+            controller.close()
         collect_all_again(id(self))
         self._pages.setCurrentIndex(0)
 
@@ -126,7 +151,7 @@ class ReviewWidget(PluginWidget):
     @guarded
     def _offer_open_dataset(self) -> None:
         """Put the dataset whose layers are in the viewer into the empty field, such as the practice data."""
-        if self.desk is not None or self.start.dataset.value() is not None:
+        if self.controller is not None or self.start.dataset.value() is not None:
             return
         for layer in reversed(self._viewer.layers):
             folder = layer.metadata.get("beadseg", {}).get("folder", "")
@@ -138,7 +163,7 @@ class ReviewWidget(PluginWidget):
     def _open_typed(self) -> None:
         dataset = self.start.dataset.value()
         if dataset is None:
-            self.messages.tell("Choose a dataset folder first: one that holds images/ with masks/ or labels/.")
+            self.messages.show_text("Choose a dataset folder first: one that holds images/ with masks/ or labels/.")
             return
         self.open(dataset, self.start.audit.value())
 
@@ -146,10 +171,10 @@ class ReviewWidget(PluginWidget):
     def _opened(self, opened: Opened) -> None:
         self._pages.setCurrentIndex(1)
         if opened.problem:
-            self.messages.tell(opened.problem, "warning")
-        self.desk = Desk(self._viewer, self.work, self.messages, opened.session, self)
+            self.messages.show_text(opened.problem, "warning")
+        self.controller = Controller(self._viewer, self.work, self.messages, opened.session, self)
         keep_collections_short(id(self))
-        self.desk.begin()
+        self.controller.begin()
         if self._audit_next:
             self._audit_next = False
             self.audit()
@@ -157,11 +182,11 @@ class ReviewWidget(PluginWidget):
     @guarded
     def _audited(self, result: tuple[Audit, Path]) -> None:
         audit, folder = result
-        if self.desk is None or folder.parent.parent != self.desk.session.dataset.root:
+        if self.controller is None or folder.parent.parent != self.controller.session.dataset.root:
             return  # another dataset was opened meanwhile
-        self.desk.session.use_audit(audit, folder)
-        self.desk.audited()
-        self.messages.tell(
+        self.controller.session.use_audit(audit, folder)
+        self.controller.audited()
+        self.messages.show_text(
             f"{len(audit.flagged)} of {plural(len(audit.samples), 'sample')} have findings, "
             f"{plural(len(audit.proposals), 'correction')} "
             f"are proposed. The audit is in {files.REVIEW}/{files.REVIEW_AUDIT}.",
@@ -177,6 +202,147 @@ class _Finisher:
 
     def __call__(self) -> None:
         collect_all_again(self._owner)
-        desk: Desk | None = self._values.get("desk")
-        if desk is not None:
-            desk.finish()
+        controller: Controller | None = self._values.get("desk")
+        if controller is not None:
+            controller.finish()
+
+
+class FolderField(QWidget):
+    """A path with a button that browses for it.
+
+    Parameters
+    ----------
+    title : str
+        Of the dialog.
+    tooltip : str
+        Of the field.
+    placeholder : str
+        Shown while it is empty.
+    """
+
+    def __init__(self, title: str, tooltip: str, placeholder: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._title = title
+        self.line = QLineEdit()
+        self.line.setPlaceholderText(placeholder)
+        self.line.setToolTip(tooltip)
+        browse = QPushButton("Choose…")
+        browse.setToolTip(title)
+        browse.clicked.connect(self._browse)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.line, 1)
+        row.addWidget(browse)
+
+    def value(self) -> Path | None:
+        """Return the path; None while the field is empty."""
+        text = self.line.text().strip()
+        return user_path(text) if text else None
+
+    def setValue(self, path: Path | None) -> None:
+        """Show a path."""
+        self.line.setText("" if path is None else str(path))
+
+    def _browse(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, self._title, self.line.text())
+        if chosen:
+            self.line.setText(chosen)
+
+
+class StartPanel(QWidget):
+    """Fields for the dataset, its audit and the name to sign with."""
+
+    opened = Signal()
+    """The user wants to open what the fields say."""
+    practised = Signal()
+    """The user wants a simulated dataset to practise on."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        steps = QLabel(STEPS)
+        steps.setWordWrap(True)
+        self.dataset = FolderField("Choose a dataset folder", "Folder with images/ and masks/ or labels/", "dataset")
+        self.audit = FolderField(
+            "Choose the folder of an audit",
+            "Folder that `beadseg-batch audit` wrote; leave it empty to take the one made here, or to make one later",
+            "optional: made by the audit",
+        )
+        self.by = QLineEdit(who())
+        self.by.setToolTip("Name that your decisions are signed with")
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.addRow("Dataset", self.dataset)
+        form.addRow("Audit", self.audit)
+        form.addRow("Signed by", self.by)
+        self.open = QPushButton("Open for review")
+        self.open.setToolTip("Open the dataset; what was decided before is still there")
+        self.practise = QPushButton("Practise on simulated data")
+        self.practise.setToolTip("Make a small dataset with known faults, and open it")
+        self.open.clicked.connect(self.opened)
+        self.dataset.line.returnPressed.connect(self.opened)
+        self.practise.clicked.connect(self.practised)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(steps)
+        column.addLayout(form)
+        column.addWidget(self.open)
+        column.addWidget(self.practise)
+        column.addStretch(1)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A dataset that was opened.
+
+    Attributes
+    ----------
+    session : Session
+        Ready to go.
+    problem : str
+        What the user should know, such as files that were left out; empty where there is nothing.
+    """
+
+    session: Session
+    problem: str = ""
+
+
+def session_of(dataset: Path, audit: Path | None, by: str, on_event: OnEvent, stop: StopFlag) -> Opened:
+    """Open a dataset, with the given audit, else with the one in its review folder if there is any.
+
+    Raises
+    ------
+    InputError
+        No dataset, or the given audit is missing or another dataset's.
+    """
+    data = Dataset.open(dataset, require_masks=False)
+    stop.check()
+    session = Session(data, by)
+    problems = [str(problem) for problem in (*data.problems, *session.review.problems)]
+    own = dataset / files.REVIEW / files.REVIEW_AUDIT
+    if audit is not None:
+        session.use_audit(Audit.read(audit), audit)
+    elif (own / files.AUDIT).exists():
+        try:
+            session.use_audit(Audit.read(own), own)
+        except InputError as error:
+            problems.append(str(error))
+    stop.check()
+    session.bead_size()
+    stop.check()
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return Opened(session, f"{problems[0]}{more}" if problems else "")
+
+
+def run_audit(dataset: Path, on_event: OnEvent, stop: StopFlag) -> tuple[Audit, Path]:
+    """Audit a dataset in a child process into its review folder, with proposals; return the audit and its folder.
+
+    Raises
+    ------
+    BeadsegError
+        What the audit ended with.
+    Cancelled
+        `stop` was set.
+    """
+    folder = dataset / files.REVIEW / files.REVIEW_AUDIT
+    run_batch(["audit", str(dataset), "--out", str(folder), "--propose"], on_event, stop)
+    return Audit.read(folder), folder

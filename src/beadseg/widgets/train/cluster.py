@@ -20,15 +20,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from beadseg.widgets.common import MessageArea, guarded
-from beadseg.widgets.train import recent
-from beadseg.widgets.train.child import Child
-from beadseg.widgets.train.order import Order, typed
-from beadseg.widgets.train.watcher import Watcher
+from beadseg.widgets.common import MessageArea, guarded, settings
+from beadseg.widgets.common.background import Monitor
+from beadseg.widgets.common.process import Process
+from beadseg.widgets.train.command import TrainCommand, typed
 
 if TYPE_CHECKING:
     from beadseg.events import Event
-    from beadseg.widgets.train.child import Outcome
+    from beadseg.widgets.common.process import Outcome
 
 _HELP = "One YAML file describes the cluster: queue, cores, time, how beadseg is started."
 
@@ -45,7 +44,7 @@ class ClusterDialog(QDialog):
     sent = Signal(str)
     """The job was queued: what to tell the user."""
 
-    def __init__(self, order: Order, parent: QWidget | None = None) -> None:
+    def __init__(self, order: TrainCommand, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Send to the cluster")
         self.resize(720, 520)
@@ -64,14 +63,14 @@ class ClusterDialog(QDialog):
         self.send.setEnabled(False)
         self._arrange()
         self._folder = tempfile.TemporaryDirectory(prefix="beadseg-submit-")
-        self._watcher = Watcher(self)
+        self._watcher = Monitor(self)
         self._watcher.happened.connect(self._hear)
         self._watcher.ended.connect(self._end)
         self.browse.clicked.connect(self._choose)
         self.profile.editingFinished.connect(self.preview)
         self.send.clicked.connect(self._send)
         self.finished.connect(self._close)
-        known = recent.profile()
+        known = settings.profile()
         if known is not None:
             self.profile.setText(str(known))
             self.preview()
@@ -113,7 +112,7 @@ class ClusterDialog(QDialog):
         self._script, self._told = "", ""
         words = self._order.submission(Path(self.profile.text().strip()))
         output = Path(self._folder.name) / "submit.jsonl"
-        self._watcher.watch(Child.start([*words, *more, "--json"], output, outlives=True))
+        self._watcher.watch(Process.start([*words, *more, "--json"], output, outlives=True))
 
     def _hear(self, events: list[Event]) -> None:
         for event in events:
@@ -123,12 +122,12 @@ class ClusterDialog(QDialog):
 
     def _end(self, outcome: Outcome) -> None:
         if outcome.message:
-            self.messages.tell(outcome.message, "error")
+            self.messages.show_text(outcome.message, "error")
         elif self._told:
             self.sent.emit(self._told)
             self.accept()
         else:
-            recent.remember_profile(Path(self.profile.text().strip()))
+            settings.remember_profile(Path(self.profile.text().strip()))
             command = typed(self._order.submission(Path(self.profile.text().strip())))
             self.script.setPlainText(f"# {command}\n\n{self._script}")
             self.send.setEnabled(True)

@@ -15,12 +15,9 @@ from beadseg.data import read_image, read_labels, read_mask
 from beadseg.errors import BeadsegError, ImageError
 from beadseg.text import plural
 from beadseg.widgets.common import Background, temporary_folder, text_of
-from beadseg.widgets.layers.adding import add_beside
-from beadseg.widgets.layers.drawing_context import free_in_canvas
-from beadseg.widgets.layers.turns import Turns
-from beadseg.widgets.layers.warm_up import warm_up
-from beadseg.widgets.train.child import Child
-from beadseg.widgets.train.watcher import Watcher
+from beadseg.widgets.common.background import Monitor
+from beadseg.widgets.common.process import Process
+from beadseg.widgets.layers import StepQueue, add_beside, free_in_canvas, warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.events import OnEvent, StopFlag
-    from beadseg.widgets.train.child import Outcome
-    from beadseg.widgets.train.follow import RunState, ValidationSample
+    from beadseg.widgets.common.process import Outcome
+    from beadseg.widgets.train.session import RunState, ValidationSample
+
 
 ANNOTATION_COLOUR, MODEL_COLOUR = "#4c9be8", "#f0932b"
 
@@ -65,7 +63,7 @@ class ValidationOverlay(QObject):
         self._wanted: tuple[RunState, ValidationSample] | None = None
         self._shown: object = None
         self._asked: object = None
-        self._watcher = Watcher(self)
+        self._watcher = Monitor(self)
         self._watcher.ended.connect(self._predicted)
         self._reader = Background("reading the prediction", self)
         self._reader.returned.connect(self._show)
@@ -74,7 +72,7 @@ class ValidationOverlay(QObject):
         self._number = 0
         warm_up(viewer)
         free_in_canvas(viewer, self)
-        self._turns = Turns(self)
+        self._turns = StepQueue(self)
         self._turns.ended.connect(self._again)
 
     def update(self, state: RunState | None, name: str) -> None:
@@ -91,9 +89,9 @@ class ValidationOverlay(QObject):
 
     def end_processes(self) -> None:
         """End the process and remove its files; for the end of the widget, touches no Qt object."""
-        child, self._watcher.child = self._watcher.child, None
-        if child is not None:
-            child.kill()
+        process, self._watcher.process = self._watcher.process, None
+        if process is not None:
+            process.kill()
         self._folder.cleanup()
 
     @property
@@ -110,7 +108,7 @@ class ValidationOverlay(QObject):
         words = ["predict", str(state.folder), str(sample.image), "--out", str(out), "--no-overlays", "--threads", "1",
                  "--json"]  # fmt: skip
         try:
-            self._watcher.watch(Child.start(words, Path(self._folder.name) / "predict.jsonl"))
+            self._watcher.watch(Process.start(words, Path(self._folder.name) / "predict.jsonl"))
         except BeadsegError as error:
             self.noted.emit(str(error))
 

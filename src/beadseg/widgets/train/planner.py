@@ -1,33 +1,47 @@
-"""The plan of a training, kept up to date: a process of its own looks at the data, the rest is computed here."""
+"""The plan of a training as text, kept up to date: another process looks at the data, the rest is computed here."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from beadseg.config import TrainConfig
 from beadseg.config.train import ImageEpochConfig
 from beadseg.data.fingerprint import Fingerprint
 from beadseg.errors import BeadsegError
+from beadseg.text import plural
+from beadseg.training.diagnosis import Diagnosis, few_steps
 from beadseg.training.plan import Planned, plan
-from beadseg.training.watch import Diagnosis, few_steps
 from beadseg.widgets.common import temporary_folder
-from beadseg.widgets.train.child import Child
-from beadseg.widgets.train.watcher import Watcher
+from beadseg.widgets.common.background import Monitor
+from beadseg.widgets.common.process import Process
+from beadseg.widgets.form.schema import leaves, schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
-    from beadseg.config import TrainConfig
     from beadseg.events import Event
-    from beadseg.widgets.train.child import Outcome
-    from beadseg.widgets.train.order import Order
+    from beadseg.widgets.common.process import Outcome
+    from beadseg.widgets.train.command import TrainCommand
+    from beadseg.widgets.train.session import RunState
 
 WAIT_MS = 700
 """After the last change the plan waits so long, so that typing a path starts one process and not ten."""
+
+EMPTY = (
+    "Choose a dataset: a folder with images/ and masks/ or labels/. What was seen in it, and what is planned from it, "
+    "stands here before anything is trained.\n\nOr choose a run folder, to look at a training, to follow one that goes "
+    "on elsewhere, or to continue it.\n\nNo data yet? The command  beadseg-batch simulate beads  writes a dataset to "
+    "try this with."
+)
+"""Shown while nothing is chosen."""
+MOST_LEFT_OUT = 5
+"""Files left out that are named; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +84,12 @@ class Planner(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._order: Order | None = None
+        self._order: TrainCommand | None = None
         self._key: Hashable = None
         self._look: Look | None = None
         self._left_out: list[str] = []
         self._found: dict[str, Any] | None = None
-        self._watcher = Watcher(self)
+        self._watcher = Monitor(self)
         self._watcher.happened.connect(self._hear)
         self._watcher.ended.connect(self._end)
         self._folder = temporary_folder()
@@ -94,12 +108,12 @@ class Planner(QObject):
         """Files that the last look left out, each with its reason."""
         return tuple(self._left_out)
 
-    def ask(self, order: Order) -> None:
+    def ask(self, order: TrainCommand) -> None:
         """Plan `order`: at once where its data were seen already, else after a look at them."""
         key = _key(order)
         self._order = order
         if key == self._key and self._look is not None:
-            self._tell()
+            self._emit_plan()
         elif key != self._key or not self.looking:
             self._key, self._look = key, None
             self._watcher.kill()
@@ -113,9 +127,9 @@ class Planner(QObject):
 
     def end_processes(self) -> None:
         """End the process and remove its file; for the end of the widget, touches no Qt object."""
-        child, self._watcher.child = self._watcher.child, None
-        if child is not None:
-            child.kill()
+        process, self._watcher.process = self._watcher.process, None
+        if process is not None:
+            process.kill()
         self._folder.cleanup()
 
     def _start(self) -> None:
@@ -125,7 +139,7 @@ class Planner(QObject):
         self.began.emit()
         try:
             words = [*self._order.arguments(), "--plan", "--json"]
-            self._watcher.watch(Child.start(words, Path(self._folder.name) / "plan.jsonl"))
+            self._watcher.watch(Process.start(words, Path(self._folder.name) / "plan.jsonl"))
         except BeadsegError as error:
             self.failed.emit(str(error))
 
@@ -146,16 +160,16 @@ class Planner(QObject):
         split = self._found["split"]
         self._look = Look(Fingerprint.parse(self._found["fingerprint"]), int(split["train"]), int(split["val"]),
                           tuple(split["notes"]), tuple(self._left_out))  # fmt: skip
-        self._tell()
+        self._emit_plan()
 
-    def _tell(self) -> None:
+    def _emit_plan(self) -> None:
         if self._order is None or self._order.config is None or self._look is None:
             return
         config, planned = plan(self._order.config, self._look.fingerprint)
         self.planned.emit(PlanView(self._look, config, planned, _few(config, self._look.train)))
 
 
-def _key(order: Order) -> Hashable:
+def _key(order: TrainCommand) -> Hashable:
     """Return what the look at the data depends on."""
     split = None if order.config is None else (order.config.split.model_dump_json(), order.config.seed)
     return (order.dataset, order.samples, order.kept, split)
@@ -168,3 +182,61 @@ def _few(config: TrainConfig, images: int) -> Diagnosis | None:
     else:
         steps = config.epoch.steps or 1
     return few_steps(steps, config.epochs)
+
+
+def plan_html(view: PlanView) -> str:
+    """Return the data in numbers, then every planned value with its reason."""
+    warnings = [str(view.warning)] if view.warning else []
+    lines = [f"⚠ {text}" for text in [*warnings, *view.look.notes, *_left_out(view.look)]]
+    return f"<b>The data</b>{_list([*data_lines(view.look), *lines])}{_planned(view.planned)}"
+
+
+def planned_html(state: RunState) -> str:
+    """Return what a run was planned with."""
+    return f"<b>Run {escape(state.folder.name)}</b><br><br>{_planned(state.planned)}"
+
+
+def _planned(planned: Sequence[Planned]) -> str:
+    titles = {path: leaf.title for path, leaf in leaves(schema_of(TrainConfig))}
+    rows = [
+        f"<b>{escape(titles.get(item.field, item.field))}: {escape(str(item.value))}</b> "
+        f"<code>{escape(item.field)}</code><br>{escape(item.reason)}"
+        for item in planned
+    ]
+    found = _list(rows, escaped=True) if rows else "<p>Nothing: every value is given.</p>"
+    return f"<b>Planned from the data</b>{found}"
+
+
+def data_lines(look: Look) -> list[str]:
+    """Return what was seen in the data, one line each."""
+    found = look.fingerprint
+    return [
+        f"{look.train} training and {look.val} validation samples, {plural(found.fields, 'field of view')} in training",
+        f"{_objects(found)}, {found.positive_ratio:.1%} of the pixels on beads",
+        f"beads {found.bead_diameter_px:.1f} px across, {found.polarity}er than their surroundings "
+        f"(contrast {found.contrast:+.2f})",
+        f"images from {found.width_min}x{found.height_min} px, {found.bit_depth} bit, "
+        f"{found.channels} channel{'s' if found.channels > 1 else ''}",
+    ]
+
+
+def _objects(found: Fingerprint) -> str:
+    low, high = found.objects_per_image_min, found.objects_per_image_max
+    return f"{low} to {high} beads per image ({found.objects} in all)"
+
+
+def _left_out(look: Look) -> list[str]:
+    named = list(look.left_out[:MOST_LEFT_OUT])
+    rest = len(look.left_out) - len(named)
+    return [*named, f"and {plural(rest, 'more file')} left out"] if rest > 0 else named
+
+
+def refused_text(left_out: Sequence[str]) -> str:
+    """Return what stands in the place of a plan that was refused, with the files that were left out."""
+    named = "".join(f"\n• {line}" for line in left_out)
+    return "There is no plan: see the message below." + (f"\n\nLeft out:{named}" if named else "")
+
+
+def _list(lines: list[str], escaped: bool = False) -> str:
+    items = "".join(f"<li>{line if escaped else escape(line)}</li>" for line in lines)
+    return f"<ul style='margin-left:-24px'>{items}</ul>" if items else ""

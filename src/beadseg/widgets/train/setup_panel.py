@@ -9,9 +9,8 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QWidg
 
 from beadseg.config import PRESETS, TrainConfig
 from beadseg.errors import InputError
-from beadseg.widgets.settings import PluginSettings
-from beadseg.widgets.train.folder_line import FolderLine
-from beadseg.widgets.train.order import SAMPLES, Order, free_folder
+from beadseg.widgets.common.settings import FolderField, PluginSettings
+from beadseg.widgets.train.command import SAMPLES, TrainCommand, free_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +34,7 @@ class SetupPanel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.dataset = FolderLine(
+        self.dataset = FolderField(
             "folder with images/ and masks/", "The annotated images: a folder with images/ and masks/ or labels/."
         )
         self.samples = QComboBox()
@@ -51,7 +50,7 @@ class SetupPanel(QWidget):
             "start from nothing."
         )
         self._offer_networks()
-        self.run = FolderLine(
+        self.run = FolderField(
             "a new folder, or a run to look at",
             "Where the run is written. Choose a run that is there to look at it, to follow a training that goes on "
             "elsewhere, or to continue it.",
@@ -107,7 +106,7 @@ class SetupPanel(QWidget):
         self.run.setValue(self._proposed)
         return bool(self._proposed != chosen)
 
-    def order(self, config: TrainConfig | None) -> Order:
+    def order(self, config: TrainConfig | None) -> TrainCommand:
         """Return what is to be trained; raises `InputError` while something is missing."""
         dataset, run = self.dataset.value(), self.run.value()
         if dataset is None:
@@ -115,7 +114,7 @@ class SetupPanel(QWidget):
         if run is None:
             raise InputError("No run folder is chosen.", remedy="Choose a folder for the run.")
         samples, refit = self.samples.currentData(), self.refit.isChecked()
-        return Order(dataset.absolute(), run.absolute(), config, samples, refit, PluginSettings.read().changed())
+        return TrainCommand(dataset.absolute(), run.absolute(), config, samples, refit, PluginSettings.read().changed())
 
     def setEditable(self, editable: bool) -> None:
         """Let preset, network and refit be changed, or not: those of a run that was begun stay."""

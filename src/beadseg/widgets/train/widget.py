@@ -7,28 +7,35 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QPlainTextEdit, QTabWidget, QTextBrowser, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QGridLayout,
+    QPlainTextEdit,
+    QPushButton,
+    QTabWidget,
+    QTextBrowser,
+    QVBoxLayout,
+    QWidget,
+)
 
 from beadseg.config import TrainConfig
 from beadseg.errors import BeadsegError
-from beadseg.widgets.common import MessageArea, guarded, in_window
+from beadseg.widgets.common import MessageArea, guarded, in_window, settings
 from beadseg.widgets.form.form import Form
-from beadseg.widgets.layers.events import PluginWidget, scrolling
-from beadseg.widgets.train import recent
-from beadseg.widgets.train.actions import Actions
+from beadseg.widgets.layers import PluginWidget, scrolling
 from beadseg.widgets.train.cluster import ClusterDialog
-from beadseg.widgets.train.ending import Ending
-from beadseg.widgets.train.order import Order, continuation
+from beadseg.widgets.train.command import TrainCommand, continuation
 from beadseg.widgets.train.overlay import ValidationOverlay
-from beadseg.widgets.train.plan_text import EMPTY, plan_html, planned_html, refused_text
-from beadseg.widgets.train.planner import Planner, PlanView
+from beadseg.widgets.train.planner import EMPTY, Planner, PlanView, plan_html, planned_html, refused_text
 from beadseg.widgets.train.progress_panel import ProgressPanel
 from beadseg.widgets.train.session import Session
 from beadseg.widgets.train.setup_panel import SetupPanel
 
 if TYPE_CHECKING:
     from beadseg.events import Event
-    from beadseg.widgets.train.child import Outcome
+    from beadseg.widgets.common.process import Outcome
+    from beadseg.widgets.train.session import Status
 
 MOST_LINES = 1000
 """Lines of the log that are kept."""
@@ -37,6 +44,23 @@ PLAN_PX = 160
 """Least height of the plan, screen px."""
 PLAN, SETTINGS, PROGRESS, LOG = range(4)
 """The tabs."""
+
+_KEEP_HELP = (
+    "A training is a process of its own. Ticked: it goes on when napari or this widget is closed, and the widget finds "
+    "it again. Not ticked: it is stopped then; its checkpoints are kept, and it can be continued."
+)
+_STOP_HELP = "Stop after the current step and write a checkpoint: the training can be continued exactly there."
+_END_HELP = "Do not wait for the current step: the training can be continued from its last checkpoint."
+
+_START_HELP: dict[Status, str] = {
+    "none": "Choose a dataset first.",
+    "new": "Train with these settings, in a process of its own; napari stays free.",
+    "unfinished": "Go on after the last checkpoint, with the settings of this run.",
+    "finished": "This run is finished. Press New run to train again.",
+    "running": "This run is being trained.",
+    "stopping": "This run is being stopped.",
+    "elsewhere": "Another program trains this run.",
+}
 
 
 class TrainWidget(PluginWidget):
@@ -114,7 +138,7 @@ class TrainWidget(PluginWidget):
         self.planner.failed.connect(self._refuse_plan)
         self.session.changed.connect(self._show)
         self.session.progressed.connect(self.progress.show_progress)
-        self.session.said.connect(self._say)
+        self.session.said.connect(self._show_event)
         self.session.ended.connect(self._end)
         self.session.failed.connect(self.messages.show_error)
         self.progress.show_overlay.toggled.connect(self._show_overlay)
@@ -134,7 +158,7 @@ class TrainWidget(PluginWidget):
     @guarded
     def _reopen(self) -> None:
         """Take up the last training where it still goes on or can be continued."""
-        run, dataset = recent.last()
+        run, dataset = settings.last()
         self.setup.dataset.setValue(dataset)
         self.setup.run.setValue(run)
         if run is not None:
@@ -193,7 +217,7 @@ class TrainWidget(PluginWidget):
         self._show_buttons()
         self.planner.ask(self.setup.order(self._draft))
 
-    def _order(self) -> Order:
+    def _order(self) -> TrainCommand:
         """Return what the start button would do; raises `InputError`."""
         if self.session.state is not None:
             return continuation(self.session.state.folder.absolute(), self.setup.dataset.value())
@@ -209,14 +233,14 @@ class TrainWidget(PluginWidget):
         self.log.clear()
         self.log.appendPlainText(order.text())
         self.session.start(order)
-        recent.remember(order.out, order.dataset)
+        settings.remember(order.out, order.dataset)
         self.progress.begin()
         self.tabs.setCurrentIndex(PROGRESS)
 
     @guarded
     def _stop(self) -> None:
         self.session.stop()
-        self.messages.tell("Stopping the training after the step in hand. Its checkpoints are kept.")
+        self.messages.show_text("Stopping the training after the current step. Its checkpoints are kept.")
 
     @guarded
     def _copy(self) -> None:
@@ -224,7 +248,7 @@ class TrainWidget(PluginWidget):
         clipboard = QApplication.clipboard()
         if clipboard is not None:
             clipboard.setText(text)
-        self.messages.tell(f"Copied: {text}")
+        self.messages.show_text(f"Copied: {text}")
 
     @guarded
     def _submit(self) -> None:
@@ -234,13 +258,13 @@ class TrainWidget(PluginWidget):
         dialog.sent.connect(partial(self._follow_job, order))
         dialog.show()
 
-    def _follow_job(self, order: Order, text: str) -> None:
+    def _follow_job(self, order: TrainCommand, text: str) -> None:
         """Show the run of a job that was sent, from its beginning on, and again when the widget is opened again."""
-        recent.remember(order.out, order.dataset)
+        settings.remember(order.out, order.dataset)
         if order.out != self.session.folder:
             self.session.open(order.out)
-        self.messages.tell(text, "good")
-        self.session.look()
+        self.messages.show_text(text, "good")
+        self.session.refresh()
 
     # --- Showing ------------------------------------------------------------------------------------------------------
 
@@ -257,7 +281,7 @@ class TrainWidget(PluginWidget):
         if status != self._shown_status and status in ("running", "elsewhere"):
             self.tabs.setCurrentIndex(PROGRESS)  # found going on: what it does is wanted, not what was planned
         if status == "finished" and self.messages.text == STOPPED:  # it was done before it could be stopped
-            self.messages.tell("Training is finished.", "good")
+            self.messages.show_text("Training is finished.", "good")
         self._shown_status = status
         self.form.setLocked(begun, "These are the settings of the run. Press New run to train with others.")
         self.setup.setEditable(not begun)
@@ -266,7 +290,7 @@ class TrainWidget(PluginWidget):
             if not self.log.toPlainText():
                 self.log.setPlainText(state.log)
             if state.trouble:
-                self.messages.tell(state.trouble, "warning")
+                self.messages.show_text(state.trouble, "warning")
         self._show_overlay()
 
     def _show_buttons(self) -> None:
@@ -302,21 +326,21 @@ class TrainWidget(PluginWidget):
         self._refused = True
         self._show_buttons()
         self._show_plain(refused_text(self.planner.left_out))
-        self.messages.tell(text, "error")
+        self.messages.show_text(text, "error")
 
-    def _say(self, event: Event) -> None:
+    def _show_event(self, event: Event) -> None:
         self.log.appendPlainText(in_window(event.message))
         if event.kind == "diagnosis" or event.level in ("warning", "error"):
-            self.messages.tell(event.message, "error" if event.level == "error" else "warning")
+            self.messages.show_text(event.message, "error" if event.level == "error" else "warning")
 
     def _end(self, outcome: Outcome) -> None:
         if outcome.stopped and self.session.status != "finished":
-            self.messages.tell(STOPPED)
+            self.messages.show_text(STOPPED)
         elif outcome.message:
-            self.messages.tell(outcome.message, "error")
+            self.messages.show_text(outcome.message, "error")
             self.log.appendPlainText(in_window(outcome.message))
         else:
-            self.messages.tell("Training is finished.", "good")
+            self.messages.show_text("Training is finished.", "good")
 
     def _show_overlay(self) -> None:
         wanted = self.progress.show_overlay.isChecked()
@@ -325,3 +349,67 @@ class TrainWidget(PluginWidget):
 
     def _note_overlay(self, text: str) -> None:
         self.progress.overlay_note.setText(text)
+
+
+class Actions(QWidget):
+    """Start or continue, stop, new run, copy the command, submit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start = QPushButton("Start training")
+        self.stop = QPushButton("Stop")
+        self.stop.setToolTip(_STOP_HELP)
+        self.new = QPushButton("New run")
+        self.new.setToolTip("Set up another training, in a new folder. A training that goes on is not stopped.")
+        self.copy = QPushButton("Copy command")
+        self.copy.setToolTip("Copy the command that does exactly this, for a terminal or a job script.")
+        self.submit = QPushButton("To the cluster…")
+        self.submit.setToolTip("Send this training to a PBS cluster: shows the job script first.")
+        self.keep = QCheckBox("Training goes on when napari is closed")
+        self.keep.setToolTip(_KEEP_HELP)
+        self.keep.setChecked(True)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(4)
+        grid.addWidget(self.start, 0, 0, 1, 2)
+        grid.addWidget(self.stop, 0, 2)
+        for column, button in enumerate((self.new, self.copy, self.submit)):
+            grid.addWidget(button, 1, column)
+            grid.setColumnStretch(column, 1)
+        grid.addWidget(self.keep, 2, 0, 1, 3)
+
+    def show_status(self, status: Status, ready: bool) -> None:
+        """Offer what can be done now; `ready`: a dataset is chosen."""
+        self.start.setText("Continue training" if status == "unfinished" else "Start training")
+        self.start.setEnabled((status == "new" and ready) or status == "unfinished")
+        self.start.setToolTip(_START_HELP[status])
+        self.stop.setEnabled(status in ("running", "stopping"))
+        self.stop.setText("End at once" if status == "stopping" else "Stop")
+        self.stop.setToolTip(_END_HELP if status == "stopping" else _STOP_HELP)
+        self.new.setEnabled(ready or status != "none")
+        for button in (self.copy, self.submit):
+            button.setEnabled(ready or status in ("unfinished", "finished"))
+
+
+class Ending:
+    """Ends helpers at once; lets a training go on or stops it, as the box says. Holds no Qt object that must live.
+
+    Called when the widget is destroyed, and when the application quits; the second call does nothing.
+    """
+
+    def __init__(self, session: Session, planner: Planner, overlay: ValidationOverlay, keep: QCheckBox) -> None:
+        self._parts: tuple[Planner | ValidationOverlay, ...] = (planner, overlay)
+        self._session: Session | None = session
+        self._keep = True
+        keep.toggled.connect(self._set_keep)
+
+    def __call__(self) -> None:
+        """End what is to be ended."""
+        for part in self._parts:
+            part.end_processes()
+        if self._session is not None:
+            self._session.end_processes(keep=self._keep)
+        self._parts, self._session = (), None
+
+    def _set_keep(self, keep: bool) -> None:
+        self._keep = keep

@@ -1,24 +1,34 @@
-"""Draw an image that looks like a measured data set; what is in it is known."""
+"""Draw images that look like a measured data set, one or a dilution series of them; what is in them is known."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from beadseg.data.simulate import debris
-from beadseg.data.simulate.camera import WHITE
-from beadseg.data.simulate.like import blocks, colour, ground, noise, stamps
-from beadseg.data.simulate.like.arrange import arrange
-from beadseg.data.simulate.like.shapes import Shapes
-from beadseg.data.simulate.scene import Scene, truth
+from beadseg.config.base import Config
+from beadseg.data.simulate import particles
+from beadseg.data.simulate.config import SceneConfig
+from beadseg.data.simulate.like import background, templates
+from beadseg.data.simulate.like.templates import Shapes, arrange
+from beadseg.data.simulate.scene import WHITE, Scene, truth
+from beadseg.data.simulate.series import Dilution, grid, refuse_full, seed_of, write_tiles
+from beadseg.errors import InputError
+from beadseg.events import OnEvent, StopFlag, ignore
+from beadseg.files import LIKENESS, ensure_folder
+from beadseg.text import plural
 
 if TYPE_CHECKING:
-    from beadseg.data.simulate.config import SceneConfig
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pandas as pd
+
     from beadseg.data.simulate.like.document import FieldLikeness, Likeness, Look
-    from beadseg.data.simulate.placement import Beads
+    from beadseg.data.simulate.particles import Beads
 
 Floats = NDArray[np.float64]
 
@@ -82,9 +92,9 @@ def render(appearance: Appearance, config: SceneConfig, seed: int) -> Scene:
     beads = arrange(config, appearance.field.contact, appearance.field.stacked, placing)
     off = _beads(appearance, beads, shape, looks) + _debris(appearance, config, shape, dirt)
     first, second = appearance.looks
-    level = ground.surface(appearance.mixed(first.ground.numpy(), second.ground.numpy()), shape)
+    level = background.surface(appearance.mixed(first.ground.numpy(), second.ground.numpy()), shape)
     sign = -1.0 if appearance.likeness.polarity == "dark" else 1.0
-    image = _expose(appearance, ground.light(off, level, sign), grain)
+    image = _expose(appearance, background.light_of(off, level, sign), grain)
     return Scene(_digits(image, appearance.likeness.bit_depth), *truth(shape, beads, np.full(len(beads), np.nan)))
 
 
@@ -94,12 +104,12 @@ def _beads(appearance: Appearance, beads: Beads, shape: tuple[int, int], rng: np
     shapes = Shapes(likeness.bead_mean.numpy(), likeness.bead_modes.numpy())
     mean = appearance.mixed(first.bead_mean, second.bead_mean)
     drawn = shapes.draw(mean, appearance.field.bead_samples.numpy(), len(beads), rng)
-    return appearance.contrast * stamps.lay(shape, drawn, beads.y, beads.x)
+    return appearance.contrast * templates.lay_stamps(shape, drawn, beads.y, beads.x)
 
 
 def _debris(appearance: Appearance, config: SceneConfig, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
     """Return the density (C, Y, X) of debris, of the beads' colour."""
-    layer = debris.draw(config, shape, 1.0, rng)
+    layer = particles.draw_debris(config, shape, 1.0, rng)
     middle = appearance.likeness.bead_mean.numpy().max(axis=(1, 2))
     tint = middle / max(float(middle.mean()), 1e-9)
     return np.asarray(tint[:, None, None] * layer)
@@ -112,9 +122,9 @@ def _expose(appearance: Appearance, light: Floats, rng: np.random.Generator) -> 
     first, second = appearance.looks
     gain = appearance.noise * appearance.mixed(first.noise_gain, second.noise_gain)
     shape = (light.shape[1], light.shape[2])
-    grain = noise.draw(appearance.field.noise, shape, noise.chroma_step(packed), offset, rng)
-    image = colour.to_ycc(light) + gain[:, None, None] * grain
-    return colour.to_rgb(image if packed is None else blocks.compress(image, packed, offset))
+    grain = background.draw_noise(appearance.field.noise, shape, background.chroma_step(packed), offset, rng)
+    image = background.to_ycc(light) + gain[:, None, None] * grain
+    return background.to_rgb(image if packed is None else background.jpeg_round_trip(image, packed, offset))
 
 
 def _digits(image: Floats, bit_depth: int) -> NDArray[Any]:
@@ -122,3 +132,185 @@ def _digits(image: Floats, bit_depth: int) -> NDArray[Any]:
     values = np.clip(image, 0.0, WHITE) * (1.0 if bit_depth == 8 else 257.0)
     digits = np.rint(values).astype(np.uint8 if bit_depth == 8 else np.uint16)
     return digits[0] if len(digits) == 1 else np.ascontiguousarray(np.moveaxis(digits, 0, 2))
+
+
+class LikeSeriesConfig(Config):
+    """Images like those of a measured data set; what is empty is taken from there."""
+
+    tiles: Annotated[int, Field(ge=1, le=10**6, title="Tiles")] = 24
+    """Number of images in all, spread evenly over fields of view."""
+    height: Annotated[int | None, Field(ge=16, le=32768, title="Height")] = None
+    """Image height, px."""
+    width: Annotated[int | None, Field(ge=16, le=32768, title="Width")] = None
+    """Image width, px."""
+    beads: Annotated[float | None, Field(ge=0.0, le=1e6, title="Beads per image")] = None
+    """Beads expected in an image of the least dilution, on average; the others keep their ratio to it."""
+    dilutions: Annotated[tuple[Dilution, ...] | None, Field(min_length=1, title="Dilutions")] = None
+    """Dilution factors. One that was not measured looks like the nearest that was, with its density by 1 / factor."""
+    fields: Annotated[int | None, Field(ge=1, le=10**4, title="Fields per dilution")] = None
+    """Fields of view of every dilution; each looks like one of the measured ones, in turn."""
+    seed: Annotated[int, Field(ge=0, title="Seed")] = 0
+    """Seed of everything random."""
+    noise: Annotated[float, Field(ge=0.0, le=100.0, title="Noise")] = 1.0
+    """Factor on the measured noise."""
+    contrast: Annotated[float, Field(ge=0.0, le=10.0, title="Contrast")] = 1.0
+    """Factor on the measured density of beads."""
+    cluster_probability: Annotated[float | None, Field(ge=0.0, le=0.95, title="Cluster probability")] = None
+    """Share of the beads placed in contact with another one."""
+    max_overlap: Annotated[float | None, Field(ge=0.0, le=0.9, title="Largest overlap")] = None
+    """Largest overlap of two beads, as a share of the diameter."""
+    debris: Annotated[float | None, Field(ge=0.0, le=1e5, title="Debris per image")] = None
+    """Specks and fibres expected in an image."""
+
+
+@dataclass(frozen=True)
+class LikeTile:
+    """One image to be simulated: as `beadseg.data.simulate.series.Tile`, with an `appearance` in place of a window."""
+
+    name: str
+    field: str
+    dilution: int
+    config: SceneConfig
+    seed: int
+    appearance: Appearance
+
+    def simulate(self) -> Scene:
+        """Simulate the image."""
+        return render(self.appearance, self.config, self.seed)
+
+    def describe(self) -> dict[str, object]:
+        """Return what the list of scenes says of it beside name, seed and beads."""
+        looks = [look.tile for look in self.appearance.looks]
+        return {"like": self.appearance.field.name, "looks": looks, "share": self.appearance.share}
+
+
+def plan_like(likeness: Likeness, series: LikeSeriesConfig) -> list[LikeTile]:
+    """Return the tiles of a series, in order of dilution, field of view, row and column.
+
+    Raises
+    ------
+    InputError
+        When a dilution is named twice, or there are fewer tiles than fields of view.
+    """
+    factors = series.dilutions or tuple(sorted({field.dilution for field in likeness.fields}))
+    if len(set(factors)) < len(factors):
+        raise InputError(f"A dilution is named twice in {list(factors)}.", "dilutions", "Name each once.")
+    views = [
+        (factor, number, sources[number % len(sources)])
+        for factor in factors
+        for sources in [likeness.nearest(factor)]
+        for number in range(series.fields or len(sources))
+    ]
+    if series.tiles < len(views):
+        raise InputError(
+            f"{plural(series.tiles, 'tile')}: too few for {plural(len(views), 'field of view')}.",
+            "tiles",
+            f"Ask for {plural(len(views), 'tile')} or more, or for fewer dilutions or fields.",
+        )
+    scale = _scale(likeness, series, min(factors))
+    tiles: list[LikeTile] = []
+    for index, (factor, number, source) in enumerate(views):
+        size = series.tiles // len(views) + (index < series.tiles % len(views))
+        tiles.extend(_field(likeness, series, source, factor, number, size, scale * source.dilution / factor))
+    return tiles
+
+
+def _shape(likeness: Likeness, series: LikeSeriesConfig) -> tuple[int, int]:
+    return series.height or likeness.height, series.width or likeness.width
+
+
+def _scale(likeness: Likeness, series: LikeSeriesConfig, factor: int) -> float:
+    """Return the factor on all densities that gives the least dilution the number of beads asked for."""
+    if series.beads is None:
+        return 1.0
+    height, width = _shape(likeness, series)
+    sources = likeness.nearest(factor)
+    measured = [look.beads_per_mpx * source.dilution / factor for source in sources for look in source.looks]
+    expected = float(np.mean(measured)) * height * width / 1e6
+    if expected <= 0 < series.beads:
+        raise InputError(f"No beads were measured at dilution {factor}.", "beads", "Leave --beads out.")
+    return series.beads / expected if expected else 1.0
+
+
+def _field(
+    likeness: Likeness,
+    series: LikeSeriesConfig,
+    source: FieldLikeness,
+    factor: int,
+    number: int,
+    size: int,
+    scale: float,
+) -> Iterator[LikeTile]:
+    """Yield the tiles of one field of view, each between two neighbouring measured ones."""
+    name = f"{factor}x_like-s{series.seed}-{number + 1:03d}"
+    rng = np.random.default_rng(seed_of(series.seed, factor, number, 3))
+    start = int(rng.integers(len(source.looks)))
+    for index, (row, column) in enumerate(grid(size)):
+        first = (start + index) % len(source.looks)
+        looks = source.looks[first], source.looks[min(first + 1, len(source.looks) - 1)]
+        appearance = Appearance(likeness, source, looks, round(float(rng.random()), 4), series.noise, series.contrast)
+        seed = seed_of(series.seed, factor, number, row, column)
+        config = _scene(likeness, series, appearance, scale)
+        yield LikeTile(f"{name}_grid_r{row}_c{column}", name, factor, config, seed, appearance)
+
+
+def _scene(likeness: Likeness, series: LikeSeriesConfig, appearance: Appearance, scale: float) -> SceneConfig:
+    """Return what placement, debris and truth need to know."""
+    height, width = _shape(likeness, series)
+    source, (first, second) = appearance.field, appearance.looks
+    area = height * width / 1e6
+    density = float(appearance.mixed(first.beads_per_mpx, second.beads_per_mpx))
+    cluster, overlap = series.cluster_probability, series.max_overlap
+    return SceneConfig(
+        height=height,
+        width=width,
+        channels="grey" if likeness.channels == 1 else "rgb",
+        bit_depth=likeness.bit_depth,
+        polarity=likeness.polarity,
+        beads=density * scale * area,
+        diameter_px=likeness.diameter_px,
+        diameter_spread=0.0,
+        cluster_probability=source.cluster_probability if cluster is None else cluster,
+        max_overlap=source.max_overlap if overlap is None else overlap,
+        debris=source.debris_per_mpx * area if series.debris is None else series.debris,
+        debris_size_px=source.debris_size_px,
+        debris_contrast=source.debris_contrast,
+        fibre_share=0.0,
+    )
+
+
+def write_like(
+    out: Path, likeness: Likeness, series: LikeSeriesConfig, on_event: OnEvent = ignore, stop: StopFlag | None = None
+) -> pd.DataFrame:
+    """Simulate a dilution series that looks like a measured data set, and write it as a dataset folder.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        A new or empty folder. Gets what `beadseg.data.simulate.write_dataset` writes, and ``likeness.json``. The two
+        JSON files are all it takes to make it again. ``defocus_px`` stays empty in ``truth.csv``: the measured
+        templates hold the blur.
+    likeness : Likeness
+        What was measured.
+    series : LikeSeriesConfig
+        What to simulate.
+    on_event, stop
+        See `beadseg.events`.
+
+    Raises
+    ------
+    InputError
+        When the folder is not empty, a dilution is named twice, there are fewer tiles than fields of view, or an
+        image has no room for its beads.
+    MachineError
+        When the disk is full or the folder not writable.
+    Cancelled
+        When `stop` is set; the images written so far stay, without ``truth.csv`` and ``scenes.json``.
+    """
+    tiles = plan_like(likeness, series)
+    refuse_full(out)
+    ensure_folder(out)
+    recipe = {"like": LIKENESS, "like_series": series.model_dump(mode="json")}
+    truth = write_tiles(out, tiles, recipe, on_event, stop)
+    likeness.write(out / LIKENESS)
+    return truth

@@ -1,0 +1,128 @@
+"""Keep what was chosen: as the batch engine writes it, or as a draft annotation of a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from beadseg import files
+from beadseg.annotation.draft import draft_dataset
+from beadseg.annotation.review import Review, write_table
+from beadseg.errors import BeadsegError, InputError
+from beadseg.events import Event
+from beadseg.files import write_atomically
+from beadseg.predict.batch import predict_folder
+from beadseg.predict.prediction import StoredMaps
+from beadseg.report.prediction_page import write_prediction_page
+from beadseg.text import csv_text, original_cells, plural
+from beadseg.widgets.common import temporary_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from beadseg.config.predict import ObjectConfig
+    from beadseg.events import OnEvent, StopFlag
+    from beadseg.predict.instances import Separation
+    from beadseg.widgets.predict.result_tables import Region
+    from beadseg.widgets.predict.session import Session
+
+REGION_COLUMNS = (
+    "image", "plane", "region", "beads", "beads_low", "beads_high", "area_px", "area_mm2", "beads_per_mpx",
+    "beads_per_mm2",
+)  # fmt: skip
+"""Columns of ``regions.csv``."""
+NOT_DATASETS = (files.PREDICTION, files.CONFIG, files.BEST)
+"""What tells a folder of results or a run."""
+
+
+def save(
+    session: Session, objects: ObjectConfig, out: Path, region: Region | None, on_event: OnEvent, stop: StopFlag
+) -> str:
+    """Write a prediction folder, by the batch engine and with everything that it writes; return what was done.
+
+    Counts in a region go to ``regions.csv`` there.
+    """
+    if (out / files.IMAGES).is_dir():
+        raise InputError("Is a dataset.", out, "Choose another folder for results, or press Add to dataset as draft.")
+    stored = StoredMaps(session.stored.folder, session.name, objects)
+    with temporary_folder() as folder:
+        path = session.file(Path(folder), stop)
+        source = session.source if path == session.path else f"{session.path}, with another pixel size"
+        result = predict_folder(
+            stored,
+            [path],
+            out,
+            source=stored.source,
+            model_sha256=stored.model_sha256,
+            sources=None if source is None else {path: source},
+            on_event=on_event,
+            stop=stop,
+        )
+    if len(result.failures):
+        raise InputError(str(result.failures["error"].iloc[0]))
+    if region is not None:
+        _save_region(session, region, out, stop)
+    try:
+        write_prediction_page(out, on_event, stop)
+    except BeadsegError as error:  # the results are there, only the page to look at is not
+        on_event(Event("warning", f"The page of the results could not be written: {error}", "warning"))
+    beads = int(result.counts["beads"].sum())
+    return f"Saved {plural(beads, 'bead')} of {session.name} in {out}."
+
+
+def _save_region(session: Session, region: Region, out: Path, stop: StopFlag) -> None:
+    """Write the counts in a region, of every plane that it is on; rows of other images and regions stay."""
+    planes = [number for number in range(len(session.planes)) if region.on(session.plane_index(number))]
+    rows = [session.region_row(region, session.measure(number, stop)) for number in planes]
+    table, path = pd.DataFrame(rows, columns=list(REGION_COLUMNS)), out / files.REGIONS
+    if path.exists():
+        before = original_cells(pd.read_csv(path, dtype=str, keep_default_na=False))
+        others = (before["image"] != session.name) | (before["region"] != region.name)
+        table = pd.concat([before[others], table], ignore_index=True)
+    write_atomically(path, csv_text(table))
+
+
+def draft(session: Session, objects: ObjectConfig, dataset: Path, on_event: OnEvent, stop: StopFlag) -> str:
+    """Add the image with its labels to a dataset as a draft that waits for a person; return what was done."""
+    results = next((name for name in NOT_DATASETS if (dataset / name).exists()), None)
+    if results is not None:
+        what = "a run folder" if results != files.PREDICTION else "a folder of results"
+        raise InputError(f"Is {what}, not a dataset.", dataset, "Choose a dataset, or a new folder for one.")
+    chosen = _Chosen(objects, session.separations, session.stored.source)
+    result = draft_dataset([session.path], dataset, chosen, on_event=on_event, stop=stop)
+    if result.failures:
+        raise InputError(next(iter(result.failures.values())))
+    if result.skipped:
+        text = f"{session.name} has an annotation there already, which is never replaced."
+        raise InputError(text, dataset, "Change that annotation in Review, or choose another dataset.")
+    write_table(Review.open(dataset))
+    beads = sum(result.beads.values())
+    are = "is" if beads == 1 else "are"
+    return f"{plural(beads, 'bead')} of {session.name} {are} a draft in {dataset}. Accept or correct it in Review."
+
+
+@dataclass
+class _Chosen:
+    """An annotator that gives, plane by plane in their order, what was chosen in the viewer."""
+
+    objects: ObjectConfig
+    separations: list[Separation]
+    source: str
+
+    def __post_init__(self) -> None:
+        self._rest: Iterator[Separation] = iter(self.separations)
+
+    @property
+    def description(self) -> str:
+        """What makes the labels."""
+        return f"draft in the viewer by the run {self.source}, threshold {self.objects.threshold:g}"
+
+    def annotate(self, plane: NDArray[np.generic], stop: StopFlag | None = None) -> NDArray[np.uint32]:
+        """Return the labels (Y, X) of the next plane."""
+        return next(self._rest).chosen(self.objects)

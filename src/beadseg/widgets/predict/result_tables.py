@@ -1,0 +1,320 @@
+"""Count, tables of beads and planes, and the count in a region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.path import Path as Outline
+from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, Qt, Signal
+from qtpy.QtWidgets import QAbstractItemView, QLabel, QTableView, QVBoxLayout, QWidget
+from skimage.draw import polygon2mask
+
+from beadseg.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Labels, Shapes
+    from numpy.typing import NDArray
+    from qtpy.QtCore import QModelIndex, QPersistentModelIndex
+
+    Index = QModelIndex | QPersistentModelIndex
+
+LEAST_WIDTH = 56
+"""Of a column, screen px."""
+PLANES_HEIGHT = 96
+"""Of the table of planes, screen px."""
+
+UNITS = {"area_px": "px²", "_px2": "px²", "_um2": "µm²", "_px": "px", "_um": "µm"}
+"""What the endings of columns stand for."""
+DIGITS = 4
+"""Significant digits of a real number."""
+
+ELLIPSE_POINTS = 180
+"""Corners that an ellipse is drawn with: it is smaller by 0.02 per cent."""
+AREAS = ("rectangle", "polygon", "ellipse")
+"""Kinds of shapes that have an inside."""
+
+
+class ResultsView(QWidget):
+    """Shows what was found; a row that a person chooses is told."""
+
+    bead_chosen = Signal(int)
+    """Row of the bead table."""
+    plane_chosen = Signal(int)
+    """Number of a plane."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.title = QLabel()
+        self.title.setTextFormat(Qt.TextFormat.PlainText)
+        self.title.setWordWrap(True)
+        self.title.setToolTip("The image, and where it is a stack the plane, that the number belongs to")
+        self.count = QLabel()
+        self.count.setStyleSheet("font-size: 16pt; font-weight: bold;")
+        self.count.setToolTip("Beads in the plane that is shown, or in the region, as chosen by the sliders")
+        self.detail = QLabel()
+        self.detail.setTextFormat(Qt.TextFormat.PlainText)
+        self.detail.setWordWrap(True)
+        self.beads, self.planes = FrameModel(), FrameModel()
+        self.bead_view = _view(self.beads, "Click a row to go to the bead; click a bead in the image to find its row")
+        self.plane_view = _view(self.planes, "Beads of every plane; click a row to show the plane")
+        self.plane_view.setFixedHeight(PLANES_HEIGHT)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        for widget in (self.title, self.count, self.detail, self.plane_view):
+            layout.addWidget(widget)
+        layout.addWidget(self.bead_view, 1)
+        self._selecting = False
+        _rows_chosen(self.bead_view, self._bead_row)
+        _rows_chosen(self.plane_view, self._plane_row)
+        self.plane_view.setVisible(False)
+
+    def show_title(self, title: str) -> None:
+        """Show what the number belongs to."""
+        self.title.setText(title)
+
+    def show_count(self, count: int) -> None:
+        """Show the number of beads."""
+        self.count.setText(plural(count, "bead"))
+
+    def show_beads(self, beads: pd.DataFrame) -> None:
+        """Show the bead table of the plane."""
+        other = list(beads.columns) != list(self.beads.table.columns)
+        self._selecting = True
+        self.beads.set_table(beads)
+        self._selecting = False
+        across = self.bead_view.horizontalHeader()
+        if other and across is not None:
+            across.setSortIndicator(-1, across.sortIndicatorOrder())  # no arrow over rows that are not sorted
+        if other and across is not None:
+            for column in range(len(beads.columns)):
+                self.bead_view.setColumnWidth(column, max(LEAST_WIDTH, across.sectionSizeHint(column)))
+
+    def show_planes(self, names: Sequence[str], counts: Sequence[int]) -> None:
+        """Show the counts of all planes; nothing of a single image."""
+        self.plane_view.setVisible(len(names) > 1)
+        if len(names) > 1:
+            self._selecting = True
+            self.planes.set_table(pd.DataFrame({"plane": names, "beads": counts}))
+            self._selecting = False
+            self.plane_view.setToolTip(
+                f"Beads of every plane, {plural(sum(counts), 'bead')} in all; click a row to show the plane"
+            )
+
+    def choose_bead(self, row: int) -> None:
+        """Select and show a row of the bead table, as a click on a bead asks for."""
+        if not 0 <= row < len(self.beads.table):
+            return
+        index = self.beads.index(self.beads.row_of(row), 0)
+        flags = QItemSelectionModel.SelectionFlag
+        self._selecting = True
+        selection = self.bead_view.selectionModel()
+        if selection is not None:
+            selection.setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
+        self._selecting = False
+        self.bead_view.scrollTo(index, QAbstractItemView.ScrollHint.PositionAtCenter)
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self.title.setText("")
+        self.count.setText("")
+        self.detail.setText("")
+        self.show_beads(pd.DataFrame())
+        self.show_planes([], [])
+
+    def _bead_row(self, row: int) -> None:
+        if not self._selecting:
+            self.bead_chosen.emit(self.beads.position_of(row))
+
+    def _plane_row(self, row: int) -> None:
+        if not self._selecting:
+            self.plane_chosen.emit(self.planes.position_of(row))
+
+
+def _view(model: FrameModel, explained: str) -> QTableView:
+    view = QTableView()
+    view.setModel(model)
+    view.setToolTip(explained)
+    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    view.setSortingEnabled(True)
+    view.setMinimumHeight(80)
+    view.setTabKeyNavigation(False)
+    header = view.verticalHeader()
+    if header is not None:
+        header.setVisible(False)
+        header.setDefaultSectionSize(20)
+    across = view.horizontalHeader()
+    if across is not None:
+        across.setDefaultSectionSize(72)
+        across.setSortIndicator(-1, across.sortIndicatorOrder())
+    return view
+
+
+def _rows_chosen(view: QTableView, told: object) -> None:
+    selection = view.selectionModel()
+    if selection is not None:
+        selection.currentRowChanged.connect(lambda now, before: told(now.row()) if now.isValid() else None)  # type: ignore[operator]
+
+
+class FrameModel(QAbstractTableModel):
+    """Shows a `pandas.DataFrame`, read only; columns can be sorted by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._table = pd.DataFrame()
+        self._order: np.ndarray[Any, np.dtype[np.int64]] = np.zeros(0, np.int64)
+        self._columns: list[np.ndarray[Any, Any]] = []
+        self._sorted: tuple[int, Qt.SortOrder] | None = None
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The table, in its own order."""
+        return self._table
+
+    def set_table(self, table: pd.DataFrame) -> None:
+        """Show another table, sorted as the one before."""
+        self.beginResetModel()
+        if list(table.columns) != list(self._table.columns):
+            self._sorted = None
+        self._table = table
+        self._columns = [table[name].to_numpy() for name in table.columns]
+        self._order = self._ordered()
+        self.endResetModel()
+
+    def row_of(self, position: int) -> int:
+        """Return the row in which the table's row `position` is shown."""
+        return int(np.flatnonzero(self._order == position)[0])
+
+    def position_of(self, row: int) -> int:
+        """Return which of the table's rows is shown in a row."""
+        return int(self._order[row])
+
+    def rowCount(self, parent: Index | None = None) -> int:
+        """Return the number of rows."""
+        return 0 if parent is not None and parent.isValid() else len(self._table)
+
+    def columnCount(self, parent: Index | None = None) -> int:
+        """Return the number of columns."""
+        return 0 if parent is not None and parent.isValid() else len(self._columns)
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return the text of a cell, or how it is aligned."""
+        if role == Qt.ItemDataRole.DisplayRole:
+            return _text(self._columns[index.column()][self._order[index.row()]])
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return the name of a column."""
+        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
+            name = str(self._table.columns[section])
+            for ending, unit in UNITS.items():
+                if name.endswith(ending):
+                    name = f"{name.removesuffix(ending)}, {unit}"
+                    break
+            return name.replace("_", "\n").replace(", ", ",\n")  # a word a line: columns stay narrow
+        return None
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Sort by a column, by none where it is -1; the rows that are selected stay the same beads."""
+        self._sorted = (column, order) if column >= 0 else None
+        self.layoutAboutToBeChanged.emit()
+        before = self.persistentIndexList()
+        beads = [self.position_of(index.row()) for index in before]
+        self._order = self._ordered()
+        rows = np.empty(len(self._order), np.int64)
+        rows[self._order] = np.arange(len(self._order))
+        after = [self.index(int(rows[bead]), index.column()) for bead, index in zip(beads, before, strict=True)]
+        self.changePersistentIndexList(before, after)
+        self.layoutChanged.emit()
+
+    def _ordered(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        if self._sorted is None or not 0 <= self._sorted[0] < len(self._columns):
+            return np.arange(len(self._table))
+        values = self._columns[self._sorted[0]]
+        order = np.argsort(values, kind="stable")
+        return order if self._sorted[1] == Qt.SortOrder.AscendingOrder else order[::-1]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else ""
+    if isinstance(value, float | np.floating):
+        return "" if np.isnan(value) else f"{value:.{DIGITS}g}"
+    return str(value)
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """The shapes of a layer, in pixels of an image; made in the viewer's thread, used in any.
+
+    Attributes
+    ----------
+    name : str
+        Of the layer.
+    outlines : tuple
+        Of every shape that has an inside: the plane that it was drawn on, None where on all, and its outline (N, 2),
+        (y, x) px.
+    """
+
+    name: str
+    outlines: tuple[tuple[tuple[int, ...] | None, NDArray[np.float64]], ...]
+
+    @classmethod
+    def of(cls, shapes: Shapes, labels: Labels) -> Region:
+        """Look at a layer of shapes; shapes with more axes than y and x belong to the plane they were drawn on."""
+        outlines = []
+        for corners, kind in zip(shapes.data, shapes.shape_type, strict=True):
+            if kind not in AREAS:
+                continue
+            places = [labels.world_to_data(_padded(shapes.data_to_world(corner), labels.ndim)) for corner in corners]
+            own = np.array(places, float)
+            flat = own[:, -2:]
+            plane = tuple(int(at) for at in np.rint(own[0, :-2])) if np.asarray(corners).shape[1] > 2 else None
+            outlines.append((plane, _ellipse(flat) if kind == "ellipse" else flat))
+        return cls(str(shapes.name), tuple(outlines))
+
+    def on(self, plane: tuple[int, ...]) -> list[NDArray[np.float64]]:
+        """Return the outlines that are on a plane."""
+        return [outline for own, outline in self.outlines if own is None or own == plane]
+
+    def inside(self, plane: tuple[int, ...], centres: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell of every centre (N, 2), (y, x) px, whether it lies in a shape of the plane."""
+        found = np.zeros(len(centres), bool)
+        for outline in self.on(plane):
+            found |= Outline(outline).contains_points(centres)
+        return found
+
+    def area(self, plane: tuple[int, ...], size: tuple[int, int]) -> int:
+        """Return how many pixels of an image of a size have their centre in a shape; what overlaps counts once."""
+        covered = np.zeros(size, bool)
+        for outline in self.on(plane):
+            low = np.maximum(np.floor(outline.min(axis=0)).astype(int), 0)
+            high = np.minimum(np.ceil(outline.max(axis=0)).astype(int) + 1, size)
+            if (high <= low).any():
+                continue
+            part = tuple(int(length) for length in high - low)
+            mask: NDArray[np.bool_] = polygon2mask(part, outline - low)  # type: ignore[no-untyped-call]
+            covered[low[0] : high[0], low[1] : high[1]] |= mask
+        return int(covered.sum())
+
+
+def _padded(place: Any, ndim: int) -> NDArray[np.float64]:
+    """Return world coordinates with as many axes as a layer has, zeros before them."""
+    place = np.asarray(place, float)[-ndim:]
+    return np.concatenate([np.zeros(ndim - len(place)), place])
+
+
+def _ellipse(corners: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the outline of the ellipse in a box of four corners, which may be turned."""
+    middle = corners.mean(axis=0)
+    half = np.stack([(corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2])
+    angle = np.linspace(0, 2 * np.pi, ELLIPSE_POINTS, endpoint=False)
+    return np.asarray(middle + np.column_stack([np.cos(angle), np.sin(angle)]) @ half)
