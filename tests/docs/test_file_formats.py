@@ -24,7 +24,7 @@ from beadseg.sweep.ranking import FAILURE_COLUMNS as FAILED_TRIAL_COLUMNS
 from beadseg.sweep.ranking import SHARE_COLUMNS as IMPORTANCE_COLUMNS
 from beadseg.sweep.ranking import TRIAL_COLUMNS
 from beadseg.training.crossval import COLUMNS as CROSSVAL_COLUMNS
-from beadseg.training.records import HISTORY_COLUMNS, RELATIVE_COLUMNS, SAMPLE_COLUMNS
+from beadseg.training.records import HISTORY_COLUMNS, LATER_COLUMNS, SAMPLE_COLUMNS
 from beadseg.training.trainer import TIME_COLUMNS
 
 TEXT = (DOCS / "file-formats.md").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ COLUMNS: dict[str, Sequence[str]] = {
     "### times.csv": TIME_COLUMNS,
     "### split.csv": ("sample", "fold"),
     "### jobs.csv": JOB_COLUMNS,
-    "### samples.csv": (*SAMPLE_COLUMNS, *RELATIVE_COLUMNS),
+    "### samples.csv": (*SAMPLE_COLUMNS, *LATER_COLUMNS),
     "### trials.csv": TRIAL_COLUMNS,
     "### importance.csv": IMPORTANCE_COLUMNS,
     "### failures.csv of a sweep": FAILED_TRIAL_COLUMNS,

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from beadseg.data.dataset import Dataset, Sample
     from beadseg.data.split import Split
 
-RELATIVE_COLUMNS = ("image_relative", "mask_relative")
-"""Ways from the run folder to a sample's files, for when both are moved together; absent in older runs."""
-SAMPLE_COLUMNS = ("sample", "fold", "field", "objects", "image", "image_sha256", "mask", "mask_sha256", "ignore_sha256",
-                  "points_sha256")  # fmt: skip
+SAMPLE_COLUMNS = ("sample", "fold", "field", "objects", "image", "image_sha256", "mask", "mask_sha256", "ignore_sha256")
+"""Columns of ``samples.csv`` in every run …"""
+LATER_COLUMNS = ("points_sha256", "image_relative", "mask_relative")
+"""… and those that older runs lack. The relative ones are the ways from the run folder to a sample's files, for when both
+are moved together."""
 
 SCORES = METRICS
 DENSITY_SCORES = tuple(f"{name}_{density}" for density in DENSITIES for name in COUNT_METRICS)
@@ -71,7 +72,7 @@ def freeze(
     if not config_path.exists():
         if (folder / files.LAST).exists():
             raise RunError("Holds checkpoints but no configuration.", folder, "Give a new --out folder.")
-        write_rows(samples_path, rows, (*SAMPLE_COLUMNS, *RELATIVE_COLUMNS))
+        write_rows(samples_path, rows, (*SAMPLE_COLUMNS, *LATER_COLUMNS))
         split.to_csv(folder / files.SPLIT)
         write_atomically(folder / files.ASKED, (asked or config).to_yaml())
         write_atomically(config_path, config.to_yaml())
@@ -80,7 +81,7 @@ def freeze(
     if begun != config:
         raise RunError(f"Was started with another configuration ({_difference(begun, config)}).", folder,
                        "Repeat the first command to continue it, or give a new --out folder.")  # fmt: skip
-    frozen = [name for name in SAMPLE_COLUMNS if name not in ("image", "mask")]
+    frozen = [*(name for name in SAMPLE_COLUMNS if name not in ("image", "mask")), "points_sha256"]
     try:
         with samples_path.open(encoding="utf-8", newline="") as file:
             before = [[original(row[name] if name != "points_sha256" else row.get(name) or "") for name in frozen]
