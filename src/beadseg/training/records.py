@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 SAMPLE_COLUMNS = ("sample", "fold", "field", "objects", "image", "image_sha256", "mask", "mask_sha256", "ignore_sha256")
 """Columns of ``samples.csv`` in every run …"""
 LATER_COLUMNS = ("points_sha256", "image_relative", "mask_relative")
-"""… and those that older runs lack. The relative ones lead from the run folder to a sample's files, for when both are moved
-together."""
+"""… and those that older runs lack: relative ones lead from the run folder to a sample's files; both may be moved."""
 
 SCORES = METRICS
 DENSITY_SCORES = tuple(f"{name}_{density}" for density in DENSITIES for name in COUNT_METRICS)
