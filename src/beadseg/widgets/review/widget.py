@@ -202,7 +202,7 @@ class _Finisher:
 
     def __call__(self) -> None:
         collect_all_again(self._owner)
-        controller: Controller | None = self._values.get("desk")
+        controller: Controller | None = self._values.get("controller")
         if controller is not None:
             controller.finish()
 
