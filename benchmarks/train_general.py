@@ -2,11 +2,11 @@
 
     python benchmarks/train_general.py --out runs/general --seed 0
 
-Two stages: the first learns from scratch, the second goes on at half the rate with other images, which have the look
-of real ones more often. Each writes ``general.safetensors``, ``history.csv`` and ``training.json`` (options, time,
-machine) into ``first`` and ``second``; the model is that of the second. Another process draws the images, in parts of
-2,048, while the network learns; the same command goes on where it was stopped. The result depends on the seed and on
-the machine's arithmetic, not on the number of workers.
+Four stages: the first learns from scratch, each of the others goes on at a lower rate with other images: of cells, then
+of dark beads that overlap and are blurred, as in real tiles. Each writes ``general.safetensors``, ``history.csv`` and
+``training.json`` (options, time, machine) into a folder of its name; the model is that of the fourth. Another process
+draws the images, in parts of 2,048, while the network learns; the same command goes on where it was stopped. The result
+depends on the seed and on the machine's arithmetic, not on the number of workers.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ STAGES = (
     Stage("first", 14_000, 27, 3.0e-3, {"middle": 0.3}),
     Stage("second", 7_500, 15, 1.5e-3, {"cells": 0.26, "middle": 0.3}, decay=11_000),
     Stage("third", 4_000, 8, 1.0e-3, PAIRS | {"cells": 0.2}, decay=6_000),
-    Stage("fourth", 4_500, 9, 7.0e-4, PAIRS | {"cells": 0.06}),
+    Stage("fourth", 4_000, 8, 7.0e-4, PAIRS | {"cells": 0.06}, decay=4_500),
 )
 
 

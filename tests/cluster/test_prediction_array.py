@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -195,3 +196,27 @@ def test_over_dask_by_jobs_it_is_the_same_and_status_knows_them(
     told = capsys.readouterr().out
     assert f"{sent[0].job}  dask, part 1: " in told
     assert f"Images: {IMAGES} of {IMAGES} done, 1 of them failed." in told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_dask_gives_up_an_image_that_kills_workers_and_loses_no_other(
+    run: Path, images: Path, alone: Path, place: Path
+):
+    pytest.importorskip("distributed")
+    out, number = place / "counts", int(KILLS)
+    words = ["predict", str(run), str(images), "--out", str(out), "--dask", "local:1", "--no-report", *OPTIONS]
+    process = psutil.Popen([sys.executable, "-m", "beadseg", *words], env={**os.environ, "PYTHONPATH": str(SOURCE)})
+    until = time.monotonic() + 600
+    while process.poll() is None and time.monotonic() < until:
+        for stage in out.glob(f"{files.TEMPORARY_PREFIX}stage-*-{number}{files.TEMPORARY_SUFFIX}"):
+            for worker in process.children(recursive=True):
+                if "spawn_main" in " ".join(worker.cmdline()):
+                    worker.kill()
+            shutil.rmtree(stage, ignore_errors=True)
+        time.sleep(0.002)
+    assert process.wait(60) == 3
+    failures = (out / files.FAILURES).read_text()
+    assert "Several dask workers were killed while they predicted it" in failures
+    rows = (alone / files.COUNTS).read_text().splitlines()
+    assert (out / files.COUNTS).read_text().splitlines() == [row for row in rows if not row.startswith(f"{KILLS},")]

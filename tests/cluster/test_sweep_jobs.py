@@ -70,7 +70,7 @@ def test_an_array_gives_the_same_files_and_the_same_best_as_one_machine(
     assert "Sent job 1[].fake of 00:10:00, and 1 that follow it." in capsys.readouterr().out
     pbs.wait_for(sent)
     assert [(item.job, item.kind, item.part) for item in record.sent_jobs(sent)] == [
-        ("1[].fake", "sweep-1", 1), ("2.fake", "collect-1", 2),
+        ("1[].fake", "sweep-1", 1), ("2.fake", "collect-1", 1),
     ]  # fmt: skip
     assert log(sent, "sweep-1").count("part 1 of at most 1") == 2
     assert f"some items failed: see {sent}/failures.csv" in log(sent, "collect-1")
@@ -78,7 +78,7 @@ def test_an_array_gives_the_same_files_and_the_same_best_as_one_machine(
     same_files(alone, sent)
     assert main(["status", str(sent)]) == 0
     told = capsys.readouterr().out
-    assert "2.fake  collect-1, part 2: finished, some items failed" in told
+    assert "2.fake  collect-1, part 1: finished, some items failed" in told
     assert "Sweep: 1 of 2 trials finished, 1 failed. Best so far: trial 1, jaccard_images" in told
     assert main(["cancel", str(sent)]) == 0
 

@@ -156,7 +156,7 @@ def test_some_unannotated_images(tmp_path: Path) -> None:
         ((), "Has no folder images/"),
         (("images/readme.txt", "masks/a.png"), "no image that can be used"),
         (("images/.hidden", "masks/a.png"), "Holds no images"),
-        (("images/a.png",), "neither masks/ nor labels/"),
+        (("images/a.png",), "Has no masks/, labels/ or points/"),
         (("images/a.png", "masks/b.png"), "None of its 1 image "),
     ],
 )

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from beadseg import files
 from beadseg.errors import ExitCode
 
-SAME_COMMAND = [word for field in TINY for word in ("--set", field)]
+SAME_COMMAND = ["--model", "unet", *(word for field in TINY for word in ("--set", field))]
 """What the run of the fixture was trained with."""
 
 

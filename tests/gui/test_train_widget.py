@@ -85,7 +85,7 @@ def test_from_the_plan_to_a_finished_run(open_widget: Open, qtbot: Any, beads: P
 
     viewer, widget = open_widget("Train")
     widget.setup.dataset.choose(beads)
-    assert widget.setup.run.value() == beads.parent / "runs" / "dense-unet-1"
+    assert widget.setup.run.value() == beads.parent / "runs" / f"dense-{widget.setup.network.currentText()}-1"
     qtbot.waitUntil(lambda: "Planned from the data" in widget.plan.toPlainText(), timeout=LONG)
     assert "beads 6." in widget.plan.toPlainText()
     assert "epoch.size" in widget.plan.toPlainText()
@@ -407,7 +407,7 @@ def test_a_refused_plan_cannot_be_started(open_widget: Open, qtbot: Any, tmp_pat
     import imageio.v3 as iio
     import numpy as np
 
-    for folder, names in (("images", ("a", "b")), ("masks", ("a_mask", "b_mask"))):
+    for folder, names in (("images", ("a", "b")), ("masks", ("c", "d"))):
         (tmp_path / "beads" / folder).mkdir(parents=True)
         for name in names:
             iio.imwrite(tmp_path / "beads" / folder / f"{name}.png", np.zeros((32, 32), np.uint8))
@@ -417,4 +417,4 @@ def test_a_refused_plan_cannot_be_started(open_widget: Open, qtbot: Any, tmp_pat
     assert widget.messages.tone == "error"
     assert not widget.buttons.start.isEnabled()
     assert "There is no plan" in widget.plan.toPlainText()
-    assert "b_mask.png" in widget.plan.toPlainText() + widget.messages.text
+    assert "c.png" in widget.plan.toPlainText() + widget.messages.text

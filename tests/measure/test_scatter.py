@@ -41,6 +41,16 @@ def test_a_steady_shift_moves_the_interval() -> None:
     assert scatter.mean(200, AREA) == pytest.approx(20, rel=0.2)
 
 
+def test_denser_images_than_any_that_was_seen_are_not_promised_anything() -> None:
+    """The mean of two densities is a line, which says nothing of images ten times as dense."""
+    counts = np.array([5.0, 8, 12, 20, 30, 40] * 4)
+    scatter = Scatter.fit(counts, np.full(24, AREA), np.round(-0.002 * counts**2))
+    assert scatter.mean(400, AREA) / 400 == pytest.approx(scatter.mean(40, AREA) / 40)
+    low, high = scatter.interval(400, AREA)
+    assert low < 0.95 * 400 < 400 < high
+    assert scatter.deviation(400, AREA) / 400 > 2 * scatter.deviation(40, AREA) / 40 > 0
+
+
 def test_perfect_counts_do_not_promise_perfection() -> None:
     few = Scatter.fit(np.array([50.0, 60]), np.full(2, AREA), np.zeros(2))
     many = Scatter.fit(np.full(60, 50.0), np.full(60, AREA), np.zeros(60))

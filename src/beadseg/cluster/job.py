@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 SECONDS = 60
 """A command that takes longer has no server that answers, s."""
 
+MERGE = "merge"
+"""Kind of the job of a prediction that comes last."""
+COLLECT = "collect"
+"""How the kind of the jobs of a sweep that rank begins."""
+
 STATES = {
     "Q": "queued", "H": "held", "W": "waiting", "T": "moving", "R": "running", "B": "running", "E": "ending",
     "S": "suspended", "U": "suspended", "F": "finished", "X": "finished", "M": "moved",

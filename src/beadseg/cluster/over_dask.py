@@ -135,7 +135,12 @@ def over_dask(
                 except TimeoutError:
                     continue
                 for future in ready:
-                    yield waiting.pop(future), _answer(future)
+                    try:
+                        answer = _answer(future)
+                    except TimeoutError:  # its worker was killed before it was fetched; it is computed again
+                        continue
+                    future.release()  # else it would be computed again, too, when its worker is killed
+                    yield waiting.pop(future), answer
         finally:
             client.cancel(list(waiting), force=True)
 
@@ -165,12 +170,18 @@ def _loaded(run: str, changes: tuple[str, ...], device: str, threads: int | None
 
 
 def _answer(future: Any) -> Answer | str:
-    """Return what a worker found; an image that killed several workers has failed."""
+    """Return what a worker found; an image that killed several workers has failed.
+
+    Raises
+    ------
+    TimeoutError
+        The answer was lost with its worker.
+    """
     from distributed import KilledWorker
 
-    error = future.exception()
+    error = future.exception(timeout=POLL)
     if error is None:
-        answer: Answer | str = future.result()
+        answer: Answer | str = future.result(timeout=SECONDS)
         return answer
     if isinstance(error, KilledWorker):
         return "Several dask workers were killed while they predicted it. Does it fit into memory?"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beadseg import files
-from beadseg.cluster.job import Array
+from beadseg.cluster.job import MERGE, Array
 from beadseg.data.documents import names_of, read_document, read_failures, read_results, read_sources, read_unmerged
 from beadseg.errors import RunError
 from beadseg.files import ensure_folder, write_atomically
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from beadseg.cluster.job import JobScript
 
-MERGE = "merge"
-"""Kind of the job that comes last."""
 FEWEST, MOST = 20, 50
 """Images of an element: so few share late and unequal work, so many make loading the model cheap."""
 MOST_ELEMENTS = 1000

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from beadseg import files
 from beadseg.cluster import pbs, scheduler
-from beadseg.cluster.job import STATES, WALLTIME, never_fits
+from beadseg.cluster.job import COLLECT, MERGE, STATES, WALLTIME, never_fits
 from beadseg.errors import ExitCode, InputError, MachineError
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _judge(sent: Sent, job: Job, nodes: Mapping[str, Mapping[str, Any]], needles
         return JobStatus(sent, job, f"queued, but can never run: {reason}", stuck=True)
     if job.elements:
         return JobStatus(sent, job, _of_elements(job))
-    return JobStatus(sent, job, _state(job, sent.part))
+    return JobStatus(sent, job, _state(job, follows=sent.part > 1 or sent.kind.startswith((MERGE, COLLECT))))
 
 
 def _of_elements(job: Job) -> str:
@@ -222,14 +222,17 @@ def _of_elements(job: Job) -> str:
     return f"array of {len(job.elements)}: {'; '.join(parts)}"
 
 
-def _state(job: Job, part: int = 1, *, detailed: bool = True) -> str:
-    """Return the state of a job in words; `detailed` with the times and comments that differ between elements."""
+def _state(job: Job, *, follows: bool = False, detailed: bool = True) -> str:
+    """Return the state of a job in words; `detailed` with the times and comments that differ between elements.
+
+    One that `follows` others is held until they have ended.
+    """
     if job.over:
         return _end(job)
     if job.state == "Q":
         return "queued" + (f" ({job.comment})" if job.comment and detailed else "")
     if job.state == "H":
-        return "held until the job before it has ended" if part > 1 else "held"
+        return "held until the job before it has ended" if follows else "held"
     again = f", start {job.run_count}" if job.run_count > 1 else ""
     time = f", {job.used or '00:00:00'} of {job.walltime}" if job.walltime and detailed else ""
     where = f" on {job.where}" if job.where and detailed else ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from beadseg import files
 from beadseg.cluster import record, scheduler, slurm
-from beadseg.cluster.job import Array, JobScript
+from beadseg.cluster.job import COLLECT, Array, JobScript
 from beadseg.config.site import walltime_seconds
 from beadseg.config.sweep import TpeConfig
 from beadseg.errors import BeadsegError, ConfigError, InputError
@@ -221,7 +221,7 @@ def sweep_jobs(
             words = ("--trials", as_list(trials))
             jobs += [make(f"sweep-{number}", words, Array(len(trials), running))] * times
         after = ("--plan-round", str(number + 1)) if number < last else ()
-        jobs.append(make(f"collect-{number}", ("--collect", *after), None))
+        jobs.append(make(f"{COLLECT}-{number}", ("--collect", *after), None))
     return jobs
 
 

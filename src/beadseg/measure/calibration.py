@@ -155,12 +155,14 @@ class Scatter(Config):
 
     def mean(self, count: float, area: float) -> float:
         """Return the mean difference of an image of `area` px² with so many beads."""
-        return count * (self.shift + self.crowded_shift * count / area / self.densest)
+        return count * (self.shift + self.crowded_shift * min(1.0, count / area / self.densest))
 
     def deviation(self, count: float, area: float) -> float:
         """Return the standard deviation of the difference."""
         roots = (math.sqrt(self.area), math.sqrt(self.per_bead), self.shared, self.crowded_shared)
-        return math.sqrt(float(_variance(count, area / self.typical_area, count / area / self.densest, roots)))
+        x = count / area / self.densest
+        unseen = SHIFT_SPREAD * count * math.log2(max(1.0, x))
+        return math.hypot(math.sqrt(float(_variance(count, area / self.typical_area, x, roots))), unseen)
 
     def score(self, count: float, area: float, difference: float) -> float:
         """Return how many standard deviations a difference lies from its mean."""

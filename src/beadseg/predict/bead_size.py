@@ -43,11 +43,11 @@ NEAR = 0.5
 """Scales within about so many octaves of the right one have a say in the diameter."""
 LEAST_SEED = 0.15
 """Peaks of the centre map below this are not looked at."""
-LEAST_CONFIDENCE = 0.35
+LEAST_CONFIDENCE = 0.45
 """Without a bead as sure as this there are none."""
 SIGNS = 8
 """How many numbers tell beads from other things."""
-BEAD_SIGNS = np.array([5.81, -5.214, 17.834, -3.479, 6.334, 2.359, 0.728, 0.406, 0.043, 0.0, -17.0])
+BEAD_SIGNS = np.array([8.005, -1.485, 16.698, -3.406, 6.774, 2.498, 0.44, -0.028, 0.047, 1.815, -19.61])
 """Weights of these, of what other sizes cover, of how far other scales agree, and a constant: a logistic regression
 (docs/models.md)."""
 RIVAL_OCTAVES, RIVAL_SHARE = 1.2, 0.5
