@@ -26,7 +26,10 @@ def test_settings_that_do_not_apply_are_named(cli: Cli, beads: Path, tmp_path: P
     changes = ("--set", "network.residual_units=3", "--set", "network.kind=attention-unet")
     outcome = cli("train", beads, "--out", tmp_path / "run", "--plan", *changes)
     assert outcome.code == ExitCode.OK, outcome.err
-    assert "Does not apply to network.kind=attention-unet and is left out: residual_units (3)." in outcome.out
+    assert (
+        "Does not apply to network.kind=attention-unet and is left out: residual_units (3), first_stride (2)."
+        in outcome.out
+    )
 
 
 def test_a_run_keeps_what_was_asked_for_and_what_was_planned(run_folder: Path, beads: Path) -> None:

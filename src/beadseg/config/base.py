@@ -136,9 +136,23 @@ def _change_kind(part: dict[str, Any], models: list[type[BaseModel]], kind: Any,
         part.clear()
         return []
     dropped = {name: part.pop(name) for name in list(part) if name not in new.model_fields}
+    # A value that suited the old kind may not suit the new one.
+    if old is not None and _is_valid(old, {name: part[name] for name in part if name in old.model_fields}):
+        for name in list(part):
+            without = {key: value for key, value in part.items() if key not in (name, "kind")}
+            if not _is_valid(new, part | {"kind": kind}) and _is_valid(new, without):
+                dropped[name] = part.pop(name)
     defaults = {} if old is None else old.model_construct().model_dump(mode="json", warnings=False)
     lost = ", ".join(f"{name} ({value})" for name, value in dropped.items() if value != defaults.get(name))
     return [f"Does not apply to {where}.kind={kind} and is left out: {lost}."] if lost else []
+
+
+def _is_valid(model: type[BaseModel], part: dict[str, Any]) -> bool:
+    try:
+        model.model_validate(part)
+    except ValidationError:
+        return False
+    return True
 
 
 def _models_of(owner: type[BaseModel], name: str) -> Iterator[type[BaseModel]]:

@@ -31,7 +31,7 @@ from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.files import machine_error
 from beadseg.measure.appearance import PixelStats
 from beadseg.model.augment import Augmenter
-from beadseg.model.inputs import prepare, resized
+from beadseg.model.inputs import chosen_channel, luminance, prepare, resized
 from beadseg.predict.instances import needed_diameter
 from beadseg.text import plural
 from beadseg.training.targets import Completed, Guide, KnownBeads, centre_map, known_beads, look_target
@@ -175,6 +175,8 @@ class Sampler:
         diameter = needed_diameter(self._config.predict.objects)
         look = draw_look(patch_looks(epoch, diameter), seed)
         plane = np.moveaxis(look.image, -1, 0) if look.image.ndim == 3 else look.image[None]
+        if self._config.image.channels.kind == "single":
+            plane = chosen_channel(luminance(plane)[None], 0, self._config.image.channels)
         target = look_target(look, diameter, _sigma(self._config)).astype(np.float32)
         heads = len(self.images[0].targets)
         parts = [prepare(plane, self._config.image), target[:heads], *([target[-1:]] * self._counts)]

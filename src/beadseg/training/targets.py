@@ -20,6 +20,7 @@ from beadseg.data.dataset import Decoded, Target
 from beadseg.data.masks import label_objects
 from beadseg.measure.beads import bead_table
 from beadseg.measure.scores import visible_objects
+from beadseg.model.inputs import chosen_channel
 from beadseg.predict.bead_size import Size, encoded
 from beadseg.predict.instances import needed_diameter, separate
 from beadseg.predict.segmenter import Segmenter
@@ -258,6 +259,7 @@ class Guide:
 
     def __init__(self, config: TrainConfig) -> None:
         self.start_from = config.start_from
+        self._channels = config.image.channels
 
     @cached_property
     def model(self) -> Segmenter:
@@ -268,7 +270,12 @@ class Guide:
 
     def maps(self, pixels: NDArray[np.generic], diameter: float) -> Maps:
         """Return what the model says of a plane (C, Y, X) whose beads are `diameter` px large."""
-        return self.model.maps(pixels, size=Size(diameter))
+        return self.model.maps(self.seen(pixels), size=Size(diameter))
+
+    def seen(self, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return the channel that is trained on as a grey plane (1, Y, X) where the training chooses one of several."""
+        grey = self.model.config.image.channels.kind == "grey"
+        return chosen_channel(pixels, self._channels.index) if grey and self._channels.kind == "single" else pixels
 
     def seeds(self, pixels: NDArray[np.generic], target: Target, objects: ObjectConfig) -> NDArray[np.float32] | None:
         """Return the bead centres (N, 2) that divide a mask without ids; None where they are known or not asked for."""
@@ -323,7 +330,7 @@ class Completed(Decoded):
         if self._given is not None:
             return self._given
         if len(self._measured) < MEASURED:
-            found = self._guide.model.size(pixels).diameter
+            found = self._guide.model.size(self._guide.seen(pixels)).diameter
             self._measured += [spacing(points) if found is None else found]
         return float(median(self._measured))
 
