@@ -123,7 +123,7 @@ def test_an_array_with_a_corrupt_image_and_a_killed_element_equals_one_machine(
         batch.wait_for(out)
     finally:
         (images / "late.png").unlink()
-    array, merge = record.sent_jobs(out)
+    array, merge, *_ = record.sent_jobs(out)  # a merging job that was waited for may have a successor
     assert (array.kind, merge.kind, merge.part) == ("predict", "merge", 1)
     logs = [path.read_text() for path in array.logs(out)]
     assert ["Killed by signal 9; it is begun again." in text for text in logs] == [False, True, False]
