@@ -60,11 +60,13 @@ def alone(run: Path, images: Path) -> Path:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Return every file of a prediction folder but those of the jobs."""
+    """Return every file of a prediction folder but those of the jobs, and paths that tell where the folder lies."""
     found = [path for path in folder.rglob("*") if path.is_file()]
     names = {path: path.relative_to(folder) for path in found}
-    return {str(name): path.read_bytes() for path, name in names.items()
-            if name.parts[0] not in (files.JOBS, files.REPORT_PAGE)}  # fmt: skip
+    contents = {str(name): path.read_bytes() for path, name in names.items()
+                if name.parts[0] not in (files.JOBS, files.REPORT_PAGE)}  # fmt: skip
+    made_by = json.loads(contents[files.PREDICTION]) | {"relative": None}
+    return contents | {files.PREDICTION: json.dumps(made_by).encode()}
 
 
 def submit(run: Path, images: Path, out: Path, profile: Path, *more: str) -> int:

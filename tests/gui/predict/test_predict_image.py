@@ -87,6 +87,11 @@ def test_viewer_and_batch_give_the_same(
     assert counts["beads"][0] > 5
     table = widget.image.results.beads.table
     assert len(table) == counts["beads"][0]
+    from qtpy.QtCore import Qt
+
+    model = widget.image.results.bead_view.model()
+    headers = [model.headerData(column, Qt.Orientation.Horizontal) for column in range(4)]
+    assert headers == ["id", "y", "x", "area,\npx²"]
     names = [part.name.rpartition(": ")[2] for part in viewer.layers]
     assert names == [layer.name, "probability", "beads", "centres"]
     assert np.allclose(viewer.layers[3].data, table[["y", "x"]])

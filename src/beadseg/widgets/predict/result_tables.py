@@ -28,8 +28,8 @@ LEAST_WIDTH = 56
 PLANES_HEIGHT = 96
 """Of the table of planes, screen px."""
 
-UNITS = {"area_px": "px²", "_px2": "px²", "_um2": "µm²", "_px": "px", "_um": "µm"}
-"""What the endings of columns stand for."""
+UNITS = {"_px2": "px²", "_um2": "µm²", "_px": "px", "_um": "µm"}
+"""What the endings of columns stand for; those of areas are squared."""
 DIGITS = 4
 """Significant digits of a real number."""
 
@@ -217,7 +217,8 @@ class FrameModel(QAbstractTableModel):
             name = str(self._table.columns[section])
             for ending, unit in UNITS.items():
                 if name.endswith(ending):
-                    name = f"{name.removesuffix(ending)}, {unit}"
+                    name = name.removesuffix(ending)
+                    name = f"{name}, {unit}²" if name.endswith("area") else f"{name}, {unit}"
                     break
             return name.replace("_", "\n").replace(", ", ",\n")  # a word a line: columns stay narrow
         return None
