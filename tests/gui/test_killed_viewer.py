@@ -97,7 +97,7 @@ def test_training_goes_on_and_is_taken_up_again(
         widget.setup.run.choose(run)
         qtbot.waitUntil(lambda: widget.session.status == "running", timeout=LONG)
         assert widget.session.pid == pid
-        assert widget.tabs.currentWidget() is widget.progress
+        assert widget.tabs.currentWidget().widget() is widget.progress
         qtbot.waitUntil(lambda: len(read_history(run / files.HISTORY)) > len(before), timeout=LONG)
         widget.buttons.stop.click()
         qtbot.waitUntil(lambda: widget.session.status == "unfinished", timeout=LONG)

@@ -476,7 +476,7 @@ def start_weights(network: Network, start_from: str) -> dict[str, str]:
 def _fitted(tensor: Tensor, like: Tensor) -> Tensor:
     """Return weights for inputs of three colours where `like` has them, and for as many outputs."""
     if tensor.ndim == 4 and like.shape[1] == 3 * tensor.shape[1]:
-        tensor = torch.cat([tensor * share for share in BT601], dim=1)
+        tensor = torch.cat([tensor.float() * share for share in BT601], dim=1)  # the file has half precision
     return tensor[: len(like)] if tensor.ndim else tensor
 
 
