@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import torch
 from monai.losses.dice import DiceLoss
@@ -10,7 +10,13 @@ from monai.losses.focal_loss import FocalLoss
 from monai.losses.tversky import TverskyLoss
 from torch import Tensor, nn
 
-from beadseg.config.train import DiceCELossConfig, DiceFocalLossConfig, DiceLossConfig, FocalLossConfig
+from beadseg.config.train import (
+    DiceCELossConfig,
+    DiceFocalLossConfig,
+    DiceLossConfig,
+    FocalLossConfig,
+    TverskyLossConfig,
+)
 from beadseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -217,7 +223,10 @@ def build_loss(config: LossConfig) -> SegmentationLoss:
     if isinstance(config, DiceFocalLossConfig):
         _check_weights(config.dice_weight, config.focal_weight)
         return SegmentationLoss(_dice(config.batch), _focal(config.gamma), config.dice_weight, config.focal_weight)
-    return SegmentationLoss(overlap=TverskyLoss(sigmoid=True, alpha=config.alpha, beta=config.beta, batch=config.batch))
+    if isinstance(config, TverskyLossConfig):
+        loss = TverskyLoss(sigmoid=True, alpha=config.alpha, beta=config.beta, batch=config.batch)
+        return SegmentationLoss(overlap=loss)
+    assert_never(config)
 
 
 def _dice(batch: bool) -> DiceLoss:

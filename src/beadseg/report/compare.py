@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import pandas as pd
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
@@ -16,6 +16,7 @@ from beadseg.config.train import (
     BlockSplitConfig,
     DiceCELossConfig,
     DiceFocalLossConfig,
+    DiceLossConfig,
     FieldSplitConfig,
     FileSplitConfig,
     FocalLossConfig,
@@ -502,7 +503,9 @@ def _loss(loss: LossConfig) -> str:
         return f"Dice {loss.dice_weight:g} + focal {loss.focal_weight:g} (gamma={loss.gamma:g})"
     if isinstance(loss, TverskyLossConfig):
         return f"Tversky ({loss.alpha:g}, {loss.beta:g})"
-    return "Dice"
+    if isinstance(loss, DiceLossConfig):
+        return "Dice"
+    assert_never(loss)
 
 
 def _split(split: SplitConfig) -> str:
