@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -189,7 +190,9 @@ def _from_folder(file: Path) -> tuple[NDArray[np.generic], Truth]:
     points = file.parents[1] / "points" / f"{file.stem}.csv"
     if points.exists():
         return image, _points(pd.read_csv(points))
-    labels = read_labels(next((file.parents[1] / "labels").glob(f"{file.stem}.*"))).data
+    labels = read_labels(next((file.parents[1] / "labels").glob(f"{file.stem}.*"))).labels
+    if labels is None:
+        sys.exit(f"{file}: its labels have no ids.")
     return image, _points(bead_table(labels).rename(columns={"equivalent_diameter_px": "diameter"}))
 
 
