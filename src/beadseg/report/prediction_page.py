@@ -383,7 +383,7 @@ def diameter_figure(diameters: NDArray[np.float64], unit: str, expected: float |
     axes.set(xlabel=f"equivalent diameter, {unit}", ylabel="beads", title="Bead diameters")
     tidy(axes)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(loc="upper right", frameon=False, fontsize=8)
     return figure
 
 
