@@ -163,7 +163,7 @@ def train(studio: Studio, work: Path) -> Iterator[str]:
         editor.setValue(value)
         editor.valueChanged.emit()
     widget.form.search.setText("epoch")
-    widget.tabs.setCurrentWidget(widget.form)
+    widget.tabs.setCurrentIndex(1)  # Settings
     yield "train-settings"
     widget.progress.show_overlay.setChecked(True)
     widget.buttons.start.click()

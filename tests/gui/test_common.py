@@ -148,6 +148,8 @@ def test_child_process_that_is_killed_is_an_error(tmp_path: Path) -> None:
 
 
 WIDGETS = ("Review", "Train", "Predict", "Compare")
+NARROW = 366
+"""Width of a dock in which everything is reached without scrolling sideways, px."""
 
 
 def callbacks(viewer: Any) -> list[int]:
@@ -222,6 +224,11 @@ def test_widgets_fit_a_small_screen_and_do_as_the_keyboard_says(
     assert window.height() <= 720
     assert window.minimumSizeHint().height() <= 720
     assert window.minimumSizeHint().width() <= 1280
+    for area in (
+        *(widgets[1].tabs.widget(page) for page in range(3)),
+        *(widgets[2].tabs.widget(page) for page in range(2)),
+    ):
+        assert area.widget().minimumSizeHint().width() <= NARROW, area.widget()
     train = widgets[1]
     for box in train.findChildren(QComboBox) + widgets[2].findChildren(QAbstractSlider):
         if isinstance(box, QScrollBar):

@@ -214,7 +214,7 @@ def test_a_copied_run_is_looked_at_without_its_images(
     assert widget.form.value() == TrainConfig.from_file(copied / files.CONFIG)
     assert not widget.form.editor("epochs").isEnabled()
     assert "Epoch   1/2" in widget.log.toPlainText()
-    widget.tabs.setCurrentWidget(widget.progress)
+    widget.tabs.setCurrentIndex(2)  # Progress
     widget.progress.show_overlay.click()
     assert "is not here" in widget.progress.overlay_note.text()
 

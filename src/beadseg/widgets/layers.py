@@ -438,7 +438,10 @@ def connect_while_alive(owner: QObject, event: Any, slot: Callable[..., Any]) ->
 
 
 def scrolling(content: QWidget) -> QScrollArea:
-    """Return a widget in an area that scrolls where the window is smaller than it."""
+    """Return a widget in an area that scrolls where the window is smaller than it; long choices never widen it."""
+    for box in content.findChildren(QComboBox):
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        box.setMinimumContentsLength(6)
     area = QScrollArea()
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)

@@ -162,7 +162,7 @@ def test_a_folder_is_predicted_and_opened(open_widget: Any, qtbot: Any, run_fold
     shutil.copytree(run_folder.parent / "beads" / files.IMAGES, images)
     (images / "broken.png").write_text("no picture")
     viewer, widget = open_widget("Predict")
-    widget.tabs.setCurrentWidget(widget.folder)
+    widget.tabs.setCurrentIndex(1)  # Folder
     widget.run.choose(run_folder)
     click(qtbot, widget.folder.predict)
     assert "Two folders are needed." in widget.messages.text

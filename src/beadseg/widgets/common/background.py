@@ -41,7 +41,7 @@ LOOK_MS = 500
 """How often the file of the process is read. Whatever is redrawn makes Qt compose the window with its OpenGL
 canvas again, which takes long where OpenGL has no graphics card: so a bar moves seldom, and nothing is animated."""
 STOPPING_MS = 100
-"""How often, while the process is stopping: its end is told at once."""
+"""How often, while the process is stopping: its end is reported at once."""
 
 RARER = 50
 """Factor by which full collections are made rarer."""

@@ -77,6 +77,7 @@ class GroupForm(QWidget):
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        self._layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)  # a dock may be narrow
         self._kept: Values = {}
         self._hidden = {part.name for part in group.parts if _join(path, part.name) in hidden}
         for part in group.parts:

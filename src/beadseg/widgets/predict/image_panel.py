@@ -58,7 +58,7 @@ class ImagePanel(QWidget):
     run : callable
         Returns the run folder; raises where there is none.
     messages : MessageArea
-        Where errors and news are told.
+        Where errors and news are shown.
     """
 
     def __init__(self, viewer: napari.Viewer, run: Callable[[], Path], messages: MessageArea) -> None:

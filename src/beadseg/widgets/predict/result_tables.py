@@ -40,7 +40,7 @@ AREAS = ("rectangle", "polygon", "ellipse")
 
 
 class ResultsView(QWidget):
-    """Shows what was found; a row that a person chooses is told."""
+    """Shows what was found; a row that a person chooses is signalled."""
 
     bead_chosen = Signal(int)
     """Row of the bead table."""

@@ -146,7 +146,7 @@ class FolderPanel(QWidget):
     chosen : callable
         Returns the ``--set`` options of what the sliders say.
     messages : MessageArea
-        Where errors and news are told.
+        Where errors and news are shown.
     """
 
     def __init__(

@@ -227,7 +227,7 @@ class Curve:
 
 
 class Plot(QWidget):
-    """Some curves over the epochs, with a title and a legend; the value nearest to the mouse is told.
+    """Some curves over the epochs, with a title and a legend; the value nearest to the mouse is shown.
 
     Parameters
     ----------
