@@ -11,8 +11,8 @@ Sets: 600 simulated images in five families (``--images``), with seeds and range
 crops of real tiles (`gold/README.md`) and the sum over the sparse ones, with ``--tiles``; any folders of images with
 points, with ``--sets`` (`general_convert.py` makes four of public data); 250 pictures without beads.
 
-Beside it, on the same images, `locate` of trackpy and `blob_log` of scikit-image. Both are told the median bead
-diameter of every image, and their parameters are tuned on images of the very set. ``--model NAME=RUN`` adds another
+It also runs trackpy's `locate` and scikit-image's `blob_log` on the same images. Both receive the median bead
+diameter of every image, and their parameters are tuned on images of the same set. ``--model NAME=RUN`` adds another
 model, and ``--results NAME=CSV`` (columns set, picture, y, x) the centres that another program found in the images of
 ``--export``.
 """

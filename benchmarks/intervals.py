@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from beadseg.predict.prediction import Prediction
 
 SIDE = 512
-"""Height and width, px, that the expected beads are told for."""
+"""Height and width, px, that the number of expected beads is given for."""
 LOOKS = {"as calibrated": TRAINING_SCENE, "other blur and noise": TEST_SCENE}
 SEED = 10_000
 LEVEL_OVERALL, LEVEL_CLASS = 0.93, 0.90

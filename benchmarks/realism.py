@@ -1,4 +1,4 @@
-"""Tell how well simulated tiles pass for those of a data set, and by what they are told apart.
+"""Tell how well simulated tiles pass for those of a data set, and by what they are distinguished.
 
     python benchmarks/realism.py DATASET --exclude 'synthetic_*'
 

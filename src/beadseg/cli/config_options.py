@@ -46,7 +46,7 @@ def open_dataset(
 
 
 def field_rule(text: str | None) -> FieldRule:
-    """Return how fields of view are told: ``own``, a CSV file, a regular expression, or None: the usual tile names."""
+    """Return how fields of view are found: ``own``, a CSV file, a regular expression, or None: the usual tile names."""
     from beadseg.data.fields import CsvFields, OwnFields, PatternFields
 
     if text is None:

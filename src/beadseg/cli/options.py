@@ -71,7 +71,7 @@ Fields = Annotated[
         "Default: all before _grid, _tile, _r0_c0 …",
     ),
 ]
-"""How fields of view are told; None for the usual tile names."""
+"""How fields of view are found; None for the usual tile names."""
 
 DatasetFolder = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Folder with images/ and masks/ or labels/.", show_default=False)

@@ -74,7 +74,7 @@ def simulate(
     like_fields: Annotated[
         str | None,
         typer.Option(
-            "--like-fields", metavar="own|CSV|REGEX", help="How fields of view of the --like data set are told."
+            "--like-fields", metavar="own|CSV|REGEX", help="How the fields of view of the --like data set are found."
         ),
     ] = None,
     overrides: Annotated[

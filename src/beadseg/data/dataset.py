@@ -300,7 +300,7 @@ class Dataset:
             Shell patterns (``*``, ``?``, ``[…]``) on sample names; a sample stays that matches one of `include` (or
             there are none) and none of `exclude`.
         fields : FieldRule, optional
-            How fields of view are told; by the pattern of tile names when None.
+            How fields of view are found; by the pattern of tile names when None.
         require_masks : bool
             Leave out, and report, images without an annotation. With False they are kept with `mask_path` None, and
             a plain folder of images is a dataset too.

@@ -65,7 +65,7 @@ class OwnFields(Config):
 
 
 FieldRule = Annotated[PatternFields | CsvFields | OwnFields, Field(discriminator="kind")]
-"""How fields of view are told; the default is `PatternFields()`."""
+"""How fields of view are found; the default is `PatternFields()`."""
 
 
 def fields_of(names: Iterable[str], rule: PatternFields | CsvFields | OwnFields) -> dict[str, str]:
@@ -266,7 +266,7 @@ def numbers_of(cells: Iterable[str], separator: str = ",") -> list[float | None]
     """Return the numbers in a column of a table; None for an empty cell and for what is not (clearly) a number.
 
     Decimal points and commas are read, and thousands apart by the other one, a space or an apostrophe. Whether
-    ``1,234`` is a thousand or a little more than one is told by the other cells. Where they do not tell, points are
+    ``1,234`` is a thousand or a little more than one is decided by the other cells. Where they do not, points are
     decimal in a table with commas between its cells, commas in one with semicolons, and all else is not clear.
     """
     texts = [cell.strip().replace("\u2212", "-") for cell in cells]

@@ -61,7 +61,7 @@ SURE_BEADS, SURE_IMAGES = 10, 3
 beads."""
 
 FEWEST_CANDIDATES = 5
-"""Of fewer candidates no share is told."""
+"""Fewest candidates of which a share is given."""
 
 BEAD_PROPERTIES = ("contrast", "red", "blue", "diameter", "sharpness", "confidence", "probability", "response")
 """Properties of an image's beads, of which it has the median. Contrast of the middle (negative: darker), share of red
@@ -144,7 +144,7 @@ class ImageSample:
 
 
 def sample_of(plane: NDArray[np.generic], x: NDArray[np.float32], config: ImageConfig, diameter: float) -> ImageSample:
-    """Keep what the appearance of a plane (C, Y, X) is told from, and of the network's input `x` (C, Y, X) for it."""
+    """Keep what the appearance of a plane (C, Y, X), and of the network's input `x` (C, Y, X), is measured from."""
     return sample_of_input(PixelStats.of(plane, config), x, config, diameter)
 
 
@@ -338,7 +338,7 @@ class TrainingAppearance(Config):
 
 
 def levels(ranges: dict[str, PropertyRange]) -> tuple[float, ...]:
-    """Return how strong the spots are that are told apart by strength; empty where no beads were measured."""
+    """Return how strong the spots are that differ in strength; empty where no beads were measured."""
     known = ranges.get("response")
     return () if known is None else tuple(level * min(abs(known.low), abs(known.high)) for level in LEVELS)
 

@@ -28,7 +28,7 @@ CALIBRATION = "calibration"
 FLAGGED = 0.001
 """One image in this many is flagged although nothing is wrong with it, if differences are normal."""
 TRAINING_WIDER = 2.0
-"""Factor on the width of intervals that were learned from training images, which a network knows by heart."""
+"""Factor on the width of intervals that were learned from training images, where scores are optimistic."""
 
 SHIFT_SPREAD = 0.05
 """Shifts of this many beads per bead are taken for usual before any image was seen (standard deviation)."""

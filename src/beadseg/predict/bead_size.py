@@ -205,7 +205,7 @@ class View:
     surest : float
         Highest confidence; 0 where nothing was found.
     signs : (`SIGNS`,) float64
-        By which beads are told from other things, see `_signs`.
+        What distinguishes beads from other things, see `_signs`.
     """
 
     scale: float

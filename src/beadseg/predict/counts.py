@@ -130,7 +130,7 @@ def _limits(name: str, interval: tuple[float, float] | None, factor: float, digi
 
 @dataclass(frozen=True)
 class _Property:
-    """How a property of an image is compared with the training images, and how the difference is told.
+    """How a property of an image is compared with the training images, and how the difference is worded.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ class _Property:
     relative : bool
         Whether they are factors.
     certain : bool
-        It says what is unlike. Others only tell that the network is less sure, and are told where nothing else is.
+        It says what is unlike. Others only tell that the network is less sure, and are reported where nothing else is.
     """
 
     text: str
@@ -173,7 +173,7 @@ _PROPERTIES = {
     "probability": _Property("mean probability inside beads {value:.3f} (training images: {low:.3f} to {high:.3f})",
                              0.006, math.inf, relative=False, certain=False),
 }  # fmt: skip
-"""By property, in the order in which differences are told."""
+"""By property, in the order in which differences are reported."""
 
 
 def flags(count: int, coverage: float, pixels: int, fingerprint: Mapping[str, Any]) -> list[str]:

@@ -112,7 +112,7 @@ class Prediction:
     labels : (Y, X) uint32
         Instances: 0 is background, ids run from 1.
     sample : ImageSample or None
-        What the image's appearance is told from; None where it is not compared with the training images.
+        What the image's appearance is measured from; None where it is not compared with the training images.
     """
 
     maps: Maps
@@ -344,7 +344,7 @@ class StoredMaps:
             yield plane, pixels, Prediction.of(maps, luminance(pixels), image.pixel_size_um, objects, sample=sample)
 
     def sample(self, pixels: NDArray[np.generic], scale: float = 1.0) -> ImageSample | None:
-        """Return what the appearance of a plane (C, Y, X) is told from; None where it is not compared.
+        """Return what the appearance of a plane (C, Y, X) is measured from; None where it is not compared.
 
         `scale` is that of its maps.
         """

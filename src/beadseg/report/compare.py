@@ -57,7 +57,7 @@ COMPARISON_PNG = "comparison.png"
 """Validation curves of the compared runs."""
 
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#D55E00", "#56B4E9")
-"""Colour-blind-safe (Okabe and Ito 2008); with the styles, 24 runs are told apart."""
+"""Colour-blind-safe (Okabe and Ito 2008); with the styles, 24 runs can be distinguished."""
 MOST_MARKERS = 20
 """Curves of more points than this are lines alone."""
 _STYLES = ("-", "--", ":", "-.")

@@ -247,7 +247,7 @@ def _planned(domain: Domain, on_event: OnEvent, stop: StopFlag | None) -> dict[s
 
 
 def presets_for(first: Summary, second: Summary) -> tuple[str, str]:
-    """Return the document's column for each of two datasets, told by which is denser.
+    """Return the document's column for each of two datasets, chosen by which is denser.
 
     Where they are alike, or nothing is marked in one of them, both get the column that is nearer.
     """
@@ -322,7 +322,7 @@ def _reasons(first: Summary, second: Summary, presets: tuple[str, str]) -> dict[
     return {
         LEARNING_RATE: effect,
         BATCH: "averages out the variance of dense images",
-        DROPOUT: "many beads of one shape are learnt by heart",
+        DROPOUT: "many beads of one shape are easily overfitted",
         LOSS: f"{positive:.1%} positive pixels are extreme imbalance: by its own logic focal loss may stay"
         if positive < RARE
         else f"{positive:.1%} positive pixels are not an extreme imbalance: overlap is optimised directly",

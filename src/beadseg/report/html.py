@@ -179,7 +179,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Badge:
-    """A word with a colour and a sign, so that it is told without colour too; also a table cell."""
+    """A word with a colour and a sign, so that it is understood without colour too; also a table cell."""
 
     text: str
     tone: Tone = "neutral"

@@ -123,7 +123,7 @@ def forget_failures(sweep: Sweep) -> list[int]:
 
 
 def _briefly(on_event: OnEvent, heard: set[str]) -> OnEvent:
-    """Return a listener for one trial of many: its log has the rest; what several warn of is told once."""
+    """Return a listener for one trial of many: its log has the rest; what several warn of is reported once."""
 
     def listen(event: Event) -> None:
         if event.kind in ("progress", "trial"):

@@ -107,7 +107,7 @@ def gap(rows: Sequence[Row], metric: str) -> Diagnosis | None:
         code="gap",
         epoch=last["epoch"],
         message=f"{metric} is {train:.3f} on training and {val:.3f} on validation images, {train - val:.3f} apart.",
-        cause="the network learns the training images by heart, or the validation masks are worse than the others.",
+        cause="overfitting, or validation masks that are worse than the others.",
         remedy="look at the validation masks first; then more augmentation, network.dropout=0.2, more fields of view.",
     )
 

@@ -147,7 +147,7 @@ class Team:
 def joined(device: str = "auto") -> Iterator[Team]:
     """Meet the other processes, whose number the environment tells; where there are none, do nothing.
 
-    An error of one process ends all of them and is told once. Within another `joined` nothing happens.
+    An error of one process ends all of them and is reported once. Within another `joined` nothing happens.
 
     Parameters
     ----------

@@ -324,7 +324,7 @@ def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | Non
 def _logged(path: Path, on_event: OnEvent) -> OnEvent:
     """Return a listener that also appends every message to a run's log, with a time stamp.
 
-    A log that cannot be written, because another program has it open, does not end a training: it is told once.
+    A log that cannot be written, because another program has it open, does not end a training: it is reported once.
     """
     lost = False
 

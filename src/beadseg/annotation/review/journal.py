@@ -1,7 +1,7 @@
 """The steps of a review on disk: one CSV per writing session, only ever appended to, by that session alone.
 
 Nobody writes into a file of somebody else, so that nothing needs a lock, which shared folders do not reliably have. A
-row counts from its line feed on; it is on the disk before the writer is told that it is. A line that was cut off by
+row counts from its line feed on; it is on the disk before the writer hears that it is. A line that was cut off by
 a kill or a full disk has no line feed and is passed over; its session never writes behind it.
 """
 
