@@ -20,7 +20,7 @@ from beadseg.measure.beads import bead_table
 from beadseg.measure.matching import match_points
 from beadseg.measure.scores import ImageScore, score_image, visible_objects
 from beadseg.text import plural, score_text
-from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded
+from beadseg.widgets.common import Background, HelpButton, MessageArea, ProgressRow, guarded
 from beadseg.widgets.layers import (
     LayerChoice,
     PluginWidget,
@@ -139,7 +139,10 @@ class CompareWidget(PluginWidget):
         choices = QFormLayout()
         choices.addRow("Found", self.found)
         choices.addRow("True", self.true)
-        choices.addRow("", self.swap)
+        beside = QHBoxLayout()
+        beside.addWidget(self.swap, 1)
+        beside.addWidget(HelpButton("Compare"))
+        choices.addRow("", beside)
         steps = QHBoxLayout()
         for part in (self.before, self.next):
             steps.addWidget(part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -63,11 +63,21 @@ def dilution_series() -> list[LayerData]:
     ]
 
 
-def flawed_dataset() -> list[LayerData]:
-    """Write a dataset whose annotations have known faults into a new folder, and return its layers."""
-    from beadseg.widgets.io.folder_layers import read_dataset
+def flawed_dataset() -> list[Any]:
+    """Write a dataset whose annotations have known faults into a new folder, and open it in Review.
 
-    return read_dataset(write_practice())
+    Without a window its layers are returned.
+    """
+    import napari
+
+    from beadseg.widgets.io.folder_layers import read_dataset
+    from beadseg.widgets.opening import open_widget
+
+    root, viewer = write_practice(), napari.current_viewer()
+    if viewer is None:
+        return list(read_dataset(root))
+    open_widget(viewer, "Review", lambda review: review.practise(root))
+    return [(None,)]
 
 
 def _tile(name: str, beads: int, seed: int) -> list[LayerData]:

@@ -22,7 +22,7 @@ from beadseg import files
 from beadseg.config import GENERAL, TrainConfig
 from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.model.checkpoint import general_file, model_file, named_model, read_meta
-from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded, in_window, temporary_folder
+from beadseg.widgets.common import Background, HelpButton, MessageArea, ProgressRow, guarded, in_window, temporary_folder
 from beadseg.widgets.common.process import run_command
 from beadseg.widgets.common.settings import FolderField, PluginSettings
 from beadseg.widgets.layers import PluginWidget, scrolling
@@ -68,6 +68,7 @@ class PredictWidget(PluginWidget):
         self.tabs = QTabWidget()
         self.tabs.addTab(scrolling(self.image), "Image")
         self.tabs.addTab(scrolling(self.folder), "Folder")
+        self.tabs.setCornerWidget(HelpButton("Predict"))
         form = QFormLayout()
         form.setContentsMargins(4, 4, 4, 0)
         form.addRow("Run", self.run)

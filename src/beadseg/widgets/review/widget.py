@@ -27,7 +27,7 @@ from beadseg.data.dataset import Dataset
 from beadseg.errors import InputError
 from beadseg.files import user_path
 from beadseg.text import plural
-from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded
+from beadseg.widgets.common import Background, HelpButton, MessageArea, ProgressRow, guarded
 from beadseg.widgets.common.background import collect_all_again, keep_collections_short
 from beadseg.widgets.common.process import run_batch
 from beadseg.widgets.layers import PluginWidget, connect_while_alive, free_in_canvas, scrolling
@@ -83,7 +83,7 @@ class ReviewWidget(PluginWidget):
         column.addWidget(self.messages)
         self.setMinimumWidth(300)
         self.start.opened.connect(self._open_typed)
-        self.start.practised.connect(self.practise)
+        self.start.practised.connect(lambda: self.practise())
         self.work.audited.connect(self.audit)
         self.work.closed.connect(self.close_dataset)
         self.opening.started.connect(lambda: self.start.setEnabled(False))
@@ -110,11 +110,11 @@ class ReviewWidget(PluginWidget):
         self.opening.start(lambda on_event, stop: session_of(dataset, audit, name, on_event, stop))
 
     @guarded
-    def practise(self) -> None:
-        """Open a new simulated dataset whose annotations have known faults, and audit it."""
+    def practise(self, dataset: Path | None = None) -> None:
+        """Open a simulated dataset whose annotations have known faults, a new one when not given, and audit it."""
         from beadseg.widgets.io.samples import write_practice
 
-        self.open(write_practice())
+        self.open(dataset or write_practice())
         self._audit_next = True
 
     @guarded
@@ -287,6 +287,7 @@ class StartPanel(QWidget):
         column.addLayout(form)
         column.addWidget(self.open)
         column.addWidget(self.practise)
+        column.addWidget(HelpButton("Review in five minutes"))
         column.addStretch(1)
 
 

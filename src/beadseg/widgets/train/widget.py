@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 
 from beadseg.config import TrainConfig
 from beadseg.errors import BeadsegError
-from beadseg.widgets.common import MessageArea, guarded, in_window, settings
+from beadseg.widgets.common import HelpButton, MessageArea, guarded, in_window, settings
 from beadseg.widgets.form.form import Form
 from beadseg.widgets.layers import PluginWidget, scrolling
 from beadseg.widgets.train.cluster import ClusterDialog
@@ -114,6 +114,7 @@ class TrainWidget(PluginWidget):
             (self.log, "Log"),
         ):  # fmt: skip
             self.tabs.addTab(widget, title)
+        self.tabs.setCornerWidget(HelpButton("Train"))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.tabs, 1)
