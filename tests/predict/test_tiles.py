@@ -56,13 +56,14 @@ def blocks_of(network: Any, image: NDArray[np.float32], pixels: int) -> tuple[ND
 
 
 @pytest.mark.parametrize("config", [HalfUNetConfig(depth=2, width=4), UNetConfig(depth=3, first_stride=1, width=4)])
-@pytest.mark.parametrize("pixels", [4096, 9000, 20_000])
+@pytest.mark.parametrize("pixels", [20_000, 30_000])
 def test_blocks_give_what_the_whole_image_would(config: NetworkConfig, pixels: int):
     torch.manual_seed(0)
     network = build_network(config, 1).eval()
     for norm in network.modules():  # as after training: each feature has a mean and a spread of its own
         if isinstance(norm, torch.nn.BatchNorm2d):
-            norm.running_mean.normal_()
+            norm.running_mean.normal_()  # type: ignore[union-attr]
+    network.head.weight.data *= 10
     image = np.random.default_rng(0).normal(size=(1, 203, 250)).astype(np.float32)
     whole, _ = blocks_of(network, image, 4_000_000)
     parts, blocks = blocks_of(network, image, pixels)
@@ -73,11 +74,9 @@ def test_blocks_give_what_the_whole_image_would(config: NetworkConfig, pixels: i
 
 def test_the_reach_of_a_network_is_what_a_pixel_can_see():
     torch.manual_seed(0)
-    network = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 2, 5, padding=2), torch.nn.ReLU(), torch.nn.Conv2d(2, 1, 9, padding=4)
-    )
+    layers = torch.nn.Conv2d(1, 2, 5, padding=2), torch.nn.ReLU(), torch.nn.Conv2d(2, 1, 9, padding=4)
+    network = torch.nn.Sequential(*layers)
     network.size_multiple = 4  # type: ignore[assignment]
     assert network_reach(network, 1) == 8  # 2 + 4 px, in whole multiples
-    assert (
-        network_reach(build_network(UNetConfig(depth=3, first_stride=1, width=4, norm="instance"), 1).eval(), 1) is None
-    )
+    endless = UNetConfig(depth=3, first_stride=1, width=4, norm="instance")
+    assert network_reach(build_network(endless, 1).eval(), 1) is None
