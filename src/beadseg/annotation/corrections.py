@@ -255,5 +255,5 @@ def key_of(name: str, planes: Iterable[NDArray[Any]], plane: str = "") -> str:
     digest = hashlib.sha256()
     for pixels in planes:
         digest.update(str((pixels.dtype.str, pixels.shape)).encode())
-        digest.update(np.ascontiguousarray(pixels))
+        digest.update(np.ascontiguousarray(pixels).data)
     return f"{name}{f'_{plane}' if plane else ''}-{digest.hexdigest()[:16]}"
