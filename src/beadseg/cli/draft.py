@@ -34,6 +34,13 @@ Polarity = Annotated[
     ),
 ]
 
+WorstFirst = Annotated[
+    bool,
+    typer.Option(
+        "--worst-first", help="Draft and review first what the model is least sure of; takes three times as long."
+    ),
+]
+
 
 def draft(
     images: Images,
@@ -41,6 +48,7 @@ def draft(
     run: Run = None,
     diameter: Diameter = None,
     polarity: Polarity = None,
+    worst_first: WorstFirst = False,
     by: By = None,
     device: Device = "auto",
     threads: options.Threads = None,
@@ -55,6 +63,7 @@ def draft(
     """
     from beadseg.annotation.draft import draft_dataset
     from beadseg.annotation.review import Review, write_table
+    from beadseg.annotation.suggest import least_certain_first
     from beadseg.cli.config_options import use_threads
     from beadseg.events import Event
     from beadseg.predict.batch import find_images
@@ -63,6 +72,8 @@ def draft(
         paths = find_images(images, on_event)
         use_threads(threads)
         annotator = _annotator(run, diameter, polarity, device)
+        if worst_first:
+            paths = least_certain_first(annotator.segmenter, paths, out, on_event, STOP)
         result = draft_dataset(paths, out, annotator, by=by, on_event=on_event, stop=STOP)
         if Review.exists(out):
             write_table(Review.open(out))

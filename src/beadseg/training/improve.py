@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from beadseg import files
 from beadseg.annotation.review import Review, reviewed
+from beadseg.annotation.suggest import improvements
 from beadseg.config import GENERAL, TrainConfig
 from beadseg.config.train import AugmentConfig, OptimizerConfig, PatchEpochConfig, StopConfig
 from beadseg.data.dataset import Dataset
@@ -30,7 +31,7 @@ from beadseg.files import write_atomically
 from beadseg.measure.beads import bead_table
 from beadseg.measure.matching import Detection, match_points
 from beadseg.measure.scores import score_image
-from beadseg.model.checkpoint import load_checkpoint, model_file, model_name, named_model, save_checkpoint
+from beadseg.model.checkpoint import load_checkpoint, save_checkpoint
 from beadseg.predict.segmenter import Segmenter
 from beadseg.text import plural
 from beadseg.training.run import train
@@ -66,8 +67,8 @@ WAYS = (1.0, 0.6, 0.3)
 """How far to go from the present model's weights to the trained ones; the first that forgets nothing."""
 GAIN = 0.002
 """F1 must rise by more than this to be called better."""
-PLATEAU = 0.005
-"""Further annotation no longer pays where the last images raised F1 by less."""
+FEW_BEADS = 30
+"""Fewer in the images left out say little."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,6 @@ class Improvement:
         return f"{verdict}: {scores}, {where}; trained on {images}.{few}"
 
 
-FEW_BEADS = 30
-
-
 def improve(
     dataset: Dataset | Path | str,
     out: Path,
@@ -184,7 +182,7 @@ def improve(
     new = Segmenter.load(out, device=device)
     before, after = (_f1(one, held, on_event, stop) for one in (present, new))
     found = Improvement(
-        model=str(out), before=model_name(model_file(named_model(model))) if model == GENERAL else str(model),
+        model=str(out), before=str(model),
         trained=len(split.train), held=len(held), beads=before.tp + before.fn,
         f1_before=before.f1 if held else None, f1_after=after.f1 if held else None,
         looks_before=looks[0], looks_after=looks[1], way=way, seconds=round(time.monotonic() - begun, 1),
@@ -297,12 +295,6 @@ def _f1(segmenter: Segmenter, held: Sequence[Sample], on_event: OnEvent, stop: S
 def _note(root: Path, found: Improvement) -> None:
     """Keep what came of it beside the review: the curve of F1 against annotated images."""
     path = root / files.REVIEW / files.IMPROVEMENTS
-    write_atomically(path, json.dumps({"schema_version": 1, "improvements": [*improvements(root), asdict(found)]}, indent=2))
-
-
-def improvements(root: Path) -> list[dict[str, Any]]:
-    """Return what was improved by the images of a dataset so far, oldest first."""
-    path = root / files.REVIEW / files.IMPROVEMENTS
-    if not path.is_file():
-        return []
-    return list(json.loads(path.read_text("utf-8")).get("improvements", []))
+    write_atomically(
+        path, json.dumps({"schema_version": 1, "improvements": [*improvements(root), asdict(found)]}, indent=2)
+    )

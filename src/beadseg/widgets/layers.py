@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
     QScrollBar,
     QTabBar,
     QTabWidget,
+    QVBoxLayout,
     QWidget,
 )
 
@@ -448,6 +449,18 @@ def scrolling(content: QWidget) -> QScrollArea:
     area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     area.setWidget(content)
     return area
+
+
+def titled(text: str, content: QWidget) -> QWidget:
+    """Return a widget with a sentence above it, and free space below."""
+    whole, sentence = QWidget(), QLabel(text)
+    sentence.setWordWrap(True)
+    column = QVBoxLayout(whole)
+    column.setContentsMargins(4, 4, 4, 4)
+    column.addWidget(sentence)
+    column.addWidget(content)
+    column.addStretch(1)
+    return whole
 
 
 class PluginWidget(QWidget):

@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
 from qtpy.QtCore import Qt, QTimer, QUrl, Signal
 from qtpy.QtGui import QImage, QTextCursor, QTextDocument
-from qtpy.QtWidgets import QDialog, QFrame, QHBoxLayout, QLabel, QScrollArea, QTextBrowser, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QTextBrowser,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 import beadseg
 from beadseg.errors import BeadsegError, Cancelled, InputError
@@ -272,9 +282,7 @@ class _Page(QTextBrowser):
         if kind == QTextDocument.ResourceType.ImageResource.value:
             picture = QImage(self.source().resolved(name).toLocalFile())
             if not picture.isNull():
-                return picture.scaledToWidth(
-                    min(HELP_PX, picture.width()), Qt.TransformationMode.SmoothTransformation
-                )
+                return picture.scaledToWidth(min(HELP_PX, picture.width()), Qt.TransformationMode.SmoothTransformation)
         return found
 
     def doSetSource(self, name: QUrl, type: Any = QTextDocument.ResourceType.UnknownResource) -> None:

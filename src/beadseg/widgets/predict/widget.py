@@ -22,11 +22,21 @@ from beadseg import files
 from beadseg.config import GENERAL, TrainConfig
 from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.model.checkpoint import general_file, model_file, named_model, read_meta
-from beadseg.widgets.common import Background, HelpButton, MessageArea, ProgressRow, guarded, in_window, temporary_folder
+from beadseg.widgets.common import (
+    Background,
+    HelpButton,
+    MessageArea,
+    ProgressRow,
+    guarded,
+    in_window,
+    temporary_folder,
+)
 from beadseg.widgets.common.process import run_command
 from beadseg.widgets.common.settings import FolderField, PluginSettings
-from beadseg.widgets.layers import PluginWidget, scrolling
+from beadseg.widgets.improve import TeachPanel
+from beadseg.widgets.layers import PluginWidget, scrolling, titled
 from beadseg.widgets.predict.image_panel import ImagePanel
+from beadseg.widgets.predict.numbers import NumbersPanel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,10 +44,15 @@ if TYPE_CHECKING:
     import napari
 
     from beadseg.events import Event, OnEvent, StopFlag
+    from beadseg.widgets.improve import Add
 
 SIZE_PX = (400, 700)
 """Width and height that the widget asks for; it can be made narrower and wider."""
 
+TEACH = (
+    "Teaches the model by images that you corrected. Add some, improve the model with them in about a minute, and decide "
+    "whether to count with the new one."
+)
 EMPTY = "Counts every image of a folder, and writes masks, tables and a report."
 MOST_LINES = 2000
 """Shown of a long batch; all are in counts.csv."""
@@ -68,6 +83,13 @@ class PredictWidget(PluginWidget):
         self.tabs = QTabWidget()
         self.tabs.addTab(scrolling(self.image), "Image")
         self.tabs.addTab(scrolling(self.folder), "Folder")
+        self.numbers = NumbersPanel(self.messages)
+        self.numbers.rows_chosen.connect(self.image.results.choose_beads)
+        self.image.results.beads_shown.connect(lambda beads: self.numbers.show_beads(self.image.live, beads))
+        self.tabs.insertTab(1, scrolling(self.numbers), "Numbers")
+        self.teach = TeachPanel(self._run, self.messages, add=self._adds)
+        self.teach.used.connect(lambda run: self.run.choose(Path(run)))
+        self.tabs.addTab(scrolling(titled(TEACH, self.teach)), "Teach")
         self.tabs.setCornerWidget(HelpButton("Predict"))
         form = QFormLayout()
         form.setContentsMargins(4, 4, 4, 0)
@@ -92,8 +114,19 @@ class PredictWidget(PluginWidget):
     def end(self) -> None:
         """Cancel what goes on; labels and centres stay in the viewer."""
         self.folder.background.cancel()
+        self.teach.end()
         self.image.keep.background.cancel()
         self.image.end()
+
+    def _adds(self, dataset: Path) -> Add:
+        """Return what adds the image that is shown to a dataset."""
+        from beadseg.widgets.predict.export import accept
+
+        session = self.image.live.session
+        if session is None:
+            raise InputError("Nothing was counted yet.", remedy="Count an image first.")
+        objects = session.objects
+        return lambda on_event, stop: accept(session, objects, dataset, on_event, stop)
 
     def _run(self) -> Path:
         """Return where the model lies; raises `RunError` where there is none."""
@@ -128,6 +161,10 @@ class PredictWidget(PluginWidget):
         fields = {
             "threshold": objects.threshold,
             "min_area": "null" if objects.min_area is None else objects.min_area,
+            "max_area": "null" if objects.max_area is None else objects.max_area,
+            "min_circularity": objects.min_circularity,
+            "min_focus": "null" if objects.min_focus is None else objects.min_focus,
+            "border": objects.border,
             "min_confidence": objects.min_confidence,
             "separate": str(objects.separate).lower(),
             "seeds.distance": objects.seeds.distance,

@@ -16,6 +16,7 @@ from beadseg.annotation.edit import difference, tidied
 from beadseg.annotation.review import Review
 from beadseg.annotation.review.autosave import Strokes, Unsaved, abandoned, read_unsaved, unsaved_folder
 from beadseg.annotation.review.steps import in_force
+from beadseg.annotation.suggest import suggested
 from beadseg.data.fingerprint import fingerprint
 from beadseg.errors import ImageError, InputError, MachineError
 from beadseg.widgets.review.sample import ReviewSample, mark_of, read_sample
@@ -65,7 +66,9 @@ class Session:
         self.states = self.review.states()
         self.audit: Audit | None = None
         self.audit_folder: Path | None = None
-        self.items: list[Item] = items_of(self.states, None)
+        self.ranks = suggested(dataset.root)
+        """In which order drafts come, by what the model was least sure of."""
+        self.items: list[Item] = items_of(self.states, None, self.ranks)
         self.autosave = Autosave(self.review, by)
         self._size: tuple[float, Literal["dark", "bright"]] | None = None
 
@@ -180,7 +183,7 @@ class Session:
         return steps
 
     def _arrange(self) -> None:
-        self.items = items_of(self.states, self.audit)
+        self.items = items_of(self.states, self.audit, self.ranks)
 
     def _check(self, sample: ReviewSample) -> None:
         """Refuse to decide on what is not what was looked at: another image under the same name."""
@@ -251,13 +254,21 @@ class Item:
         return wanted.state in (ANY, self.state) and (wanted.finding == ANY or wanted.finding in codes)
 
 
-def items_of(states: Mapping[str, SampleReview], audit: Audit | None) -> list[Item]:
-    """Return every sample, those with the worst findings first, those without any last, in the dataset's order."""
+def items_of(
+    states: Mapping[str, SampleReview], audit: Audit | None, ranks: Mapping[str, int] | None = None
+) -> list[Item]:
+    """Return every sample: the worst findings first, then drafts by their rank, then the rest in the dataset's order."""
     found: dict[str, list[Finding]] = {}
     for finding in () if audit is None else audit.findings:
         found.setdefault(sample_of(finding), []).append(finding)
     order = {name: place for place, name in enumerate(found)}
-    names = sorted(states, key=lambda name: order.get(name, len(order)))
+    last = len(states)
+
+    def place(name: str) -> tuple[int, int]:
+        drafted = states[name].origin == "draft" and ranks is not None
+        return order.get(name, len(order)), ranks.get(name, last) if ranks is not None and drafted else last
+
+    names = sorted(states, key=place)
     return [Item(name, states[name].state, tuple(found.get(name, ()))) for name in names]
 
 

@@ -72,6 +72,11 @@ class WorkPanel(QWidget):
         column.addWidget(self._make_sample())
         column.addLayout(self._make_tools())
         column.addLayout(self._make_decisions())
+        self._column = column
+
+    def place_below_head(self, part: QWidget) -> None:
+        """Take another part in, below the head."""
+        self._column.insertWidget(1, part)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Tell that the panel is seen."""
