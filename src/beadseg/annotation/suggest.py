@@ -1,4 +1,4 @@
-"""Which images to annotate next (those that a model is least sure of, and that differ), and whether more of them pay."""
+"""Which images to annotate next (where a model is least sure, and images differ), and whether more of them pay."""
 
 from __future__ import annotations
 

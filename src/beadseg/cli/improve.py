@@ -1,4 +1,4 @@
-"""`beadseg-batch improve`: train a model further on the samples that a person accepted, and say whether it is better."""
+"""`beadseg-batch improve`: train a model further on accepted samples, and say whether it is better."""
 
 from __future__ import annotations
 
@@ -44,4 +44,5 @@ def improve(
         model = GENERAL if run is None else run
         found = improve_model(dataset, out, model, seconds=seconds, device=device, on_event=on_event, stop=STOP)
         level = "info" if found.better or found.better is None else "warning"
-        on_event(Event("result", f"{found.text()} Run folder: {out}.", level, {**asdict(found), "better": found.better}))
+        data = {**asdict(found), "better": found.better}
+        on_event(Event("result", f"{found.text()} Run folder: {out}.", level, data))

@@ -18,7 +18,7 @@ from beadseg.config import GENERAL
 from beadseg.errors import BeadsegError, InputError
 from beadseg.model.checkpoint import general_file
 from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded, settings, temporary_folder
-from beadseg.widgets.common.process import run_command
+from beadseg.runtime.process import run_command
 from beadseg.widgets.common.settings import FolderField, PluginSettings
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ class TeachPanel(QWidget):
         add: Callable[[Path], Add] | None = None,
     ) -> None:
         super().__init__()
-        self.field = FolderField(
-            "Dataset", "Folder of accepted images, which models are trained on; made where there is none"
-        )
+        self.field = FolderField("Dataset", "Folder of accepted images; it is made where there is none")
         self.field.setVisible(dataset is None)
         self._dataset, self._model, self.messages, self._add = dataset or self.field.value, model, messages, add
         self._new = ""
@@ -83,7 +81,7 @@ class TeachPanel(QWidget):
         self.use.setVisible(False)
         self.draft = QPushButton("Draft masks")
         self.draft.setToolTip(
-            "Mark the beads of images without annotation by the present model; those that it is least sure of come first"
+            "Mark the beads of images without annotation by the present model; the least certain images come first"
         )
         self.draft.setVisible(add is None)
         self.about = QLabel()

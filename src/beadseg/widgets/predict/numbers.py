@@ -1,4 +1,4 @@
-"""See the numbers of a plane: a histogram whose bars select beads, beads coloured by a property, tables to take along."""
+"""The numbers of a plane: a histogram whose bars select beads, beads in colours by a property, tables to take along."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from beadseg.errors import InputError
 from beadseg.files import write_atomically
 from beadseg.text import csv_text, plural
 from beadseg.widgets.common import guarded
+from beadseg.widgets.predict.result_tables import pasted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,9 +86,7 @@ class NumbersPanel(QWidget):
         self.about = QLabel(FEW)
         self.about.setWordWrap(True)
         self.copy = QPushButton("Copy table")
-        self.copy.setToolTip(
-            "Copy the beads of this plane, selected ones alone where a bar is selected, for a spreadsheet"
-        )
+        self.copy.setToolTip("Copy the beads of this plane, or those of the selected bars, for a spreadsheet")
         self.save = QPushButton("Save table…")
         self.save.setToolTip("Save the same table as CSV or Excel workbook")
         self._arrange()
@@ -298,9 +297,3 @@ def summary_of(values: NDArray[np.float64], words: str) -> str:
     low, middle, high = np.percentile(finite, (25, 50, 75))
     spread = f", CV {finite.std() / abs(finite.mean()):.0%}" if len(finite) > 1 and finite.mean() else ""
     return f"{plural(len(finite), 'bead')}: median {middle:.4g}, half of them {low:.4g} to {high:.4g}{spread}"
-
-
-def pasted(table: pd.DataFrame) -> str:
-    """Return a table as a spreadsheet takes it from the clipboard: cells between tabs, with the decimal point as is."""
-    cells = table.map(lambda value: f"{value:.6g}" if isinstance(value, float | np.floating) else str(value))
-    return str(cells.replace("nan", "").to_csv(sep="\t", index=False, lineterminator="\n"))

@@ -22,6 +22,7 @@ from beadseg import files
 from beadseg.config import GENERAL, TrainConfig
 from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.model.checkpoint import general_file, model_file, named_model, read_meta
+from beadseg.runtime.process import run_command
 from beadseg.widgets.common import (
     Background,
     HelpButton,
@@ -31,7 +32,6 @@ from beadseg.widgets.common import (
     in_window,
     temporary_folder,
 )
-from beadseg.widgets.common.process import run_command
 from beadseg.widgets.common.settings import FolderField, PluginSettings
 from beadseg.widgets.improve import TeachPanel
 from beadseg.widgets.layers import PluginWidget, scrolling, titled
@@ -50,8 +50,8 @@ SIZE_PX = (400, 700)
 """Width and height that the widget asks for; it can be made narrower and wider."""
 
 TEACH = (
-    "Teaches the model by images that you corrected. Add some, improve the model with them in about a minute, and decide "
-    "whether to count with the new one."
+    "Teaches the model by images that you corrected. Add some, improve the model with them in about a minute, and "
+    "decide whether to count with the new one."
 )
 EMPTY = "Counts every image of a folder, and writes masks, tables and a report."
 MOST_LINES = 2000

@@ -257,7 +257,7 @@ class Item:
 def items_of(
     states: Mapping[str, SampleReview], audit: Audit | None, ranks: Mapping[str, int] | None = None
 ) -> list[Item]:
-    """Return every sample: the worst findings first, then drafts by their rank, then the rest in the dataset's order."""
+    """Return every sample: the worst findings first, then drafts by their rank, then the rest in their order."""
     found: dict[str, list[Finding]] = {}
     for finding in () if audit is None else audit.findings:
         found.setdefault(sample_of(finding), []).append(finding)
