@@ -1,12 +1,12 @@
-"""A model trained further on a few accepted samples: what is left out, what it may forget, and what a person is told."""
+"""A model trained further on a few accepted samples: what is left out, what is forgotten, what a person is told."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 import pytest
 import tifffile
@@ -29,7 +29,8 @@ def make_dataset(root: Path, count: int) -> Path:
         (root / folder).mkdir(parents=True)
     for number in range(count):
         look = draw_look(config, 50 + number)
-        iio.imwrite(root / files.IMAGES / f"{number}.png", look.image)
+        kind = "rgb" if look.image.ndim == 3 else "minisblack"
+        tifffile.imwrite(root / files.IMAGES / f"{number}.tif", look.image, photometric=kind)
         tifffile.imwrite(root / files.LABELS / f"{number}.tif", look.labels.astype(np.uint32))
     return root
 
@@ -82,8 +83,8 @@ def test_one_in_four_is_left_out_and_stays_so(tmp_path: Path) -> None:
         review.decide(name, "accepted", by="ada")
         accepted = Dataset.open(root).subset(n for n, s in review.states().items() if s.state == "accepted")
         held.append(left_out(review, accepted).val)
-    assert held == [(), ("1",), ("1",), ("1",), ("1",), ("1", "6"), ("1", "6")] or held[-1] == ("1", "4")
-    for before, after in zip(held, held[1:], strict=False):
+    assert held == [(), ("1",), ("1",), ("1",), ("1",), ("1", "6"), ("1", "6")]
+    for before, after in itertools.pairwise(held):
         assert set(before) <= set(after)
 
 
@@ -99,14 +100,18 @@ def test_without_accepted_images_nothing_is_trained(tmp_path: Path) -> None:
 
 
 def result(**values: Any) -> Improvement:
-    known = dict(model="m", before="general", trained=3, held=1, beads=60, f1_before=0.9, f1_after=0.95,
-                 looks_before=0.9, looks_after=0.9, way=1.0, seconds=20.0, when="2026")  # fmt: skip
+    known: dict[str, Any] = {
+        "model": "m", "before": "general", "trained": 3, "held": 1, "beads": 60, "f1_before": 0.9, "f1_after": 0.95,
+        "looks_before": 0.9, "looks_after": 0.9, "way": 1.0, "seconds": 20.0, "when": "2026",
+    }  # fmt: skip
     return Improvement(**{**known, **values})
 
 
 def test_a_person_is_told_whether_it_is_better() -> None:
     assert result().better is True
-    assert result().text().startswith("The new model is better: F1 0.900 before, 0.950 now, on 1 accepted image left out")
+    assert (
+        result().text().startswith("The new model is better: F1 0.900 before, 0.950 now, on 1 accepted image left out")
+    )
     assert result(f1_after=0.901).better is False
     assert "is not better" in result(f1_after=0.901).text()
     alone = result(trained=1, held=0, f1_before=None, f1_after=None)

@@ -17,8 +17,8 @@ from beadseg.annotation.suggest import curve_text, improvements
 from beadseg.config import GENERAL
 from beadseg.errors import BeadsegError, InputError
 from beadseg.model.checkpoint import general_file
-from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded, settings, temporary_folder
 from beadseg.runtime.process import run_command
+from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded, settings, temporary_folder
 from beadseg.widgets.common.settings import FolderField, PluginSettings
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ class TeachPanel(QWidget):
         self._dataset, self._model, self.messages, self._add = dataset or self.field.value, model, messages, add
         self._new = ""
         self.adding = Background("Adding to the dataset", self)
-        self.add = QPushButton("Add to dataset")
+        self.add = QPushButton("Add to dataset", self)
         self.add.setToolTip(
-            "Put this image with its beads, as you corrected them, among the accepted images of the dataset. An image that is "
-            "there already gets them as its corrected annotation."
+            "Put this image with its beads, as you corrected them, among the accepted images of the dataset. One "
+            "that is there already gets them as its corrected annotation."
         )
         self.add.setVisible(add is not None)
         self.background = Background("Improving the model", self)
@@ -79,7 +79,7 @@ class TeachPanel(QWidget):
         self.use = QPushButton("Use the new model")
         self.use.setToolTip("Count the next images with it; results that are shown stay as they are")
         self.use.setVisible(False)
-        self.draft = QPushButton("Draft masks")
+        self.draft = QPushButton("Draft masks", self)
         self.draft.setToolTip(
             "Mark the beads of images without annotation by the present model; the least certain images come first"
         )

@@ -16,6 +16,8 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+COUNT = "Predict"
+"""Name in the menu of the widget that counts."""
 LOOK_MS = 30
 """How often it is looked whether the modules are there."""
 WIDGETS = {

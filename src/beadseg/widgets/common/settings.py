@@ -81,6 +81,20 @@ def model() -> Path | None:
     return _there(_MODEL)
 
 
+def remember_speed(network: str, seconds: float) -> None:
+    """Keep how long training takes on this computer: seconds per pixel that a kind of network sees."""
+    _settings().setValue(f"train/speed/{network}", float(seconds))
+
+
+def speed(network: str) -> float | None:
+    """Return what `remember_speed` kept; None before the first training."""
+    try:
+        found = float(_settings().value(f"train/speed/{network}", "nan"))
+    except (TypeError, ValueError):
+        return None
+    return found if 0 < found < float("inf") else None
+
+
 def remember_profile(path: Path) -> None:
     """Keep the cluster's profile."""
     _settings().setValue(_PROFILE, str(path.absolute()))

@@ -158,8 +158,8 @@ class NumbersPanel(QWidget):
         if len(self._edges) > 1:
             counts = np.bincount(bar_of(values, self._edges), minlength=len(self._edges))[1:]
             colours = [CHOSEN if bar + 1 in self._chosen else COLOUR for bar in range(len(counts))]
-            axes.bar(self._edges[:-1], counts[: len(self._edges) - 1], np.diff(self._edges), align="edge", color=colours,
-                     edgecolor=text, linewidth=0.4)  # fmt: skip
+            widths = np.diff(self._edges)
+            axes.bar(self._edges[:-1], counts, widths, align="edge", color=colours, edgecolor=text, linewidth=0.4)
         axes.set_xlabel(self.property.currentText(), color=text)
         axes.set_ylabel("Beads", color=text)
         axes.tick_params(colors=text)
