@@ -152,7 +152,7 @@ def test_all_planes_are_compared(open_widget: Any, qtbot: Any) -> None:
     _, true, found = truth_and_found()
     viewer.add_labels(np.stack([true, true, true]), name="truth")
     viewer.add_labels(np.stack([true, found, np.zeros_like(found)]), name="found", scale=(1, 0.5, 0.5))
-    assert widget.all.isVisible()
+    assert widget.all.isVisibleTo(widget)
     widget.all.click()
     viewer.dims.set_point(0, 0)
     with qtbot.waitSignal(widget.background.ended, timeout=60000):
@@ -182,13 +182,13 @@ def test_planes_are_chosen_only_of_stacks(open_widget: Any) -> None:
     viewer, widget = open_widget("Compare")
     viewer.add_labels(np.zeros((8, 9), int), name="truth")
     viewer.add_labels(np.zeros((8, 9), int), name="found")
-    assert not widget.all.isVisible()
+    assert not widget.all.isVisibleTo(widget)
 
 
 def test_an_empty_widget_offers_beads_to_try_it_on(open_widget: Any, qtbot: Any) -> None:
     _, widget = open_widget("Compare")
     click(qtbot, widget.practise)
-    assert not widget.practise.isVisible()
+    assert not widget.practise.isVisibleTo(widget)
     assert widget.found.currentText() == "Dense beads: found"
     with qtbot.waitSignal(widget.background.ended, timeout=60000):
         click(qtbot, widget.run)

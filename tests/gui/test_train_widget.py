@@ -475,3 +475,14 @@ def test_an_empty_widget_offers_images_to_try_it_on(
     assert not widget.setup.practise.isVisible()
     assert len(Dataset.open(widget.setup.dataset.value())) == 8
     widget.planner.cancel()
+
+
+def test_nobody_is_asked_to_continue_what_is_finished(open_widget: Open, qtbot: Any, finished: Path) -> None:
+    from beadseg.widgets.train.widget import FINISHED, STOPPED
+
+    _, widget = open_widget("Train")
+    widget.messages.show_text(STOPPED)
+    widget.session.open(finished)
+    qtbot.waitUntil(lambda: widget.session.status == "finished", timeout=LONG)
+    qtbot.waitUntil(lambda: widget.messages.text == FINISHED)
+    assert not widget.buttons.start.isEnabled()

@@ -14,7 +14,15 @@ import numpy as np
 
 from beadseg.annotation.edit import difference, tidied
 from beadseg.annotation.review import Review
-from beadseg.annotation.review.autosave import Strokes, Unsaved, abandoned, read_unsaved, unsaved_folder
+from beadseg.annotation.review.autosave import (
+    Strokes,
+    Unsaved,
+    abandoned,
+    read_unsaved,
+    save_comment,
+    saved_comment,
+    unsaved_folder,
+)
 from beadseg.annotation.review.steps import in_force
 from beadseg.annotation.suggest import suggested
 from beadseg.data.fingerprint import fingerprint
@@ -153,6 +161,14 @@ class Session:
         self._arrange()
         return replace(sample, ignored=region if sample.ignored is None else region | sample.ignored)
 
+    def comment(self, name: str) -> str:
+        """Return the comment on a sample that was written and not decided with."""
+        return saved_comment(self.review.root, name, self.by)
+
+    def keep_comment(self, name: str, text: str) -> None:
+        """Keep a comment on a sample until the decision; raises `MachineError`."""
+        save_comment(self.review.root, name, self.by, text)
+
     def undo(self) -> tuple[Step, ...]:
         """Take back what this person decided last, also before the program was started. Raises `InputError`."""
         steps = self.review.undo(by=self.by)
@@ -177,6 +193,9 @@ class Session:
         return True
 
     def _done(self, names: Sequence[str], steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        for name in names:
+            with suppress(OSError):
+                self.keep_comment(name, "")
         for name in names:
             self.states[name] = self.review.state(name)
         self._arrange()
