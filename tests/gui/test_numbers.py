@@ -165,3 +165,37 @@ def test_the_sliders_leave_beads_out(qtbot: Any) -> None:
     sliders.reset.click()
     assert said[-1] == ObjectConfig(diameter=7.0)
     assert sliders.largest.value() == sliders.largest.maximum()
+
+
+def test_results_are_opened(qtbot: Any, tmp_path: Path) -> None:
+    from qtpy.QtCore import QObject, QUrl, Slot
+    from qtpy.QtGui import QDesktopServices
+
+    from beadseg.widgets.predict.widget import ResultLinks
+
+    class Desktop(QObject):
+        opened: list[str] = []  # noqa: RUF012
+
+        @Slot(QUrl)
+        def take(self, url: QUrl) -> None:
+            self.opened.append(url.toLocalFile())
+
+    desktop = Desktop()
+    QDesktopServices.setUrlHandler("file", desktop.take)
+    try:
+        links = ResultLinks()
+        qtbot.addWidget(links)
+        links.show_folder(tmp_path)
+        assert not links.isVisibleTo(None)
+        (tmp_path / "prediction.json").write_text("{}")
+        links.show_folder(tmp_path)
+        assert links.isVisibleTo(None)
+        assert not links.report.isEnabled()
+        (tmp_path / "report.html").write_text("<p>")
+        links.show_folder(tmp_path)
+        links.report.click()
+        links.open.click()
+        assert desktop.opened[0] == str(tmp_path / "report.html")
+        assert desktop.opened[1].rstrip("/") == str(tmp_path)
+    finally:
+        QDesktopServices.unsetUrlHandler("file")

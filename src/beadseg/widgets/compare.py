@@ -19,8 +19,7 @@ from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.measure.beads import bead_table
 from beadseg.measure.matching import Detection, match_points
-from beadseg.measure.scores import EMPTY as EMPTY_OVERLAP
-from beadseg.measure.scores import ImageScore, score_image, visible_objects
+from beadseg.measure.scores import ImageScore, Overlap, score_image, visible_objects
 from beadseg.text import plural, score_text
 from beadseg.widgets.common import Background, HelpButton, MessageArea, ProgressRow, guarded
 from beadseg.widgets.layers import (
@@ -423,7 +422,8 @@ def compare_stacks(found: Any, true: Any, on_event: OnEvent = ignore, stop: Stop
 def pooled(scores: Sequence[ImageScore]) -> ImageScore:
     """Return the scores of several planes together, from the sums of their pixels and beads."""
     detection = sum((score.detection for score in scores), Detection(0, 0, 0))
-    overlap = sum((score.overlap for score in scores), EMPTY_OVERLAP)
+    pixels = [sum(getattr(score, f"{name}_px") for score in scores) for name in ("intersection", "predicted", "true")]
+    overlap = Overlap(*pixels)
     found, true = (sum(getattr(score, name) for score in scores) for name in ("predicted_count", "true_count"))
 
     def mean(name: str) -> float | None:
@@ -434,8 +434,7 @@ def pooled(scores: Sequence[ImageScore]) -> ImageScore:
         jaccard=overlap.jaccard, dice=overlap.dice, precision=detection.precision, recall=detection.recall,
         f1=detection.f1, ap50=mean("ap50"), mean_ap=mean("mean_ap"), predicted_count=found, true_count=true,
         count_error=found - true, relative_error=(found - true) / true if true else None, tp=detection.tp,
-        fp=detection.fp, fn=detection.fn, intersection_px=overlap.intersection, predicted_px=overlap.predicted,
-        true_px=overlap.true,
+        fp=detection.fp, fn=detection.fn, intersection_px=pixels[0], predicted_px=pixels[1], true_px=pixels[2],
     )  # fmt: skip
 
 

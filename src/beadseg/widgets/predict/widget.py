@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QUrl
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
+    QHBoxLayout,
     QLabel,
     QPlainTextEdit,
     QPushButton,
@@ -83,6 +85,9 @@ class PredictWidget(PluginWidget):
         self.tabs = QTabWidget()
         self.tabs.addTab(scrolling(self.image), "Image")
         self.tabs.addTab(scrolling(self.folder), "Folder")
+        self.links = ResultLinks()
+        self.image.keep.background.returned.connect(lambda _: self.links.show_folder(self.image.keep.folder.value()))
+        self.folder.background.returned.connect(lambda _: self.links.show_folder(self.folder.out.value()))
         self.numbers = NumbersPanel(self.messages)
         self.numbers.rows_chosen.connect(self.image.results.choose_beads)
         self.image.results.beads_shown.connect(lambda beads: self.numbers.show_beads(self.image.live, beads))
@@ -100,6 +105,7 @@ class PredictWidget(PluginWidget):
         layout.addLayout(form)
         layout.addWidget(self.about)
         layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.links)
         layout.addWidget(self.messages)
         self.run.valueChanged.connect(self._show_run)
         self.about.setVisible(False)
@@ -170,6 +176,33 @@ class PredictWidget(PluginWidget):
             "seeds.distance": objects.seeds.distance,
         }
         return [word for name, value in fields.items() for word in ("--set", f"objects.{name}={value}")]
+
+
+class ResultLinks(QWidget):
+    """Opens the folder of results that was written last, and its page; hidden before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder: Path | None = None
+        self.report, self.open = QPushButton("Open report"), QPushButton("Open folder")
+        self.report.setToolTip("Show the page of the results in the browser")
+        self.open.setToolTip("Show the files of the results")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        for button, name in ((self.report, files.REPORT_PAGE), (self.open, "")):
+            row.addWidget(button)
+            button.clicked.connect(lambda _=False, name=name: self._open(name))
+        self.setVisible(False)
+
+    def show_folder(self, folder: Path | None) -> None:
+        """Offer a folder where it holds results."""
+        self.folder = folder if folder is not None and (folder / files.PREDICTION).is_file() else None
+        self.setVisible(self.folder is not None)
+        self.report.setEnabled(self.folder is not None and (self.folder / files.REPORT_PAGE).is_file())
+
+    def _open(self, name: str) -> None:
+        if self.folder is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.folder.absolute() / name)))
 
 
 class FolderPanel(QWidget):
