@@ -8,6 +8,7 @@ more of the first one (Wortsman et al. 2022, "Robust fine-tuning of zero-shot mo
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from beadseg.config.predict import PredictConfig
     from beadseg.data.dataset import Sample
     from beadseg.data.simulate.looks import Look
 
@@ -178,8 +180,8 @@ def improve(
     on_event(log(f"{len(split.train)} images to train on, {len(split.val)} left out; {config.epoch.steps} steps."))
     train(accepted, config, out, split=Split(split.train, ()), device=device, on_event=on_event, stop=stop)
     held = [accepted[name] for name in split.val[:MOST_HELD]]
-    way, looks = _settle(out, present, device, on_event, stop)
-    new = Segmenter.load(out, device=device)
+    kept, present.options = present.options, present.options.replace(backend="torch", precision="fp32")
+    new, way, looks = _settle(out, present, kept, on_event, stop)
     before, after = (_f1(one, held, on_event, stop) for one in (present, new))
     found = Improvement(
         model=str(out), before=str(model),
@@ -218,45 +220,46 @@ def _config(present: Segmenter, model: Path | str, steps: int) -> TrainConfig:
             intensity=0.2, noise=0.1, blur=0.05), annotations="trust", tune=False, train_scores=0, ema=0.9,
         epochs=1, batch=BATCH, accumulate=1, optimizer=OptimizerConfig(lr=RATE), stop=StopConfig(metric="f1"),
         epoch=PatchEpochConfig(steps=steps, size=SIDE, on_bead=0.8, simulated=SIMULATED if own.image.bead_px else 0.0),
-        predict=present.options.replace(size=size),
+        predict=present.options.replace(size=size, backend="torch"),
     )  # fmt: skip
 
 
 def _steps(present: Segmenter, seconds: float) -> int:
-    """Return how many steps take so long here, by one that is tried."""
-    network = present.network
-    batch = torch.zeros(BATCH, next(network.parameters()).shape[1], SIDE, SIDE, device=present.device)
-    network.train()
+    """Return how many steps take so long here, by one that is tried on a copy."""
+    network = copy.deepcopy(present.network).train()
+    channels = 3 if present.config.image.channels.kind == "rgb" else 1
+    batch = torch.zeros(BATCH, channels, SIDE, SIDE, device=present.device)
     took = []
-    try:
-        for _ in range(2):
-            begun = time.monotonic()
-            network(batch).float().mean().backward()
-            took.append(time.monotonic() - begun)
-    finally:
-        network.zero_grad(set_to_none=True)
-        network.eval()
+    for _ in range(2):
+        begun = time.monotonic()
+        network(batch).float().mean().backward()
+        took.append(time.monotonic() - begun)
     return int(np.clip(seconds / (1.3 * min(took)), *STEPS))
 
 
 def _settle(
-    out: Path, present: Segmenter, device: str, on_event: OnEvent, stop: StopFlag
-) -> tuple[float, tuple[float, float]]:
-    """Keep as much of the trained weights as forgets nothing, and how the present model is used; return how much."""
+    out: Path, present: Segmenter, kept: PredictConfig, on_event: OnEvent, stop: StopFlag
+) -> tuple[Segmenter, float, tuple[float, float]]:
+    """Keep as much of the trained weights as forgets nothing, and how the present model is used (`kept`).
+
+    Returns the new model, how far it went, and F1 of both on simulated looks.
+    """
     path = out / files.BEST
-    tensors, meta = load_checkpoint(path)
+    trained, meta = load_checkpoint(path)
     old = {name: value.cpu() for name, value in present.network.state_dict().items()}
-    config = {**meta["config"], "predict": present.options.model_dump(mode="json")}
-    meta = {**meta, "config": config, "objects": present.options.objects.model_dump(mode="json")}
     looks = [draw_look(LookConfig(side=LOOK_SIDE, empty=0.0, cells=0.0), FIRST_LOOK + n) for n in range(LOOKS)]
+    new = Segmenter.load(out, device=str(present.device), options=present.options)
     before = _f1_of_looks(present, looks, stop).f1
     for number, way in enumerate((*WAYS, 0.0)):
         on_event(progress("what it could before", number, len(WAYS) + 1))
-        save_checkpoint(path, {name: _between(old[name], value, way) for name, value in tensors.items()}, meta)
-        after = _f1_of_looks(Segmenter.load(out, device=device), looks, stop).f1
+        tensors = {name: _between(old[name], value, way) for name, value in trained.items()}
+        new.network.load_state_dict(tensors)
+        after = _f1_of_looks(new, looks, stop).f1
         if after >= before - FORGOTTEN:
             break
-    return way, (before, after)
+    config = {**meta["config"], "predict": kept.model_dump(mode="json")}
+    save_checkpoint(path, tensors, {**meta, "config": config, "objects": kept.objects.model_dump(mode="json")})
+    return new, way, (before, after)
 
 
 def _between(old: Tensor, new: Tensor, way: float) -> Tensor:
