@@ -35,8 +35,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-CREATE, CHANGE = ("open", "openat", "creat", "mkdir", "mkdirat"), ("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat")  # fmt: skip
-DELETE, WRITE = ("unlink", "unlinkat", "rmdir"), ("write", "pwrite64", "writev", "pwritev", "sendfile", "copy_file_range", "ftruncate", "truncate", "fallocate")  # fmt: skip
+CREATE, CHANGE = (
+    ("open", "openat", "creat", "mkdir", "mkdirat"),
+    ("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"),
+)
+DELETE, WRITE = (
+    ("unlink", "unlinkat", "rmdir"),
+    ("write", "pwrite64", "writev", "pwritev", "sendfile", "copy_file_range", "ftruncate", "truncate", "fallocate"),
+)
 FLUSH = ("fsync", "fdatasync")
 CALLS = (*CREATE, *CHANGE, *DELETE, *WRITE, *FLUSH)
 POSSIBLE = {"ENOSPC": {*CREATE, *CHANGE, *WRITE, *FLUSH}, "EIO": set(CALLS), "EROFS": {*CREATE, *CHANGE, *DELETE}}
@@ -236,8 +242,11 @@ def disturb(path: WritePath, root: Path) -> Tally:
     calls = calls_in(log, work)
     assert code in (0, 5), said
     assert calls, f"{path.name}: no call was seen"
-    print(f"{path.name}: {len(calls)} calls, {time.perf_counter() - started:.1f} s each way, exit code {code}"
-          + (f"; different in every run, not compared: {', '.join(sorted(volatile))}" if volatile else ""), flush=True)  # fmt: skip
+    print(
+        f"{path.name}: {len(calls)} calls, {time.perf_counter() - started:.1f} s each way, exit code {code}"
+        + (f"; different in every run, not compared: {', '.join(sorted(volatile))}" if volatile else ""),
+        flush=True,
+    )
     tally = Tally()
     for at, call in enumerate(calls):
         errors = [error for error, names in POSSIBLE.items() if call.name in names]
@@ -254,7 +263,8 @@ def disturb(path: WritePath, root: Path) -> Tally:
 
 
 def _wrong(
-    path: WritePath, work: Path, kind: str, ended: int, said: str, code: int, expected: dict[str, Any], volatile: set[str]
+    path: WritePath, work: Path, kind: str, ended: int, said: str, code: int, expected: dict[str, Any],
+    volatile: set[str],
 ) -> str:  # fmt: skip
     """Return what a case broke, in words; empty when nothing."""
     if kind != "kill" and ("Traceback" in said or ended == 70):
@@ -296,9 +306,15 @@ def write_paths(shared: Path) -> list[WritePath]:
     data, run, space = shared / "data", shared / "run", shared / "space.yaml"
     write_dataset(data, SeriesConfig(scene=scene, tiles=4, dilutions=(80,), fields=2, seed=1))
     names = sorted(path.stem for path in (data / "images").iterdir())
-    assert _in_child(lambda: beadseg("train", data, "--out", run, "--quiet", "--threads", "1", "--device", "cpu", *SETS)) == 0  # fmt: skip
+    assert (
+        _in_child(lambda: beadseg("train", data, "--out", run, "--quiet", "--threads", "1", "--device", "cpu", *SETS))
+        == 0
+    )
     space.write_text("method: {kind: grid}\nparameters: {optimizer.lr: [0.01, 0.02]}\n")
-    assert _in_child(lambda: beadseg("export", "labels", data, "--format", "coco", "--out", shared / "coco", "--quiet")) == 0  # fmt: skip
+    assert (
+        _in_child(lambda: beadseg("export", "labels", data, "--format", "coco", "--out", shared / "coco", "--quiet"))
+        == 0
+    )
 
     def dataset(folder: Path) -> None:
         shutil.copytree(data, folder / "data")
@@ -359,22 +375,90 @@ def write_paths(shared: Path) -> list[WritePath]:
             del os.environ[ELEMENT]
 
     def merge(folder: Path, *more: str) -> int:
-        return beadseg("predict", run, "--list", folder / "out/jobs/images.json", "--out", folder / "out", "--no-report", "--threads", "1", "--quiet", *more)  # fmt: skip
+        return beadseg(
+            "predict",
+            run,
+            "--list",
+            folder / "out/jobs/images.json",
+            "--out",
+            folder / "out",
+            "--no-report",
+            "--threads",
+            "1",
+            "--quiet",
+            *more,
+        )
 
     def out_tree(folder: Path) -> dict[str, Any]:
         return tree(folder / "out")
 
     training = ("--threads", "1", "--device", "cpu", "--quiet", *SETS)
     return [
-        WritePath("review", lambda f: beadseg("review", f / "data", "accept", *names[2:], "--why", "good", "--by", "now", "--quiet"), decided, decisions, lost),
+        WritePath(
+            "review",
+            lambda f: beadseg("review", f / "data", "accept", *names[2:], "--why", "good", "--by", "now", "--quiet"),
+            decided,
+            decisions,
+            lost,
+        ),
         WritePath("correct", as_command(correct), decided, decisions, lost),
-        WritePath("import", lambda f: beadseg("import", "coco", shared / "coco/annotations.json", "--images", data / "images", "--out", f / "out", "--quiet"), lambda f: None, out_tree),
-        WritePath("predict", lambda f: beadseg("predict", run, data / "images", "--out", f / "out", "--maps", "--no-report", "--threads", "1", "--quiet"), lambda f: None, out_tree, thorough=False),
+        WritePath(
+            "import",
+            lambda f: beadseg(
+                "import",
+                "coco",
+                shared / "coco/annotations.json",
+                "--images",
+                data / "images",
+                "--out",
+                f / "out",
+                "--quiet",
+            ),
+            lambda f: None,
+            out_tree,
+        ),
+        WritePath(
+            "predict",
+            lambda f: beadseg(
+                "predict",
+                run,
+                data / "images",
+                "--out",
+                f / "out",
+                "--maps",
+                "--no-report",
+                "--threads",
+                "1",
+                "--quiet",
+            ),
+            lambda f: None,
+            out_tree,
+            thorough=False,
+        ),
         WritePath("merge", merge, array, out_tree),
-        WritePath("audit", lambda f: beadseg("audit", f / "data", "--out", f / "out", "--propose", "--threads", "1", "--quiet"), dataset, out_tree, thorough=False),
-        WritePath("train", lambda f: beadseg("train", data, "--out", f / "out", "--checkpoint-minutes", "0.0001", *training), lambda f: None, out_tree, thorough=False),
-        WritePath("sweep", lambda f: beadseg("sweep", data, "--out", f / "out", "--space", space, *training), lambda f: None, out_tree, threads=False, thorough=False),
-    ]  # fmt: skip
+        WritePath(
+            "audit",
+            lambda f: beadseg("audit", f / "data", "--out", f / "out", "--propose", "--threads", "1", "--quiet"),
+            dataset,
+            out_tree,
+            thorough=False,
+        ),
+        WritePath(
+            "train",
+            lambda f: beadseg("train", data, "--out", f / "out", "--checkpoint-minutes", "0.0001", *training),
+            lambda f: None,
+            out_tree,
+            thorough=False,
+        ),
+        WritePath(
+            "sweep",
+            lambda f: beadseg("sweep", data, "--out", f / "out", "--space", space, *training),
+            lambda f: None,
+            out_tree,
+            threads=False,
+            thorough=False,
+        ),
+    ]
 
 
 def _in_child(function: Callable[[], int]) -> int:
@@ -399,9 +483,19 @@ def main() -> int:
         print("This needs Linux and strace: apt-get install strace", file=sys.stderr)
         return 4
     os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="Agg", BEADSEG_BY="tester")
-    for module in ("beadseg.training", "beadseg.predict.batch", "beadseg.report.run_page", "beadseg.annotation.audit",
-                   "beadseg.report.audit", "beadseg.sweep.run", "beadseg.cli.train", "beadseg.cli.review_actions",
-                   "beadseg.annotation.review.agreement", "beadseg.data.annotations.importing", "sklearn.model_selection"):  # fmt: skip
+    for module in (
+        "beadseg.training",
+        "beadseg.predict.batch",
+        "beadseg.report.run_page",
+        "beadseg.annotation.audit",
+        "beadseg.report.audit",
+        "beadseg.sweep.run",
+        "beadseg.cli.train",
+        "beadseg.cli.review_actions",
+        "beadseg.annotation.review.agreement",
+        "beadseg.data.annotations.importing",
+        "sklearn.model_selection",
+    ):
         __import__(module)
     tallies: dict[str, Tally] = {}
     with tempfile.TemporaryDirectory() as scratch:

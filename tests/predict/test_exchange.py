@@ -131,7 +131,8 @@ DARK_FIELD[80:88, 20:28] += 2500
 @pytest.mark.parametrize(
     "config",
     [
-        ImageConfig(), ImageConfig(norm=BackgroundNormConfig(window=32, gain=2.0)), ImageConfig(norm=ZScoreNormConfig()),
+        ImageConfig(), ImageConfig(norm=BackgroundNormConfig(window=32, gain=2.0)),
+        ImageConfig(norm=ZScoreNormConfig()),
         ImageConfig(norm=PercentileNormConfig()), ImageConfig(channels=RgbConfig()),
     ],
     ids=["background", "small-window", "zscore", "percentile", "rgb"],
@@ -152,11 +153,12 @@ def test_range_is_what_the_caller_divides_by() -> None:
 def test_bioimageio_accepts_the_package(package: Path) -> None:
     """In a process of its own, as its users run it: it changes torch's and the warnings' settings for good.
 
-    BEADSEG_BIOIMAGEIO may name a folder with other versions of its libraries: its release 0.5.12.0 reads no model at all
-    with pydantic 2.13 or newer.
+    BEADSEG_BIOIMAGEIO may name a folder with other versions of its libraries: its release 0.5.12.0 reads no model
+    at all with pydantic 2.13 or newer.
     """
     pytest.importorskip("bioimageio.core")
-    code = f"from bioimageio.core import test_model as t; s = t({str(package)!r}, weight_format='onnx'); print('STATUS', s.status); s.display()"  # fmt: skip
+    code = (f"from bioimageio.core import test_model\nfound = test_model({str(package)!r}, weight_format='onnx')\n"
+            "print('STATUS', found.status)\nfound.display()")  # fmt: skip
     places = [os.environ.get("BEADSEG_BIOIMAGEIO", ""), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)

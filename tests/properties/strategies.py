@@ -13,7 +13,9 @@ SIZES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14)
 
 MASKS = hnp.arrays(bool, SIZES)
 LABELS = hnp.arrays(np.uint32, SIZES, elements=st.sampled_from(IDS))
-STACKS = hnp.arrays(np.uint32, hnp.array_shapes(min_dims=3, max_dims=3, min_side=2, max_side=9), elements=st.sampled_from(IDS))  # fmt: skip
+STACKS = hnp.arrays(
+    np.uint32, hnp.array_shapes(min_dims=3, max_dims=3, min_side=2, max_side=9), elements=st.sampled_from(IDS)
+)
 
 COORDINATES = st.floats(-20, 40, width=32)
 OUTLINES = st.lists(st.tuples(COORDINATES, COORDINATES), min_size=3, max_size=9)

@@ -46,7 +46,9 @@ def test_run_lengths_and_outlines_give_the_mask_back(mask: np.ndarray) -> None:
         assert not mask.any()
         return
     height, width = mask.shape
-    assert np.array_equal(full(regions.decode_rle(regions.encode_rle(region, (height, width)), (height, width)), mask.shape), mask)  # fmt: skip
+    assert np.array_equal(
+        full(regions.decode_rle(regions.encode_rle(region, (height, width)), (height, width)), mask.shape), mask
+    )
     assert np.array_equal(full(regions.filled_polygon(regions.rings_of(region), (height, width)), mask.shape), mask)
 
 
@@ -92,7 +94,9 @@ def test_coco_gives_labels_and_ignore_masks_back(labels: np.ndarray, polygons: b
     axes = "YX" if labels.ndim == 2 else "TYX"
     ignore = np.array(data.draw(st.lists(st.booleans(), min_size=labels.size, max_size=labels.size)))
     sample = LabelledImage("a", "a.tif", labels, axes, ignore.reshape(labels.shape))
-    painted = back(read_coco, lambda path: write_coco(path, [sample], polygons=polygons), "a.json", image_of(labels, axes))  # fmt: skip
+    painted = back(
+        read_coco, lambda path: write_coco(path, [sample], polygons=polygons), "a.json", image_of(labels, axes)
+    )
     assert np.array_equal(painted.labels.reshape(labels.shape), labels)
     assert np.array_equal(painted.ignore.reshape(labels.shape), sample.ignore)
     assert painted.contested == 0
@@ -174,8 +178,10 @@ COCO = {
     "images": [{"id": 1, "file_name": "a.tif", "height": 20, "width": 24}],
     "categories": [{"id": 1, "name": "bead"}],
     "annotations": [
-        {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": [[1, 1, 9, 1, 9, 9]], "bbox": [1, 1, 8, 8]},
-        {"id": 2, "image_id": 1, "category_id": 1, "iscrowd": 1, "segmentation": {"size": [20, 24], "counts": [5, 4, 471]}},
+        {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": [1, 1, 8, 8],
+         "segmentation": [[1, 1, 9, 1, 9, 9]]},
+        {"id": 2, "image_id": 1, "category_id": 1, "iscrowd": 1,
+         "segmentation": {"size": [20, 24], "counts": [5, 4, 471]}},
         {"id": 3, "image_id": 1, "category_id": 1, "bbox": [3, 3, 5, 6], "attributes": {"label_id": 7, "rotation": 30}},
     ],
 }  # fmt: skip

@@ -42,7 +42,11 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 @st.composite
 def datasets(draw: st.DrawFn) -> tuple[Dataset, dict[str, int]]:
     tiles = draw(st.lists(st.integers(1, 6), min_size=1, max_size=8))
-    samples = [Sample(f"f{f}_c{c}", Path(f"f{f}_c{c}.png"), field=f"f{f}") for f, count in enumerate(tiles) for c in range(count)]  # fmt: skip
+    samples = [
+        Sample(f"f{f}_c{c}", Path(f"f{f}_c{c}.png"), field=f"f{f}")
+        for f, count in enumerate(tiles)
+        for c in range(count)
+    ]
     objects = {sample.name: draw(st.integers(0, 5) | st.integers(0, 5000)) for sample in samples}
     return Dataset(Path("beads"), tuple(samples)), objects
 
@@ -84,12 +88,16 @@ def test_folds_divide_whole_fields_of_view(given_: tuple[Dataset, dict[str, int]
 
 @given(st.dictionaries(TEXTS.map(plain_name), st.sampled_from(["train", "val", "test"]), min_size=1, max_size=6))
 def test_a_split_file_is_read_as_written(parts: dict[str, str]) -> None:
-    split = Split(*(tuple(sorted(name for name, part in parts.items() if part == fold)) for fold in ("train", "val", "test")))  # fmt: skip
+    split = Split(
+        *(tuple(sorted(name for name, part in parts.items() if part == fold)) for fold in ("train", "val", "test"))
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "split.csv"
         split.to_csv(path)
         read = Split.from_csv(path)
-    assert [set(part) for part in (read.train, read.val, read.test)] == [set(part) for part in (split.train, split.val, split.test)]  # fmt: skip
+    assert [set(part) for part in (read.train, read.val, read.test)] == [
+        set(part) for part in (split.train, split.val, split.test)
+    ]
 
 
 POINTS = hnp.arrays(
@@ -110,7 +118,12 @@ def test_points_are_matched_one_to_one_within_reach_and_as_many_as_can_be(
     most = int((maximum_bipartite_matching(csr_array(near)) >= 0).sum()) if near.size else 0
     assert matching.counts.tp == most
     assert match_points(true, found, tolerance).counts.tp == most
-    for score in (matching.counts.precision, matching.counts.recall, matching.counts.f1, matching.counts.average_precision):  # fmt: skip
+    for score in (
+        matching.counts.precision,
+        matching.counts.recall,
+        matching.counts.f1,
+        matching.counts.average_precision,
+    ):
         assert 0 <= score <= 1
 
 
@@ -220,7 +233,14 @@ def test_a_plain_name_is_one_name_of_a_file_and_stays_itself(text: str) -> None:
     assert not name.startswith((".", "-", "=", "+", "@"))
 
 
-SOURCES = st.lists(st.tuples(st.sampled_from(["a", "b", "A/x", "a/x"]), st.sampled_from(["p.png", "P.png", "p.tif", "p", "a_p.png", "é.png", "e\u0301.png"])), unique=True, max_size=9)  # fmt: skip
+SOURCES = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "A/x", "a/x"]),
+        st.sampled_from(["p.png", "P.png", "p.tif", "p", "a_p.png", "é.png", "e\u0301.png"]),
+    ),
+    unique=True,
+    max_size=9,
+)
 
 
 @given(SOURCES, st.integers(0, 9))

@@ -232,7 +232,7 @@ def write_onnx(segmenter: Segmenter, path: Path) -> None:
 
 
 def write_bioimageio(run: Path | str, path: Path) -> None:
-    """Write a model as a package for the BioImage Model Zoo (https://bioimage.io, model description 0.5), a ``.zip`` file.
+    """Write a model as a package for the BioImage Model Zoo, a ``.zip`` file (https://bioimage.io, description 0.5).
 
     Its ``rdf.yaml`` is written here: building it by bioimageio.spec would need that library for every user. The same
     model gives the same bytes.
@@ -284,10 +284,13 @@ def _description(segmenter: Segmenter, contents: Mapping[str, bytes]) -> dict[st
         first = [{"type": "batch", "size": 1}, {"type": "channel", "id": "channel", "channel_names": channels}]
         return [*first, *({"type": "space", "id": name, "size": size(name)} for name in "yx")]
 
+    def like_image(name: str) -> dict[str, Any]:
+        return {"tensor_id": "image", "axis_id": name}
+
     names = ["red", "green", "blue"] if _channels(segmenter) == 3 else ["intensity"]
     image = {"id": "image", "axes": axes(names, lambda _: {"min": SIDE, "step": 16}), "test_tensor": named("input.npy"),
              "data": {"type": "float32"}}  # fmt: skip
-    maps = {"id": "maps", "axes": axes([*segmenter.config.network.heads], lambda name: {"tensor_id": "image", "axis_id": name}),
+    maps = {"id": "maps", "axes": axes([*segmenter.config.network.heads], like_image),
             "description": "One map per channel, from 0 to 1; see the documentation.",
             "test_tensor": named("output.npy"), "data": {"type": "float32"}}  # fmt: skip
     return {
@@ -318,7 +321,8 @@ def _readme(segmenter: Segmenter) -> str:
 Input: one image with beads of about {objects.diameter:g} px, float32, as the camera gave it{
         " divided by its largest possible value" if segmenter.config.image.norm.kind == "range" else ""
     }; colour as luminance (BT.601)
-unless the model has three channels. Resample images whose beads have another size. The model normalises the image itself.
+unless the model has three channels. Resample images whose beads have another size.
+The model normalises the image itself.
 
 Output, one map per channel, 0 to 1: {
         ", ".join(f"{head} ({_SAID_OF[head]})" for head in segmenter.config.network.heads)
