@@ -40,7 +40,7 @@ COMMANDS: dict[str, str] = {
     "predict": "Segment and count the beads of images with a trained run.",
     "evaluate": "Score predictions against a dataset's masks or labels.",
     "density": "Turn counts into densities and analyse a dilution series; compare with counts by hand.",
-    "import": "Turn COCO annotations or Fiji ROIs into a dataset folder, or a run that came as one file into a run folder.",
+    "import": "Turn COCO annotations or Fiji ROIs into a dataset folder, or a packed run into a run folder.",
     "export": "Write labels, models, runs or counts for other programs: COCO, Fiji, QuPath, Excel, ONNX and more.",
     "report": "Make the page report.html of a run, evaluation, prediction, crossval or density folder.",
     "analyze": "Explain a dataset, or two side by side: counts, sizes, brightness, suspicious masks.",

@@ -94,10 +94,15 @@ class RawNetwork(nn.Module):
         return torch.sigmoid(self.network(padded))[:, :, : size[0], : size[1]]
 
 
+def _indices(count: Tensor) -> Tensor:
+    """Return 0, 1, … below a number that depends on the image's size."""
+    return torch.arange(count)  # type: ignore[call-overload,no-any-return]
+
+
 def _mirrored(length: Tensor, multiple: int) -> Tensor:
     """Return which pixels of an axis stand where it is padded to a multiple, mirrored at its end."""
     padded = torch.clamp((length + multiple - 1) // multiple, min=2) * multiple
-    at = torch.arange(padded)
+    at = _indices(padded)
     return torch.where(at < length, at, 2 * (length - 1) - at).clamp(min=0)
 
 
@@ -140,13 +145,13 @@ def _relative_to_background(plane: Tensor, config: BackgroundNormConfig) -> Tens
 
 def _edges(length: Tensor, window: int) -> Tensor:
     count = torch.clamp(torch.round(length / window), min=1).to(torch.int64)
-    return torch.arange(count + 1) * length // count
+    return _indices(count + 1) * length // count
 
 
 def _members(edges: Tensor) -> tuple[Tensor, Tensor]:
     """Return the indices (B, W) of the pixels of each block, and which of them are its own: blocks differ by one."""
     lengths = edges[1:] - edges[:-1]
-    at = edges[:-1, None] + torch.arange(lengths.max())[None]
+    at = edges[:-1, None] + _indices(lengths.max())[None]
     return at.clamp(max=edges.max() - 1), at < edges[1:, None]
 
 
@@ -182,7 +187,7 @@ def _interpolated(blocks: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def _neighbours(edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return for each pixel the two nearest blocks along an axis, and the share of the second."""
     centres = (edges[:-1] + edges[1:]).to(torch.float64) / 2 - 0.5
-    at = torch.arange(edges.max()).to(torch.float64)
+    at = _indices(edges.max()).to(torch.float64)
     last = torch._shape_as_tensor(centres)[0] - 1
     first = ((at[:, None] >= centres[None]).to(torch.int64).sum(dim=1) - 1).clamp(min=0)
     second = torch.minimum(first + 1, last)
@@ -220,7 +225,9 @@ def onnx_bytes(segmenter: Segmenter) -> bytes:
     content = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter about itself, and about checks that are made once
-        torch.onnx.register_custom_op_symbolic("aten::asinh", lambda graph, x: graph.op("Asinh", x), 9)
+        torch.onnx.register_custom_op_symbolic(  # type: ignore[attr-defined]
+            "aten::asinh", lambda graph, x: graph.op("Asinh", x), 9
+        )
         torch.onnx.export(RawNetwork(segmenter).eval(), (example,), content, input_names=["image"],  # type: ignore[arg-type]
                           output_names=["maps"], dynamic_axes=axes, opset_version=OPSET, dynamo=False)  # fmt: skip
     return content.getvalue()
@@ -281,7 +288,10 @@ def _description(segmenter: Segmenter, contents: Mapping[str, bytes]) -> dict[st
         return {"source": name, "sha256": hashlib.sha256(contents[name]).hexdigest(), **more}
 
     def axes(channels: list[str], size: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
-        first = [{"type": "batch", "size": 1}, {"type": "channel", "id": "channel", "channel_names": channels}]
+        first: list[dict[str, Any]] = [
+            {"type": "batch", "size": 1},
+            {"type": "channel", "id": "channel", "channel_names": channels},
+        ]
         return [*first, *({"type": "space", "id": name, "size": size(name)} for name in "yx")]
 
     def like_image(name: str) -> dict[str, Any]:

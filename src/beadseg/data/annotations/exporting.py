@@ -143,7 +143,8 @@ def export_labels(
         What to write, see `labels_of_dataset` and `labels_of_predictions`.
     out : pathlib.Path
         A new or empty folder. Gets ``annotations.json`` (COCO), or a ``NAME.zip`` (Fiji), ``NAME.ome.zarr`` or
-        ``NAME.geojson`` (QuPath) per sample; and ``failures.csv`` where some could not be read. Ignore masks go into COCO and Fiji's files only.
+        ``NAME.geojson`` (QuPath) per sample; and ``failures.csv`` where some could not be read. Ignore masks go into
+        COCO and Fiji's files only.
     options : ExportOptions
         Format and details.
     on_event, stop
