@@ -45,12 +45,13 @@ from beadseg.predict.exchange import (
     write_workbook,
 )
 from beadseg.predict.prediction import Maps, Prediction
-from beadseg.predict.segmenter import Segmenter, probabilities
+from beadseg.predict.segmenter import Segmenter
 from beadseg.training import train
 
 onnxruntime = pytest.importorskip("onnxruntime")
 GOLDEN = Path(__file__).parent / "golden" / "images.npz"
 GREATEST_DIFFERENCE = 1e-4
+EXACT: dict[str, Any] = {"precision": "fp32", "backend": "torch"}
 
 
 def run(*words: str | Path) -> int:
@@ -65,7 +66,7 @@ def golden() -> dict[str, NDArray[np.uint8]]:
 @pytest.fixture(scope="module")
 def general() -> Segmenter:
     segmenter = Segmenter.load("general", device="cpu")
-    segmenter.options = segmenter.options.replace(precision="fp32")
+    segmenter.options = segmenter.options.replace(**EXACT)
     return segmenter
 
 
@@ -119,7 +120,8 @@ def test_networks_of_every_kind_are_exported(kind: Any) -> None:
     session = onnxruntime.InferenceSession(onnx_bytes(segmenter), providers=["CPUExecutionProvider"])
     image = golden()["noisy"][:90, :101]
     (heads,) = session.run(None, {"image": image[None, None].astype(np.float32)})
-    exact = probabilities(segmenter.network, prepare(image[None], config.image), config.predict.tiling)
+    segmenter.options = segmenter.options.replace(**EXACT)
+    exact = segmenter.prepared_maps(prepare(image[None], config.image)).heads
     assert np.abs(heads[0] - exact).max() <= GREATEST_DIFFERENCE
 
 
@@ -257,7 +259,7 @@ def test_counts_as_a_workbook(predicted: Path, tmp_path: Path) -> None:
     sheets = pd.read_excel(tmp_path / "a.xlsx", sheet_name=None)
     counts = pd.read_csv(predicted / files.COUNTS)
     assert sheets["counts"]["beads"].tolist() == counts["beads"].tolist()
-    assert sheets["counts"].columns.tolist() == counts.columns.tolist()
+    assert [name for name in sheets["counts"].columns if name in counts.columns] == counts.columns.tolist()
     assert len(sheets["beads"]) == counts["beads"].sum()
     assert sheets["failures"]["image"].str.endswith("broken.png").tolist() == [True]
 
