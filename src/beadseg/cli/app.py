@@ -69,6 +69,9 @@ DEBUG_VARIABLE = "BEADSEG_DEBUG"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `beadseg-batch` and return its exit code (see `beadseg.errors`)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # Read when torch is loaded. Otherwise threads wait for each other by spinning, which on a busy machine takes many
+    # times the processor time of the computation.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with lenient_streams():
         return _run(given)
 
