@@ -46,6 +46,7 @@ def test_drafts_are_made_and_the_model_is_improved_in_review(open_widget: Any, q
     widget.open(images)
     qtbot.waitUntil(lambda: widget.controller is not None, timeout=LONG)
     teach = widget.teach
+    teach.seconds = 1
     teach.improve.click()
     assert "No image of this dataset is accepted yet" in widget.messages.text
     teach.draft.click()

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     Add = Callable[[OnEvent, StopFlag], str]
 
 
+SECONDS = 30.0
+"""Training takes about so long."""
+
+
 class TeachPanel(QWidget):
     """Improves the present model by what was accepted in a dataset, and offers the new one.
 
@@ -61,6 +65,7 @@ class TeachPanel(QWidget):
         self.field = FolderField("Dataset", "Folder of accepted images; it is made where there is none")
         self.field.setVisible(dataset is None)
         self._dataset, self._model, self.messages, self._add = dataset or self.field.value, model, messages, add
+        self.seconds = SECONDS
         self._new = ""
         self.adding = Background("Adding to the dataset", self)
         self.add = QPushButton("Add to dataset", self)
@@ -152,7 +157,8 @@ class TeachPanel(QWidget):
             text = "No image of this dataset is accepted yet."
             raise InputError(text, dataset, "Accept or correct some in Review, or add one from Count.")
         model, out = self._model(), free_run(dataset)
-        words = ["improve", str(dataset), "--out", str(out), *_run_option(model), *PluginSettings.read().options()]
+        words = ["improve", str(dataset), "--out", str(out), "--seconds", f"{self.seconds:g}", *_run_option(model),
+                 *PluginSettings.read().options()]  # fmt: skip
         self.messages.clear()
         self.use.setVisible(False)
         self.background.start(lambda on_event, stop: run_for_result(words, on_event, stop))

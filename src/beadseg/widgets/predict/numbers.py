@@ -183,12 +183,14 @@ class NumbersPanel(QWidget):
         self.rows_chosen.emit(rows)
 
     def _select(self, rows: list[int]) -> None:
-        layer = None if self._live is None else self._live.shown.centres
-        if layer is not None and layer in self._live.shown.layers and len(layer.data) == len(self._beads):  # type: ignore[union-attr]
-            layer.selected_data = set(rows)
-            shown = np.asarray(layer.shown).copy()
-            shown[rows] = True
-            layer.shown = shown
+        live = self._live
+        layer = None if live is None else live.shown.centres
+        if live is None or layer is None or layer not in live.shown.layers or len(layer.data) != len(self._beads):
+            return
+        layer.selected_data = set(rows)
+        shown = np.asarray(layer.shown).copy()
+        shown[rows] = True
+        layer.shown = shown
 
     @guarded
     def _colour(self) -> None:
