@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from beadseg.cluster.over_dask import dask_client, pbs_options
+from beadseg.cluster.over_dask import _recorded, dask_client, pbs_options
 from beadseg.config.site import SiteConfig
 from beadseg.errors import ConfigError
 
@@ -45,6 +46,19 @@ def test_without_a_container_the_environment_of_the_profile_or_this_one_is_used(
 def test_the_log_goes_into_the_prediction_folder(tmp_path: Path):
     lines = job_script(SiteConfig(), tmp_path / "a b'c")
     assert f"""exec >>'{tmp_path}/a b'"'"'c/jobs'/dask-"$PBS_JOBID".log 2>&1""" in lines
+
+
+@pytest.mark.parametrize(
+    ("system", "said", "job"),
+    [("pbs.PBSJob", "12.server.site\n", "12.server.site"), ("slurm.SLURMJob", "Submitted batch job 69\n", "69")],
+)
+def test_the_id_of_a_job_is_read_from_what_the_server_says(tmp_path: Path, system: str, said: str, job: str):
+    jobqueue = pytest.importorskip("dask_jobqueue")
+    module, name = system.split(".")
+    kind = _recorded(getattr(getattr(jobqueue, module), name), tmp_path)
+    found = re.search(kind.job_id_regexp, said)
+    assert found is not None
+    assert found["job_id"] == job
 
 
 @pytest.mark.parametrize(

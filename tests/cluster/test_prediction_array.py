@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -200,25 +201,52 @@ def test_over_dask_by_jobs_it_is_the_same_and_status_knows_them(
     assert f"Images: {IMAGES} of {IMAGES} done, 1 of them failed." in told
 
 
+class Watched:
+    """An image of which is seen that a process begins to read it; that process waits until it is killed."""
+
+    def __init__(self, image: Path) -> None:
+        self.file = image.open("r+b")
+        fcntl.fcntl(self.file, fcntl.F_SETSIG, signal.SIGURG)  # a signal that does nothing
+        self.watch()
+
+    def watch(self) -> None:
+        fcntl.fcntl(self.file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+
+    def is_read(self) -> bool:
+        return fcntl.fcntl(self.file, fcntl.F_GETLEASE) != fcntl.F_WRLCK
+
+    def free(self) -> None:
+        fcntl.fcntl(self.file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
+@pytest.mark.skipif(sys.platform != "linux", reason="needs leases of files")
 def test_dask_gives_up_an_image_that_kills_workers_and_loses_no_other(
     run: Path, images: Path, alone: Path, place: Path
 ):
+    """All workers are killed whenever one of them begins the image that kills, and once at another image."""
     pytest.importorskip("distributed")
-    out, number = place / "counts", int(KILLS)
-    words = ["predict", str(run), str(images), "--out", str(out), "--dask", "local:1", "--no-report", *OPTIONS]
+    out, own = place / "counts", place / "images"
+    shutil.copytree(images, own)
+    kills, once = (Watched(next(own.glob(f"{number}.*"))) for number in (KILLS, "20"))
+    words = ["predict", str(run), str(own), "--out", str(out), "--dask", "local:2", "--no-report", *OPTIONS]
     process = psutil.Popen([sys.executable, "-m", "beadseg", *words], env={**os.environ, "PYTHONPATH": str(SOURCE)})
-    until = time.monotonic() + 600
-    while process.poll() is None and time.monotonic() < until:
-        for stage in out.glob(f"{files.TEMPORARY_PREFIX}stage-*-{number}{files.TEMPORARY_SUFFIX}"):
+    killed = []
+    while process.poll() is None:
+        for image in (one for one in (kills, once) if one.is_read()):
             for worker in process.children(recursive=True):
-                if "spawn_main" in " ".join(worker.cmdline()):
+                if "resource_tracker" not in " ".join(worker.cmdline()):
                     worker.kill()
-            shutil.rmtree(stage, ignore_errors=True)
-        time.sleep(0.002)
-    assert process.wait(60) == 3
-    failures = (out / files.FAILURES).read_text()
-    assert "Several dask workers were killed while they predicted it" in failures
+                    worker.wait()
+            killed.append(image)
+            image.free()
+            if image is kills:
+                image.watch()
+        time.sleep(0.1)
+    assert process.returncode == 3
+    assert (killed.count(kills), killed.count(once)) == (2, 1)
+    assert len((out / files.FAILURES).read_text().splitlines()) == 3
+    assert "Several dask workers were killed while they predicted it" in (out / files.FAILURES).read_text()
     rows = (alone / files.COUNTS).read_text().splitlines()
     assert (out / files.COUNTS).read_text().splitlines() == [row for row in rows if not row.startswith(f"{KILLS},")]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
@@ -20,7 +21,7 @@ from beadseg.events import OnEvent, log
 from beadseg.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from beadseg.config.site import SiteConfig
@@ -32,8 +33,12 @@ DASK = "dask"
 """Kind of the jobs that dask-jobqueue sends, one per worker; begins the names of their logs."""
 
 INSTALL = "Install it: pip install 'beadseg[cluster]'"
-DEATHS = 1
-"""An image is given up when one more worker than this was killed while it predicted it."""
+DEATHS = 0
+"""How many workers dask lets die with an image before it gives it up; such images are tried again, each alone.
+
+dask also counts a worker's death against the images that only waited there.
+"""
+KILLED = "Several dask workers were killed while they predicted it. Does it fit into memory?"
 POLL = 0.5
 """The flag that stops the batch is looked at this often, s."""
 SECONDS = 30
@@ -116,35 +121,67 @@ def over_dask(
     on_event
         Is told where the images go.
     """
-    from distributed import wait
 
     def answers(orders: list[Order], stop: StopFlag | None) -> Iterator[tuple[Order, Answer | str]]:
-        futures = client.map(
-            predict_in_worker, orders, run=run, changes=tuple(changes), device=device, threads=threads, pure=False,
-            retries=1,
-        )  # fmt: skip
-        waiting = dict(zip(futures, orders, strict=True))
-        del futures
         on_event(log(f"{plural(len(orders), 'image')} to be predicted by dask ({client.scheduler.address})."))
-        try:
-            while waiting:
-                if stop is not None:
-                    stop.check()
-                try:
-                    ready = wait(list(waiting), timeout=POLL, return_when="FIRST_COMPLETED").done
-                except TimeoutError:
-                    continue
-                for future in ready:
-                    try:
-                        answer = _answer(future)
-                    except TimeoutError:  # its worker was killed before it was fetched; it is computed again
-                        continue
-                    future.release()  # else it would be computed again, too, when its worker is killed
-                    yield waiting.pop(future), answer
-        finally:
-            client.cancel(list(waiting), force=True)
+        suspects = []
+        for order, answer in _mapped(client, work, orders, stop):
+            if answer is None:  # this image killed its worker, or only waited there
+                suspects.append(order)
+            else:
+                yield order, answer
+        for suspect in suspects:
+            for order, answer in _mapped(client, work, [suspect], stop):
+                yield order, KILLED if answer is None else answer
 
+    work = partial(predict_in_worker, run=run, changes=(*changes,), device=device, threads=threads)
     return answers
+
+
+def _mapped(
+    client: Any, work: Callable[[Order], Answer | str], orders: list[Order], stop: StopFlag | None
+) -> Iterator[tuple[Order, Answer | str | None]]:
+    """Yield what workers answer, as it comes; None for images that dask gave up since their workers were killed."""
+    from distributed import wait
+
+    futures = client.map(work, orders, pure=False, retries=1)
+    waiting = dict(zip(futures, orders, strict=True))
+    del futures
+    seen = 0.0
+    try:
+        while waiting:
+            if stop is not None:
+                stop.check()
+            seen = _refuse_without_workers(client, seen)
+            try:
+                ready = wait(list(waiting), timeout=POLL, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                continue
+            for future in ready:
+                try:
+                    answer = _answer(future)
+                except TimeoutError:  # its worker was killed before it was fetched; it is computed again
+                    continue
+                future.release()  # else it would be computed again, too, when its worker is killed
+                yield waiting.pop(future), answer
+    finally:
+        client.cancel(list(waiting), force=True)
+
+
+def _refuse_without_workers(client: Any, seen: float) -> float:
+    """Return when workers were seen last, s; 0.0 before the first came, which may wait in a queue.
+
+    Raises
+    ------
+    MachineError
+        There were workers, and there has been none for some time.
+    """
+    if client.nthreads():
+        return time.monotonic()
+    if seen and time.monotonic() - seen > SECONDS:
+        remedy = "What was finished is kept; run the command again to go on."
+        raise MachineError("No dask worker is left: their jobs ended, or they were killed.", "dask", remedy)
+    return seen
 
 
 def predict_in_worker(
@@ -169,8 +206,8 @@ def _loaded(run: str, changes: tuple[str, ...], device: str, threads: int | None
     return segmenter
 
 
-def _answer(future: Any) -> Answer | str:
-    """Return what a worker found; an image that killed several workers has failed.
+def _answer(future: Any) -> Answer | str | None:
+    """Return what a worker found; None where dask gave the image up since its workers were killed.
 
     Raises
     ------
@@ -184,7 +221,7 @@ def _answer(future: Any) -> Answer | str:
         answer: Answer | str = future.result(timeout=SECONDS)
         return answer
     if isinstance(error, KilledWorker):
-        return "Several dask workers were killed while they predicted it. Does it fit into memory?"
+        return None
     if isinstance(error, BeadsegError):
         raise error
     text = f"A dask worker cannot predict ({type(error).__name__}: {' '.join(str(error).split())})."
@@ -213,7 +250,7 @@ def _recorded(kind: Any, folder: Path) -> Any:
     """Return dask-jobqueue's class of jobs, with the ids of those that are sent in the table of a prediction folder."""
 
     class RecordedJob(kind):
-        job_id_regexp = r"(?P<job_id>\S+)"  # the whole id, as `status` asks the server for it
+        job_id_regexp = r"\b(?P<job_id>\d\S*)"  # the whole id, as `status` asks the server for it
 
         async def start(self) -> None:
             await super().start()
