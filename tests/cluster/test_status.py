@@ -159,6 +159,22 @@ def test_a_successor_that_was_taken_back_is_not_needed_though_the_server_forgot_
     assert [item.text for item in status(tmp_path).jobs] == ["finished", record.NOT_NEEDED]
 
 
+def test_a_successor_that_was_taken_back_is_judged_by_the_jobs_of_its_own_submission(pbs: FakePbs, tmp_path: Path):
+    for number, part in ((7, 1), (8, 2), (9, 1), (10, 2)):
+        record.append(tmp_path, f"{number}.server", "train", part)
+    ended = '"{}.server": {{"job_state": "F", "Exit_status": {}, "run_count": 1}}'
+    path = tmp_path / "bin" / "qstat"
+    path.write_text(
+        '#!/bin/sh\nfor name in "$@"; do :; done\ncase $name in\n'
+        f"7.server) echo '{{\"Jobs\": {{{ended.format(7, 271)}}}}}' ;;\n"
+        f"9.server) echo '{{\"Jobs\": {{{ended.format(9, 0)}}}}}' ;;\n"
+        '*) echo "{\\"Jobs\\": {\\"$name\\": {\\"job_state\\": \\"F\\"}}}" ;;\nesac\n'
+    )
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    told = [item.text for item in status(tmp_path).jobs]
+    assert told == ["cancelled", "taken back by the job before it", "finished", record.NOT_NEEDED]
+
+
 def test_elements_whose_end_the_server_forgot_are_told_by_their_logs(pbs: FakePbs, tmp_path: Path):
     """OpenPBS without job history gives an array's own status, 1 while it runs, to the elements that have ended."""
     record.append(tmp_path, "7[].server", "predict")

@@ -28,6 +28,8 @@ POLL = 1.0
 """A followed log is looked at this often, s."""
 ASK = 15.0
 """The batch system is asked this often whether the jobs are over, s."""
+ENDING = 60.0
+"""`cancel` waits so long for jobs to save what they have, s."""
 SHOWN = 3
 """`status` shows so many reasons why images or trials failed."""
 
@@ -203,7 +205,7 @@ def _rest(path: Path, read: dict[Path, int]) -> Iterator[str]:
 
 
 def cancel(folder: JobsFolder, json: options.Json = False) -> None:
-    """Cancel a folder's cluster jobs, queued or running. A training keeps every step."""
+    """Cancel a folder's cluster jobs and wait until they have ended. A training keeps every step."""
     from beadseg.cluster import record, scheduler
     from beadseg.events import Event
 
@@ -213,6 +215,12 @@ def cancel(folder: JobsFolder, json: options.Json = False) -> None:
         # The last one first: a successor must not begin when the one before it ends.
         ended = scheduler.delete(sorted(alive, key=ids.index, reverse=True))
         text = f"Ended: {', '.join(ended)}." if ended else "No job of this folder was queued or running."
+        until = time.monotonic() + ENDING
+        while any(not job.over for job in scheduler.jobs(ended).values()):
+            if STOP or time.monotonic() > until:
+                text += " A job is still saving what it has; wait for it before you submit again."
+                break
+            time.sleep(POLL)
         on_event(Event("result", text, data={"ended": ended}))
 
 

@@ -237,8 +237,13 @@ def _from_files(sent: Sent, folder: Path, *, asked: bool) -> str:
 
 def _finished_before(item: Sent, sent: list[Sent], known: Mapping[str, Job | None]) -> bool:
     """Return whether an earlier job of the same chain has finished the work, so that this one was taken back."""
-    earlier = [known.get(other.job) for other in sent if other.kind == item.kind and other.part < item.part]
-    return any(job is not None and job.over and job.exit_status in _DONE for job in earlier)
+    for other in reversed(sent[: sent.index(item)]):
+        job = known.get(other.job) if other.kind == item.kind else None
+        if job is not None and job.over and job.exit_status in _DONE:
+            return True
+        if other.kind == item.kind and other.part == 1:  # what was before is of an earlier submission
+            break
+    return False
 
 
 def _nodes() -> Mapping[str, Mapping[str, Any]]:
@@ -257,6 +262,8 @@ def _judge(sent: Sent, job: Job, folder: Path, nodes: Mapping[str, Mapping[str, 
         return JobStatus(sent, job, f"queued, but can never run: {reason}", stuck=True)
     if job.elements:
         return JobStatus(sent, job, _of_elements(job))
+    if job.over and job.exit_status is None and job.run_count == 0 and sent.part > 1:
+        return JobStatus(sent, job, "taken back by the job before it")
     text = _state(job, follows=sent.part > 1 or sent.kind.startswith((MERGE, COLLECT)))
     reason = _reason(sent.logs(folder)) if job.over and job.exit_status in _FAILURES else ""
     return JobStatus(sent, job, f"{text}: {reason}" if reason else text)
