@@ -327,7 +327,9 @@ def made_with(predictor: Predictor, model_sha256: str) -> str:
     if not model:
         return ""
     said = predictor.describe()
-    values = {"model": model, "options": said.get("options"), "image": said.get("image")}
+    # Backends are tested for finding the same beads: results of one are not predicted again by another.
+    options = {name: value for name, value in (said.get("options") or {}).items() if name != "backend"}
+    values = {"model": model, "options": options, "image": said.get("image")}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
