@@ -157,6 +157,8 @@ def test_a_successor_that_was_taken_back_is_not_needed_though_the_server_forgot_
     answering(tmp_path, "", commands.UNKNOWN_JOB)
     (tmp_path / "jobs" / "train-7.server.log").write_text(f"{BEGAN}2026-12-01 10:05:00 INFO Finished. Results: r\n")
     assert [item.text for item in status(tmp_path).jobs] == ["finished", record.NOT_NEEDED]
+    (tmp_path / "jobs" / "train-7.server.log").write_text(f"{BEGAN}2026-12-01 10:05:00 WARNING Stopped by a signal\n")
+    assert [item.text for item in status(tmp_path).jobs][1] == record.TAKEN_BACK
 
 
 def test_a_successor_that_was_taken_back_is_judged_by_the_jobs_of_its_own_submission(pbs: FakePbs, tmp_path: Path):

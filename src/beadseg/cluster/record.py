@@ -118,6 +118,7 @@ def sent_jobs(folder: Path) -> list[Sent]:
 
 
 NOT_NEEDED = "not needed: the job before it finished the work"
+TAKEN_BACK = "taken back by the job before it"
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,8 @@ def status(folder: Path) -> Report:
         if job is not None:
             found.append(_judge(item, job, folder, nodes, needless))
         else:
-            text = NOT_NEEDED if needless else _from_files(item, folder, asked=not trouble)
+            taken_back = TAKEN_BACK if item.part > 1 and not trouble and not item.logs(folder) else ""
+            text = NOT_NEEDED if needless else taken_back or _from_files(item, folder, asked=not trouble)
             found.append(JobStatus(item, None, text))
     return Report(found, trouble)
 
@@ -263,7 +265,7 @@ def _judge(sent: Sent, job: Job, folder: Path, nodes: Mapping[str, Mapping[str, 
     if job.elements:
         return JobStatus(sent, job, _of_elements(job))
     if job.over and job.exit_status is None and job.run_count == 0 and sent.part > 1:
-        return JobStatus(sent, job, "taken back by the job before it")
+        return JobStatus(sent, job, TAKEN_BACK)
     text = _state(job, follows=sent.part > 1 or sent.kind.startswith((MERGE, COLLECT)))
     reason = _reason(sent.logs(folder)) if job.over and job.exit_status in _FAILURES else ""
     return JobStatus(sent, job, f"{text}: {reason}" if reason else text)
