@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -216,7 +217,8 @@ class Watched:
         return fcntl.fcntl(self.file, fcntl.F_GETLEASE) != fcntl.F_WRLCK
 
     def free(self) -> None:
-        fcntl.fcntl(self.file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        with suppress(OSError):  # the system has ended the lease, as its time was up
+            fcntl.fcntl(self.file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
 @pytest.mark.slow
@@ -225,12 +227,12 @@ class Watched:
 def test_dask_gives_up_an_image_that_kills_workers_and_loses_no_other(
     run: Path, images: Path, alone: Path, place: Path
 ):
-    """All workers are killed whenever one of them begins the image that kills, and once at another image."""
+    """The worker is killed whenever it begins the image that kills, and once at another image."""
     pytest.importorskip("distributed")
     out, own = place / "counts", place / "images"
     shutil.copytree(images, own)
     kills, once = (Watched(next(own.glob(f"{number}.*"))) for number in (KILLS, "20"))
-    words = ["predict", str(run), str(own), "--out", str(out), "--dask", "local:2", "--no-report", *OPTIONS]
+    words = ["predict", str(run), str(own), "--out", str(out), "--dask", "local:1", "--no-report", *OPTIONS]
     process = psutil.Popen([sys.executable, "-m", "beadseg", *words], env={**os.environ, "PYTHONPATH": str(SOURCE)})
     killed = []
     while process.poll() is None:
