@@ -20,7 +20,7 @@ from beadseg.cli.app import COMMANDS
 
 PACKAGE = Path(beadseg.__file__).parent
 FLOORS = (
-    ("errors",), ("events",), ("files",), ("text",), ("config",), ("locking",), ("data",), ("model",),
+    ("errors",), ("events",), ("files",), ("text",), ("config",), ("runtime",), ("data",), ("model",),
     ("measure",), ("predict",), ("annotation",), ("training",), ("sweep",), ("report",), ("cluster",),
     ("cli", "widgets"),
 )  # fmt: skip
