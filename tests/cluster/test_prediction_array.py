@@ -207,16 +207,18 @@ class Watched:
 
     def __init__(self, image: Path) -> None:
         self.file = image.open("r+b")
-        fcntl.fcntl(self.file, fcntl.F_SETSIG, signal.SIGURG)  # a signal that does nothing
         self.watch()
 
     def watch(self) -> None:
+        fcntl.fcntl(self.file, fcntl.F_SETSIG, signal.SIGURG)  # a signal that does nothing
         fcntl.fcntl(self.file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        self.watched = True
 
     def is_read(self) -> bool:
-        return fcntl.fcntl(self.file, fcntl.F_GETLEASE) != fcntl.F_WRLCK
+        return self.watched and fcntl.fcntl(self.file, fcntl.F_GETLEASE) != fcntl.F_WRLCK
 
     def free(self) -> None:
+        self.watched = False
         with suppress(OSError):  # the system has ended the lease, as its time was up
             fcntl.fcntl(self.file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
