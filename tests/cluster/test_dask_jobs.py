@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from beadseg.cluster import over_dask
 from beadseg.cluster.over_dask import _recorded, dask_client, pbs_options
 from beadseg.config.site import SiteConfig
-from beadseg.errors import ConfigError
+from beadseg.errors import ConfigError, MachineError
+from beadseg.predict.batch import Order
 
 HPC = Path(__file__).parents[2] / "hpc"
 
@@ -73,6 +75,21 @@ def test_what_is_wrong_is_said_before_anything_is_started(text: str, message: st
     pytest.importorskip("distributed")
     with pytest.raises(ConfigError, match=message.replace(".", r"\.")), dask_client(text, 2):
         pass
+
+
+def test_without_workers_it_ends_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(over_dask, "SECONDS", 0.5)
+    order = Order(tmp_path / "a.png", "a", tmp_path / "stage", "", ())
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, **over_dask.ANY_PORT) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        workers = over_dask._Workers(client)
+        workers.check()
+        cluster.scale(0)
+        with pytest.raises(MachineError, match="No dask worker is left"):
+            list(over_dask._mapped(workers, str, [order], None))
 
 
 def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

@@ -10,6 +10,7 @@ import shlex
 import sys
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ DEATHS = 0
 dask also counts a worker's death against the images that only waited there.
 """
 KILLED = "Several dask workers were killed while they predicted it. Does it fit into memory?"
+ANY_PORT: dict[str, Any] = {"dashboard_address": ":0"}
+"""dask's own choice may be another's on a login node, of which it would warn."""
 POLL = 0.5
 """The flag that stops the batch is looked at this often, s."""
 SECONDS = 30
@@ -85,7 +88,7 @@ def dask_client(
         if own:
             ends.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}))
         if kind == "local":
-            cluster: Any = LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None)
+            cluster: Any = LocalCluster(n_workers=count, threads_per_worker=1, **ANY_PORT)
             threads = max(1, workers // count)
         elif own:
             cluster, threads = _job_cluster(kind, site, folder)
@@ -124,35 +127,51 @@ def over_dask(
 
     def answers(orders: list[Order], stop: StopFlag | None) -> Iterator[tuple[Order, Answer | str]]:
         on_event(log(f"{plural(len(orders), 'image')} to be predicted by dask ({client.scheduler.address})."))
+        workers = _Workers(client)
         suspects = []
-        for order, answer in _mapped(client, work, orders, stop):
+        for order, answer in _mapped(workers, work, orders, stop):
             if answer is None:  # this image killed its worker, or only waited there
                 suspects.append(order)
             else:
                 yield order, answer
         for suspect in suspects:
-            for order, answer in _mapped(client, work, [suspect], stop):
+            for order, answer in _mapped(workers, work, [suspect], stop):
                 yield order, KILLED if answer is None else answer
 
     work = partial(predict_in_worker, run=run, changes=(*changes,), device=device, threads=threads)
     return answers
 
 
+@dataclass
+class _Workers:
+    """The workers of a `distributed.Client`, and when there was one last (`time.monotonic`, s; 0.0: never)."""
+
+    client: Any
+    seen: float = 0.0
+
+    def check(self) -> None:
+        """Raise `MachineError` where there were workers, and is none any more; the first ones may wait in a queue."""
+        if self.client.nthreads():
+            self.seen = time.monotonic()
+        elif self.seen and time.monotonic() - self.seen > SECONDS:
+            remedy = "See their logs, and run the command again to go on; what was finished is kept."
+            raise MachineError("No dask worker is left: all have ended or were killed.", "dask", remedy)
+
+
 def _mapped(
-    client: Any, work: Callable[[Order], Answer | str], orders: list[Order], stop: StopFlag | None
+    workers: _Workers, work: Callable[[Order], Answer | str], orders: list[Order], stop: StopFlag | None
 ) -> Iterator[tuple[Order, Answer | str | None]]:
     """Yield what workers answer, as it comes; None for images that dask gave up since their workers were killed."""
     from distributed import wait
 
-    futures = client.map(work, orders, pure=False, retries=1)
+    futures = workers.client.map(work, orders, pure=False, retries=1)
     waiting = dict(zip(futures, orders, strict=True))
     del futures
-    seen = 0.0
     try:
         while waiting:
             if stop is not None:
                 stop.check()
-            seen = _refuse_without_workers(client, seen)
+            workers.check()
             try:
                 ready = wait(list(waiting), timeout=POLL, return_when="FIRST_COMPLETED").done
             except TimeoutError:
@@ -162,26 +181,11 @@ def _mapped(
                     answer = _answer(future)
                 except TimeoutError:  # its worker was killed before it was fetched; it is computed again
                     continue
+                workers.seen = workers.seen or time.monotonic()
                 future.release()  # else it would be computed again, too, when its worker is killed
                 yield waiting.pop(future), answer
     finally:
-        client.cancel(list(waiting), force=True)
-
-
-def _refuse_without_workers(client: Any, seen: float) -> float:
-    """Return when workers were seen last, s; 0.0 before the first came, which may wait in a queue.
-
-    Raises
-    ------
-    MachineError
-        There were workers, and there has been none for some time.
-    """
-    if client.nthreads():
-        return time.monotonic()
-    if seen and time.monotonic() - seen > SECONDS:
-        remedy = "What was finished is kept; run the command again to go on."
-        raise MachineError("No dask worker is left: their jobs ended, or they were killed.", "dask", remedy)
-    return seen
+        workers.client.cancel(list(waiting), force=True)
 
 
 def predict_in_worker(
@@ -242,8 +246,8 @@ def _job_cluster(kind: str, site: SiteConfig | None, folder: Path | None) -> tup
     system: Any = slurm.SLURMJob if kind == "slurm" else pbs.PBSJob
     jobs = system if folder is None else _recorded(system, folder)
     if kind == "slurm":
-        return slurm.SLURMCluster(job_cls=jobs, **slurm_options(site, folder)), cores
-    return pbs.PBSCluster(job_cls=jobs, **pbs_options(site, folder)), cores
+        return slurm.SLURMCluster(job_cls=jobs, scheduler_options=ANY_PORT, **slurm_options(site, folder)), cores
+    return pbs.PBSCluster(job_cls=jobs, scheduler_options=ANY_PORT, **pbs_options(site, folder)), cores
 
 
 def _recorded(kind: Any, folder: Path) -> Any:
