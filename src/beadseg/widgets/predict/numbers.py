@@ -272,13 +272,13 @@ class _Canvas(FigureCanvasQTAgg):  # type: ignore[misc,no-any-unimported]
 
 
 def edges_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the edges of the bars of a histogram, by Freedman and Diaconis, at most `MOST_BARS`; of none, nothing."""
+    """Return the edges of the bars of a histogram, by Sturges or Freedman and Diaconis, at most `MOST_BARS`; of none, nothing."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return np.zeros(0)
     if finite.min() == finite.max():
         return np.array([finite[0] - 0.5, finite[0] + 0.5])
-    edges = np.histogram_bin_edges(finite, "fd")
+    edges = np.histogram_bin_edges(finite, "auto")
     return np.linspace(finite.min(), finite.max(), MOST_BARS + 1) if len(edges) > MOST_BARS + 1 else edges
 
 

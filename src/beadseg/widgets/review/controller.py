@@ -93,8 +93,8 @@ class Controller(QObject):
         self._waiting = self._timer(POLL_MS, self._look)
         self._others = self._timer(OTHERS_MS, self._meet_others)
         self._others.start()
-        self._commenting = self._timer(COMMENT_MS, self._keep_comment, once=True)
-        panel.comment.textEdited.connect(self._commenting.start)
+        self.commenting = self._timer(COMMENT_MS, self._keep_comment, once=True)
+        panel.comment.textEdited.connect(self.commenting.start)
         panel.acted.connect(self.act)
         panel.chosen.connect(self.show)
         panel.filtered.connect(self.filter)
@@ -190,9 +190,9 @@ class Controller(QObject):
         """Save, take the layers away and give the keys back."""
         self.save()
         self._keep_comment()
-        self.panel.comment.textEdited.disconnect(self._commenting.start)
+        self.panel.comment.textEdited.disconnect(self.commenting.start)
         self.panel.comment.clear()
-        for timer in (self._saving, self._waiting, self._others, self._commenting):
+        for timer in (self._saving, self._waiting, self._others, self.commenting):
             timer.stop()
         for signal, slot in (
             (self.panel.acted, self.act), (self.panel.chosen, self.show), (self.panel.filtered, self.filter),
@@ -254,10 +254,6 @@ class Controller(QObject):
         if self._banner and self.messages.text == self._banner:
             self.messages.clear()
         self._banner = ""
-
-    def comment_decided(self) -> None:
-        """Forget what is still to be written of a comment that was decided with."""
-        self._commenting.stop()
 
     def changed(self) -> bool:
         """Tell whether the mask that is seen is another one than the page's."""
@@ -556,7 +552,7 @@ class Edits:
         steps = decision(str(controller.panel.comment.text()).strip())
         controller.messages.clear()
         controller.panel.comment.clear()
-        controller.comment_decided()
+        controller.commenting.stop()
         controller.taken(steps)
         if following is not None:
             controller.show(following)
