@@ -53,8 +53,8 @@ COCO = {
         {"id": 3, "image_id": 1, "category_id": 1, "bbox": [3, 3, 5, 6], "attributes": {"label_id": 7, "rotation": 3}},
     ],
 }  # fmt: skip
-LABELME = {"imagePath": "a.png", "imageHeight": 20, "imageWidth": 24,
-           "shapes": [{"label": "b", "shape_type": "circle", "points": [[5, 5], [8, 5]], "group_id": None}]}  # fmt: skip
+CIRCLE = {"label": "b", "shape_type": "circle", "points": [[5, 5], [8, 5]], "group_id": None}
+LABELME = {"imagePath": "a.png", "imageHeight": 20, "imageWidth": 24, "shapes": [CIRCLE]}
 
 
 def file(name: str, data: bytes) -> Path:
