@@ -272,7 +272,7 @@ class _Canvas(FigureCanvasQTAgg):  # type: ignore[misc,no-any-unimported]
 
 
 def edges_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the edges of the bars of a histogram, by Sturges or Freedman and Diaconis, at most `MOST_BARS`; of none, nothing."""
+    """Return the edges of the bars of a histogram, at most `MOST_BARS`; of no values, nothing."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return np.zeros(0)
