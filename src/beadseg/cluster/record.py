@@ -153,7 +153,7 @@ class Report:
 
 
 def status(folder: Path) -> Report:
-    """Return what became of the jobs of a folder; errors as of `record.sent`."""
+    """Return the status of a folder's jobs; errors as of `record.sent`."""
     sent = sent_jobs(folder)
     try:
         known, trouble = scheduler.jobs([item.job for item in sent]), ""
@@ -209,7 +209,7 @@ def _judge(sent: Sent, job: Job, nodes: Mapping[str, Mapping[str, Any]], needles
 
 
 def _of_elements(job: Job) -> str:
-    """Return what became of the elements of an array, alike ones together; those that did not end well by number."""
+    """Return the status of the elements of an array, alike ones together; those that did not end well by number."""
     groups: dict[str, list[Job]] = defaultdict(list)
     for element in job.elements:
         groups[_state(element, detailed=False)].append(element)

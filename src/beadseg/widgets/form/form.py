@@ -31,8 +31,6 @@ from beadseg.widgets.form.schema import KIND, Alternatives, Group, Leaf, Part, s
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from qtpy.QtGui import QWheelEvent
-
     from beadseg.config.base import Config
 
 Values = dict[str, Any]
@@ -370,31 +368,13 @@ class FlagEditor(Editor):
         self.box.setChecked(value)
 
 
-class _CalmSpinBox(QSpinBox):
-    """A spin box that a wheel over a scrolled form does not change by accident."""
-
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Leave the wheel to what is scrolled."""
-        if event is not None:
-            event.ignore()
-
-
-class _CalmComboBox(QComboBox):
-    """A combo box that a wheel over a scrolled form does not change by accident."""
-
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Leave the wheel to what is scrolled."""
-        if event is not None:
-            event.ignore()
-
-
 class IntegerEditor(Editor):
     """A whole number within its bounds."""
 
     def __init__(self, leaf: Leaf) -> None:
         super().__init__(leaf)
         bounds = leaf.bounds
-        self.box = _CalmSpinBox()
+        self.box = QSpinBox()
         low = -LARGEST if bounds.low is None else int(bounds.low) + bounds.low_open
         high = LARGEST if bounds.high is None else int(bounds.high) - bounds.high_open
         self.box.setRange(low, high)
@@ -487,7 +467,7 @@ class ChoiceEditor(Editor):
 
     def __init__(self, leaf: Leaf) -> None:
         super().__init__(leaf)
-        self.box = _CalmComboBox()
+        self.box = QComboBox()
         for choice in leaf.choices:
             self.box.addItem(str(choice), choice)
         self._holds(self.box)
