@@ -7,7 +7,7 @@ from pathlib import Path
 
 import beadseg
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
-from beadseg.predict import predict_folder
+from beadseg.predict.batch import predict_folder
 
 SETTINGS = ("epochs=2", "epoch.steps=20", "epoch.size=64", "network.width=8", "network.depth=3")
 """So few that it takes seconds; leave them out to train a model that can be used."""
