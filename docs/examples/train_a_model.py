@@ -7,9 +7,9 @@ from pathlib import Path
 
 import beadseg
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
-from beadseg.predict.batch import predict_folder
+from beadseg.predict.batch import find_images, predict_folder
 
-SETTINGS = ("epochs=2", "epoch.steps=20", "epoch.size=64", "network.width=8", "network.depth=3")
+SETTINGS = ("epochs=1", "epoch.steps=12", "epoch.size=64", "network.width=8", "network.depth=3")
 """So few that it takes seconds; leave them out to train a model that can be used."""
 
 
@@ -21,8 +21,8 @@ def main(folder: Path) -> float:
     config = beadseg.TrainConfig.preset("dense", "unet").with_overrides(SETTINGS)
     run = beadseg.train(dataset, config, folder / "run", device="cpu", on_event=lambda event: print(event.message))
     segmenter = beadseg.Segmenter.load(run.folder, device="cpu")
-    predict_folder(segmenter, [folder / "beads" / "images"], folder / "counts")
-    evaluation = beadseg.evaluate(dataset, folder / "counts")
+    predict_folder(segmenter, find_images([folder / "beads" / "images"]), folder / "counts")
+    evaluation = beadseg.evaluate(folder / "counts", dataset)
     print(f"F1 {evaluation.overall.f1:.3f}, Jaccard {evaluation.overall.jaccard_images:.3f}")
     return float(evaluation.overall.f1)
 
