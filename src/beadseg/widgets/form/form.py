@@ -14,7 +14,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -26,6 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from beadseg.widgets.common.settings import FolderField
 from beadseg.widgets.form.schema import KIND, Alternatives, Group, Leaf, Part, schema_of
 
 if TYPE_CHECKING:
@@ -442,24 +442,22 @@ class YamlEditor(LineEditor):
         super().setValue(yaml.safe_dump(value, default_flow_style=True, width=1000).strip().removesuffix("\n..."))
 
 
-class PathEditor(LineEditor):
+class PathEditor(Editor):
     """A file, typed or chosen."""
 
     def __init__(self, leaf: Leaf) -> None:
-        Editor.__init__(self, leaf)
-        self.line = QLineEdit()
-        self.browse = QToolButton()
-        self.browse.setText("…")
-        self.browse.setToolTip("Choose a file")
-        self._holds(self.line, self.browse)
-        self.line.textEdited.connect(lambda _: self.valueChanged.emit())
-        self.browse.clicked.connect(self._choose)
+        super().__init__(leaf)
+        self.field = FolderField("", leaf.help, "All files (*)")
+        self._holds(self.field)
+        self.field.valueChanged.connect(self.valueChanged)
 
-    def _choose(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Choose a file", str(Path(self.line.text() or ".")))
-        if name:
-            self.line.setText(name)
-            self.valueChanged.emit()
+    def value(self) -> str:
+        """Return what was entered."""
+        return self.field.line.text()
+
+    def setValue(self, value: Any) -> None:
+        """Show a value."""
+        self.field.setValue(Path(value) if value else None)
 
 
 class ChoiceEditor(Editor):
