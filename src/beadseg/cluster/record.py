@@ -315,7 +315,7 @@ def _end(job: Job) -> str:
     if "[]" in job.id and code == 1:  # PBS' status of an array whose elements it does not show
         return "over; not every element finished well, see the logs"
     if code is None and job.run_count > 0:
-        return "ended without a last word in its log: it was killed, as a rule"
+        return "ended without a last line in its log: it was probably killed"
     if code is None:
         return "ended without ever running" + (f" ({job.comment})" if job.comment else "")
     if job.cancelled:  # status 0 where PBS does not look after the job's processes, as root's
