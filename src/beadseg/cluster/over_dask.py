@@ -39,6 +39,12 @@ DEATHS = 0
 
 dask also counts a worker's death against the images that only waited there.
 """
+RESTART = 300.0
+"""A worker that was killed is back in this time, s: it reads Python and the model again, from a network disk maybe."""
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": DEATHS,
+    "distributed.deploy.lost-worker-timeout": RESTART,  # dask-jobqueue ends the jobs of workers that stay away longer
+}
 KILLED = "Several dask workers were killed while they predicted it. Does it fit into memory?"
 ANY_PORT: dict[str, Any] = {"dashboard_address": ":0"}
 """dask's own choice may be another's on a login node, of which it would warn."""
@@ -86,7 +92,7 @@ def dask_client(
     threads = None
     with ExitStack() as ends:
         if own:
-            ends.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}))
+            ends.enter_context(dask.config.set(SETTINGS))
         if kind == "local":
             cluster: Any = LocalCluster(n_workers=count, threads_per_worker=1, **ANY_PORT)
             threads = max(1, workers // count)
@@ -153,7 +159,7 @@ class _Workers:
         """Raise `MachineError` where there were workers, and is none any more; the first ones may wait in a queue."""
         if self.client.nthreads():
             self.seen = time.monotonic()
-        elif self.seen and time.monotonic() - self.seen > SECONDS:
+        elif self.seen and time.monotonic() - self.seen > RESTART:
             remedy = "See their logs, and run the command again to go on; what was finished is kept."
             raise MachineError("No dask worker is left: all have ended or were killed.", "dask", remedy)
 
