@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from beadseg import files
 from beadseg.cluster import pbs, scheduler
-from beadseg.cluster.job import COLLECT, MERGE, STATES, WALLTIME, Job, never_fits
+from beadseg.cluster.job import COLLECT, DASK, MERGE, STATES, WALLTIME, Job, never_fits
 from beadseg.errors import ExitCode, InputError, MachineError
 
 if TYPE_CHECKING:
@@ -266,6 +266,8 @@ def _judge(sent: Sent, job: Job, folder: Path, nodes: Mapping[str, Mapping[str, 
         return JobStatus(sent, job, _of_elements(job))
     if job.over and job.exit_status is None and job.run_count == 0 and sent.part > 1:
         return JobStatus(sent, job, TAKEN_BACK)
+    if sent.kind == DASK and job.cancelled:
+        return JobStatus(sent, job, "ended with the command that sent it")
     text = _state(job, follows=sent.part > 1 or sent.kind.startswith((MERGE, COLLECT)))
     reason = _reason(sent.logs(folder)) if job.over and job.exit_status in _FAILURES else ""
     return JobStatus(sent, job, f"{text}: {reason}" if reason else text)
