@@ -134,7 +134,8 @@ def test_an_image_too_large_for_the_memory_does_not_stop_a_batch(
         return forward(self, x)
 
     monkeypatch.setattr(Network, "forward", limited)
-    outcome = cli("predict", run_folder, beads / files.IMAGES, "--out", tmp_path / "out")
+    in_torch = ("--backend", "torch", "--precision", "fp32")
+    outcome = cli("predict", run_folder, beads / files.IMAGES, "--out", tmp_path / "out", *in_torch)
     assert outcome.code == ExitCode.SOME_FAILED
     assert outcome.err == ""
     (_, failure) = (tmp_path / "out" / files.FAILURES).read_text(encoding="utf-8").splitlines()
