@@ -167,7 +167,8 @@ def schemas() -> dict[str, str]:
     """Return the text of every published JSON schema by the name of its file."""
     published: dict[str, type[Config]] = {
         "train": TrainConfig, "predict": PredictConfig, "simulate": SceneConfig, "sweep": SweepConfig,
-        "cluster": SiteConfig, "evaluation": Evaluation, "audit": Audit, "density": DensityReport, "calibration": Calibration,
+        "cluster": SiteConfig, "evaluation": Evaluation, "audit": Audit, "density": DensityReport,
+        "calibration": Calibration,
     }  # fmt: skip
     return {
         f"{name}.schema.json": json.dumps(kind.model_json_schema(), indent=1) + "\n" for name, kind in published.items()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PLUGIN = "beadseg"
 
-_RUN, _DATASET, _PROFILE = "train/run", "train/dataset", "train/profile"
+_RUN, _DATASET, _PROFILE, _MODEL = "train/run", "train/dataset", "train/profile", "teach/model"
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,30 @@ def last() -> tuple[Path | None, Path | None]:
     return _there(_RUN), _there(_DATASET)
 
 
+def remember_model(run: Path) -> None:
+    """Keep the model that a person took for the next images."""
+    _settings().setValue(_MODEL, str(run.absolute()))
+
+
+def model() -> Path | None:
+    """Return the model that a person took last, None where there is none or it is gone."""
+    return _there(_MODEL)
+
+
+def remember_speed(network: str, seconds: float) -> None:
+    """Keep how long training takes on this computer: seconds per pixel that a kind of network sees."""
+    _settings().setValue(f"train/speed/{network}", float(seconds))
+
+
+def speed(network: str) -> float | None:
+    """Return what `remember_speed` kept; None before the first training."""
+    try:
+        found = float(_settings().value(f"train/speed/{network}", "nan"))
+    except (TypeError, ValueError):
+        return None
+    return found if 0 < found < float("inf") else None
+
+
 def remember_profile(path: Path) -> None:
     """Keep the cluster's profile."""
     _settings().setValue(_PROFILE, str(path.absolute()))
@@ -98,7 +122,7 @@ def _there(key: str) -> Path | None:
 
 
 class FolderField(QWidget):
-    """A line with a folder's path and a button that lets a person look for it.
+    """A line with the path of a folder, or of a file, and a button that lets a person look for it.
 
     Parameters
     ----------
@@ -106,13 +130,16 @@ class FolderField(QWidget):
         Shown while the line is empty.
     help : str
         The tooltip.
+    files : str, optional
+        Which files can be chosen, as ``"YAML (*.yaml *.yml)"``; a folder when not given.
     """
 
     valueChanged = Signal()
     """A person gave another folder."""
 
-    def __init__(self, hint: str, help: str) -> None:
+    def __init__(self, hint: str, help: str, files: str = "") -> None:
         super().__init__()
+        self._files = files
         self.line = QLineEdit()
         self.line.setPlaceholderText(hint)
         self.line.setToolTip(help)
@@ -160,7 +187,11 @@ class FolderField(QWidget):
             self.valueChanged.emit()
 
     def _choose(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Choose a folder", str(self.value() or Path.cwd()))
+        before = str(self.value() or Path.cwd())
+        if self._files:
+            chosen, _ = QFileDialog.getOpenFileName(self, "Choose a file", before, self._files)
+        else:
+            chosen = QFileDialog.getExistingDirectory(self, "Choose a folder", before)
         if chosen:
             self.choose(Path(chosen))
 
