@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -69,5 +71,13 @@ def test_published_schemas_are_not_stale() -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    published = {path.name: path.read_text("utf-8") for path in module.SCHEMAS.iterdir()}
-    assert published == module.schemas(), "run: python docs/write_reference.py"
+    published = {path.name: bare(json.loads(path.read_text("utf-8"))) for path in module.SCHEMAS.iterdir()}
+    current = {name: bare(json.loads(schema)) for name, schema in module.schemas().items()}
+    assert published == current, "run: python docs/write_reference.py"
+
+
+def bare(schema: Any) -> Any:
+    """Return a schema without its descriptions, which `configuration.md` and `file-formats.md` are held to."""
+    if isinstance(schema, dict):
+        return {key: bare(value) for key, value in schema.items() if key != "description" or isinstance(value, dict)}
+    return [bare(each) for each in schema] if isinstance(schema, list) else schema
