@@ -128,9 +128,7 @@ class Planner(QObject):
 
     def end_processes(self) -> None:
         """End the process and remove its file; for the end of the widget, touches no Qt object."""
-        process, self._watcher.process = self._watcher.process, None
-        if process is not None:
-            process.kill()
+        self._watcher.end_process()
         self._folder.cleanup()
 
     def _start(self) -> None:
