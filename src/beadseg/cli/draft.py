@@ -119,9 +119,10 @@ def improve(
         use_threads(threads)
         model = GENERAL if run is None else run
         found = improve_model(dataset, out, model, seconds=seconds, device=device, on_event=on_event, stop=STOP)
-        level = "info" if found.better or found.better is None else "warning"
         data = {**asdict(found), "better": found.better}
-        on_event(Event("result", f"{found.text()} Run folder: {out}.", level, data))
+        worse = found.better is not None and not found.better
+        text = f"{found.text()} Run folder: {out}."
+        on_event(Event("result", text, "warning" if worse else "info", data))
 
 
 def _annotator(run: Path | None, diameter: str | None, polarity: Any, device: str) -> ModelAnnotator:
