@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -119,8 +119,8 @@ def improve(
         use_threads(threads)
         model = GENERAL if run is None else run
         found = improve_model(dataset, out, model, seconds=seconds, device=device, on_event=on_event, stop=STOP)
-        level = "info" if found.better or found.better is None else "warning"
         data = {**asdict(found), "better": found.better}
+        level: Literal["info", "warning"] = "warning" if found.better is False else "info"
         on_event(Event("result", f"{found.text()} Run folder: {out}.", level, data))
 
 
