@@ -65,6 +65,7 @@ TOGETHER = {
     "improve": "draft",
     "suggest": "draft",
     "compare": "report",
+    "crossval": "train",
 }
 """Commands that share a module with others."""
 
