@@ -17,7 +17,7 @@ from beadseg.cluster.record import JOB_COLUMNS
 from beadseg.data.simulate import TRUTH_COLUMNS
 from beadseg.measure.beads import MICROMETRE_COLUMNS
 from beadseg.measure.concentration.document import GroupDensity, density_table
-from beadseg.predict.counts import COUNT_COLUMNS
+from beadseg.predict.counts import CORRECTED_COLUMNS, COUNT_COLUMNS
 from beadseg.predict.prediction import BEAD_COLUMNS
 from beadseg.predict.tables import FAILURE_COLUMNS
 from beadseg.sweep.ranking import FAILURE_COLUMNS as FAILED_TRIAL_COLUMNS
@@ -39,6 +39,7 @@ def density_columns() -> list[str]:
 
 COLUMNS: dict[str, Sequence[str]] = {
     "### counts.csv": COUNT_COLUMNS,
+    "#### Corrected counts": CORRECTED_COLUMNS,
     "### The bead table": (*BEAD_COLUMNS, *MICROMETRE_COLUMNS),
     "### failures.csv": FAILURE_COLUMNS,
     "### history.csv": HISTORY_COLUMNS,

@@ -1,4 +1,4 @@
-"""Change instance labels bead by bead: add one fitted to the image, remove one, separate two that touch."""
+"""Change instance labels bead by bead: add one fitted to the image, remove one, separate or merge two that touch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import ndimage
+from skimage.morphology import convex_hull_image
 
 from beadseg.data.masks import equal_regions
 
@@ -110,6 +111,34 @@ def separated(labels: Labels, start: Place, end: Place) -> Patch | None:
     return Patch(window, values)
 
 
+def merged(labels: Labels, start: Place, end: Place) -> Patch | None:
+    """Return the patch that makes one bead of two; None where they lie apart.
+
+    Parameters
+    ----------
+    labels : (Y, X) uint32
+        Instance labels; they stay as they are.
+    start, end : (float, float)
+        Row and column, px, of a place in either bead. Where they do not touch, what is free between them, in the
+        convex hull of both, becomes bead too.
+    """
+    first, last = at(labels, *start), at(labels, *end)
+    if not first or not last or first == last:
+        return None
+    boxes = _box(labels, first), _box(labels, last)
+    window = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(*boxes, strict=True))
+    values = labels[window].copy()
+    whole = (values == first) | (values == last)
+    if not _in_one_piece(whole):
+        between = convex_hull_image(whole) & (values == 0)  # type: ignore[no-untyped-call]
+        smaller = min(np.count_nonzero(values == first), np.count_nonzero(values == last))
+        whole |= between
+        if not _in_one_piece(whole) or np.count_nonzero(between) > smaller:
+            return None
+    values[whole] = first
+    return Patch(window, values)
+
+
 def tidied(before: Labels, after: Labels) -> Labels:
     """Return `after` with an id of its own for every piece of a bead that was painted or cut.
 
@@ -135,6 +164,10 @@ def at(labels: Labels, y: float, x: float) -> int:
     row, column = round(y), round(x)
     inside = 0 <= row < labels.shape[0] and 0 <= column < labels.shape[1]
     return int(labels[row, column]) if inside else 0
+
+
+def _in_one_piece(mask: NDArray[np.bool_]) -> bool:
+    return int(ndimage.label(mask, np.ones((3, 3)))[1]) == 1
 
 
 def _crossed(labels: Labels, start: Place, end: Place) -> int:

@@ -34,6 +34,13 @@ COUNT_COLUMNS = (
 )  # fmt: skip
 """Columns of ``counts.csv``."""
 
+CORRECTED_COLUMNS = (
+    "corrected", *(f"corrected_{unit}{limit}" for unit in ("per_mpx", "per_mm2") for limit in
+                   ("", "_total_low", "_total_high")),
+    "corrected_by", "corrected_when",
+)  # fmt: skip
+"""Further columns of ``counts.csv``, where a person corrected an image in the viewer; ``beads`` stays as it was."""
+
 NEARLY_EVERYTHING = 0.5
 """Share of the image from which a foreground is implausible for separate beads."""
 DENSITY_FACTOR = 3.0
@@ -98,6 +105,24 @@ def count_row(name: str, plane: str, image: LazyImage, prediction: Prediction, p
         "pixel_size_um": "" if size is None else size,
         "flags": in_words(found, differences),
     }
+
+
+def corrected_cells(
+    count: int, by: str, when: str, size: tuple[int, int], pixel_size_um: float | None
+) -> dict[str, Any]:
+    """Return the `CORRECTED_COLUMNS` of an image (height, width, px) whose beads a person corrected (UTC).
+
+    The intervals are those of sampling alone (Poisson): how certain automatic counts are says nothing about a count
+    that a person corrected.
+    """
+    pixels = size[0] * size[1]
+    factors = {"per_mpx": (1e6 / pixels, 2)}
+    factors |= {} if pixel_size_um is None else {"per_mm2": (1e6 / (pixels * pixel_size_um**2), 3)}
+    found: dict[str, Any] = dict.fromkeys(CORRECTED_COLUMNS, "") | {"corrected": count}
+    for unit, (factor, digits) in factors.items():
+        found[f"corrected_{unit}"] = round(count * factor, digits)
+        found |= _limits(f"corrected_{unit}_total", poisson_interval(count), factor, digits)
+    return found | {"corrected_by": by, "corrected_when": when}
 
 
 def _differences(prediction: Prediction, predictor: Predictor, calibration: Calibration | None) -> list[str]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from beadseg import files
@@ -37,20 +38,25 @@ from beadseg.data.documents import (
 from beadseg.data.raw import is_zarr
 from beadseg.data.scan import sha256_of, signature_of
 from beadseg.errors import InputError
-from beadseg.events import Event, OnEvent, ignore
-from beadseg.files import relative_path, write_atomically, write_table
-from beadseg.predict.counts import COUNT_COLUMNS
-from beadseg.predict.results import publish, result_files
+from beadseg.events import Event, OnEvent, StopFlag, ignore
+from beadseg.files import ensure_folder, relative_path, write_atomically, write_table
+from beadseg.locking import locked
+from beadseg.predict.counts import CORRECTED_COLUMNS, COUNT_COLUMNS
+from beadseg.predict.results import publish, result_files, write_pages
 from beadseg.text import csv_text, original_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from beadseg.data.image_io import LazyImage
 
 FAILURE_COLUMNS = ("image", "error")
 LATER_COLUMNS = ("diameter_px",)
 """Columns that tables of earlier versions lack; they are empty there."""
 _NEEDED = ("image", "plane", "beads")
-_TEXTS = ("image", "plane", "flags")
+_TEXTS = ("image", "plane", "flags", "corrected_by", "corrected_when")
 _SHARE_OF_TIME = 0.05
 """Most of the time that may go into writing tables while images are predicted."""
 
@@ -308,11 +314,31 @@ class PredictionIndex:
         else:
             publish(self.folder / Path(str(entry["stage"])).name, self.folder, entry["files"])
             self.failures.pop(source, None)
-            self.rows[name], self.results[name] = entry["rows"], entry["result"]
+            rows = self._with_corrections(name, entry["rows"], entry["result"])
+            self.rows[name], self.results[name] = rows, entry["result"]
             new = [self.folder / file for file in entry["files"]]
         for path in set(before) - set(new):
             with contextlib.suppress(PermissionError):  # open in another program; nothing refers to it any more
                 path.unlink(missing_ok=True)
+
+    def _with_corrections(self, name: str, rows: list[dict[str, Any]], result: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return new rows of an image with what a person corrected in it before, if its file is still the same."""
+        digest = self.results.get(name, {}).get("sha256")
+        if not digest or digest != result.get("sha256"):
+            return rows
+        before = {str(row["plane"]): row for row in self.rows.get(name, ()) if row.get("corrected", "") != ""}
+        return [
+            row | {key: before[row["plane"]][key] for key in CORRECTED_COLUMNS if key in before[row["plane"]]}
+            if row["plane"] in before
+            else row
+            for row in rows
+        ]
+
+    def correct(self, name: str, cells: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over what a person corrected in an image: its `CORRECTED_COLUMNS`, by plane; none of other planes."""
+        self._columns += [column for column in CORRECTED_COLUMNS if column not in self._columns]
+        none = dict.fromkeys(CORRECTED_COLUMNS, "")
+        self.rows[name] = [row | none | dict(cells.get(str(row["plane"]), {})) for row in self.rows[name]]
 
     def _append(self, rows: list[dict[str, Any]]) -> bool:
         """Add the rows of an image that is new to ``counts.csv``; return False where that is not possible."""
@@ -465,6 +491,55 @@ class ElementIndex(PredictionIndex):
     def close(self) -> None:
         """Remove what is not complete."""
         shutil.rmtree(self.stage, ignore_errors=True)
+
+
+def write_corrections(
+    folder: Path,
+    name: str,
+    image: LazyImage,
+    planes: Mapping[str, tuple[NDArray[np.uint32], pd.DataFrame, dict[str, Any]]],
+    others: Callable[[str], NDArray[np.uint32]],
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+) -> None:
+    """Write what a person corrected in an image beside its automatic result: labels, bead table, cells of the counts.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        A prediction folder that has the image.
+    name : str
+        Its name there.
+    image : LazyImage
+        The image.
+    planes : mapping
+        By name of a plane that was corrected: labels (Y, X), bead table, and `corrected_cells`. None were: what an
+        earlier call wrote is removed.
+    others : callable
+        Returns the labels of a plane by its name where it was not corrected.
+    on_event, stop
+        Progress, and the flag that ends the wait for another process that writes in the folder.
+
+    Raises
+    ------
+    MachineError
+        The folder cannot be written to.
+    """
+    kept = folder / files.CORRECTED
+    with locked(folder, on_event, stop):
+        if planes:
+            pages = (planes[plane][0] if plane in planes else others(plane) for plane in image.names)
+            write_atomically(
+                ensure_folder(kept) / f"{name}.tif", lambda file: write_pages(file, pages, image, np.uint32)
+            )
+            tables = [table.assign(plane=plane) if plane else table for plane, (_, table, _) in planes.items()]
+            write_atomically(kept / f"{name}.csv", csv_text(pd.concat(tables, ignore_index=True), "%.6g"))
+        index = PredictionIndex(folder, on_event)
+        index.correct(name, {plane: cells for plane, (_, _, cells) in planes.items()})
+        index.close()
+        if not planes:
+            for ending in (".tif", ".csv"):
+                (kept / f"{name}{ending}").unlink(missing_ok=True)
 
 
 def described(path: Path, made_with: str, kinds: Iterable[str]) -> dict[str, Any]:

@@ -118,7 +118,9 @@ def read_counts(folder: Path) -> pd.DataFrame:
     try:
         for column in ("beads", "height", "width"):
             table[column] = pd.to_numeric(table[column]).astype(np.int64)
-        for column in (name for name in COUNT_COLUMNS if name not in _NOT_REAL):
+        if "corrected" not in table:
+            table["corrected"] = ""
+        for column in ("corrected", *(name for name in COUNT_COLUMNS if name not in _NOT_REAL)):
             table[column] = pd.to_numeric(table[column].where(table[column] != "")).astype(np.float64)
     except ValueError as error:
         text = f"Holds something that is not a number ({error})."
@@ -138,6 +140,7 @@ def _lead(counts: pd.DataFrame, failed: int) -> str:
 
 def _facts(counts: pd.DataFrame, made_by: dict[str, Any]) -> list[tuple[str, str]]:
     area = float((counts["height"] * counts["width"]).sum())
+    corrected = counts[counts["corrected"].notna()]
     facts = [("Images", f"{len(counts):,}"), ("Fields of view", f"{counts['field'].nunique():,}")]
     if len(counts):
         facts += [
@@ -145,6 +148,9 @@ def _facts(counts: pd.DataFrame, made_by: dict[str, Any]) -> list[tuple[str, str
                                 f"{counts['beads'].max():,})"),
             ("Beads per megapixel", f"{counts['beads'].sum() / area * 1e6:,.1f}"),
         ]  # fmt: skip
+    if len(corrected):
+        text = f"{plural(len(corrected), 'image')}: {corrected['corrected'].sum():,.0f} beads"
+        facts.append(("Corrected by hand", f"{text}, {corrected['beads'].sum():,} automatically"))
     if len(counts) and counts["pixel_size_um"].notna().all():
         millimetres = float((counts["height"] * counts["width"] * counts["pixel_size_um"] ** 2).sum()) / 1e6
         facts.append(("Beads per mm²", f"{counts['beads'].sum() / millimetres:,.1f}"))
@@ -289,7 +295,9 @@ def _images(counts: pd.DataFrame) -> Table:
     known = bool(counts["pixel_size_um"].notna().any())
     certain = bool(counts["beads_low"].notna().any())
     sized = bool(counts["diameter_px"].notna().any())
+    by_hand = bool(counts["corrected"].notna().any())
     columns = [Column("Image"), Column("Beads", ",d"),
+               *([Column("Corrected", ",.0f", "Beads after a person corrected them in the viewer")] if by_hand else []),
                *([Column("95 %", help="Beads that are there, given the errors of counting"),
                   Column("by area", ",.0f", "A second count, without separation")] if certain else []),
                Column("per megapixel", ",.1f"),
@@ -297,7 +305,8 @@ def _images(counts: pd.DataFrame) -> Table:
                *([Column("Diameter, px", ",.1f", "Bead diameter, measured by the model or given")] if sized else []),
                Column("Size, px"), Column("Result")]  # fmt: skip
     rows: list[Row] = [
-        (row["name"], row["beads"], *(_certainty(row) if certain else ()), row["beads_per_mpx"],
+        (row["name"], row["beads"], *([row["corrected"]] if by_hand else []),
+         *(_certainty(row) if certain else ()), row["beads_per_mpx"],
          *([row["beads_per_mm2"]] if known else []), row["coverage"], *([row["diameter_px"]] if sized else []),
          f"{row['width']} x {row['height']}", Badge(row["flags"], "warn") if row["flags"] else Badge("not flagged"))
         for row in counts.to_dict("records")

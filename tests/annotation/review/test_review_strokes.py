@@ -12,7 +12,7 @@ import pytest
 
 from beadseg import files
 from beadseg.annotation.edit import Patch
-from beadseg.annotation.review.autosave import Strokes, abandoned, read_unsaved
+from beadseg.annotation.review.autosave import Strokes, abandoned, read_unsaved, unsaved_folder
 from beadseg.errors import InputError, MachineError
 
 SESSION = """
@@ -76,11 +76,11 @@ def test_wrong_files_are_refused(root: Path, change: dict[str, object], message:
 
 
 def test_what_is_no_file_of_strokes(root: Path) -> None:
-    folder = root / files.REVIEW / files.UNSAVED
+    folder = unsaved_folder(root)
     folder.mkdir(parents=True)
     for number, content in enumerate((b"", b"\xff\x00", b"[]\n", b"{}\n", b'{"version": 1}\n')):
         (folder / f"x--{number}.jsonl").write_bytes(content)
-    assert abandoned(root, "ada") == {}
+    assert abandoned(folder, "ada") == {}
     with pytest.raises(InputError, match="Cannot be read"):
         read_unsaved(folder / "x--1.jsonl")
 
@@ -88,4 +88,4 @@ def test_what_is_no_file_of_strokes(root: Path) -> None:
 def test_folder_in_the_way(root: Path) -> None:
     (root / files.REVIEW).write_text("a file")
     with pytest.raises(MachineError, match="in the way"):
-        Strokes(root, "a", np.zeros((4, 4), np.uint32), "ada")
+        Strokes(unsaved_folder(root), "a", np.zeros((4, 4), np.uint32), "ada")

@@ -17,3 +17,12 @@ def image_file(request: Any, tmp_path: Path) -> Path:
     path = tmp_path / f"tile_{request.param}.png"
     iio.imwrite(path, simulate(SceneConfig(height=128, width=160, beads=request.param, debris=0), 7).image)
     return path
+
+
+@pytest.fixture(autouse=True)
+def unsaved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where corrections wait that were not saved: nothing of the person who runs the tests."""
+    from beadseg.widgets.common.settings import unsaved_corrections
+
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return unsaved_corrections()

@@ -1,8 +1,8 @@
 """What a person paints before it is decided on, stroke by stroke on the disk: a crash loses the stroke in hand at most.
 
-One file per sample and session in ``review/unsaved``, JSON lines: a header, the whole mask as it was, then one line
-per stroke with the box that it changed. A line counts from its line feed on. The file is deleted when the correction
-is in the journal, or dropped on purpose.
+One file per sample and session, JSON lines: a header, the whole mask as it was, then one line per stroke with the box
+that it changed. A line counts from its line feed on. The file is deleted when the correction is in the journal or
+saved, or dropped on purpose. Those of a dataset's review lie in ``review/unsaved``.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Strokes:
 
     Parameters
     ----------
-    root : pathlib.Path
-        The dataset folder.
+    folder : pathlib.Path
+        Where such files lie.
     sample : str
         Name of the sample.
     labels : uint32
@@ -57,9 +57,9 @@ class Strokes:
         The disk is full, or the folder not writable.
     """
 
-    def __init__(self, root: Path, sample: str, labels: Labels, by: str) -> None:
+    def __init__(self, folder: Path, sample: str, labels: Labels, by: str) -> None:
         short = sample.encode()[:NAME_BYTES].decode(errors="ignore")
-        self.path = ensure_folder(root / files.REVIEW / files.UNSAVED) / f"{short}--{new_id()}{SUFFIX}"
+        self.path = ensure_folder(folder) / f"{short}--{new_id()}{SUFFIX}"
         header = {
             "version": VERSION, "sample": sample, "by": by, "host": socket.gethostname(),
             "process": os.getpid(), "writer": ProcessId.of(os.getpid()).model_dump(), "shape": list(labels.shape),
@@ -105,10 +105,15 @@ class Unsaved:
     labels: Labels
 
 
-def abandoned(root: Path, by: str) -> dict[str, list[Path]]:
+def unsaved_folder(root: Path) -> Path:
+    """Return where the unsaved strokes on the samples of a dataset folder lie."""
+    return root / files.REVIEW / files.UNSAVED
+
+
+def abandoned(folder: Path, by: str) -> dict[str, list[Path]]:
     """Return the files of `by` that no other living process writes, by sample, oldest first, without damaged ones."""
     found: dict[str, list[Path]] = {}
-    for path in sorted((root / files.REVIEW / files.UNSAVED).glob(f"*{SUFFIX}"), key=_age):
+    for path in sorted(folder.glob(f"*{SUFFIX}"), key=_age):
         try:
             header = _header(path)
         except InputError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSettings, Signal
+from qtpy.QtCore import QSettings, QStandardPaths, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from beadseg.files import user_path
@@ -79,6 +79,12 @@ def remember_profile(path: Path) -> None:
 def profile() -> Path | None:
     """Return the cluster's profile, None where there is none or it is gone."""
     return _there(_PROFILE)
+
+
+def unsaved_corrections() -> Path:
+    """Return the folder of this user in which corrections wait that were not saved yet."""
+    kind = QStandardPaths.StandardLocation.GenericDataLocation
+    return Path(QStandardPaths.writableLocation(kind)) / "beadseg" / "corrections"
 
 
 def _settings() -> QSettings:

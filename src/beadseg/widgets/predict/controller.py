@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from beadseg.errors import Cancelled
+from beadseg.annotation.edit import at
+from beadseg.errors import BeadsegError, Cancelled, InputError
 from beadseg.widgets.common import Background
 from beadseg.widgets.layers import connect_while_alive, go_to, shown_index
 from beadseg.widgets.predict.result_layers import ShownLayers
@@ -16,10 +17,13 @@ from beadseg.widgets.predict.session import Measured, Session, pixel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Literal
 
     import napari
     from napari.layers import Image
+    from numpy.typing import NDArray
 
+    from beadseg.annotation.edit import Patch
     from beadseg.config.predict import ObjectConfig
     from beadseg.events import OnEvent, StopFlag
 
@@ -29,6 +33,11 @@ PLACE_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units")
 """Of a layer that is moved or measured anew."""
 SETTLED_MS = 120
 """A slider at rest for so long lets the beads be measured, ms."""
+
+NEIGHBOURS = 9
+"""So many beads around a place say how large one is there."""
+DEFAULT_DIAMETER = 7.0
+"""Of beads, px, where nothing tells it."""
 
 STILL_PX = 3.0
 """A click is a press and release less than this many screen pixels apart."""
@@ -212,6 +221,77 @@ class LiveSession(QObject):
         session.choose(objects)
         self._show()
 
+    # --- Corrections: `beadseg.widgets.mouse_tools.Beads` -------------------------------------------------------------
+
+    def bead_labels(self, plane: tuple[int, ...]) -> NDArray[np.uint32] | None:
+        """Return the labels of a plane as they are shown."""
+        return None if self.session is None else self.session.labels(self._number_of(plane))
+
+    def grey(self, plane: tuple[int, ...]) -> NDArray[np.generic]:
+        """Return the brightness of a plane."""
+        if self.session is None:
+            raise InputError("Nothing was counted yet.", remedy="Press Count first.")
+        return self.session.brightness(self._number_of(plane))
+
+    def bead_size(self, y: float, x: float, plane: tuple[int, ...]) -> tuple[float, Literal["dark", "bright"]]:
+        """Return the median diameter of the nearest beads that no border cuts, px, and what beads are."""
+        number, measured = self._number_of(plane), self.measured_now
+        if self.session is None:
+            raise InputError("Nothing was counted yet.", remedy="Press Count first.")
+        diameter = self.session.separations[number].diameter or DEFAULT_DIAMETER
+        if measured is not None and measured.plane == number:
+            whole = measured.beads[~measured.beads["edge"].to_numpy(bool)]
+            apart = np.hypot(whole["y"].to_numpy() - y, whole["x"].to_numpy() - x)
+            near = np.argsort(apart)[:NEIGHBOURS]
+            if len(near):
+                diameter = float(np.median(whole["equivalent_diameter_px"].to_numpy()[near]))
+        return diameter, self.session.polarity(number)
+
+    def change(self, patch: Patch, plane: tuple[int, ...]) -> None:
+        """Change beads of a plane; on the disk before it is shown."""
+        if self.session is not None:
+            number = self._number_of(plane)
+            self._correct(lambda session: session.correction(number).apply(patch))
+
+    def inner_place(self, row: int) -> tuple[float, float]:
+        """Return the pixel (y, x) of the bead of a row of the table that is nearest to its centre."""
+        measured = self.measured_now
+        if self.session is None or measured is None:
+            raise InputError("Nothing was counted yet.", remedy="Press Count first.")
+        bead = measured.beads.iloc[row]
+        ys, xs = np.nonzero(self.session.labels(measured.plane) == bead["id"])
+        if not len(ys):
+            return float(bead["y"]), float(bead["x"])
+        nearest = int(np.argmin(np.hypot(ys - bead["y"], xs - bead["x"])))
+        return float(ys[nearest]), float(xs[nearest])
+
+    def undo(self) -> None:
+        """Take back the last change of the plane that is shown."""
+        self._correct(lambda session: session.correction(self.number).undo())
+
+    def redo(self) -> None:
+        """Make again what was undone last in the plane that is shown."""
+        self._correct(lambda session: session.correction(self.number).redo())
+
+    def discard(self) -> None:
+        """Go back to the automatic result of the plane that is shown; it can be undone."""
+        self._correct(lambda session: session.correction(self.number).discard())
+
+    def _correct(self, change: Callable[[Session], object]) -> None:
+        if self.session is None:
+            return
+        try:
+            change(self.session)
+        except BeadsegError as error:
+            self.failed.emit(error)
+            return
+        self.latest.drop()
+        self._show()
+
+    def _number_of(self, plane: tuple[int, ...]) -> int:
+        stack = () if self.session is None else self.session.image.stack_shape
+        return int(np.ravel_multi_index(plane, stack)) if stack else 0
+
     def go_to_bead(self, y: float, x: float, row: int) -> None:
         """Show a bead of the plane that is shown."""
         if self.shown.labels is not None and self.shown.labels in self._viewer.layers:
@@ -264,12 +344,14 @@ class LiveSession(QObject):
         labels = self.shown.labels
         if self.session is None or labels is None or labels not in self._viewer.layers or not labels.visible:
             return
-        y, x = (round(float(value)) for value in labels.world_to_data(place)[-2:])
-        height, width = self.session.image.size
-        if 0 <= y < height and 0 <= x < width:
-            bead = int(self.session.labels(self.number)[y, x])
-            if bead:
-                self.bead_clicked.emit(bead - 1)
+        if not labels.mouse_pan:  # the click was the bead tool's
+            return
+        y, x = (float(value) for value in labels.world_to_data(place)[-2:])
+        bead, measured = at(self.session.labels(self.number), y, x), self.measured_now
+        if bead and measured is not None and measured.plane == self.number:
+            rows = np.flatnonzero(measured.beads["id"].to_numpy() == bead)
+            if len(rows):
+                self.bead_clicked.emit(int(rows[0]))
 
 
 def _close(held: dict[str, Session]) -> None:

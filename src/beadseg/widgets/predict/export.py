@@ -16,6 +16,7 @@ from beadseg.events import Event
 from beadseg.files import write_atomically
 from beadseg.predict.batch import predict_folder
 from beadseg.predict.prediction import StoredMaps
+from beadseg.predict.tables import write_corrections
 from beadseg.report.prediction_page import write_prediction_page
 from beadseg.text import csv_text, original_cells, plural
 from beadseg.widgets.common import temporary_folder
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from beadseg.config.predict import ObjectConfig
     from beadseg.events import OnEvent, StopFlag
-    from beadseg.predict.instances import Separation
     from beadseg.widgets.predict.result_tables import Region
     from beadseg.widgets.predict.session import Session
 
@@ -66,6 +66,7 @@ def save(
         )
     if len(result.failures):
         raise InputError(str(result.failures["error"].iloc[0]))
+    corrected = _save_corrections(session, result.counts, out, on_event, stop)
     if region is not None:
         _save_region(session, region, out, stop)
     try:
@@ -73,7 +74,25 @@ def save(
     except BeadsegError as error:  # the results are there, only the page to look at is not
         on_event(Event("warning", f"The page of the results could not be written: {error}", "warning"))
     beads = int(result.counts["beads"].sum())
-    return f"Saved {plural(beads, 'bead')} of {session.name} in {out}."
+    text = f"Saved {plural(beads, 'bead')} of {session.name} in {out}"
+    return f"{text}." if corrected is None else f"{text}, and the corrected count, {corrected:,}."
+
+
+def _save_corrections(
+    session: Session, counts: pd.DataFrame, out: Path, on_event: OnEvent, stop: StopFlag
+) -> int | None:
+    """Write what a person corrected beside the automatic result; return the corrected count, None where nothing was."""
+    times = {number: each.when for number, each in session.corrections.items()}
+    planes, numbers = session.corrected_planes(), {name: number for number, name in enumerate(session.planes)}
+    if planes or (out / files.CORRECTED / f"{session.name}.tif").exists():
+        write_corrections(
+            out, session.name, session.image, planes, lambda plane: session.labels(numbers[plane]), on_event, stop
+        )
+    for number, when in times.items():
+        session.corrections[number].forget_saved(when)
+    automatic = dict(zip(counts["plane"].astype(str), counts["beads"], strict=True))
+    cells = {plane: parts[2]["corrected"] for plane, parts in planes.items()}
+    return sum(int(beads) for beads in (automatic | cells).values()) if planes else None
 
 
 def _save_region(session: Session, region: Region, out: Path, stop: StopFlag) -> None:
@@ -94,7 +113,7 @@ def draft(session: Session, objects: ObjectConfig, dataset: Path, on_event: OnEv
     if results is not None:
         what = "a run folder" if results != files.PREDICTION else "a folder of results"
         raise InputError(f"Is {what}, not a dataset.", dataset, "Choose a dataset, or a new folder for one.")
-    chosen = _Chosen(objects, session.separations, session.stored.source)
+    chosen = _Chosen(objects, session)
     result = draft_dataset([session.path], dataset, chosen, on_event=on_event, stop=stop)
     if result.failures:
         raise InputError(next(iter(result.failures.values())))
@@ -109,20 +128,25 @@ def draft(session: Session, objects: ObjectConfig, dataset: Path, on_event: OnEv
 
 @dataclass
 class _Chosen:
-    """An annotator that gives, plane by plane in their order, what was chosen in the viewer."""
+    """An annotator that gives, plane by plane in their order, what was chosen and corrected in the viewer."""
 
     objects: ObjectConfig
-    separations: list[Separation]
-    source: str
+    session: Session
 
     def __post_init__(self) -> None:
-        self._rest: Iterator[Separation] = iter(self.separations)
+        self._rest: Iterator[int] = iter(range(len(self.session.planes)))
 
     @property
     def description(self) -> str:
         """What makes the labels."""
-        return f"draft in the viewer by the run {self.source}, threshold {self.objects.threshold:g}"
+        corrected = ", corrected by a person" if self.session.corrected else ""
+        source = self.session.stored.source
+        return f"draft in the viewer by the run {source}, threshold {self.objects.threshold:g}{corrected}"
 
     def annotate(self, plane: NDArray[np.generic], stop: StopFlag | None = None) -> NDArray[np.uint32]:
         """Return the labels (Y, X) of the next plane."""
-        return next(self._rest).chosen(self.objects)
+        number = next(self._rest)
+        correction = self.session.corrections.get(number)
+        if correction is not None:
+            return correction.labels.copy()
+        return self.session.separations[number].chosen(self.objects)

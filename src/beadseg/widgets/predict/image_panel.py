@@ -15,9 +15,10 @@ from beadseg.predict.counts import NOT_COMPARED, sentence
 from beadseg.text import plural
 from beadseg.widgets.common import Background, ProgressRow, guarded
 from beadseg.widgets.common.background import collect_all_again, keep_collections_short
-from beadseg.widgets.common.settings import FolderField, PluginSettings
+from beadseg.widgets.common.settings import FolderField, PluginSettings, unsaved_corrections
 from beadseg.widgets.layers import LayerChoice, connect_while_alive, finest, place_of, shown_index
 from beadseg.widgets.predict.controller import PLACE_EVENTS, LiveSession
+from beadseg.widgets.predict.correction import CorrectionRow
 from beadseg.widgets.predict.object_sliders import ObjectSliders
 from beadseg.widgets.predict.result_tables import Region, ResultsView
 from beadseg.widgets.predict.session import LayerImage, first_axis_of
@@ -39,7 +40,7 @@ EMPTY = (
     "labels, count and table follow at once."
 )
 
-LOCKED = "Labels and centres follow the sliders, and cannot be painted on or moved."
+LOCKED = "Press Correct (D) to add, remove, separate or merge beads. Labels and centres cannot be painted on or moved."
 MOST_CHANNELS = 6
 """A longer axis is not offered as channels."""
 REGION_MS = 80
@@ -85,6 +86,7 @@ class ImagePanel(QWidget):
         self.draw = QPushButton("Draw")
         self.draw.setToolTip("Make a layer to draw a region in, and count in it")
         self.empty = QLabel(EMPTY)
+        self.correction = CorrectionRow(viewer, lambda: self.live, self._chosen_bead, messages)
         self.keep = KeepRow(lambda: self.live, self._chosen_region, messages)
         self._region_moved_later = QTimer(self)
         self._build()
@@ -110,6 +112,7 @@ class ImagePanel(QWidget):
         where.addWidget(self.draw)
         region = QFormLayout()
         region.addRow("Count in", where)
+        inner.addWidget(self.correction)
         inner.addLayout(region)
         inner.addWidget(self.results, 1)
         inner.addWidget(self.keep)
@@ -135,6 +138,7 @@ class ImagePanel(QWidget):
         self._connect_live(self.live)
         self.sliders.valueChanged.connect(self._choose)
         self.results.bead_chosen.connect(self._bead_chosen)
+        self.results.removal_asked.connect(lambda: self.correction.act("remove"))
         self.results.plane_chosen.connect(lambda number: self.live.go_to_plane(number))
         self.region.layer_changed.connect(self._region_chosen)
         self.draw.clicked.connect(self._draw_region)
@@ -153,8 +157,9 @@ class ImagePanel(QWidget):
         me = id(self)
         for over in (live.failed, live.shown.settled):
             over.connect(lambda *said: collect_all_again(me))
-        live.counted.connect(lambda count: self._show_numbers() if live is self.live else None)
+        live.counted.connect(lambda count: self._counted() if live is self.live else None)
         live.measured.connect(lambda measured: self._show_measured() if live is self.live else None)
+        live.shown.ready.connect(lambda: self.correction.follow() if live is self.live else None)
         live.failed.connect(self.messages.show_error)
         live.bead_clicked.connect(lambda row: self._bead_clicked(row) if live is self.live else None)
         live.stale.connect(lambda why: self._gone(live, why))
@@ -162,6 +167,7 @@ class ImagePanel(QWidget):
     def end(self) -> None:
         """Cancel what goes on; labels and centres stay in the viewer as plain layers."""
         self.background.cancel()
+        self.correction.end()
         collect_all_again(id(self))
         for live in self._lives:
             live.leave()
@@ -207,6 +213,8 @@ class ImagePanel(QWidget):
             else:
                 self._show_numbers()
         self._show_state()
+        self._show_correction()
+        self.correction.follow()
 
     def _new_live(self) -> LiveSession:
         live = LiveSession(self._viewer, self)
@@ -265,10 +273,10 @@ class ImagePanel(QWidget):
             raise InputError("There is no image layer.", remedy="Open an image, or choose a layer of the kind image.")
         run, options = self._run(), PluginSettings.read().options()
         first = str(self.axis.currentData() or "") if self.axis_row.isVisibleTo(self) else ""
-        image = LayerImage.of(layer, tuple(self._viewer.dims.axis_labels), first)
+        image, unsaved = LayerImage.of(layer, tuple(self._viewer.dims.axis_labels), first), unsaved_corrections()
         self.messages.clear()
         self._below = layer
-        self.background.start(lambda on_event, stop: predict_layer(image, run, options, on_event, stop))
+        self.background.start(lambda on_event, stop: predict_layer(image, run, options, unsaved, on_event, stop))
 
     @guarded
     def _show(self, session: Session) -> None:
@@ -281,9 +289,26 @@ class ImagePanel(QWidget):
         model, changes = self._kept
         self.live.start(session, below)
         self._chosen()
-        if changes and model == session.stored.model_sha256:
+        if session.recovered:
+            they, them = ("is", "it") if session.recovered == 1 else ("are", "them")
+            unsaved = plural(session.recovered, "unsaved correction")
+            self.messages.show_text(
+                f"{unsaved} of this image {they} shown again. Save keeps {them}, Discard drops {them}."
+            )
+        elif changes and model == session.stored.model_sha256:
             self.sliders.take(session.predicted.replace(**changes))
             self.messages.show_text("Your slider settings were kept. Reset goes back to those of the model.")
+
+    def _counted(self) -> None:
+        self._show_numbers()
+        self._show_correction()
+
+    @guarded
+    def _show_correction(self) -> None:
+        """Show what was corrected; the sliders would choose other beads, so they are off meanwhile."""
+        session = self.live.session
+        self.sliders.setEnabled(session is None or not session.corrected)
+        self.correction.show_state()
 
     @guarded
     def _choose(self, objects: ObjectConfig) -> None:
@@ -322,7 +347,7 @@ class ImagePanel(QWidget):
             return
         row = measured.row
         total = count if count is not None else measured.counts[number]
-        lines = _density_lines(row)
+        lines = _corrected_lines(row) if "corrected" in row else _density_lines(row)
         if region is not None:
             part = session.region_row(region, measured)
             total = part["beads"]
@@ -369,6 +394,14 @@ class ImagePanel(QWidget):
     def _region_changed(self, event: object = None) -> None:
         self._region_moved_later.start()
 
+    def _chosen_bead(self) -> tuple[float, float] | None:
+        """Return the place of the bead that is chosen in the table, px."""
+        row, measured = self.results.chosen_row, self.live.measured_now
+        if row is None or measured is None or measured.plane != self.live.number or row >= len(measured.beads):
+            return None
+        y, x = self.live.inner_place(row)
+        return y, x
+
     @guarded
     def _bead_chosen(self, row: int) -> None:
         measured = self.live.measured_now
@@ -408,6 +441,15 @@ def _density_lines(row: dict[str, Any]) -> list[str]:
     if row["beads_low"] != "":
         lines.append(f"95 % interval of the count: {row['beads_low']:,.0f} to {row['beads_high']:,.0f}")
     return lines
+
+
+def _corrected_lines(row: dict[str, Any]) -> list[str]:
+    """Return what a row says of a count that a person corrected, and of the automatic one beside it."""
+    unit, name = ("mm²", "per_mm2") if row["beads_per_mm2"] != "" else ("megapixel", "per_mpx")
+    density, low, high = (float(row[f"corrected_{name}{limit}"]) for limit in ("", "_total_low", "_total_high"))
+    lines = [f"{_density(density)} per {unit}, by sampling alone {_density(low)} to {_density(high)} (95 %)"]
+    interval = f", 95 % interval {row['beads_low']:,.0f} to {row['beads_high']:,.0f}" if row["beads_low"] != "" else ""
+    return [*lines, f"Automatic: {plural(row['beads'], 'bead')}{interval}"]
 
 
 def _density(value: float) -> str:

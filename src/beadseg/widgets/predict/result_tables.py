@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.path import Path as Outline
 from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, Qt, Signal
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QAbstractItemView, QLabel, QTableView, QVBoxLayout, QWidget
 from skimage.draw import polygon2mask
 
@@ -46,6 +47,8 @@ class ResultsView(QWidget):
     """Row of the bead table."""
     plane_chosen = Signal(int)
     """Number of a plane."""
+    removal_asked = Signal()
+    """The Delete key was pressed in the bead table."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -60,7 +63,10 @@ class ResultsView(QWidget):
         self.detail.setTextFormat(Qt.TextFormat.PlainText)
         self.detail.setWordWrap(True)
         self.beads, self.planes = FrameModel(), FrameModel()
-        self.bead_view = _view(self.beads, "Click a row to go to the bead; click a bead in the image to find its row")
+        self.bead_view = _view(
+            self.beads,
+            "Click a row to go to the bead; click a bead in the image to find its row. Delete removes the bead",
+        )
         self.plane_view = _view(self.planes, "Beads of every plane; click a row to show the plane")
         self.plane_view.setFixedHeight(PLANES_HEIGHT)
         layout = QVBoxLayout(self)
@@ -70,6 +76,9 @@ class ResultsView(QWidget):
             layout.addWidget(widget)
         layout.addWidget(self.bead_view, 1)
         self._selecting = False
+        delete = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self.bead_view)
+        delete.setContext(Qt.ShortcutContext.WidgetShortcut)
+        delete.activated.connect(self.removal_asked)
         _rows_chosen(self.bead_view, self._bead_row)
         _rows_chosen(self.plane_view, self._plane_row)
         self.plane_view.setVisible(False)
@@ -118,6 +127,12 @@ class ResultsView(QWidget):
             selection.setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
         self._selecting = False
         self.bead_view.scrollTo(index, QAbstractItemView.ScrollHint.PositionAtCenter)
+
+    @property
+    def chosen_row(self) -> int | None:
+        """Row of the bead table that is chosen; None for none."""
+        index = self.bead_view.currentIndex()
+        return self.beads.position_of(index.row()) if index.isValid() else None
 
     def clear(self) -> None:
         """Show nothing."""

@@ -17,6 +17,9 @@ import numpy as np
 import tifffile
 
 from beadseg import files
+from beadseg.annotation.corrections import Correction, key_of, without_gaps
+from beadseg.annotation.review.autosave import abandoned
+from beadseg.annotation.review.steps import who
 from beadseg.data.documents import read_table
 from beadseg.data.image_io import LazyImage, open_image
 from beadseg.data.raw import micrometres
@@ -25,7 +28,7 @@ from beadseg.errors import BeadsegError, InputError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore, progress, track
 from beadseg.files import write_atomically
 from beadseg.model.inputs import luminance
-from beadseg.predict.counts import count_row
+from beadseg.predict.counts import corrected_cells, count_row
 from beadseg.predict.prediction import Maps, Prediction, StoredMaps, map_path, read_maps, same_candidates
 from beadseg.widgets.common import temporary_folder
 from beadseg.widgets.common.process import run_command
@@ -34,6 +37,7 @@ from beadseg.widgets.layers import finest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from tempfile import TemporaryDirectory
+    from typing import Literal
 
     import pandas as pd
     from napari.layers import Image
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
     from beadseg.predict.instances import Separation
     from beadseg.widgets.predict.result_tables import Region
 
+SAMPLED = 3
+"""Every so many-th row and column tells whether beads are dark or bright."""
 REMEMBERED = 4
 """So many planes' labels are kept at a time."""
 
@@ -61,7 +67,7 @@ class Measured:
     counts : tuple of int
         Beads of every plane.
     row : dict
-        The plane's row of ``counts.csv``.
+        The plane's row of ``counts.csv``, with `CORRECTED_COLUMNS` where a person corrected it.
     """
 
     plane: int
@@ -95,7 +101,16 @@ class Session:
         self.maps: list[Maps] = [read_maps(map_path(stored.folder, stored.name, plane)) for plane in self.image.names]
         self.objects: ObjectConfig = stored.options.objects
         self.separations: list[Separation] = []
+        self.corrections: dict[int, Correction] = {}
+        """What a person corrects, by number of the plane; made by `correction`."""
+        self.unsaved: Path | None = None
+        """Where corrections that nobody saved yet are kept; None: nowhere, so that nothing can be corrected."""
+        self.recovered = 0
+        """Corrections among them that an earlier session left."""
+        self._keys: list[str] = []
         self._labels: dict[int, NDArray[np.uint32]] = {}
+        self._automatic: dict[int, dict[str, Any]] = {}
+        self._polarity: dict[int, Literal["dark", "bright"]] = {}
         self._looked_at: tuple[int, NDArray[Any], ImageSample | None] | None = None
 
     @property
@@ -132,14 +147,60 @@ class Session:
         if separations is not None:
             self.separations = separations
         self.objects = objects
-        self._labels = {}
+        self._labels, self._automatic = {}, {}
+        for correction in self.corrections.values():
+            correction.close()
+        self.corrections = {}
 
     def can_choose(self, objects: ObjectConfig) -> bool:
         """Tell whether `objects` can be chosen among the candidates that there are."""
         return bool(self.separations) and same_candidates(objects, self.objects)
 
+    # --- Corrections --------------------------------------------------------------------------------------------------
+
+    def keep_unsaved_in(self, folder: Path, stop: StopFlag | None = None) -> int:
+        """Keep corrections in a folder from now on; take over those of an earlier session and return how many."""
+        self.unsaved = folder
+        for plane, (_, pixels) in zip(self.planes, self.image.planes(), strict=True):
+            if stop is not None:
+                stop.check()
+            self._keys.append(key_of(self.name, [pixels], plane))
+        left, found = abandoned(folder, who()), 0
+        for number, key in enumerate(self._keys):
+            if key in left and (unsaved := self.correction(number).recover()) is not None:
+                found += unsaved.strokes
+        return found
+
+    def correction(self, plane: int) -> Correction:
+        """Return what a person corrects of a plane. Raises `InputError` where it could not be kept."""
+        if self.unsaved is None:
+            raise InputError("Corrections cannot be kept here.", remedy="Count the image again.")
+        if plane not in self.corrections:
+            self.corrections[plane] = Correction(self.labels(plane), self.unsaved, self._keys[plane], who())
+        return self.corrections[plane]
+
+    @property
+    def corrected(self) -> dict[int, Correction]:
+        """Corrections that change something, by number of the plane."""
+        return {number: each for number, each in self.corrections.items() if each.changed}
+
+    def corrected_planes(self) -> dict[str, tuple[NDArray[np.uint32], pd.DataFrame, dict[str, Any]]]:
+        """Return labels, bead table and cells of every corrected plane by name, as `write_corrections` takes them."""
+        found = {}
+        for number in self.corrected:
+            measured = self.measure(number)
+            cells = {name: value for name, value in measured.row.items() if name.startswith("corrected")}
+            found[self.planes[number]] = self.labels(number).copy(), measured.beads, cells
+        return found
+
+    # --- Labels and counts --------------------------------------------------------------------------------------------
+
     def labels(self, plane: int) -> NDArray[np.uint32]:
-        """Return the labels (Y, X) of a plane as chosen."""
+        """Return the labels (Y, X) of a plane: as a person corrected them, else as chosen."""
+        correction = self.corrections.get(plane)
+        return self._chosen(plane) if correction is None else correction.labels
+
+    def _chosen(self, plane: int) -> NDArray[np.uint32]:
         labels = self._labels.get(plane)
         if labels is None:
             labels = self.separations[plane].chosen(self.objects)
@@ -148,9 +209,11 @@ class Session:
         return labels
 
     def count(self, plane: int) -> int | None:
-        """Return the number of beads of a plane as chosen; None where beads must be measured to tell which count."""
+        """Return the number of beads of a plane as corrected or chosen; None where only measured beads tell it."""
         if not _all_count(self.objects):
             return None
+        if plane in self.corrections:
+            return self.corrections[plane].count
         where = self.separations[plane].pixels  # elsewhere is no bead
         return int(self.labels(plane).reshape(-1)[where].max(initial=0))
 
@@ -158,18 +221,58 @@ class Session:
         """Measure the beads of a plane, and count those of every plane."""
         objects, separations = self.objects, self.separations
         prediction = self._prediction(plane, objects, separations[plane])
+        row = self._automatic.get(plane)
+        if row is None:
+            row = count_row(self.name, self.planes[plane], self.image, prediction, self.stored)
+            self._automatic[plane] = row
+        beads, row = self._measured(plane, prediction, row)
         counts = []
         for number, separation in enumerate(separations):
             if stop is not None:
                 stop.check()
             if number == plane:
-                counts.append(prediction.count)
+                counts.append(int(beads["counted"].sum()))
             elif _all_count(objects):
-                counts.append(int(separation.chosen(objects).max(initial=0)))
+                correction = self.corrections.get(number)
+                chosen = correction.count if correction else int(separation.chosen(objects).max(initial=0))
+                counts.append(chosen)
             else:
-                counts.append(self._prediction(number, objects, separation).count)
-        row = count_row(self.name, self.planes[plane], self.image, prediction, self.stored)
-        return Measured(plane, prediction.beads, tuple(counts), row, prediction.seen_pixels)
+                other = self._prediction(number, objects, separation)
+                counts.append(int(self._measured(number, other, {})[0]["counted"].sum()))
+        return Measured(plane, beads, tuple(counts), row, prediction.seen_pixels)
+
+    def _measured(self, plane: int, prediction: Prediction, row: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Return the bead table of a plane as a person corrected it, else as predicted, and its row with that count."""
+        correction = self.corrections.get(plane)
+        if correction is None or not correction.changed:
+            return prediction.beads, row
+        labels, ids = without_gaps(correction.labels.copy())
+        beads = replace(prediction, labels=labels).beads
+        beads["id"] = ids
+        count = int(beads["counted"].sum())
+        cells = corrected_cells(count, correction.by, correction.when, self.image.size, self.image.pixel_size_um)
+        return beads, row | cells
+
+    def brightness(self, plane: int) -> NDArray[Any]:
+        """Return the brightness (Y, X) of a plane; at once where it was looked at last."""
+        looked_at = self._looked_at
+        if looked_at is not None and looked_at[0] == plane:
+            return looked_at[1]
+        _, pixels = next(itertools.islice(self.image.planes(), plane, None))
+        return luminance(pixels)
+
+    def polarity(self, plane: int) -> Literal["dark", "bright"]:
+        """Return what beads of a plane are against what lies around them."""
+        if plane not in self._polarity:
+            grey = self.brightness(plane)[::SAMPLED, ::SAMPLED]
+            inside = self._chosen(plane)[::SAMPLED, ::SAMPLED] > 0
+            middle = float(np.median(grey))
+            if inside.any() and not inside.all():
+                brighter = float(np.median(grey[inside])) > float(np.median(grey[~inside]))
+            else:
+                brighter = float(grey.max()) - middle > middle - float(grey.min())
+            self._polarity[plane] = "bright" if brighter else "dark"
+        return self._polarity[plane]
 
     def region_row(self, region: Region, measured: Measured) -> dict[str, Any]:
         """Return count, area and density of the beads of a measured plane in a region; `""` where it cannot be told.
@@ -182,7 +285,8 @@ class Session:
         if "counted" in beads:
             inside &= beads["counted"].to_numpy(bool)
         count, area = int(inside.sum()), region.area(plane, self.image.size)
-        calibration = self.stored.calibration if measured.row["beads_low"] != "" else None
+        automatic = measured.row["beads_low"] != "" and "corrected" not in measured.row
+        calibration = self.stored.calibration if automatic else None
         height, width = self.image.size
         seen = round(measured.seen_pixels * area / (height * width))
         low, high = calibration.interval(count, seen) if calibration is not None and seen else ("", "")
@@ -203,6 +307,7 @@ class Session:
     def set_pixel_size(self, pixel_size_um: float) -> None:
         """Take another pixel size, such as one that was given to the layer meanwhile."""
         self.image = replace(self.image, pixel_size_um=pixel_size_um)
+        self._automatic = {}
 
     def file(self, folder: Path, stop: StopFlag) -> Path:
         """Return the image as a file that tells the pixel size of now: `path` where that does, else a new one.
@@ -224,7 +329,9 @@ class Session:
         Maps are let go of first: Windows does not remove a file that is mapped. What a thread still measures is removed
         when the viewer ends.
         """
-        self.maps, self.separations, self._labels, self._intensity = [], [], {}, None
+        for correction in self.corrections.values():
+            correction.close()
+        self.maps, self.separations, self._labels, self._looked_at = [], [], {}, None
         try:
             self._folder.cleanup()
         except OSError:
@@ -243,8 +350,12 @@ def _all_count(objects: ObjectConfig) -> bool:
     return objects.border == "count" and objects.min_focus is None
 
 
-def predict_layer(image: LayerImage, run: Path, options: Sequence[str], on_event: OnEvent, stop: StopFlag) -> Session:
+def predict_layer(
+    image: LayerImage, run: Path, options: Sequence[str], unsaved: Path, on_event: OnEvent, stop: StopFlag
+) -> Session:
     """Predict a layer with a run; `options` are those of `beadseg-batch predict`.
+
+    Corrections are kept in the folder `unsaved`; those that are left there of this image are taken over.
 
     Raises
     ------
@@ -268,6 +379,7 @@ def predict_layer(image: LayerImage, run: Path, options: Sequence[str], on_event
         if image.pixel_size_um is not None:
             session.set_pixel_size(image.pixel_size_um)
         session.choose(session.objects, session.separate(session.objects, on_event, stop))
+        session.recovered = session.keep_unsaved_in(unsaved, stop)
     except BaseException:
         folder.cleanup()
         raise

@@ -12,9 +12,9 @@ from beadseg.annotation.review import write_table
 from beadseg.errors import BeadsegError, InputError
 from beadseg.text import plural
 from beadseg.widgets.common import MessageArea, guarded, plain_tip
+from beadseg.widgets.mouse_tools import BeadTool, IgnoreTool, MouseTools, Tool, change_layer
 from beadseg.widgets.review.keys import ACTION, Keys
-from beadseg.widgets.review.mouse_tools import BeadTool, IgnoreTool, MouseTools, Tool
-from beadseg.widgets.review.sample import Preload
+from beadseg.widgets.review.sample import Preload, grey_plane
 from beadseg.widgets.review.session import (
     before,
     codes_in,
@@ -29,11 +29,13 @@ from beadseg.widgets.review.view import Comparison, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Literal
 
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
 
     from beadseg.annotation.audit.document import Box
-    from beadseg.annotation.edit import Labels
+    from beadseg.annotation.edit import Labels, Patch
     from beadseg.annotation.review import Step
     from beadseg.widgets.review.sample import ReviewSample
     from beadseg.widgets.review.session import Item, Session
@@ -77,8 +79,8 @@ class Controller(QObject):
         self.preload = Preload(session.read)
         self.view = View(viewer, self)
         tools: dict[str, Tool] = {
-            "beads": BeadTool(lambda: self.sample, session.bead_size, self.show_status),
-            "ignore": IgnoreTool(lambda: self.sample, self.view.aim, self.ignore, self.show_status),
+            "beads": BeadTool(self, self.show_status),
+            "ignore": IgnoreTool(self._image_size, self.view.aim, self.ignore, self.show_status),
         }
         self.mouse = MouseTools(tools, panel.show_tool)
         self.keys = Keys(self.act)
@@ -186,6 +188,29 @@ class Controller(QObject):
         self.mouse.hold(None)
         self.view.close()
         self.finish()
+
+    # --- For the tools: `beadseg.widgets.mouse_tools.Beads` -----------------------------------------------------------
+
+    def bead_labels(self, plane: tuple[int, ...]) -> Labels | None:
+        """Return the mask of a plane, as it is seen."""
+        mask = self.view.mask
+        return None if self.sample is None or mask is None else np.asarray(mask.data)[plane]
+
+    def grey(self, plane: tuple[int, ...]) -> NDArray[np.generic]:
+        """Return the brightness of a plane."""
+        return grey_plane(self.shown(), plane)
+
+    def bead_size(self, y: float, x: float, plane: tuple[int, ...]) -> tuple[float, Literal["dark", "bright"]]:
+        """Return the diameter of a bead of this dataset, px, and what beads are against the background."""
+        return self.session.bead_size()
+
+    def change(self, patch: Patch, plane: tuple[int, ...]) -> None:
+        """Change the mask of a plane, as a stroke of napari's own."""
+        if self.view.mask is not None:
+            change_layer(self.view.mask, patch, plane)
+
+    def _image_size(self) -> tuple[int, int] | None:
+        return None if self.sample is None else self.sample.labels.shape[-2:]
 
     # --- For `Edits` -------------------------------------------------------------------------------------------------
 

@@ -50,8 +50,8 @@ ACTIONS: Final = (
     Action("undo", "U", "Undo", "Take back the last stroke; without strokes, your last decision, also an old one."),
     Action("redo", "Y", "Redo", "Put in force again what the last undo of a decision took back."),
     Action("comment", "N", "Comment", "Write why; Enter goes back to the image. It is kept with the decision."),
-    Action("beads", "D", "Bead tool", "Click: add a bead fitted to the image. Click on a bead: remove it. Drag from "
-           "one bead to the next, or across: separate them. Hold Space to move the image."),
+    Action("beads", "D", "Bead tool", "Click: add a bead fitted to the image. Click on a bead: remove it. Drag across "
+           "a bead: separate it. Drag from one bead into another: merge them. Hold Space to move the image."),
     Action("ignore", "I", "Ignore", "Drag a box over what is neither bead nor background, such as dirt or blur: "
            "training and scores leave it out. Undo takes it back."),
     Action("outline", "O", "Outline", "Show the mask as outline or filled."),
@@ -65,16 +65,18 @@ ACTION: Final = {action.name: action for action in ACTIONS}
 
 
 class Keys:
-    """Binds every action's key while a dataset is open.
+    """Binds every action's key, until it gives the keys back.
 
     Parameters
     ----------
     press : callable
         Gets the name of the action.
+    actions : sequence of Action
+        Whose keys; by default those of Review.
     """
 
-    def __init__(self, press: Callable[[str], None]) -> None:
-        self._press = press
+    def __init__(self, press: Callable[[str], None], actions: Iterable[Action] = ACTIONS) -> None:
+        self._press, self._actions = press, tuple(actions)
         self._bound: list[Any] = []
         self._replaced: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
 
@@ -84,7 +86,7 @@ class Keys:
             if any(provider is known for known in self._bound):
                 continue
             before = dict(provider.keymap)
-            for action in ACTIONS:
+            for action in self._actions:
                 provider.bind_key(action.key, self._handler(action.name), overwrite=True)
             self._bound.append(provider)
             ours = {key: bound for key, bound in provider.keymap.items() if before.get(key) is not bound}

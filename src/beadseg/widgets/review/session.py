@@ -14,7 +14,7 @@ import numpy as np
 
 from beadseg.annotation.edit import difference, tidied
 from beadseg.annotation.review import Review
-from beadseg.annotation.review.autosave import Strokes, Unsaved, abandoned, read_unsaved
+from beadseg.annotation.review.autosave import Strokes, Unsaved, abandoned, read_unsaved, unsaved_folder
 from beadseg.annotation.review.steps import in_force
 from beadseg.data.fingerprint import fingerprint
 from beadseg.errors import ImageError, InputError, MachineError
@@ -343,7 +343,7 @@ class Autosave:
             return False
         try:
             if self._file is None:
-                self._file = Strokes(self._root, self._sample, self._on_disk, self._by)
+                self._file = Strokes(unsaved_folder(self._root), self._sample, self._on_disk, self._by)
                 self._files.setdefault(self._sample, []).append(self._file.path)
             self._file.add(patch)
         except MachineError:
@@ -390,7 +390,7 @@ def _left_behind(review: Review, by: str) -> tuple[dict[str, list[Path]], dict[s
     """
     offered: dict[str, list[Path]] = {}
     aside: dict[str, list[Path]] = {}
-    for sample, paths in abandoned(review.root, by).items():
+    for sample, paths in abandoned(unsaved_folder(review.root), by).items():
         with suppress(InputError):
             unsaved = read_unsaved(paths[-1])
             decided = [step for step in in_force(review.history(sample)) if step.state and step.time > unsaved.when]
