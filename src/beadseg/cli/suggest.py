@@ -16,7 +16,13 @@ from beadseg.text import plural
 
 Table = Annotated[
     Path | None,
-    typer.Option("--out", "-o", metavar="CSV", help="Also write all images, best first, with their measures."),
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="CSV",
+        help="Also write all images, best first, with their measures.",
+        callback=options.writable_file,
+    ),
 ]
 Number = Annotated[int, typer.Option("-n", min=1, help="How many to name.")]
 

@@ -233,20 +233,21 @@ def _called(annotation: object) -> str:
 
 def _categories(document: _Json, wanted: Sequence[str], path: Path) -> tuple[set[Any], str, list[Failure]]:
     """Return the ids of the categories taken, a sentence that names them with their numbers, and ids without a name."""
-    listed_ids = [item for item in document["categories"] if isinstance(item, dict) and _key(item.get("id")) is not None]
     names: dict[Any, str] = {}
-    for item in listed_ids:
-        name = str(item.get("name") or f"(unnamed {_key(item['id'])})")
-        if names.setdefault(_key(item["id"]), name) != name:
-            text = f"Its categories {names[_key(item['id'])]!r} and {name!r} have the same id, {_key(item['id'])}."
+    for item in document["categories"]:
+        key = _key(item.get("id")) if isinstance(item, dict) else None
+        name = str(item.get("name") or f"(unnamed {key})") if key is not None else ""
+        if key is not None and names.setdefault(key, name) != name:
+            text = f"Its categories {names[key]!r} and {name!r} have the same id, {key}."
             raise InputError(text, path, "Give each category an id of its own.")
+    known = bool(names)
     used = Counter(_key(item.get("category_id")) for item in document["annotations"] if _has_category(item))
     unlisted = [key for key in used if key not in names]
     names.update({key: "(no category)" if key is None else f"(unlisted {key})" for key in unlisted})
     unknown = sorted(set(wanted) - set(names.values()))
     if unknown:
-        known = ", ".join(sorted(set(names.values()))) or "none"
-        raise InputError(f"Has no category {unknown[0]!r}.", path, f"Its categories: {known}.")
+        others = ", ".join(sorted(set(names.values()))) or "none"
+        raise InputError(f"Has no category {unknown[0]!r}.", path, f"Its categories: {others}.")
     chosen = {key for key, name in names.items() if not wanted or name in wanted}
     taken = ", ".join(f"{names[key]} ({used[key]})" for key in names if key in chosen) or "none"
     rest = ", ".join(f"{names[key]} ({used[key]})" for key in names if key not in chosen)
@@ -256,7 +257,7 @@ def _categories(document: _Json, wanted: Sequence[str], path: Path) -> tuple[set
     failures = [
         Failure(path.name, f"{plural(used[key], 'annotation')} of the category id {key}, which its list of categories "
                 f"lacks: {'taken' if key in chosen else 'left out'}.")
-        for key in unlisted if listed_ids and key is not None
+        for key in unlisted if known and key is not None
     ]  # fmt: skip
     return chosen, f"Categories taken: {taken}." + (f" Left out: {rest}." if rest else ""), failures
 
