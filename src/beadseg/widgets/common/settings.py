@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PLUGIN = "beadseg"
 
-_RUN, _DATASET, _PROFILE = "train/run", "train/dataset", "train/profile"
+_RUN, _DATASET, _PROFILE, _MODEL = "train/run", "train/dataset", "train/profile", "teach/model"
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,30 @@ def remember(run: Path, dataset: Path | None) -> None:
 def last() -> tuple[Path | None, Path | None]:
     """Return the last run folder and dataset, None where there is none or it is gone."""
     return _there(_RUN), _there(_DATASET)
+
+
+def remember_model(run: Path) -> None:
+    """Keep the model that a person took for the next images."""
+    _settings().setValue(_MODEL, str(run.absolute()))
+
+
+def model() -> Path | None:
+    """Return the model that a person took last, None where there is none or it is gone."""
+    return _there(_MODEL)
+
+
+def remember_speed(network: str, seconds: float) -> None:
+    """Keep how long training takes on this computer: seconds per pixel that a kind of network sees."""
+    _settings().setValue(f"train/speed/{network}", float(seconds))
+
+
+def speed(network: str) -> float | None:
+    """Return what `remember_speed` kept; None before the first training."""
+    try:
+        found = float(_settings().value(f"train/speed/{network}", "nan"))
+    except (TypeError, ValueError):
+        return None
+    return found if 0 < found < float("inf") else None
 
 
 def remember_profile(path: Path) -> None:

@@ -210,7 +210,7 @@ class Session:
 
     def count(self, plane: int) -> int | None:
         """Return the number of beads of a plane as corrected or chosen; None where only measured beads tell it."""
-        if not _all_count(self.objects):
+        if not self.objects.all_count:
             return None
         if plane in self.corrections:
             return self.corrections[plane].count
@@ -232,7 +232,7 @@ class Session:
                 stop.check()
             if number == plane:
                 counts.append(int(beads["counted"].sum()))
-            elif _all_count(objects):
+            elif objects.all_count:
                 correction = self.corrections.get(number)
                 chosen = correction.count if correction else int(separation.chosen(objects).max(initial=0))
                 counts.append(chosen)
@@ -343,11 +343,6 @@ class Session:
             _, pixels = next(itertools.islice(self.image.planes(), plane, None))
             self._looked_at = plane, luminance(pixels), self.stored.sample(pixels, self.maps[plane].scale)
         return self._looked_at[1:]
-
-
-def _all_count(objects: ObjectConfig) -> bool:
-    """Tell whether every bead counts, wherever it lies and however sharp it is."""
-    return objects.border == "count" and objects.min_focus is None
 
 
 def predict_layer(
