@@ -122,7 +122,7 @@ def _there(key: str) -> Path | None:
 
 
 class FolderField(QWidget):
-    """A line with a folder's path and a button that lets a person look for it.
+    """A line with the path of a folder, or of a file, and a button that lets a person look for it.
 
     Parameters
     ----------
@@ -130,13 +130,16 @@ class FolderField(QWidget):
         Shown while the line is empty.
     help : str
         The tooltip.
+    files : str, optional
+        Which files can be chosen, as ``"YAML (*.yaml *.yml)"``; a folder when not given.
     """
 
     valueChanged = Signal()
     """A person gave another folder."""
 
-    def __init__(self, hint: str, help: str) -> None:
+    def __init__(self, hint: str, help: str, files: str = "") -> None:
         super().__init__()
+        self._files = files
         self.line = QLineEdit()
         self.line.setPlaceholderText(hint)
         self.line.setToolTip(help)
@@ -184,7 +187,11 @@ class FolderField(QWidget):
             self.valueChanged.emit()
 
     def _choose(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Choose a folder", str(self.value() or Path.cwd()))
+        before = str(self.value() or Path.cwd())
+        if self._files:
+            chosen, _ = QFileDialog.getOpenFileName(self, "Choose a file", before, self._files)
+        else:
+            chosen = QFileDialog.getExistingDirectory(self, "Choose a folder", before)
         if chosen:
             self.choose(Path(chosen))
 

@@ -76,7 +76,7 @@ def sample_layers(dataset: Dataset) -> list[LayerData]:
 
 
 def read_images(folder: Path) -> list[LayerData]:
-    """Return the images of a folder that is no dataset as layers; those of one size are one stack.
+    """Return the images of a folder that is not a dataset as layers; those of one size are one stack.
 
     Raises
     ------

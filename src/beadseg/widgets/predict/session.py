@@ -214,7 +214,7 @@ class Session:
             return None
         if plane in self.corrections:
             return self.corrections[plane].count
-        where = self.separations[plane].pixels  # elsewhere is no bead
+        where = self.separations[plane].pixels  # there are no beads elsewhere
         return int(self.labels(plane).reshape(-1)[where].max(initial=0))
 
     def measure(self, plane: int, stop: StopFlag | None = None) -> Measured:

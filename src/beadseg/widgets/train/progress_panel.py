@@ -15,9 +15,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QProgressBar, QTextBrowser, QVBoxLayout, QWidget
 
 from beadseg.report.curves import draw_lines
-from beadseg.text import plural
+from beadseg.text import duration, plural
 from beadseg.training.records import score_name
-from beadseg.widgets.train.planner import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
