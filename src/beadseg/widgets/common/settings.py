@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 PLUGIN = "beadseg"
 
-_RUN, _DATASET, _PROFILE = "train/run", "train/dataset", "train/profile"
+_RUN, _DATASET, _PROFILE, _MODELS = "train/run", "train/dataset", "train/profile", "predict/models"
+MOST_RECENT = 6
+"""So many models are kept."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class PluginSettings:
     threads : int or None
         CPU threads of a prediction or training; None takes what the machine grants.
     run : str
-        Run folder that the Predict widget begins with; empty for the last one.
+        Run folder that the Count widget begins with; empty for the last one.
     """
 
     device: str = "auto"
@@ -69,6 +71,19 @@ def remember(run: Path, dataset: Path | None) -> None:
 def last() -> tuple[Path | None, Path | None]:
     """Return the last run folder and dataset, None where there is none or it is gone."""
     return _there(_RUN), _there(_DATASET)
+
+
+def remember_model(run: Path) -> None:
+    """Keep a model that images were counted with, as the latest one."""
+    runs = dict.fromkeys([str(run.absolute()), *map(str, recent_models())])
+    _settings().setValue(_MODELS, list(runs)[:MOST_RECENT])
+
+
+def recent_models() -> list[Path]:
+    """Return the models that images were counted with, the latest first, without those that are gone."""
+    stored = _settings().value(_MODELS)
+    texts = [stored] if isinstance(stored, str) else stored or []
+    return [path for path in map(Path, texts) if path.exists()]
 
 
 def remember_profile(path: Path) -> None:

@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from beadseg.widgets.predict.controller import LiveSession
 
 TOOL = "beads"
+HOW = (
+    "Click: add a bead, or remove the one that is clicked. Drag across a bead: separate it. Drag from one bead into "
+    "another: merge them. Hold Space to move the image."
+)
 ACTIONS: Final = (
-    Action("correct", "D", "Correct", "Click: add a bead fitted to the image. Click on a bead: remove it. Drag across "
-           "a bead: separate it. Drag from one bead into another: merge them. Hold Space to move the image."),
+    Action("correct", "D", "Correct", HOW),
     Action("undo", "U", "Undo", "Take back the last change of this plane."),
     Action("redo", "Y", "Redo", "Make the change again that was taken back last."),
 )  # fmt: skip
@@ -133,6 +136,7 @@ class CorrectionRow(QWidget):
         live.shown.labels.visible = True
         self._viewer.layers.selection.active = live.shown.labels
         self.mouse.hold(live.shown.labels, TOOL)
+        self.messages.show_text(HOW)
 
     def _remove(self, live: LiveSession) -> None:
         place = self._chosen_bead()
