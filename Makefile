@@ -77,12 +77,12 @@ $(VENV)/.stamp-core: $(INPUTS) | $(BIN)/python
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-core
 	@echo "Installing what the tests need"
-	$(PIP) -e '.[napari,test,tune,cluster]' PyQt6
+	$(PIP) -e '.[napari,test,tune,fast,cluster]' PyQt6
 	touch $@
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-test
 	@echo "Installing what the checks need"
-	$(PIP) -e '.[napari,test,tune,cluster,dev]' PyQt6
+	$(PIP) -e '.[napari,test,tune,fast,cluster,dev]' PyQt6
 	touch $@
 
 $(VENV)/.stamp-pyside: $(VENV)/.stamp-test

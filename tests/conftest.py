@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,6 +18,9 @@ import pytest
 os.environ["NAPARI_ENSURE_PLUGIN_MAIN_THREAD"] = "1"
 # Figures are files in tests, never windows.
 os.environ["MPLBACKEND"] = "Agg"
+# What is remembered of this machine is neither read nor written.
+os.environ["BEADSEG_CACHE"] = tempfile.mkdtemp(prefix="beadseg-cache-")
+atexit.register(shutil.rmtree, os.environ["BEADSEG_CACHE"], ignore_errors=True)
 
 CAPABILITIES_VERSION = 0x20080522
 WRITES_ANYWHERE = 1 << 1 | 1 << 2

@@ -23,8 +23,8 @@ from beadseg import files
 from beadseg.cli.app import main
 from beadseg.cluster import record
 from beadseg.cluster.job import WALLTIME
-from beadseg.locking import Owner
 from beadseg.model.checkpoint import load_checkpoint
+from beadseg.runtime.locking import Owner
 
 EPOCHS = 60
 """Of the undisturbed training; more where the machine is so quick that starting takes longer than they do."""

@@ -15,7 +15,7 @@ from beadseg.cli.submit import checked, parsed
 from beadseg.config import TrainConfig
 from beadseg.config.predict import DensityConfig
 from beadseg.errors import ExitCode, InputError
-from beadseg.locking import locked
+from beadseg.runtime.locking import locked
 
 DONE = (ExitCode.OK, ExitCode.FLAGGED)
 """A tiny network counts badly, which is flagged."""

@@ -123,19 +123,24 @@ def test_errors_are_messages(qtbot: Any, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_child_process_says_what_is_wrong(tmp_path: Path) -> None:
-    from beadseg.widgets.common.process import run_batch
+    from beadseg.runtime.process import run_command
 
     seen: list[Event] = []
     with pytest.raises(BeadsegError, match="No such folder") as caught:
-        run_batch(["audit", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")], seen.append, StopFlag())
+        run_command(
+            ["audit", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")],
+            tmp_path / "events",
+            seen.append,
+            StopFlag(),
+        )
     assert caught.value.exit_code is ExitCode.INPUT
     assert caught.value.remedy
-    assert [event.kind for event in seen] == ["error"]
+    assert [event.kind for event in seen] == ["process", "error"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="has no signals to be ended by")
 def test_child_process_that_is_killed_is_an_error(tmp_path: Path) -> None:
-    from beadseg.widgets.common.process import run_batch
+    from beadseg.runtime.process import run_command
 
     def kill(event: Event) -> None:
         for child in psutil.Process().children():
@@ -143,8 +148,8 @@ def test_child_process_that_is_killed_is_an_error(tmp_path: Path) -> None:
                 child.kill()
 
     arguments = ["simulate", str(tmp_path / "beads"), "--tiles", "200", "--size", "64"]
-    with pytest.raises(MachineError, match="ended from outside"):
-        run_batch(arguments, kill, StopFlag())
+    with pytest.raises(MachineError, match=r"ended by the system \(SIGKILL\)"):
+        run_command(arguments, tmp_path / "events", kill, StopFlag())
 
 
 WIDGETS = ("Review", "Train", "Count", "Compare")

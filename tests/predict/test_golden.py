@@ -99,10 +99,18 @@ def test_counts_are_the_frozen_ones(general: Segmenter, way: str):
 
 
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize(("number", "precision"), [(2, "bf16"), (3, "fp32")])
-def test_no_backend_and_no_number_of_threads_changes_a_count(general: Segmenter, number: int, precision: str):
+@pytest.mark.parametrize(
+    ("number", "backend", "precision"),
+    [(2, "torch", "bf16"), (3, "torch", "fp32"), (1, "openvino", "fp32"), (2, "openvino", "bf16")],
+)
+def test_no_backend_and_no_number_of_threads_changes_a_count(
+    general: Segmenter, number: int, backend: str, precision: str
+):
+    if backend == "openvino":
+        pytest.importorskip("openvino")
     torch.set_num_threads(number)
-    assert beads(counted(general, precision=precision)) == beads(frozen_counts("whole"))
+    assert beads(counted(general, backend=backend, precision=precision)) == beads(frozen_counts("whole"))
+    assert (general.backend().name, general.precision()) == (backend, precision)
 
 
 def test_the_frozen_images_are_small():

@@ -24,13 +24,13 @@ from beadseg.data.documents import LONGEST_NAME, names_of, plain_name
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import BusyError, Cancelled, InputError
 from beadseg.events import Event, StopFlag
-from beadseg.locking import locked
 from beadseg.measure import density
 from beadseg.measure.concentration.densities import read_counts
 from beadseg.measure.evaluation import evaluate
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import find_images, predict_folder
 from beadseg.predict.tables import BatchResult
+from beadseg.runtime.locking import locked
 
 SCENE = SceneConfig(height=64, width=72, beads=12, debris=0, cluster_probability=0, channels="grey")
 

@@ -13,7 +13,7 @@ import pytest
 from beadseg import files
 from beadseg.errors import Cancelled, RunError
 from beadseg.events import Event, StopFlag
-from beadseg.locking import Owner, ProcessId, locked
+from beadseg.runtime.locking import Owner, ProcessId, locked
 
 ELSEWHERE = {"token": "t", "host": "node7", "place": "node7 another boot", "pid": 12, "started": 1.0}
 
@@ -41,7 +41,7 @@ def test_a_second_one_is_refused_and_the_first_keeps_its_lock(tmp_path: Path):
 
 
 def test_the_lock_of_a_dead_process_here_is_taken_over_and_said(tmp_path: Path):
-    code = ("import os, sys\nfrom pathlib import Path\nfrom beadseg.locking import locked\n"
+    code = ("import os, sys\nfrom pathlib import Path\nfrom beadseg.runtime.locking import locked\n"
             "with locked(Path(sys.argv[1])):\n    os.kill(os.getpid(), 9)")  # fmt: skip
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert (tmp_path / files.LOCK).exists()

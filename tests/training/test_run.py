@@ -22,9 +22,9 @@ from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.errors import Cancelled, ConfigError, ExitCode, OutOfTime, RunError, TrainingError
 from beadseg.events import Deadline, Event, StopFlag
-from beadseg.locking import locked
 from beadseg.model.checkpoint import load_checkpoint
 from beadseg.predict import Segmenter
+from beadseg.runtime.locking import locked
 from beadseg.training import Run, train
 from beadseg.training.batches import Batch
 

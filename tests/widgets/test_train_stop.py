@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from beadseg.widgets.common.process import DOUBLE_CLICK, Process
+from beadseg.runtime.process import DOUBLE_CLICK, Process
 
 LONG_STEP = """
 import signal, sys

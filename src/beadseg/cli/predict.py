@@ -74,6 +74,17 @@ Diameter = Annotated[
         help="Bead diameter, in px or in µm. Default: the general model measures it; a run takes its training images'.",
     ),
 ]  # fmt: skip
+BackendOption = Annotated[
+    str | None,
+    typer.Option(
+        "--backend", metavar="auto|torch|openvino",
+        help="What computes the network. Default: auto, the fastest that finds the same beads on this machine.",
+    ),
+]  # fmt: skip
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option("--precision", metavar="auto|fp32|bf16", help="Arithmetic of the network. Default: auto."),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -92,6 +103,8 @@ def predict(
     report: Page = True,
     channel: Channel = None,
     diameter: Diameter = None,
+    backend: BackendOption = None,
+    precision: PrecisionOption = None,
     set_: SetOption = None,
     again: Again = False,
     list_: ListOption = None,
@@ -126,6 +139,7 @@ def predict(
         stop = stop_in_time(walltime, margin)
         use_threads(threads)
         changes = changes_of(set_, diameter, channel)
+        changes += [f"{name}={value}" for name, value in (("backend", backend), ("precision", precision)) if value]
         paths, names, element = _images(images or [], list_, chunk, on_event)
         refuse_output(out, paths)
         if list_ is None:
@@ -135,6 +149,8 @@ def predict(
             on_event(log(which, "warning"))
         if changes:
             segmenter.options = segmenter.options.with_overrides(changes, lambda note: on_event(log(note, "warning")))
+        if dask is None:
+            segmenter.backend(on_event)
         with _workers(dask, cluster, model_name(run), changes, device, threads, out, on_event) as elsewhere:
             result = predict_folder(segmenter, paths, out, overlays=overlays, maps=maps, source=model_name(run),
                                     model_sha256=segmenter.model_sha256, again=again, names=names, element=element,

@@ -154,7 +154,7 @@ def _some(planned: Sweep, chosen: list[int], work: Work, on_event: OnEvent, stop
 def _all(planned: Sweep, work: Work, on_event: OnEvent, stop: StopFlag) -> bool:
     """Run all trials and rank them; return whether one failed."""
     from beadseg.cli.jobs import has_ended
-    from beadseg.locking import locked
+    from beadseg.runtime.locking import locked
     from beadseg.sweep.run import run_sweep
 
     with locked(planned.folder, on_event, stop, has_ended):
@@ -165,9 +165,9 @@ def _all(planned: Sweep, work: Work, on_event: OnEvent, stop: StopFlag) -> bool:
 def _collect(planned: Sweep, next_round: int | None, on_event: OnEvent, stop: StopFlag) -> bool:
     """Rank and draw what has ended, and plan the next round where that is asked for; return whether a trial failed."""
     from beadseg.cli.jobs import has_ended
-    from beadseg.locking import locked
     from beadseg.report.pages import report_or_warn
     from beadseg.report.sweep_page import write_sweep_page
+    from beadseg.runtime.locking import locked
     from beadseg.sweep.ranking import collect
     from beadseg.sweep.run import plan_round
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from beadseg.cli.console import STOP
 from beadseg.errors import ConfigError, ExitCode, ProcessKilledError
 from beadseg.events import LAUNCHED, StopFlag
+from beadseg.runtime.process import signal_name
 
 NODES, NODE, MASTER = "BEADSEG_NODES", "BEADSEG_NODE", "BEADSEG_MASTER"
 """Environment variables of a job on several machines: how many, which this is (from 0), and HOST:PORT of the first."""
@@ -166,16 +167,9 @@ def _outcome(codes: Sequence[int | None], first: int, size: int, stopped: bool) 
         if code is not None and code < 0:
             if stopped and -code in (signal.SIGTERM, signal.SIGINT):  # before it could listen
                 return ExitCode.CANCELLED
-            text = f"Process {number} of {size} was ended by {_signal_name(-code)}, and with it the others."
+            text = f"Process {number} of {size} was ended by {signal_name(code)}, and with it the others."
             raise ProcessKilledError(text, remedy="The same command goes on from the last checkpoint.")
     return next((code for code in codes if code), ExitCode.OK)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _free_port() -> int:

@@ -17,7 +17,7 @@ from beadseg.cluster.job import MERGE, Array
 from beadseg.data.documents import names_of, read_document, read_failures, read_results, read_sources, read_unmerged
 from beadseg.errors import RunError
 from beadseg.files import ensure_folder, write_atomically
-from beadseg.locking import locked
+from beadseg.runtime.locking import locked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -61,9 +61,10 @@ class TilingConfig(Config):
     """When and how an image is cut into tiles."""
 
     whole_image_pixels: Annotated[int, Field(ge=4096)] = 4_000_000
-    """Images of up to this many pixels pass through the network whole."""
+    """Images of up to this many pixels pass through the network whole (with OpenVINO three times as many). Larger ones
+    do in blocks of that size, which overlap by as much as the network sees: the result is that of the whole image."""
     tile: Annotated[int, Field(ge=64, le=8192)] = 1024
-    """Side of a tile, px, for larger images."""
+    """Side of a tile, px, where blocks cannot do that: networks with instance norm, or that see more than a block."""
     overlap: Annotated[float, Field(ge=0.0, lt=0.9)] = 0.125
     """Share of a tile shared with its neighbour; blended with Gaussian weights."""
 
@@ -91,7 +92,10 @@ class PredictConfig(Config):
     channel: Annotated[int, Field(ge=0)] | None = None
     """The one channel of every image that is predicted, from 0, as a grey image; None: those that the training used."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the network; auto takes bf16 where the machine has it and a self-test agrees with fp32."""
+    """Arithmetic of the network; auto takes bf16 where the machine has it, it finds the same beads and is faster."""
+    backend: Literal["auto", "torch", "openvino"] = "auto"
+    """What computes the network; auto tests what is installed, takes the fastest that finds the same beads, and
+    remembers it for this machine and model."""
 
 
 def _one_group(pattern: str) -> str:

@@ -28,11 +28,11 @@ from beadseg.data.scan import SYSTEM_FILES, natural_key
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError, is_out_of_memory
 from beadseg.events import Event, Level, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, printable, user_path
-from beadseg.locking import locked
 from beadseg.model.device import free_memory
 from beadseg.predict.counts import NOT_COMPARED, sentence
 from beadseg.predict.results import predict_file
 from beadseg.predict.tables import BatchResult, ElementIndex, PredictionIndex, described
+from beadseg.runtime.locking import locked
 from beadseg.text import plural
 
 if TYPE_CHECKING:
@@ -327,7 +327,9 @@ def made_with(predictor: Predictor, model_sha256: str) -> str:
     if not model:
         return ""
     said = predictor.describe()
-    values = {"model": model, "options": said.get("options"), "image": said.get("image")}
+    # Backends are tested for finding the same beads: results of one are not predicted again by another.
+    options = {name: value for name, value in (said.get("options") or {}).items() if name != "backend"}
+    values = {"model": model, "options": options, "image": said.get("image")}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from monai.inferers import SlidingWindowInferer
 from PIL import Image as PilImage
-from torch import Tensor, nn
 
 from beadseg import files
 from beadseg.config import ObjectConfig, PredictConfig, TrainConfig
@@ -20,14 +18,17 @@ from beadseg.data.image_io import Image, LazyImage
 from beadseg.data.scan import sha256_of
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import ConfigError, InputError, RunError
-from beadseg.events import OnEvent, StopFlag, ignore, log, progress
+from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.measure.appearance import TrainingAppearance, sample_of
 from beadseg.measure.calibration import CALIBRATION, Calibration
+from beadseg.measure.matching import match_labels
+from beadseg.model.backends import Backend, TorchBackend, Wish, chosen_backend
 from beadseg.model.checkpoint import load_checkpoint, model_file, named_model
-from beadseg.model.device import Precision, arithmetic, choose_device, choose_precision
+from beadseg.model.device import Precision, choose_device
 from beadseg.model.inputs import chosen_channel, luminance, prepare, resized
 from beadseg.model.networks import Network, build_network
 from beadseg.predict.bead_size import Size, find_size, given_size
+from beadseg.predict.blocks import probabilities
 from beadseg.predict.instances import needed_diameter
 from beadseg.predict.prediction import Maps, Prediction
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from beadseg.config.predict import TilingConfig
     from beadseg.measure.appearance import ImageSample
 
 SAME_SIZE = 0.02
@@ -51,8 +51,9 @@ MOST_CHANNELS = 8
 PILLOW_MODES = ("1", "L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16L", "I;16B")
 """Modes of Pillow whose samples are grey or red, green and blue; of a palette they would be indices."""
 
-SAME_COUNT, SAME_MASK = 0.05, 0.95
-"""Two computations of one image agree when their counts differ by this share at most, and their masks overlap so."""
+SAME_COUNT, SAME_BEAD, SAME_MASK = 0.02, 0.8, 0.95
+"""Two computations of one image agree when their counts differ by this share (or one) at most, as many beads have a
+partner with this intersection over union, and their masks overlap so."""
 FEW_BEADS, MOST_DIFFERENCE = 5, 0.1
 """With fewer beads the probabilities are compared: no pixel may differ by more."""
 
@@ -84,7 +85,7 @@ class Segmenter:
         """How its counts are to be read; None for a model that was stored without."""
         self.model_sha256 = ""
         """SHA-256 of the file that the weights were loaded from; empty where they come from none."""
-        self._precision: Precision | None = None
+        self._backends: dict[Wish, Backend] = {}
 
     @classmethod
     def load(cls, run: Path | str, *, device: str = "auto", options: PredictConfig | None = None) -> Segmenter:
@@ -269,7 +270,7 @@ class Segmenter:
         return Maps.of_heads(self._heads(x, on_event, stop))
 
     def _heads(self, x: NDArray[np.float32], on_event: OnEvent, stop: StopFlag | None) -> NDArray[np.float32]:
-        return probabilities(self.network, x, self.options.tiling, self.precision(on_event), on_event, stop)
+        return probabilities(self.backend(on_event), x, self.options.tiling, on_event, stop)
 
     def describe(self) -> dict[str, Any]:
         """Return what ``prediction.json`` says of the model and the options."""
@@ -277,28 +278,35 @@ class Segmenter:
             "options": self.options.model_dump(mode="json"),
             "image": self.config.image.model_dump(mode="json"),
             "network": self.config.network.model_dump(mode="json"),
+            "backend": self.backend().name,
             "precision": self.precision(),
             "device": str(self.device),
             "fingerprint": self.fingerprint,
             CALIBRATION: None if self.calibration is None else self.calibration.model_dump(mode="json"),
         }
 
-    def precision(self, on_event: OnEvent = ignore) -> Precision:
-        """Return the arithmetic in use: the one asked for, tested once against fp32 on a tile with beads."""
-        if self._precision is None:
-            chosen = choose_precision(self.options.precision, self.device)
-            if chosen != "fp32" and not self._agrees(chosen):
-                on_event(log(f"{chosen} disagrees with fp32 on this machine: fp32 is used.", "warning"))
-                chosen = "fp32"
-            self._precision = chosen
-        return self._precision
+    def precision(self) -> Precision:
+        """Return the arithmetic in use."""
+        return self.backend().precision
 
-    def _agrees(self, precision: Precision) -> bool:
-        """Return whether masks and counts of a simulated tile, with beads like those trained on, are those of fp32."""
+    def backend(self, on_event: OnEvent = ignore) -> Backend:
+        """Return what computes the network: as asked for, tested once for the beads of fp32 on a simulated tile."""
+        wish = Wish(self.options.backend, self.options.precision)
+        if wish not in self._backends:
+            self._backends[wish] = chosen_backend(
+                self.network, wish, self._tile, self._agrees, self.model_sha256, on_event
+            )
+        return self._backends[wish]
+
+    def _tile(self) -> NDArray[np.float32]:
         tile = tile_with_beads(self.knows, self.fingerprint.get("polarity") == "bright", self.config.image.channels)
-        x = prepare(tile, self.config.image)
-        exact = Maps.of_heads(probabilities(self.network, x, self.options.tiling))
-        fast = Maps.of_heads(probabilities(self.network, x, self.options.tiling, precision))
+        return prepare(tile, self.config.image)
+
+    def _agrees(self, backend: Backend, x: NDArray[np.float32]) -> bool:
+        """Return whether a backend finds the beads of an image (C, Y, X) that torch finds in fp32."""
+        exact, fast = (
+            Maps.of_heads(probabilities(each, x, self.options.tiling)) for each in (TorchBackend(self.network), backend)
+        )
         return same_beads(exact, fast, self.options.objects.replace(diameter=self.knows))
 
 
@@ -315,7 +323,7 @@ def tile_with_beads(diameter: float, bright: bool, channels: ChannelConfig) -> N
 
 
 def same_beads(exact: Maps, fast: Maps, objects: ObjectConfig) -> bool:
-    """Return whether two computations of one image find the same beads: masks, counts, and numbers everywhere.
+    """Return whether two computations of one image find the same beads: counts, labels, masks, numbers everywhere.
 
     Where `exact` finds hardly any bead the probabilities themselves must agree at every pixel.
     """
@@ -327,7 +335,8 @@ def same_beads(exact: Maps, fast: Maps, objects: ObjectConfig) -> bool:
         return bool(np.abs(exact.probability - fast.probability).max() <= MOST_DIFFERENCE)
     same_count = abs(count - int(other.max(initial=0))) <= max(1, SAME_COUNT * count)
     overlap = np.count_nonzero((one > 0) & (other > 0)) / np.count_nonzero((one > 0) | (other > 0))
-    return bool(same_count and overlap >= SAME_MASK)
+    same = len(match_labels(other, one, SAME_BEAD).true) >= min(count - 1, (1 - SAME_COUNT) * count)
+    return bool(same_count and same and overlap >= SAME_MASK)
 
 
 def as_plane(image: ArrayLike | Image | LazyImage) -> NDArray[np.generic]:
@@ -369,57 +378,6 @@ def _as_array(image: ArrayLike) -> NDArray[np.generic]:
     return array
 
 
-def probabilities(
-    network: Network,
-    image: NDArray[np.float32],
-    tiling: TilingConfig,
-    precision: Precision = "fp32",
-    on_event: OnEvent = ignore,
-    stop: StopFlag | None = None,
-) -> NDArray[np.float32]:
-    """Return the probability of every head at every pixel.
-
-    Parameters
-    ----------
-    network : Network
-        In evaluation mode, on the device to use.
-    image : (C, Y, X) float32
-        The prepared (normalised) image.
-    tiling : TilingConfig
-        When and how to cut the image.
-    precision : {"fp32", "bf16", "fp16"}
-        Arithmetic of the forward pass; blending is always fp32.
-    on_event, stop
-        Progress per tile, and the flag that ends the work between tiles.
-
-    Returns
-    -------
-    (K, Y, X) float32
-        One map per head, between 0 and 1.
-    """
-    device = next(network.parameters()).device
-    height, width = image.shape[-2:]
-    x = torch.from_numpy(np.ascontiguousarray(image))[None]
-    forward = _Forward(network, precision, device, on_event, stop)
-    with torch.inference_mode():
-        if height * width <= tiling.whole_image_pixels:
-            logits = forward(x)
-        else:
-            tile = _multiple(tiling.tile, network.size_multiple)
-            forward.total = _tiles(height, tile, tiling.overlap) * _tiles(width, tile, tiling.overlap)
-            inferer = SlidingWindowInferer(
-                roi_size=(tile, tile),
-                sw_batch_size=1,
-                overlap=tiling.overlap,
-                mode="gaussian",
-                padding_mode="reflect" if min(height, width) > tile // 2 else "constant",
-                device="cpu",
-            )
-            logits = torch.as_tensor(inferer(x, forward))
-        result: NDArray[np.float32] = logits[0].float().sigmoid_().numpy()
-    return result
-
-
 def brought_back(maps: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
     """Return maps (K, Y, X) of a resampled image in the pixels of the image itself, whose Y and X are `shape`.
 
@@ -454,45 +412,3 @@ def _neighbours(count: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.
     position = (np.arange(length) + 0.5) * (count / length) - 0.5
     first = np.clip(np.floor(position), 0, max(0, count - 2)).astype(np.int64)
     return first, np.minimum(first + 1, count - 1), (position - first).astype(np.float32)
-
-
-class _Forward:
-    """The network's forward pass on a padded input, with progress and cancelling between calls."""
-
-    def __init__(
-        self, network: nn.Module, precision: Precision, device: torch.device, on_event: OnEvent, stop: StopFlag | None
-    ) -> None:
-        self.network, self.precision, self.device = network, precision, device
-        self.on_event, self.stop = on_event, stop
-        self.done, self.total = 0, 1
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self.stop is not None:
-            self.stop.check()
-        padded = pad_to_multiple(x, int(self.network.size_multiple))  # type: ignore[arg-type]
-        padded = padded.to(self.device, memory_format=torch.channels_last)
-        with arithmetic(self.precision, self.device):
-            logits = self.network(padded)
-        self.done += 1
-        if self.total > 1:
-            self.on_event(progress("tiles", self.done, self.total))
-        result: Tensor = logits[..., : x.shape[-2], : x.shape[-1]].float().cpu()
-        return result
-
-
-def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Return `x` (N, C, Y, X) padded below and right to multiples, two of them at least; mirrored if possible."""
-    height, width = x.shape[-2:]
-    bottom = max(_multiple(height, multiple), 2 * multiple) - height
-    right = max(_multiple(width, multiple), 2 * multiple) - width
-    mode = "reflect" if bottom < height and right < width else "replicate"
-    return torch.nn.functional.pad(x, (0, right, 0, bottom), mode=mode) if bottom or right else x
-
-
-def _multiple(size: int, of: int) -> int:
-    return math.ceil(size / of) * of
-
-
-def _tiles(size: int, tile: int, overlap: float) -> int:
-    step = max(1, int(tile * (1 - overlap)))
-    return max(1, math.ceil((size - tile) / step) + 1)

@@ -40,9 +40,9 @@ from beadseg.data.scan import sha256_of, signature_of
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, StopFlag, ignore
 from beadseg.files import ensure_folder, relative_path, write_atomically, write_table
-from beadseg.locking import locked
 from beadseg.predict.counts import CORRECTED_COLUMNS, COUNT_COLUMNS
 from beadseg.predict.results import publish, result_files, write_pages
+from beadseg.runtime.locking import locked
 from beadseg.text import csv_text, original_cells
 
 if TYPE_CHECKING:

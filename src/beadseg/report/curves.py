@@ -107,14 +107,14 @@ def _refuse_empty(history: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _losses(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
-    _lines(axes, history, (("train_loss", "training", BLUE, "-"), ("val_loss", "validation", ORANGE, "-")))
+    draw_lines(axes, history, (("train_loss", "training", BLUE, "-"), ("val_loss", "validation", ORANGE, "-")))
     axes.set(ylabel="loss", title="Loss")
     _epoch_axis(axes, history)
 
 
 def _scores(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
     _expected(axes, max(_column(history, "epoch")))
-    _lines(
+    draw_lines(
         axes,
         history,
         (
@@ -129,7 +129,7 @@ def _scores(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _beads(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
-    _lines(
+    draw_lines(
         axes,
         history,
         (
@@ -145,7 +145,7 @@ def _beads(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
 
 def _counts(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
     axes.axhline(0, color=GREY, linewidth=0.8)
-    _lines(
+    draw_lines(
         axes,
         history,
         (
@@ -159,7 +159,7 @@ def _counts(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _rates(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
-    _lines(axes, history, (("lr", "", GREEN, "-"),))
+    draw_lines(axes, history, (("lr", "", GREEN, "-"),))
     axes.set(ylabel="learning rate", title="Learning rate")
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
     _epoch_axis(axes, history)
@@ -176,7 +176,9 @@ def _epoch_axis(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
         axes.legend(frameon=False, fontsize=8)
 
 
-def _lines(axes: Axes, history: Sequence[Mapping[str, Any]], columns: tuple[tuple[str, str, str, str], ...]) -> None:
+def draw_lines(
+    axes: Axes, history: Sequence[Mapping[str, Any]], columns: tuple[tuple[str, str, str, str], ...]
+) -> None:
     """Draw the columns that have a value; marked when few, since a line of one point shows nothing."""
     for column, label, colour, style in columns:
         rows = [row for row in history if row.get(column) not in (None, "")]

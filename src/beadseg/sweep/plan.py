@@ -17,7 +17,7 @@ from beadseg.data.documents import read_document
 from beadseg.errors import InputError, RunError
 from beadseg.events import OnEvent, ignore
 from beadseg.files import ensure_folder, write_atomically
-from beadseg.locking import locked
+from beadseg.runtime.locking import locked
 from beadseg.sweep.space import check, configured, draw
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def begin(
     where : path or str
         The file of `space`, for messages.
     on_event, has_ended
-        As of `beadseg.locking.locked`.
+        As of `beadseg.runtime.locking.locked`.
 
     Raises
     ------

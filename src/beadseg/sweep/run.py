@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from beadseg.config.sweep import TpeConfig
 from beadseg.errors import BeadsegError, BusyError, Cancelled, RunError
 from beadseg.events import Event, OnEvent, StopFlag, log, track
+from beadseg.runtime.process import signal_name
 from beadseg.sweep.plan import Result, Round, Sweep, Trial
 from beadseg.sweep.ranking import write_tables
 from beadseg.sweep.space import propose, values_text
@@ -199,7 +200,7 @@ def _follow(connection: Connection[Any, Any], on_event: OnEvent, stop: StopFlag)
 def _end(child: SpawnProcess) -> str:
     code = child.exitcode or 0
     if code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        name = signal_name(code)
         return f"Its process was ended by {name}; of a SIGKILL that nobody sent, want of memory is the usual reason."
     return f"Its process ended with exit code {code} without a result."
 

@@ -18,10 +18,12 @@ from beadseg.measure.beads import bead_table
 from beadseg.measure.calibration import CALIBRATION, Calibration, KnownImage
 from beadseg.measure.matching import Counted, count_scores, match_points
 from beadseg.measure.scores import visible_objects
+from beadseg.model.backends import TorchBackend
 from beadseg.model.checkpoint import load_checkpoint, save_checkpoint
+from beadseg.predict.blocks import probabilities
 from beadseg.predict.instances import needed_diameter
 from beadseg.predict.prediction import Maps
-from beadseg.predict.segmenter import Segmenter, probabilities
+from beadseg.predict.segmenter import Segmenter
 from beadseg.text import plural
 from beadseg.training.validation import counted, spread
 
@@ -153,7 +155,8 @@ def tune(
         `stop` was set.
     """
     objects = config.objects
-    maps = [Maps.of_heads(probabilities(network, image.image, config.tiling, precision, stop=stop)) for image in images]
+    backend = TorchBackend(network, precision)
+    maps = [Maps.of_heads(probabilities(backend, image.image, config.tiling, stop=stop)) for image in images]
     beads = sum(len(image.beads) for image in images)
     found = [(objects, _counts(objects, maps, images))]
     if beads >= ENOUGH and objects.separate:

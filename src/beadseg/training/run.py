@@ -22,7 +22,7 @@ from beadseg.data.documents import read_entries
 from beadseg.errors import BeadsegError, InputError, RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder, unstaged, write_atomically
-from beadseg.locking import locked
+from beadseg.runtime.locking import locked
 from beadseg.text import plural
 from beadseg.training.batches import load_images_of_machine
 from beadseg.training.diagnosis import Criterion, Diagnosis, Verdict, Watch, criteria, few_steps

@@ -23,6 +23,7 @@ from beadseg.config import GENERAL, TrainConfig
 from beadseg.data.scan import sha256_of
 from beadseg.errors import Cancelled, ConfigError, RunError, TrainingError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
+from beadseg.model.backends import TorchBackend
 from beadseg.model.checkpoint import (
     load_checkpoint,
     model_file,
@@ -38,8 +39,9 @@ from beadseg.model.device import choose_precision
 from beadseg.model.inputs import BT601
 from beadseg.model.losses import build_heads_loss
 from beadseg.model.networks import Network, build_network
+from beadseg.predict.blocks import probabilities
 from beadseg.predict.prediction import Maps
-from beadseg.predict.segmenter import probabilities, same_beads
+from beadseg.predict.segmenter import same_beads
 from beadseg.training.batches import Batch, Sampler, crop
 from beadseg.training.diagnosis import Diagnosis, Watch, few_steps, not_finite
 from beadseg.training.distributed import Team
@@ -349,8 +351,8 @@ class Trainer:
         x = crop(image, PRECISION_PX, np.random.default_rng(0), None)[: len(image.image)]
         self.average.eval()
         tiling = self.config.predict.tiling
-        exact = Maps.of_heads(probabilities(self.average, x, tiling))
-        fast = Maps.of_heads(probabilities(self.average, x, tiling, self.precision))
+        exact = Maps.of_heads(probabilities(TorchBackend(self.average), x, tiling))
+        fast = Maps.of_heads(probabilities(TorchBackend(self.average, self.precision), x, tiling))
         if self.team.any(not same_beads(exact, fast, self.config.predict.objects)):
             self.on_event(log(f"{self.precision} does not find the beads that fp32 finds: fp32 is used.", "warning"))
             self.use_fp32()

@@ -13,9 +13,10 @@ from torch import Tensor
 from beadseg.errors import Cancelled
 from beadseg.measure.matching import Counted, count_scores, density_scores
 from beadseg.measure.scores import Overlap, aggregate, count_overlap, visible_objects
+from beadseg.model.backends import TorchBackend
+from beadseg.predict.blocks import probabilities
 from beadseg.predict.instances import needed_diameter
 from beadseg.predict.prediction import Maps
-from beadseg.predict.segmenter import probabilities
 from beadseg.training.distributed import Team
 from beadseg.training.targets import centres
 
@@ -69,7 +70,7 @@ def score(
     cancelled = None
     try:
         for image in team.share(images):
-            maps = probabilities(network, image.image, config.tiling, precision, stop=stop)
+            maps = probabilities(TorchBackend(network, precision), image.image, config.tiling, stop=stop)
             own.append(_scored(maps, image, loss, config))
     except Cancelled as error:
         cancelled = error

@@ -25,7 +25,7 @@ from beadseg.annotation.review.steps import new_id, now
 from beadseg.annotation.review.store import NAME_BYTES
 from beadseg.errors import InputError
 from beadseg.files import ensure_folder, machine_error, write_atomically
-from beadseg.locking import ProcessId
+from beadseg.runtime.locking import ProcessId
 
 if TYPE_CHECKING:
     from pathlib import Path

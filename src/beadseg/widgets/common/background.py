@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from beadseg.events import OnEvent
-    from beadseg.widgets.common.process import Process
+    from beadseg.runtime.process import Process
 
     Work = Callable[[OnEvent, StopFlag], Any]
     Item = tuple[Literal["event", "returned", "failed"], Any]

@@ -30,8 +30,8 @@ from beadseg.files import write_atomically
 from beadseg.model.inputs import luminance
 from beadseg.predict.counts import corrected_cells, count_row
 from beadseg.predict.prediction import Maps, Prediction, StoredMaps, map_path, read_maps, same_candidates
+from beadseg.runtime.process import run_command
 from beadseg.widgets.common import temporary_folder
-from beadseg.widgets.common.process import run_command
 from beadseg.widgets.layers import finest
 
 if TYPE_CHECKING:

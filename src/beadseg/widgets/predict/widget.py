@@ -25,8 +25,8 @@ from beadseg import files
 from beadseg.config import GENERAL, TrainConfig
 from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.model.checkpoint import general_file, model_file, named_model, read_meta
+from beadseg.runtime.process import run_command
 from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded, in_window, temporary_folder
-from beadseg.widgets.common.process import run_command
 from beadseg.widgets.common.settings import FolderField, PluginSettings, last, recent_models, remember_model
 from beadseg.widgets.layers import PluginWidget, scrolling
 from beadseg.widgets.predict.image_panel import ImagePanel

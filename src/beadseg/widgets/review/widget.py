@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer  # noqa: TC002 (napari looks at the annotation to hand over its viewer)
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QFileDialog,
     QFormLayout,
     QGridLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
@@ -26,18 +25,17 @@ from beadseg.annotation.review import who
 from beadseg.data.dataset import Dataset
 from beadseg.errors import InputError
 from beadseg.files import user_path
+from beadseg.runtime.process import run_command
 from beadseg.text import plural
-from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded
+from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded, temporary_folder
 from beadseg.widgets.common.background import collect_all_again, keep_collections_short
-from beadseg.widgets.common.process import run_batch
+from beadseg.widgets.common.settings import FolderField
 from beadseg.widgets.layers import PluginWidget, connect_while_alive, free_in_canvas, scrolling
 from beadseg.widgets.review.controller import Controller
 from beadseg.widgets.review.session import Session
 from beadseg.widgets.review.work_panel import WorkPanel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from beadseg.events import OnEvent, StopFlag
 
 STEPS = (
@@ -207,48 +205,6 @@ class _Finisher:
             controller.finish()
 
 
-class FolderField(QWidget):
-    """A path with a button that browses for it.
-
-    Parameters
-    ----------
-    title : str
-        Of the dialog.
-    tooltip : str
-        Of the field.
-    placeholder : str
-        Shown while it is empty.
-    """
-
-    def __init__(self, title: str, tooltip: str, placeholder: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._title = title
-        self.line = QLineEdit()
-        self.line.setPlaceholderText(placeholder)
-        self.line.setToolTip(tooltip)
-        browse = QPushButton("Choose…")
-        browse.setToolTip(title)
-        browse.clicked.connect(self._browse)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.line, 1)
-        row.addWidget(browse)
-
-    def value(self) -> Path | None:
-        """Return the path; None while the field is empty."""
-        text = self.line.text().strip()
-        return user_path(text) if text else None
-
-    def setValue(self, path: Path | None) -> None:
-        """Show a path."""
-        self.line.setText("" if path is None else str(path))
-
-    def _browse(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, self._title, self.line.text())
-        if chosen:
-            self.line.setText(chosen)
-
-
 class StartPanel(QWidget):
     """Fields for the dataset, its audit and the name to sign with."""
 
@@ -261,11 +217,10 @@ class StartPanel(QWidget):
         super().__init__(parent)
         steps = QLabel(STEPS)
         steps.setWordWrap(True)
-        self.dataset = FolderField("Choose a dataset folder", "Folder with images/ and masks/ or labels/", "dataset")
+        self.dataset = FolderField("dataset", "Folder with images/ and masks/ or labels/")
         self.audit = FolderField(
-            "Choose the folder of an audit",
-            "Folder that `beadseg-batch audit` wrote; leave it empty to take the one made here, or to make one later",
             "optional: made by the audit",
+            "Folder that `beadseg-batch audit` wrote; leave it empty to take the one made here, or to make one later",
         )
         self.by = QLineEdit(who())
         self.by.setToolTip("Name that your decisions are signed with")
@@ -344,5 +299,7 @@ def run_audit(dataset: Path, on_event: OnEvent, stop: StopFlag) -> tuple[Audit, 
         `stop` was set.
     """
     folder = dataset / files.REVIEW / files.REVIEW_AUDIT
-    run_batch(["audit", str(dataset), "--out", str(folder), "--propose"], on_event, stop)
+    with temporary_folder() as events:
+        words = ["audit", str(dataset), "--out", str(folder), "--propose"]
+        run_command(words, Path(events) / "events", on_event, stop)
     return Audit.read(folder), folder

@@ -20,14 +20,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from beadseg.runtime.process import Process
 from beadseg.widgets.common import MessageArea, guarded, settings
 from beadseg.widgets.common.background import Monitor
-from beadseg.widgets.common.process import Process
 from beadseg.widgets.train.command import TrainCommand, typed
 
 if TYPE_CHECKING:
     from beadseg.events import Event
-    from beadseg.widgets.common.process import Outcome
+    from beadseg.runtime.process import Outcome
 
 _HELP = "One YAML file describes the cluster: queue, cores, time, how beadseg is started."
 

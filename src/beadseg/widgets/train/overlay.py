@@ -13,10 +13,10 @@ from qtpy.QtCore import QObject, Signal
 from beadseg import files
 from beadseg.data import read_image, read_labels, read_mask
 from beadseg.errors import BeadsegError, ImageError
+from beadseg.runtime.process import Process
 from beadseg.text import plural
 from beadseg.widgets.common import Background, temporary_folder, text_of
 from beadseg.widgets.common.background import Monitor
-from beadseg.widgets.common.process import Process
 from beadseg.widgets.layers import StepQueue, add_beside, free_in_canvas, warm_up
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.events import OnEvent, StopFlag
-    from beadseg.widgets.common.process import Outcome
+    from beadseg.runtime.process import Outcome
     from beadseg.widgets.train.session import RunState, ValidationSample
 
 

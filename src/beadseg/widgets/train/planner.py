@@ -14,19 +14,19 @@ from beadseg.config import TrainConfig
 from beadseg.config.train import ImageEpochConfig
 from beadseg.data.fingerprint import Fingerprint
 from beadseg.errors import BeadsegError
+from beadseg.runtime.process import Process
 from beadseg.text import plural
 from beadseg.training.diagnosis import Diagnosis, few_steps
 from beadseg.training.plan import Planned, plan
 from beadseg.widgets.common import temporary_folder
 from beadseg.widgets.common.background import Monitor
-from beadseg.widgets.common.process import Process
 from beadseg.widgets.form.schema import leaves, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from beadseg.events import Event
-    from beadseg.widgets.common.process import Outcome
+    from beadseg.runtime.process import Outcome
     from beadseg.widgets.train.command import TrainCommand
     from beadseg.widgets.train.session import RunState
 

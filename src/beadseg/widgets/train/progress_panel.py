@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qtpy.QtCore import QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QSizePolicy,
-    QTextBrowser,
-    QToolTip,
-    QVBoxLayout,
-    QWidget,
-)
+from matplotlib import rc_context
+from matplotlib.backends.backend_qt import NavigationToolbar2QT
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QProgressBar, QTextBrowser, QVBoxLayout, QWidget
 
+from beadseg.report.curves import draw_lines
 from beadseg.text import plural
 from beadseg.training.records import score_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qtpy.QtGui import QMouseEvent, QPaintEvent
+    from matplotlib.axes import Axes
+    from qtpy.QtGui import QShowEvent
 
     from beadseg.training.diagnosis import Diagnosis
     from beadseg.training.records import Row
@@ -48,9 +42,36 @@ _EMPTY = "Start a training, or choose a run folder on the first tab to look at o
 
 BLUE, ORANGE = "#4c9be8", "#f0932b"
 """Training and validation: told apart with any colour vision, readable on both themes."""
-MARGINS = (44, 20, 8, 18)
-"""Left, top, right and bottom of the drawing, px."""
-MOST_MARKERS = 60
+_CURVES_HELP = (
+    "Loss: of augmented training patches, and of whole validation images. Jaccard: of whole validation images, and of "
+    "as many training images. Count error: how many beads the count of an image is off, on average."
+)
+
+
+class Panel(NamedTuple):
+    """One plot: its title, columns of the history with label, colour and style, and fixed ends of its axis."""
+
+    title: str
+    columns: tuple[tuple[str, str, str, str], ...]
+    low: float | None = None
+    high: float | None = None
+
+
+PANELS = (
+    Panel("Loss", (("train_loss", "training", BLUE, "-"), ("val_loss", "validation", ORANGE, "-"))),
+    Panel(
+        "Jaccard",
+        (("train_jaccard_images", "training", BLUE, "-"), ("val_jaccard_images", "validation", ORANGE, "-"),
+         ("val_jaccard_pooled", "pooled", ORANGE, "--")),
+        0.0, 1.0,
+    ),
+    Panel(
+        "Count error, beads",
+        (("train_count_mae", "training", BLUE, "-"), ("val_count_mae", "validation", ORANGE, "-"),
+         ("val_count_mae_dense", "densest third", ORANGE, "--")),
+        0.0,
+    ),
+)  # fmt: skip
 
 
 class ProgressPanel(QWidget):
@@ -62,12 +83,7 @@ class ProgressPanel(QWidget):
         self.headline.setWordWrap(True)
         self.bar = QProgressBar()
         self.bar.setVisible(False)
-        self.loss = Plot("Loss")
-        self.score = Plot("Jaccard", 0.0, 1.0)
-        self.count = Plot("Count error, beads", 0.0)
-        self.loss.setToolTip("Training loss of augmented patches, validation loss of whole images.")
-        self.score.setToolTip("Of whole images: validation images, and as many training images.")
-        self.count.setToolTip("How many beads the count of an image is off: mean absolute error over whole images.")
+        self.curves = Curves()
         self.warnings = QTextBrowser()
         self.warnings.setMaximumHeight(96)
         self.warnings.setToolTip("What the training noticed about itself, with the likely cause and the remedy.")
@@ -92,8 +108,7 @@ class ProgressPanel(QWidget):
         column.setSpacing(4)
         for part in (self.headline, self.bar):
             column.addWidget(part)
-        for plot in (self.loss, self.score, self.count):
-            column.addWidget(plot, 1)
+        column.addWidget(self.curves, 1)
         column.addWidget(self.warnings)
         row = QHBoxLayout()
         row.addWidget(self.show_overlay)
@@ -105,11 +120,7 @@ class ProgressPanel(QWidget):
         """Show what is known of the run."""
         self.headline.setText(headline(status, state, owner))
         self.headline.setTextFormat(Qt.TextFormat.PlainText)
-        rows = [] if state is None else state.rows
-        self.loss.setCurves(loss_curves(rows))
-        self.score.setCurves(score_curves(rows))
-        self.count.setCurves(count_curves(rows))
-        self.count.empty = "this run records none" if rows else "after the first epoch"
+        self.curves.show_rows([] if state is None else state.rows)
         self.bar.setVisible(status in ("running", "stopping"))
         if status == "stopping":
             self.bar.setFormat("stopping")
@@ -176,209 +187,67 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
-def loss_curves(rows: Sequence[Row]) -> list[Curve]:
-    """Return training and validation loss."""
-    return _curves(rows, (("train_loss", "training", BLUE, False), ("val_loss", "validation", ORANGE, False)))
+class Curves(QWidget):
+    """Loss, Jaccard and count error over the epochs, on matplotlib's canvas with its toolbar: zoom, move, save."""
 
-
-def score_curves(rows: Sequence[Row]) -> list[Curve]:
-    """Return the Jaccard of training and validation images."""
-    return _curves(
-        rows,
-        (
-            ("train_jaccard_images", "training", BLUE, False),
-            ("val_jaccard_images", "validation", ORANGE, False),
-            ("val_jaccard_pooled", "pooled", ORANGE, True),
-        ),
-    )
-
-
-def count_curves(rows: Sequence[Row]) -> list[Curve]:
-    """Return the mean absolute error of the count per image, where the run has it."""
-    return _curves(
-        rows,
-        (
-            ("train_count_mae", "training", BLUE, False),
-            ("val_count_mae", "validation", ORANGE, False),
-            ("val_count_mae_dense", "densest third", ORANGE, True),
-        ),
-    )
-
-
-def _curves(rows: Sequence[Row], columns: tuple[tuple[str, str, str, bool], ...]) -> list[Curve]:
-    found = []
-    for column, name, colour, dashed in columns:
-        if any(column in row for row in rows):
-            x = tuple(float(row["epoch"]) for row in rows)
-            y = tuple(float(row.get(column, math.nan)) for row in rows)
-            found.append(Curve(name, colour, x, y, dashed))
-    return found
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One line: its name, colour and points; a value that is not finite leaves a gap."""
-
-    name: str
-    colour: str
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    dashed: bool = False
-
-
-class Plot(QWidget):
-    """Some curves over the epochs, with a title and a legend; the value nearest to the mouse is shown.
-
-    Parameters
-    ----------
-    title : str
-        What is drawn.
-    low, high : float, optional
-        A fixed end of the vertical axis.
-    """
-
-    def __init__(self, title: str, low: float | None = None, high: float | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.title, self._low, self._high = title, low, high
-        self.curves: tuple[Curve, ...] = ()
-        self.empty = "after the first epoch"
-        self.setMinimumSize(180, 88)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMouseTracking(True)
+        self.rows: list[Row] = []
+        self._drawn: object = None
+        self.figure = Figure((3.2, 2.8), facecolor="none")
+        self.canvas: Any = FigureCanvasQTAgg(self.figure)  # type: ignore[no-untyped-call]
+        self.canvas.setStyleSheet("background: transparent")
+        self.canvas.setMinimumSize(180, 264)
+        self.canvas.setToolTip(_CURVES_HELP)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.canvas, 1)
+        column.addWidget(NavigationToolbar2QT(self.canvas, self))  # type: ignore[no-untyped-call]
 
-    def setCurves(self, curves: Sequence[Curve]) -> None:
-        """Draw these curves; nothing is redrawn when they are the same."""
-        if tuple(curves) != self.curves:
-            self.curves = tuple(curves)
-            self.update()
+    def show_rows(self, rows: list[Row]) -> None:
+        """Show the curves of a history."""
+        self.rows = rows
+        if self.isVisible():
+            self._draw()
 
-    def sizeHint(self) -> QSize:
-        """Return the preferred size."""
-        return QSize(320, 130)
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Draw what has come meanwhile, in the colours of napari's theme."""
+        self._draw()
+        super().showEvent(event)
 
-    def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Draw everything."""
-        painter = QPainter(self)
-        try:
-            self._draw(painter)
-        finally:
-            painter.end()  # Qt must not meet a painter that is still at work, whoever keeps this frame
-
-    def _draw(self, painter: QPainter) -> None:
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        text = self.palette().windowText().color()
-        self._draw_title(painter, text)
-        points = [(x, y) for curve in self.curves for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]
-        if not points:
-            painter.setPen(_faded(text, 150))
-            painter.drawText(self._area(), Qt.AlignmentFlag.AlignCenter, self.empty)
+    def _draw(self) -> None:
+        """Draw the curves, unless they are drawn already."""
+        text = self.palette().windowText().color().name()
+        if self._drawn == (self.rows, text):
             return
-        self._draw_axes(painter, text)
-        for curve in self.curves:
-            self._draw_curve(painter, curve)
-
-    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
-        """Tell the values of the epoch under the mouse."""
-        if event is None or not self.curves:
-            return
-        area, (left, right) = self._area(), self._x_range()
-        if not area.contains(event.position()):
-            return
-        epoch = round(left + (event.position().x() - area.left()) / area.width() * (right - left))
-        lines = [
-            f"{curve.name}: {y:.4g}"
-            for curve in self.curves
-            for x, y in zip(curve.x, curve.y, strict=True)
-            if x == epoch and math.isfinite(y)
-        ]
-        if lines:
-            QToolTip.showText(event.globalPosition().toPoint(), "\n".join([f"epoch {epoch}", *lines]), self)
-
-    def _area(self) -> QRectF:
-        left, top, right, bottom = MARGINS
-        return QRectF(left, top, self.width() - left - right, self.height() - top - bottom)
-
-    def _x_range(self) -> tuple[float, float]:
-        values = [x for curve in self.curves for x in curve.x]
-        low, high = min(values), max(values)
-        return (low, high) if high > low else (low - 1, high + 1)
-
-    def _y_range(self) -> tuple[float, float]:
-        values = [y for curve in self.curves for y in curve.y if math.isfinite(y)]
-        low = min(values) if self._low is None else min(self._low, *values)
-        high = max(values) if self._high is None else max(self._high, *values)
-        return (low, high) if high > low else (low - 0.5, high + 0.5)
-
-    def _draw_title(self, painter: QPainter, text: QColor) -> None:
-        font = painter.font()
-        font.setBold(True)
-        painter.setFont(font)
-        painter.setPen(text)
-        painter.drawText(QPointF(4, 14), self.title)
-        x = 10 + painter.fontMetrics().horizontalAdvance(self.title)
-        font.setBold(False)
-        painter.setFont(font)
-        for curve in self.curves:
-            painter.setPen(QPen(QColor(curve.colour), 2, _style(curve)))
-            painter.drawLine(QPointF(x, 10), QPointF(x + 14, 10))
-            painter.setPen(text)
-            painter.drawText(QPointF(x + 18, 14), curve.name)
-            x += 26 + painter.fontMetrics().horizontalAdvance(curve.name)
-
-    def _draw_axes(self, painter: QPainter, text: QColor) -> None:
-        area, (low, high), (left, right) = self._area(), self._y_range(), self._x_range()
-        for value in ticks(low, high, max(2, int(area.height() // 30))):
-            y = area.bottom() - (value - low) / (high - low) * area.height()
-            painter.setPen(QPen(_faded(text, 50), 1))
-            painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
-            painter.setPen(_faded(text, 200))
-            box = QRectF(0, y - 8, MARGINS[0] - 5, 16)
-            painter.drawText(box, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, f"{value:.4g}")
-        painter.setPen(_faded(text, 200))
-        for value in ticks(left, right, max(2, int(area.width() // 60)), whole=True):
-            x = area.left() + (value - left) / (right - left) * area.width()
-            box = QRectF(x - 20, area.bottom() + 2, 40, 15)
-            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, f"{value:.0f}")
-
-    def _draw_curve(self, painter: QPainter, curve: Curve) -> None:
-        painter.setPen(QPen(QColor(curve.colour), 1.6, _style(curve)))
-        for run in self._runs(curve):
-            painter.drawPolyline(QPolygonF(run))
-        if len(curve.x) <= MOST_MARKERS:
-            painter.setBrush(QColor(curve.colour))
-            painter.setPen(Qt.PenStyle.NoPen)
-            for run in self._runs(curve):
-                for point in run:
-                    painter.drawEllipse(point, 2.2, 2.2)
-            painter.setBrush(Qt.BrushStyle.NoBrush)
-
-    def _runs(self, curve: Curve) -> list[list[QPointF]]:
-        """Return the curve's points on the screen, cut where a value is missing."""
-        area, (low, high), (left, right) = self._area(), self._y_range(), self._x_range()
-        runs: list[list[QPointF]] = [[]]
-        for x, y in zip(curve.x, curve.y, strict=True):
-            if math.isfinite(y):
-                across = area.left() + (x - left) / (right - left) * area.width()
-                runs[-1].append(QPointF(across, area.bottom() - (y - low) / (high - low) * area.height()))
-            elif runs[-1]:
-                runs.append([])
-        return [run for run in runs if run]
+        self._drawn = (self.rows, text)
+        style: Any = dict.fromkeys(("text.color", "axes.edgecolor", "xtick.color", "ytick.color"), text)
+        self.figure.clear()
+        with rc_context({**style, "font.size": 7, "axes.titlesize": 8, "axes.facecolor": "none"}):
+            for place, panel in enumerate(PANELS, start=1):
+                draw_panel(self.figure.add_subplot(len(PANELS), 1, place), self.rows, panel)
+        self.figure.subplots_adjust(left=0.12, bottom=0.06, right=0.98, top=0.94, hspace=0.5)
+        self.canvas.draw_idle()
 
 
-def ticks(low: float, high: float, most: int, whole: bool = False) -> list[float]:
-    """Return round values from `low` to `high`, at most about `most`; whole numbers where asked for."""
-    step = 10 ** math.floor(math.log10((high - low) / most)) if high > low else 1.0
-    step *= next(factor for factor in (1, 2, 5, 10, 20) if (high - low) / (step * factor) <= most)
-    step = max(1.0, step) if whole else step
-    first = math.ceil(low / step - 1e-9)
-    return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
+def draw_panel(axes: Axes, rows: Sequence[Row], panel: Panel) -> None:
+    """Draw some columns of a history over the epochs; a value that is missing or not finite leaves a gap."""
+    axes.set_title(panel.title, loc="left", fontweight="bold")
+    draw_lines(axes, rows, panel.columns)
+    axes.grid(alpha=0.25)
+    if not axes.lines:
+        empty = "this run records none" if rows else "after the first epoch"
+        axes.text(0.5, 0.5, empty, transform=axes.transAxes, ha="center", va="center", alpha=0.6)
+        axes.set(xticks=(), yticks=())
+        return
+    axes.set_ylim(panel.low, panel.high)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, borderpad=0, handlelength=1.5)
+    axes.format_coord = partial(_values_at, rows, panel)  # type: ignore[method-assign]
 
 
-def _style(curve: Curve) -> Qt.PenStyle:
-    return Qt.PenStyle.DashLine if curve.dashed else Qt.PenStyle.SolidLine
-
-
-def _faded(colour: QColor, alpha: int) -> QColor:
-    faded = QColor(colour)
-    faded.setAlpha(alpha)
-    return faded
+def _values_at(rows: Sequence[Row], panel: Panel, x: float, y: float) -> str:
+    """Return the values of the epoch nearest to the mouse."""
+    row: Row = next((row for row in rows if row["epoch"] == round(x)), {})
+    found = [f"{label} {row[column]:.4g}" for column, label, *_ in panel.columns if column in row]
+    return ", ".join([f"epoch {round(x)}", *found])

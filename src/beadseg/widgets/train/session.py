@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,24 +11,24 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.data.documents import read_entries
-from beadseg.errors import BeadsegError, ConfigError, MachineError, RunError
+from beadseg.errors import BeadsegError, ConfigError, RunError
 from beadseg.files import ensure_folder
-from beadseg.locking import STALE, last_beat, read, server_time
 from beadseg.model.checkpoint import read_meta
+from beadseg.runtime.locking import living_owner
+from beadseg.runtime.process import Process
 from beadseg.text import original
 from beadseg.training.diagnosis import Criterion, Diagnosis, Watch, few_steps
 from beadseg.training.plan import Planned
 from beadseg.training.records import Row, gain, read_history, sample_files
 from beadseg.widgets.common import Background
 from beadseg.widgets.common.background import Monitor
-from beadseg.widgets.common.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from beadseg.events import Event, OnEvent, StopFlag
-    from beadseg.widgets.common.process import Outcome
+    from beadseg.runtime.process import Outcome
     from beadseg.widgets.train.command import TrainCommand
 
 LOOK_MS = 1000
@@ -251,7 +250,7 @@ class Session(QObject):
 def _see(folder: Path, before: object, ours: bool) -> _Seen:
     """Look at a folder; its state is None where nothing changed, or there is no run yet."""
     process = None if ours else Process.find(folder / files.EVENTS)
-    owner = "" if ours or process is not None else owner_of(folder)
+    owner = "" if ours or process is not None else str(living_owner(folder) or "")
     now = (stamp(folder), owner)
     if now == before or not is_run(folder):
         return _Seen(folder, now if is_run(folder) else None, None, None, process, owner)
@@ -380,18 +379,3 @@ def _tail(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LOG_BYTES))
         return file.read().decode("utf-8", "replace")
-
-
-def owner_of(folder: Path) -> str:
-    """Return which process works in a folder, in words; "" when none gives a sign of life."""
-    path = folder / files.LOCK
-    owner, beat = read(path), last_beat(path)
-    if owner is None or beat is None:
-        return ""
-    lives = owner.runs
-    if lives is None:
-        try:
-            lives = server_time(path) - beat < STALE
-        except MachineError:  # a folder that may only be read: the clock of this machine must do
-            lives = time.time() - beat < STALE
-    return str(owner) if lives else ""

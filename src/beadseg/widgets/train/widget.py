@@ -34,7 +34,7 @@ from beadseg.widgets.train.setup_panel import SetupPanel
 
 if TYPE_CHECKING:
     from beadseg.events import Event
-    from beadseg.widgets.common.process import Outcome
+    from beadseg.runtime.process import Outcome
     from beadseg.widgets.train.session import Status
 
 MOST_LINES = 1000

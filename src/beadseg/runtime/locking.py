@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from beadseg import files
 from beadseg.config.base import Config
-from beadseg.errors import BusyError
+from beadseg.errors import BusyError, MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, log
 
 if TYPE_CHECKING:
@@ -227,6 +227,22 @@ def why_dead(owner: Owner | None, has_ended: Callable[[str], bool]) -> str:
     if owner.runs is None and owner.job and has_ended(owner.job):
         return "that job has ended"
     return ""
+
+
+def living_owner(folder: Path) -> Owner | None:
+    """Return which process works in a folder; None when none gives a sign of life."""
+    path = folder / files.LOCK
+    owner, beat = read(path), last_beat(path)
+    if owner is None or beat is None:
+        return None
+    lives = owner.runs
+    if lives is None:
+        try:
+            now = server_time(path)
+        except MachineError:  # a folder that may only be read: the clock of this machine must do
+            now = time.time()
+        lives = now - beat < STALE
+    return owner if lives else None
 
 
 def last_beat(path: Path) -> float | None:

@@ -12,15 +12,14 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from beadseg.errors import BeadsegError, Cancelled, ExitCode, MachineError
 from beadseg.events import LAUNCHED, STOP_FILE, Event
 from beadseg.files import machine_error
-from beadseg.locking import ProcessId
+from beadseg.runtime.locking import ProcessId
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,12 +38,6 @@ NICENESS = 5
 
 _STARTED: dict[int, subprocess.Popen[bytes]] = {}
 """Processes of this viewer that may outlive the widget that started them; their exit code is known when found again."""
-
-POLL_S = 0.1
-"""How often a stop is looked for while the child says nothing."""
-PATIENCE_S = 2.0
-"""How long a child that was asked to end may take before it is killed."""
-_GOOD = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FLAGGED)
 
 LOOK_S = 0.05
 """Between two looks at what the process said."""
@@ -269,6 +262,11 @@ class Process:
         return [line for line in lines if line]
 
     @property
+    def error(self) -> BeadsegError | None:
+        """The last error that it reported."""
+        return None if self._last_error is None else _error_of(self._last_error)
+
+    @property
     def drained(self) -> bool:
         """Whether everything in the file was looked at."""
         try:
@@ -332,140 +330,31 @@ def _event_in(line: str | bytes) -> Event | None:
         return None
 
 
-def run_batch(arguments: Sequence[str], on_event: OnEvent, stop: StopFlag) -> dict[str, Any]:
-    """Run ``beadseg-batch ARGUMENTS --json`` and return the data of its result.
-
-    Parameters
-    ----------
-    arguments : sequence of str
-        Command and options, without ``--json``.
-    on_event : callable
-        Gets every event of the child, in the thread of this call.
-    stop : StopFlag
-        When it is set the child is asked to end, and killed when it does not. It stops by itself when this process
-        is gone.
-
-    Raises
-    ------
-    BeadsegError
-        What the child ended with.
-    MachineError
-        The child was killed from outside or could not say why it failed.
-    Cancelled
-        `stop` was set.
-    """
-    command = [sys.executable, "-m", "beadseg", *arguments, "--json"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE, text=True, encoding="utf-8",
-        errors="replace", env={**os.environ, LAUNCHED: "1"},
-    ) as child:  # fmt: skip
-        lines, complaints = _read(child.stdout), _read(child.stderr)
-        try:
-            result, error = _follow(child, lines, on_event, stop)
-        finally:
-            _end(child)
-    if stop:
-        raise Cancelled("Stopped on request.", remedy="What was finished is kept; run it again to go on.")
-    if error is not None:
-        raise error
-    if child.returncode not in _GOOD:
-        raise _unexplained(child.returncode, arguments[0], complaints)
-    return result
-
-
-def _follow(
-    child: subprocess.Popen[str], lines: SimpleQueue[str | None], on_event: OnEvent, stop: StopFlag
-) -> tuple[dict[str, Any], BeadsegError | None]:
-    """Hand over events until the child ends; return the data of its result, and its error."""
-    result: dict[str, Any] = {}
-    error: BeadsegError | None = None
-    while not stop:
-        try:
-            line = lines.get(timeout=POLL_S)
-        except Empty:
-            continue
-        if line is None:
-            child.wait()
-            break
-        event = _event_in(line)
-        if event is None:
-            continue
-        if event.kind == "result":
-            result = event.data
-        if event.kind == "error":
-            error = _error(event)
-        on_event(event)
-    return result, error
-
-
-def _error(event: Event) -> BeadsegError:
-    error = BeadsegError(str(event.data.get("what", event.message)), event.data.get("where"), event.data.get("remedy"))
-    with suppress(ValueError):
-        error.exit_code = ExitCode(event.data.get("exit_code", ExitCode.BUG))
-    return error
-
-
-def _unexplained(code: int, command: str, complaints: SimpleQueue[str | None]) -> MachineError:
-    said = []
-    with suppress(Empty):
-        while (line := complaints.get(timeout=POLL_S)) is not None:
-            said.append(line.strip())
-    how = f"was ended from outside (signal {-code}), perhaps for want of memory" if code < 0 else f"ended with {code}"
-    last = f": {said[-1]}" if said else ""
-    return MachineError(f"The process `beadseg-batch {command}` {how}{last}.", remedy="Run it again; it continues.")
-
-
-def _read(stream: IO[str] | None) -> SimpleQueue[str | None]:
-    """Return a queue that gets the lines of a stream, and None at its end."""
-    found: SimpleQueue[str | None] = SimpleQueue()
-
-    def pump() -> None:
-        with suppress(ValueError, OSError):  # closed while reading
-            for line in stream or ():
-                found.put(line)
-        found.put(None)
-
-    threading.Thread(target=pump, name="beadseg child", daemon=True).start()
-    return found
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    """End a child that still runs: it stops by itself when its standard input ends, also where there are no signals."""
-    if child.poll() is not None:
-        return
-    if child.stdin is not None:
-        child.stdin.close()
-    if sys.platform != "win32":  # there it would be killed at once
-        child.terminate()
-    try:
-        child.wait(PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-
-
 def run_command(
-    arguments: Sequence[str], log: Path, on_event: OnEvent, stop: StopFlag, *, at_once: bool = False
+    arguments: Sequence[str], output: Path, on_event: OnEvent, stop: StopFlag, *, at_once: bool = False
 ) -> list[Event]:
     """Run ``beadseg-batch ARGUMENTS --json`` and return its events.
 
     Parameters
     ----------
     arguments : sequence of str
-        The command and its options.
-    log : pathlib.Path
+        The command and its options, without ``--json``.
+    output : pathlib.Path
         The file that the process writes its events to.
     on_event, stop
-        Hears every event; ends the process: within three seconds, or with `at_once` immediately.
+        Hears every event, in the thread of this call; ends the process: within three seconds, or with `at_once`
+        immediately.
 
     Raises
     ------
+    BeadsegError
+        The process failed: its own error, with its exit code.
+    MachineError
+        The process could not start, was ended by the system, or could not say why it failed.
     Cancelled
         `stop` was set.
-    MachineError
-        The process could not start, or failed, or was ended by the system; with what it said last.
     """
-    child = Process.start([*arguments, "--json"], log)
+    child = Process.start([*arguments, "--json"], output)
     events: list[Event] = []
     while True:
         running = child.running  # asked before the news, so that the last ones are not missed
@@ -481,13 +370,19 @@ def run_command(
                 child.stop(STOP_S)
         time.sleep(LOOK_S)
     if stop:
-        raise Cancelled(
-            "Prediction was cancelled.", remedy="Images that were finished are kept, nothing is half there."
-        )
+        raise Cancelled("Stopped on request.", remedy="What was finished is kept; run it again to go on.")
     outcome = child.outcome()
     if outcome.code not in FINISHED:
-        raise MachineError(outcome.message or "The process failed.")
+        raise child.error or MachineError(outcome.message or "The process failed.")
     return events
+
+
+def _error_of(event: Event) -> BeadsegError:
+    """Return the error that an event reports, as the process raised it."""
+    error = BeadsegError(str(event.data.get("what", event.message)), event.data.get("where"), event.data.get("remedy"))
+    with suppress(ValueError):
+        error.exit_code = ExitCode(event.data.get("exit_code", ExitCode.BUG))
+    return error
 
 
 def was_killed(code: int | None) -> bool:
@@ -497,11 +392,12 @@ def was_killed(code: int | None) -> bool:
 
 def why_killed(code: int | None, command: str) -> str:
     """Return a message about the end of ``beadseg-batch COMMAND``."""
-    how = f"was ended by the system ({_name(code)})" if code else "exited without an error message"
+    how = f"was ended by the system ({signal_name(code)})" if code else "exited without an error message"
     return f"The process {how}. Often the memory ran out: {_REMEDIES.get(command, _OTHERWISE)}"
 
 
-def _name(code: int) -> str:
+def signal_name(code: int) -> str:
+    """Return the name of the signal that ended a process with this exit code."""
     number = -code if code < 0 else code - _SHELL
     with suppress(ValueError):
         return signal.Signals(number).name

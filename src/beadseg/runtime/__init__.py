@@ -1,0 +1,1 @@
+"""What runs beside or before others: child processes, and locks that keep a folder to one process."""
