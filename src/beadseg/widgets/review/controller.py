@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer
 
+from beadseg.annotation.corrections import ids_of
 from beadseg.annotation.review import write_table
 from beadseg.errors import BeadsegError, InputError
 from beadseg.text import plural
@@ -74,6 +75,8 @@ class Controller(QObject):
         self.current: str | None = None
         self.sample: ReviewSample | None = None
         self._way = Comparison.MASK
+        self._counted: tuple[ReviewSample, int] | None = None
+        """A sample with the beads of its mask, which need not be counted with every stroke."""
         self._banner = ""
         """The message about the current sample, which goes with it."""
         self.preload = Preload(session.read)
@@ -160,6 +163,7 @@ class Controller(QObject):
         """Write the strokes on the current sample to the disk; raises `MachineError`."""
         if self.sample is not None and self.view.mask is not None:
             self.session.autosave.save(np.asarray(self.view.mask.data))
+            self._show_count()
 
     @guarded
     def ignore(self, box: Box, plane: tuple[int, ...]) -> None:
@@ -350,7 +354,17 @@ class Controller(QObject):
             findings = "The audit found nothing here." if self.session.audit else "Not audited yet: press Audit."
         offer = self.sample.why if self.sample is not None and self.sample.proposal is not None else ""
         self.panel.show_sample(self.current, state_text(state), findings, offer)
+        self._show_count()
         self.panel.show_way(self.view.comparison)
+
+    def _show_count(self) -> None:
+        """Show the beads of the mask as it is seen; of a stack, of all planes."""
+        if self.sample is None or self.view.mask is None:
+            return
+        if self._counted is None or self._counted[0] is not self.sample:
+            self._counted = self.sample, _count(self.sample.labels)
+        before, now = self._counted[1], _count(np.asarray(self.view.mask.data))
+        self.panel.show_count(before, now)
 
     def _finish(self) -> None:
         self.messages.show_text(summary(self.session), "good")
@@ -394,6 +408,11 @@ class Controller(QObject):
         timer.setSingleShot(once)
         timer.timeout.connect(slot)
         return timer
+
+
+def _count(labels: Labels) -> int:
+    """Return the beads of a mask (Y, X); of a stack, of all planes."""
+    return sum(len(ids_of(plane)) for plane in labels.reshape(-1, *labels.shape[-2:]))
 
 
 class Edits:
