@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev setup-pyside gui-packages demo test test-pyside slow lint size bench clean
+.PHONY: help setup setup-test setup-dev setup-pyside gui-packages demo test test-pyside test-long test-faults slow lint size bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -77,12 +77,12 @@ $(VENV)/.stamp-core: $(INPUTS) | $(BIN)/python
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-core
 	@echo "Installing what the tests need"
-	$(PIP) -e '.[napari,test,tune,fast,cluster]' PyQt6
+	$(PIP) -e '.[napari,test,tune,fast,cluster,exchange]' PyQt6
 	touch $@
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-test
 	@echo "Installing what the checks need"
-	$(PIP) -e '.[napari,test,tune,fast,cluster,dev]' PyQt6
+	$(PIP) -e '.[napari,test,tune,fast,cluster,exchange,dev]' PyQt6
 	touch $@
 
 $(VENV)/.stamp-pyside: $(VENV)/.stamp-test
@@ -119,6 +119,14 @@ test-pyside: setup-pyside gui-packages ## Run the tests in a napari window with 
 slow: setup-test gui-packages ## Run the slow tests too.
 	@$(PYTEST) -m "not gpu and not pbs and not slurm"
 	$(IN_WINDOWS) -m "not gpu and not pbs and not slurm"
+
+test-long: setup-test ## Search long for inputs that break formats, splits, matching, separation, tables and journals.
+	@BEADSEG_HYPOTHESIS=long OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --timeout 3600 tests/properties
+
+test-faults: setup-test ## Kill at every system call that changes a file, and let each of them fail (Linux, strace).
+	@$(APT_INSTALL)
+	command -v strace >/dev/null || apt_install strace
+	$(BIN)/python tests/faults/at_every_call.py
 
 lint: setup-dev ## Check style and types.
 	@$(BIN)/ruff check .

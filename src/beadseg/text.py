@@ -68,11 +68,14 @@ def csv_text(table: pd.DataFrame, float_format: str | None = None) -> str:
     """Return a table as the text of a CSV file: line feeds, no index, and no text cell that could be a formula."""
     safe = table.copy(deep=False)
     for at, name in enumerate(table.columns):
-        if table.dtypes.iloc[at].kind not in "biufmM":
+        kind = table.dtypes.iloc[at].kind
+        if kind not in "biufmM":
             safe[name] = table[name].map(_safe_or_other)
-    text = str(safe.to_csv(index=False, float_format=float_format, lineterminator="\n"))
+        elif kind == "f" and float_format is not None:  # pandas takes ten times as long
+            safe[name] = [float_format % value if value == value else "" for value in table[name].tolist()]
+    text = str(safe.to_csv(index=False, lineterminator="\n"))
     if "\r" in text:  # without quotes a carriage return in a name would end its row
-        text = str(safe.to_csv(index=False, float_format=float_format, lineterminator="\n", quoting=csv.QUOTE_ALL))
+        text = str(safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_ALL))
     return text
 
 

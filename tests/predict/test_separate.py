@@ -70,7 +70,7 @@ def test_specks_below_the_smallest_area_are_dropped():
     probability = discs((30, 30))
     probability[5, 5] = 1.0
     assert found(probability).max() == 1
-    assert smallest_area(CONFIG) == 10
+    assert smallest_area(CONFIG) == 6
 
 
 def test_diagonal_neighbours_are_one_object():

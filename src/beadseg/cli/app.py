@@ -40,8 +40,8 @@ COMMANDS: dict[str, str] = {
     "predict": "Segment and count the beads of images with a trained run.",
     "evaluate": "Score predictions against a dataset's masks or labels.",
     "density": "Turn counts into densities and analyse a dilution series; compare with counts by hand.",
-    "import": "Turn COCO annotations or Fiji ROIs into a dataset folder.",
-    "export": "Write labels as COCO, Fiji ROIs or OME-Zarr for other programs.",
+    "import": "Turn COCO annotations or Fiji ROIs into a dataset folder, or a packed run into a run folder.",
+    "export": "Write labels, models, runs or counts for other programs: COCO, Fiji, QuPath, Excel, ONNX and more.",
     "report": "Make the page report.html of a run, evaluation, prediction, crossval or density folder.",
     "analyze": "Explain a dataset, or two side by side: counts, sizes, brightness, suspicious masks.",
     "compare": "Show runs or presets side by side: settings, scores, verdicts and curves.",
@@ -69,6 +69,9 @@ DEBUG_VARIABLE = "BEADSEG_DEBUG"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `beadseg-batch` and return its exit code (see `beadseg.errors`)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # Read when torch is loaded. Otherwise threads wait for each other by spinning, which on a busy machine takes many
+    # times the processor time of the computation.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with lenient_streams():
         return _run(given)
 

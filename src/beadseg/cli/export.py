@@ -1,9 +1,9 @@
-"""`beadseg-batch export`: labels in the formats of other programs."""
+"""`beadseg-batch export`: labels, models, runs and counts in the formats of other programs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,19 +14,34 @@ from beadseg.files import FAILURES
 from beadseg.text import plural
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from beadseg.data.annotations.exporting import LabelFile
     from beadseg.events import OnEvent
 
+FILES = {"xlsx": ".xlsx", "onnx": ".onnx", "bioimageio": ".zip", "zip": ".zip"}
+"""Formats that are one file, and how its name ends."""
 SHOWN = 20
 """Most failures that are printed; all of them stand in ``failures.csv``."""
 
-What = Annotated[Literal["labels"], typer.Argument(metavar="labels", help="What to export.", show_default=False)]
-Source = Annotated[
-    Path, typer.Argument(metavar="SOURCE", help="A dataset folder, or one that `predict` wrote.", show_default=False)
-]
+Words = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[labels] SOURCE", show_default=False,
+        help="A dataset folder, or one that `predict` wrote; for onnx, bioimageio and zip: general, or a run folder.",
+    ),
+]  # fmt: skip
 FormatOption = Annotated[
-    Literal["coco", "fiji-roi", "ome-zarr"], typer.Option("--format", help="The format.", show_default=False)
+    Literal["coco", "fiji-roi", "ome-zarr", "geojson", "xlsx", "onnx", "bioimageio", "zip"],
+    typer.Option("--format", help="The format.", show_default=False),
 ]
+Target = Annotated[
+    Path,
+    typer.Option(
+        "--out", "-o", metavar="DIR|FILE", show_default=False,
+        help="A new or empty folder for labels; else the file: .xlsx, .onnx, or .zip for bioimageio and zip.",
+    ),
+]  # fmt: skip
 Polygons = Annotated[
     bool, typer.Option("--polygons", help="COCO: outlines instead of run lengths, except for objects with holes.")
 ]
@@ -35,10 +50,9 @@ OmeVersion = Annotated[Literal["0.4", "0.5"], typer.Option("--ome-version", help
 
 
 def export(
-    what: What,
-    source: Source,
+    words: Words,
     format_: FormatOption,
-    out: options.Out,
+    out: Target,
     polygons: Polygons = False,
     category: Category = "bead",
     ome_version: OmeVersion = "0.5",
@@ -51,31 +65,92 @@ def export(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write labels for other programs, ids and all: COCO (annotations.json), Fiji ROI (NAME.zip) or OME-Zarr.
+    """Write labels, models, runs and counts for other programs.
 
-    From a dataset folder the masks or labels (and ignore masks), from a prediction folder its labels.
-    """
+    \b
+    coco, fiji-roi,     labels of a dataset or prediction folder, ids and all: annotations.json,
+    ome-zarr, geojson   NAME.zip, NAME.ome.zarr, or NAME.geojson (QuPath)
+    xlsx                counts, failures and beads of a prediction folder as one workbook
+    onnx, bioimageio    a model with its normalisation, as ONNX or for the BioImage Model Zoo
+    zip                 a run folder as one file with hashes
+    """  # noqa: D301 (the backslash keeps the list's lines apart)
+    with reporter(json, quiet) as on_event:
+        source = _source(words)
+        if format_ in FILES:
+            _write_file(format_, source, out, on_event)
+            failed = 0
+        else:
+            folders = {"images": images, "masks": masks, "labels": labels, "ignore": ignore}
+            samples = _samples(source, include, exclude, folders, on_event)
+            failed = _write_labels(samples, out, (format_, category, polygons, ome_version), on_event)
+    if failed:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _source(words: list[str]) -> Path:
+    """Return what is exported; the word ``labels`` before it may be left out."""
+    from beadseg.errors import InputError
+    from beadseg.files import user_path
+
+    rest = words[1:] if words[0] == "labels" and len(words) > 1 else words
+    if len(rest) != 1:
+        raise InputError(f"One source is expected, {len(rest)} are given.", rest[1], "Export one after the other.")
+    return user_path(rest[0])
+
+
+def _write_labels(samples: list[LabelFile], out: Path, how: tuple[Any, ...], on_event: OnEvent) -> int:
+    """Write labels, say what became of them, and return for how many images it failed."""
     from beadseg.data.annotations.exporting import ExportOptions, export_labels
     from beadseg.events import Event
 
-    folders = {"images": images, "masks": masks, "labels": labels, "ignore": ignore}
-    with reporter(json, quiet) as on_event:
-        samples = _samples(source, include, exclude, folders, on_event)
-        options_ = ExportOptions(format_, category, polygons, ome_version)
-        result = export_labels(samples, out, options_, on_event, STOP)
-        failed = len(result.failures)
-        done = (
-            f"{what.capitalize()} of {plural(result.images, 'image')} with "
-            f"{plural(result.objects, 'object')}. {failed} failed."
-        )
-        lines = [f"{done} Written to {out}"]
-        lines += [f"failed: {failure}" for failure in result.failures[:SHOWN]]
-        if failed > SHOWN:
-            lines.append(f"… and {failed - SHOWN} more, see {out / FAILURES}")
-        data = {"images": result.images, "objects": result.objects, "failed": failed, "out": str(out)}
-        on_event(Event("result", "\n".join(lines), "warning" if failed else "info", data))
-    if failed:
-        raise typer.Exit(ExitCode.SOME_FAILED)
+    result = export_labels(samples, out, ExportOptions(*how), on_event, STOP)
+    failed = len(result.failures)
+    done = f"Labels of {plural(result.images, 'image')} with {plural(result.objects, 'object')}. {failed} failed."
+    lines = [f"{done} Written to {out}"]
+    lines += [f"failed: {failure}" for failure in result.failures[:SHOWN]]
+    if failed > SHOWN:
+        lines.append(f"… and {failed - SHOWN} more, see {out / FAILURES}")
+    data = {"images": result.images, "objects": result.objects, "failed": failed, "out": str(out)}
+    on_event(Event("result", "\n".join(lines), "warning" if failed else "info", data))
+    return failed
+
+
+def _write_file(format_: str, source: Path, out: Path, on_event: OnEvent) -> None:
+    """Write a model, a run or counts as one file, and say so."""
+    from beadseg.errors import InputError
+    from beadseg.events import Event
+    from beadseg.model.checkpoint import named_model
+    from beadseg.predict import exchange
+    from beadseg.predict.segmenter import Segmenter
+
+    if out.suffix.lower() != FILES[format_]:
+        raise InputError(f"The name of the file ends with {FILES[format_]}.", out, f"Name it NAME{FILES[format_]}.")
+    run = named_model(str(source))
+    if format_ == "xlsx":
+        exchange.write_workbook(out, _sheets(source))
+    elif format_ == "zip":
+        exchange.write_run(run, out)
+    elif format_ == "bioimageio":
+        exchange.write_bioimageio(run, out)
+    else:
+        exchange.write_onnx(Segmenter.load(run, device="cpu"), out)
+    on_event(Event("result", f"Written to {out} ({out.stat().st_size / 1e6:.1f} MB)", data={"out": str(out)}))
+
+
+def _sheets(folder: Path) -> dict[str, pd.DataFrame]:
+    """Return the tables of a prediction folder by the names of their sheets."""
+    import pandas as pd
+
+    from beadseg import files
+    from beadseg.data.documents import read_failures
+    from beadseg.report.prediction_page import read_counts
+
+    counts = read_counts(folder)
+    names = [name for name in dict.fromkeys(counts["name"]) if (folder / files.BEADS / f"{name}.parquet").is_file()]
+    beads = [pd.read_parquet(folder / files.BEADS / f"{name}.parquet").assign(image=name) for name in names]
+    failures = pd.DataFrame(sorted(read_failures(folder).items()), columns=["image", "error"])
+    sheets = {"counts": counts.drop(columns=["name", "field"]), "failures": failures}
+    return sheets | ({"beads": pd.concat(beads, ignore_index=True)} if beads else {})
 
 
 def _samples(

@@ -1,4 +1,4 @@
-"""`beadseg-batch import`: annotations of other programs to a dataset folder."""
+"""`beadseg-batch import`: annotations of other programs to a dataset folder, and runs that came as one file."""
 
 from __future__ import annotations
 
@@ -16,24 +16,29 @@ from beadseg.text import plural
 if TYPE_CHECKING:
     from beadseg.data.annotations.importing import ImportResult
     from beadseg.data.annotations.regions import AnnotationSource
-    from beadseg.events import Event
+    from beadseg.events import Event, OnEvent
 
 SHOWN = 20
 """Most problems that are printed; all of them stand in ``failures.csv``."""
 
 FormatName = Annotated[
-    Literal["coco", "labelme", "fiji-roi"], typer.Argument(metavar="coco|labelme|fiji-roi", show_default=False)
+    Literal["coco", "labelme", "fiji-roi", "model"],
+    typer.Argument(metavar="coco|labelme|fiji-roi|model", show_default=False),
 ]
 SourcePath = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
         help="COCO: the JSON file. LabelMe: its JSON file, or a folder of them. "
-        "Fiji: a .zip or .roi file, or a folder of them, each named after its image.",
+        "Fiji: a .zip or .roi file, or a folder of them, each named after its image. "
+        "Model: the .zip of `export RUN --format zip` or `bioimageio`.",
         show_default=False,
     ),
 ]
-Images = Annotated[Path, typer.Option("--images", metavar="DIR", help="Folder of the images.", show_default=False)]
+Images = Annotated[
+    Path | None,
+    typer.Option("--images", metavar="DIR", help="Annotations: folder of their images.", show_default=False),
+]
 Category = Annotated[
     list[str] | None, typer.Option("--category", metavar="NAME", help="COCO: take only this category. Repeatable.")
 ]
@@ -49,8 +54,8 @@ Diameter = Annotated[
 def import_(
     format_: FormatName,
     source: SourcePath,
-    images: Images,
     out: options.Out,
+    images: Images = None,
     category: Category = None,
     crowd: CrowdOption = "auto",
     diameter: Diameter = None,
@@ -60,15 +65,31 @@ def import_(
     """Turn annotations of other programs into a dataset folder: images/, labels/ and, where needed, ignore/.
 
     The folder appears whole or not at all. What could not be used is named in the end and stands in failures.csv.
+    With model: a run folder from one file; the hashes of its files are compared.
     """
     from beadseg.data.annotations.importing import import_annotations
+    from beadseg.errors import InputError
 
     with reporter(json, quiet) as on_event:
+        if format_ == "model":
+            _take_in(source, out, on_event)
+            return
+        if images is None:
+            raise InputError("The folder of the images is missing.", "--images", "Give the images of the annotations.")
         found = _read(format_, source, category or [], crowd, diameter)
         result = import_annotations(found, images, out, on_event, STOP)
         on_event(_result_event(result, out))
     if result.failures:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _take_in(source: Path, out: Path, on_event: OnEvent) -> None:
+    from beadseg.events import Event
+    from beadseg.predict.exchange import take_in
+
+    names = take_in(source, out)
+    text = f"{plural(len(names), 'file')}, as they were exported. Run folder: {out}"
+    on_event(Event("result", text, data={"files": names, "out": str(out)}))
 
 
 def _read(

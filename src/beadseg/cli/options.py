@@ -133,7 +133,7 @@ ConfigFile = Annotated[
     typer.Option("--config", metavar="FILE", help="A configuration file, or a run folder, instead of a preset."),
 ]
 
-Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Maximum number of epochs.")]
 
 
 def _model(text: str) -> Path:

@@ -36,7 +36,7 @@ class ObjectConfig(Config):
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     """Probability from which a pixel is foreground; at least `seeds.lowest`."""
     min_area: Annotated[int, Field(ge=1)] | None = None
-    """Smallest object, px²; None: a quarter of the area of a bead of `diameter`."""
+    """Smallest object, px²; None: a sixth of the area of a bead of `diameter`."""
     min_confidence: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Least confidence of a bead: the height of its peak in the centre map, else its highest probability."""
     diameter: Annotated[float, Field(gt=0.0)] | None = None

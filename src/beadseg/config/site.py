@@ -96,9 +96,9 @@ class SiteConfig(Config):
     margin: Annotated[float, Field(ge=1.0)] = 120.0
     """Time before the end of the walltime at which work ends in a checkpoint, s."""
     jobs: Annotated[int, Field(ge=1, le=1000)] = 10
-    """Most jobs, one after the other, that a training is continued in."""
+    """Maximum number of jobs, one after the other, that a training is continued in."""
     processes: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """Processes that train one network on each node, as a rule one per GPU that `select` asks for. None: one."""
+    """Processes that train one network on each node, usually one per GPU that `select` asks for. None: one."""
     modules: tuple[Word, ...] = ()
     """Environment modules to load."""
     setup: tuple[Line, ...] = ()

@@ -318,7 +318,7 @@ class TrainConfig(Config):
     epoch: EpochConfig = PatchEpochConfig()
     """What an epoch is."""
     epochs: Annotated[int, Field(ge=1)] = 20
-    """Most epochs."""
+    """Maximum number of epochs."""
     batch: Annotated[int, Field(ge=1)] | None = None
     """Patches per optimizer step, of all processes together. None: planned."""
     accumulate: Annotated[int, Field(ge=1)] = 1

@@ -169,6 +169,12 @@ class Mask:
 
 def interpret_mask(values: np.ndarray, axes: str, path: Path) -> Mask:
     """Tell what `values` mean; see the module. Raises `ImageError` where that is not clear."""
+    mask = _without_ids(values, axes, path)
+    return interpret_labels(values, axes, path) if mask is None else mask
+
+
+def _without_ids(values: np.ndarray, axes: str, path: Path) -> Mask | None:
+    """Return what `values` mean as a mask; None where they are ids."""
     if values.dtype == np.bool_:
         return Mask(values, None, "binary", axes)
     _refuse_negative(values, path)
@@ -179,7 +185,7 @@ def interpret_mask(values: np.ndarray, axes: str, path: Path) -> Mask:
         regions, area = _regions_between(values, present[-1])
         ids = len(present) - 1
         if present[0] == 0 and area >= SLIVER_PX and regions <= REGIONS_PER_ID * ids + 1:
-            return interpret_labels(values, axes, path)
+            return None
         coarse = ids <= SOFT_LEVELS and present[-1] in (255, 65535)
         if area >= SLIVER_PX and not coarse:
             detail = f"with {regions} separate regions" if present[0] == 0 else "and no background 0"
@@ -258,10 +264,10 @@ def whole_ids(values: np.ndarray) -> np.ndarray:
 def _better_place(values: np.ndarray, axes: str, path: Path) -> str:
     """Return what to do with a file that is not labels: whether it would do as a mask."""
     try:
-        kind = interpret_mask(values, axes, path).kind
+        mask = _without_ids(values, axes, path)
     except ImageError:
-        kind = "labels"
-    if kind == "labels":
+        mask = None
+    if mask is None:
         return "Save one number per bead and 0 elsewhere, or 255 on beads and 0 elsewhere in the masks folder."
     return "Move it to the masks folder, or give every bead a number of its own."
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
-from scipy import optimize, stats
+from scipy import special
 
 from beadseg.config.base import Config
 from beadseg.config.predict import ObjectConfig
@@ -243,7 +243,7 @@ class Calibration(Config):
         """Return between which limits the second count of an image usually lies; never below 0."""
         if self.disagreement is None:
             return 0.0, math.inf
-        rarer = float(stats.norm.ppf(1 - FLAGGED / 2) / stats.norm.ppf((1 + LEVEL) / 2))
+        rarer = float(special.ndtri(1 - FLAGGED / 2) / special.ndtri((1 + LEVEL) / 2))
         low, high = self.disagreement.interval(count, pixels, self.wider * rarer)
         return max(0.0, low), max(0.0, high)
 
@@ -274,6 +274,8 @@ def _likeliest(kind: type[Scatter], counts: Floats, areas: Floats, differences: 
         return float(seen.sum() + assumed.sum() + (shift**2 + crowded**2) / SHIFT_SPREAD**2)
 
     start = np.array([0.0, 0.0, 0.5, 0.05, 0.01, 0.01])
+    from scipy import optimize  # late: only the fit needs it
+
     found = optimize.minimize(loss, start, method="L-BFGS-B", options={"maxiter": 500}).x
     of_area, of_bead, shared, crowded_shared = (float(root) for root in np.abs(found[2:]) + LEAST_ROOTS)
     return kind(
@@ -303,7 +305,7 @@ def _quantile(scores: Floats) -> float:
     486-507).
     """
     known = len(scores)
-    quantile = float(stats.t.ppf((1 + LEVEL) / 2, max(1, known - 1))) * math.sqrt(1 + 1 / known)
+    quantile = float(special.stdtrit(max(1, known - 1), (1 + LEVEL) / 2)) * math.sqrt(1 + 1 / known)
     if known >= LEAST_FOR_RANKS:
         quantile = max(quantile, float(np.quantile(scores, LEVEL)))
     return quantile
@@ -325,8 +327,9 @@ def poisson_interval(count: float, dispersion: float = 1.0) -> tuple[float, floa
         The exact interval for a Poisson mean (F. Garwood, Biometrika 28 (1936) 437-442).
     """
     tail = (1 - LEVEL) / 2
-    low = stats.chi2.ppf(tail, 2 * count) / 2 if count > 0 else 0.0
-    high = stats.chi2.ppf(1 - tail, 2 * count + 2) / 2
+    # Half the quantiles of chi-squared with 2 count, and 2 count + 2, degrees of freedom.
+    low = float(special.gammaincinv(count, tail)) if count > 0 else 0.0
+    high = float(special.gammaincinv(count + 1, 1 - tail))
     wider = math.sqrt(max(1.0, dispersion))
     return max(0.0, count - wider * (count - low)), count + wider * (high - count)
 

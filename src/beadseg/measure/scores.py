@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from beadseg.config.base import Config
 from beadseg.data.masks import label_objects
@@ -597,7 +597,7 @@ def _agreement(differences: NDArray[np.float64]) -> Agreement:
         )
     bias, spread = float(differences.mean()), float(differences.std(ddof=1))
     lower, upper = bias - COVERAGE * spread, bias + COVERAGE * spread
-    quantile = float(stats.t.ppf(0.975, pairs - 1))
+    quantile = float(special.stdtrit(pairs - 1, 0.975))
     of_bias = quantile * spread / math.sqrt(pairs)
     of_limit = quantile * spread * math.sqrt(1 / pairs + COVERAGE**2 / (2 * (pairs - 1)))
     return Agreement(pairs, bias, lower, upper, (bias - of_bias, bias + of_bias),

@@ -6,6 +6,7 @@ A choice is a file in the user's cache folder, one per machine, model and versio
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import platform
@@ -40,11 +41,13 @@ if TYPE_CHECKING:
 TORCH, OPENVINO = "torch", "openvino"
 INSTALL = "Install it: pip install 'beadseg[fast]'. Or use --backend auto or torch."
 _OPENVINO_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
-TIMED_PX = 256
+_DIGEST = 32
+"""Bytes of a SHA-256."""
+TIMED_PX = 512
 """Side of the tile that backends are timed with, px."""
 REPEATS = 3
-"""Each is timed so often, in turn; the shortest time counts, since other programs only make times longer."""
-HOPELESS = 3.0
+"""Each is timed so often, in turn; the shortest time counts."""
+HOPELESS = 2.0
 """What takes so many times as long as the fastest is not timed again."""
 
 
@@ -89,6 +92,8 @@ class TorchBackend:
 class OpenVinoBackend:
     """The network compiled by OpenVINO for this CPU, for images of any size.
 
+    `kept` is a file that the compiled network is read from, where it is there and whole, and written to otherwise.
+
     Raises
     ------
     ConfigError
@@ -99,7 +104,9 @@ class OpenVinoBackend:
 
     name = OPENVINO
 
-    def __init__(self, network: nn.Module, channels: int, precision: Precision = "fp32") -> None:
+    def __init__(
+        self, network: nn.Module, channels: int, precision: Precision = "fp32", kept: Path | None = None
+    ) -> None:
         self.network, self.precision = network, precision
         self._alone = threading.Lock()
         openvino = _openvino()
@@ -110,7 +117,11 @@ class OpenVinoBackend:
             "ENABLE_CPU_PINNING": False,  # processes that share a machine would all be pinned to its first cores
         }
         try:
-            self._request = openvino.Core().compile_model(_converted(network, channels), "CPU", settings)
+            self._request = _imported(kept, settings) if kept is not None else None
+            if self._request is None:
+                self._request = openvino.Core().compile_model(_converted(network, channels), "CPU", settings)
+                if kept is not None:
+                    _keep(kept, self._request.export_model())
         except RuntimeError as error:
             raise MachineError(f"OpenVINO cannot compute this network ({_first_line(error)}).", "--backend",
                                "Use --backend torch.") from error  # fmt: skip
@@ -135,6 +146,25 @@ def _converted(network: nn.Module, channels: int) -> Any:
         shape = openvino.PartialShape([-1, channels, -1, -1])
         with _hidden("openvino_telemetry"):
             return openvino.convert_model(traced, example_input=example, input=shape)
+
+
+def _imported(path: Path, settings: dict[str, Any]) -> Any:
+    """Return the compiled network of a file; None where there is none, or not as it was written."""
+    try:
+        stored = path.read_bytes()
+        digest, blob = stored[:_DIGEST], stored[_DIGEST:]
+        if hashlib.sha256(blob).digest() == digest:
+            return _openvino().Core().import_model(io.BytesIO(blob), "CPU", settings)
+    except (OSError, RuntimeError):
+        pass
+    return None
+
+
+def _keep(path: Path, blob: Any) -> None:
+    blob = bytes(blob.getvalue() if hasattr(blob, "getvalue") else blob)
+    with suppress(BeadsegError, OSError):
+        ensure_folder(path.parent)
+        write_atomically(path, hashlib.sha256(blob).digest() + blob)
 
 
 def _openvino() -> Any:
@@ -236,7 +266,7 @@ def chosen_backend(
     kept, channels = _remembered(key)
     if kept in candidates:
         with suppress(MachineError):
-            return _made(network, kept, channels)
+            return _made(network, kept, channels, key)
     x = tile()
     found = _agreeing(network, candidates, x, agrees, on_event) or [TorchBackend(network)]
     times = _times(found, x) if len(found) > 1 and key else {}
@@ -245,13 +275,17 @@ def chosen_backend(
         listed = ", ".join(f"{name} {seconds * 1e3:.0f} ms" for name, seconds in times.items())
         on_event(log(f"The network is computed by {_name(best)}, the fastest of those that find the same beads "
                      f"({listed} per tile). This is remembered for this machine and model."))  # fmt: skip
+    if best.name == OPENVINO and key:
+        best = _made(network, (best.name, best.precision), len(x), key)
     _remember(key, {"backend": best.name, "precision": best.precision, "channels": len(x), "seconds": times})
     return best
 
 
-def _made(network: nn.Module, kind: tuple[str, Precision], channels: int) -> Backend:
+def _made(network: nn.Module, kind: tuple[str, Precision], channels: int, key: str = "") -> Backend:
     name, precision = kind
-    return OpenVinoBackend(network, channels, precision) if name == OPENVINO else TorchBackend(network, precision)
+    if name == TORCH:
+        return TorchBackend(network, precision)
+    return OpenVinoBackend(network, channels, precision, _folder() / f"{key}.blob" if key else None)
 
 
 def _agreeing(
@@ -278,19 +312,22 @@ def _agreeing(
 def _times(backends: list[Backend], tile: NDArray[np.float32]) -> dict[str, float]:
     """Return the seconds that each needs for a tile of `TIMED_PX`, made of copies of `tile`.
 
-    The first time includes making ready. Those that are still far behind the best are not asked again.
+    On a CPU of the processor, which other programs do not lengthen. The first time includes making ready. Those that
+    are still far behind the best are not asked again.
     """
     more = [(0, max(0, TIMED_PX - side)) for side in tile.shape[1:]]
     x = np.pad(tile, [(0, 0), *more], mode="wrap")[:, :TIMED_PX, :TIMED_PX][np.newaxis]
+    on_cpu = next(backends[0].network.parameters()).device.type == "cpu"
+    clock = time.process_time if on_cpu else time.perf_counter
     times = {_name(each): np.inf for each in backends}
     for turn in range(REPEATS):
         best = min(times.values())
         for backend in backends:
             name = _name(backend)
             if turn == 0 or times[name] <= HOPELESS * best:
-                start = time.perf_counter()
+                start = clock()
                 backend(x)
-                times[name] = min(times[name], time.perf_counter() - start)
+                times[name] = min(times[name], clock() - start)
     return times
 
 
@@ -302,6 +339,10 @@ def cache_folder() -> Path:
     """Return the folder for what can be lost and made again: ``BEADSEG_CACHE``, else in the user's cache folder."""
     given = os.environ.get("BEADSEG_CACHE")
     return Path(given) if given else user_cache_path("beadseg", appauthor=False)
+
+
+def _folder() -> Path:
+    return cache_folder() / "backends"
 
 
 def _key(model: str, device: torch.device, candidates: list[tuple[str, Precision]]) -> str:
@@ -325,7 +366,7 @@ def _machine() -> list[str]:
 def _remembered(key: str) -> tuple[tuple[str, Any], int]:
     """Return backend, arithmetic and input channels of an earlier choice; nothing where none can be read."""
     try:
-        said = json.loads((cache_folder() / "backends" / f"{key}.json").read_text(encoding="utf-8"))
+        said = json.loads((_folder() / f"{key}.json").read_text(encoding="utf-8"))
         return (str(said["backend"]), str(said["precision"])), int(said["channels"])
     except (OSError, ValueError, KeyError, TypeError):
         return ("", ""), 0
@@ -335,5 +376,5 @@ def _remember(key: str, said: dict[str, Any]) -> None:
     """Keep a choice for the next command; a cache folder that cannot be written to does no harm."""
     if key:
         with suppress(BeadsegError, OSError):
-            folder = ensure_folder(cache_folder() / "backends")
+            folder = ensure_folder(_folder())
             write_atomically(folder / f"{key}.json", json.dumps(said))

@@ -1,4 +1,7 @@
-"""The networks, each with the same head: three by MONAI, and the one of the general model."""
+"""The networks, each with the same head: three by MONAI, and the one of the general model.
+
+MONAI takes seconds to import: it is imported where one of its networks is built.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
-from monai.networks.blocks.acti_norm import ADN
-from monai.networks.blocks.convolutions import Convolution, ResidualUnit
-from monai.networks.nets.attentionunet import AttentionBlock, AttentionUnet
-from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 
 from beadseg.config.network import AttentionUnetConfig, HalfUNetConfig, UNetConfig
@@ -17,6 +16,9 @@ from beadseg.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from monai.networks.blocks.acti_norm import ADN
+    from monai.networks.blocks.convolutions import Convolution, ResidualUnit
 
     from beadseg.config.network import AttentionResUnetConfig, NetworkConfig
 
@@ -146,6 +148,8 @@ def _resolved(config: NetworkConfig) -> tuple[int, int]:
 
 
 def _unet(config: UNetConfig, in_channels: int, channels: list[int], first_stride: int) -> nn.Module:
+    from monai.networks.nets.unet import UNet
+
     strides = [first_stride] + [2] * (len(channels) - 2)
     body = UNet(
         2, in_channels, channels[0], channels, strides,
@@ -158,6 +162,9 @@ def _unet(config: UNetConfig, in_channels: int, channels: list[int], first_strid
 
 
 def _attention_unet(config: AttentionUnetConfig, in_channels: int, channels: list[int]) -> nn.Module:
+    from monai.networks.blocks.convolutions import Convolution
+    from monai.networks.nets.attentionunet import AttentionUnet
+
     body = AttentionUnet(2, in_channels, channels[0], channels, [2] * (len(channels) - 1), dropout=config.dropout)
     body.model[-1] = nn.Identity()  # MONAI's own 1x1 output convolution; ours follows
     # MONAI normalises, activates and drops differently in the convolutions, the upsampling and the merge blocks.
@@ -174,6 +181,8 @@ def _attention_resunet(
 
 
 def _adn(channels: int, norm: str, dropout: float) -> ADN:
+    from monai.networks.blocks.acti_norm import ADN
+
     return ADN("NDA", channels, act="RELU", norm=norm, norm_dim=2, dropout=dropout or None, dropout_dim=1)
 
 
@@ -227,6 +236,9 @@ class AttentionResUNet(nn.Module):
         norm: str = "batch",
         dropout: float = 0.0,
     ) -> None:
+        from monai.networks.blocks.convolutions import Convolution, ResidualUnit
+        from monai.networks.nets.attentionunet import AttentionBlock
+
         super().__init__()
 
         def unit(inside: int, outside: int, stride: int = 1) -> ResidualUnit:

@@ -363,7 +363,7 @@ def needed_diameter(config: ObjectConfig) -> float:
 
 
 def smallest_area(config: ObjectConfig, diameter: float | None = None) -> int:
-    """Return the smallest area of an object, px²: the given one, or a quarter of a bead's (of `config` by default)."""
+    """Return the smallest area of an object, px²: the given one, or a sixth of a bead's (of `config` by default)."""
     if config.min_area is not None:
         return config.min_area
-    return max(1, round(math.pi * (needed_diameter(config) if diameter is None else diameter) ** 2 / 16))
+    return max(1, round(math.pi * (needed_diameter(config) if diameter is None else diameter) ** 2 / 24))

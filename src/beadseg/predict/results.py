@@ -8,6 +8,7 @@ import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import imagecodecs
 import imageio.v3 as iio
 import numpy as np
 import pandas as pd
@@ -41,6 +42,9 @@ OUTLINE_RGB = (255, 176, 0)
 
 STRETCH_PERCENTILES = (0.5, 99.5)
 """Grey values that become black and white, per cent."""
+
+PNG_LEVEL = 3
+"""Of zlib: a quarter of the time of level 6, for a tenth more bytes."""
 
 STRETCH_SAMPLE = 4
 """Step between rows and columns that percentiles are taken from: the same to the eye, in a sixteenth of the time."""
@@ -175,7 +179,7 @@ class _Results:
 
     def _write_overlay(self, plane: str, pixels: NDArray[np.generic], labels: NDArray[np.uint32]) -> None:
         path = self.folder / files.OVERLAYS / (f"{self.name}_{plane}.png" if plane else f"{self.name}.png")
-        write_atomically(path, iio.imwrite("<bytes>", overlay(pixels, labels), extension=".png"))
+        write_atomically(path, imagecodecs.png_encode(overlay(pixels, labels), level=PNG_LEVEL))
 
     def write_mask(self, labels_path: Path) -> None:
         """Write the foreground of the labels just written: PNG, for a stack TIFF."""

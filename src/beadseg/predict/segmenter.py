@@ -16,7 +16,6 @@ from beadseg.config import ObjectConfig, PredictConfig, TrainConfig
 from beadseg.config.network import ChannelConfig, SingleChannelConfig
 from beadseg.data.image_io import Image, LazyImage
 from beadseg.data.scan import sha256_of
-from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.measure.appearance import TrainingAppearance, sample_of
@@ -122,7 +121,7 @@ class Segmenter:
             detail = error.what if isinstance(error, ConfigError) else " ".join(str(error).split()).rstrip(".")
             text = f"Does not fit this version of beadseg, or is incomplete ({detail})."
             raise RunError(text, path, "Update beadseg, or train again.") from None
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        if not all(math.isfinite(float(tensor.double().sum())) for tensor in tensors.values()):
             raise RunError("Holds weights that are not numbers.", path, "Train again; see the run's diagnosis.")
         segmenter = cls(network, config, fingerprint, choose_device(device))
         segmenter.model_sha256, segmenter.calibration = sha256_of(path), calibration
@@ -312,6 +311,8 @@ class Segmenter:
 
 def tile_with_beads(diameter: float, bright: bool, channels: ChannelConfig) -> NDArray[np.generic]:
     """Return a simulated image (C, Y, X) with some fifty beads, for tests of the arithmetic."""
+    from beadseg.data.simulate import SceneConfig, simulate  # late: a remembered backend needs no tile
+
     side = int(min(1024, max(192, 24 * diameter)))
     scene = SceneConfig(
         height=side, width=side, diameter_px=min(500.0, max(2.0, diameter)), poisson=False, debris=0,

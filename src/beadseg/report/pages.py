@@ -1,4 +1,7 @@
-"""Which page a folder gets, and how a page that cannot be made never takes a result with it."""
+"""Which page a folder gets, and how a page that cannot be made never takes a result with it.
+
+A page's module is imported when the page is made: training and its libraries take seconds.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,6 @@ from typing import TYPE_CHECKING
 from beadseg import files
 from beadseg.errors import BeadsegError, Cancelled, InputError
 from beadseg.events import Event, OnEvent, StopFlag, ignore
-from beadseg.measure.concentration import DensityReport
-from beadseg.measure.evaluation import Evaluation
-from beadseg.report.crossval_page import write_crossval_page
-from beadseg.report.density_page import write_density_page
-from beadseg.report.evaluation_page import write_evaluation_page
-from beadseg.report.prediction_page import write_prediction_page
-from beadseg.report.run_page import write_run_page
-from beadseg.report.sweep_page import write_sweep_page
-from beadseg.training.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,17 +77,32 @@ def write_page(
     if dataset is not None and kind not in ("run", "evaluation"):
         raise InputError(f"The page of a {kind} shows nothing of a dataset.", "--dataset", "Leave the option out.")
     if kind == "run":
+        from beadseg.report.run_page import write_run_page
+        from beadseg.training.run import Run
+
         return write_run_page(Run(folder), on_event, stop, dataset=dataset, keep_fuller=_WHERE)
     if kind == "evaluation":
+        from beadseg.measure.evaluation import Evaluation
+        from beadseg.report.evaluation_page import write_evaluation_page
+
         evaluation = Evaluation.read(folder)
         truth = None if dataset is None else evaluation.open_dataset(folder, dataset)
         return write_evaluation_page(folder, evaluation, truth, on_event, stop, keep_fuller=_WHERE)
     if kind == "sweep":
+        from beadseg.report.sweep_page import write_sweep_page
+
         return write_sweep_page(folder)
     if kind == "densities":
+        from beadseg.measure.concentration import DensityReport
+        from beadseg.report.density_page import write_density_page
+
         return write_density_page(folder, DensityReport.read(folder))
     if kind == "prediction":
+        from beadseg.report.prediction_page import write_prediction_page
+
         return write_prediction_page(folder, on_event, stop, keep_fuller="Predict again with overlays.")
+    from beadseg.report.crossval_page import write_crossval_page
+
     return write_crossval_page(folder)
 
 

@@ -183,7 +183,7 @@ def _place() -> str:
 
 def create(path: Path, owner: Owner) -> bool:
     """Create the file whole, exclusively; return False when there is one."""
-    candidate = path.with_name(f".{path.name}-{owner.token}")
+    candidate = path.with_name(f"{files.TEMPORARY_PREFIX}{owner.token}{files.TEMPORARY_SUFFIX}{path.suffix}")
     text = owner.model_dump_json(indent=1)
     try:
         candidate.write_text(text, encoding="utf-8")
@@ -198,7 +198,8 @@ def create(path: Path, owner: Owner) -> bool:
     except OSError as error:
         raise files.machine_error(error, path) from error
     finally:
-        candidate.unlink(missing_ok=True)
+        with suppress(OSError):  # a second name of the lock, or nobody's: it locks nothing
+            candidate.unlink(missing_ok=True)
 
 
 def _create_without_links(path: Path, text: str) -> bool:

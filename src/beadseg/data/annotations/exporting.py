@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from scipy import ndimage
 
 from beadseg import files
 from beadseg.data.annotations.coco import CATEGORY, write_coco
 from beadseg.data.annotations.fiji import write_fiji_rois
 from beadseg.data.annotations.importing import refuse_full
-from beadseg.data.annotations.regions import Failure, LabelledImage, failures_csv
+from beadseg.data.annotations.regions import Failure, LabelledImage, Region, failures_csv, regions_of, rings_of, tight
 from beadseg.data.image_io import open_image, read_labels
 from beadseg.data.masks import label_objects
 from beadseg.data.scan import Filter, Problem, scan, stem_of
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from beadseg.data.dataset import Dataset, Sample
 
-Format = Literal["coco", "fiji-roi", "ome-zarr"]
+Format = Literal["coco", "fiji-roi", "ome-zarr", "geojson"]
 """Formats that labels are exported to."""
 
 COCO_FILE = "annotations.json"
@@ -39,7 +41,7 @@ class ExportOptions:
 
     Attributes
     ----------
-    format : {"coco", "fiji-roi", "ome-zarr"}
+    format : {"coco", "fiji-roi", "ome-zarr", "geojson"}
         The format.
     category : str
         COCO: name of the category.
@@ -140,8 +142,9 @@ def export_labels(
     samples : sequence of LabelFile
         What to write, see `labels_of_dataset` and `labels_of_predictions`.
     out : pathlib.Path
-        A new or empty folder. Gets ``annotations.json`` (COCO), or a ``NAME.zip`` (Fiji) or ``NAME.ome.zarr`` per
-        sample; and ``failures.csv`` where some could not be read. Ignore masks go into COCO and Fiji's files only.
+        A new or empty folder. Gets ``annotations.json`` (COCO), or a ``NAME.zip`` (Fiji), ``NAME.ome.zarr`` or
+        ``NAME.geojson`` (QuPath) per sample; and ``failures.csv`` where some could not be read. Ignore masks go into
+        COCO and Fiji's files only.
     options : ExportOptions
         Format and details.
     on_event, stop
@@ -187,7 +190,7 @@ def _export(
         good = counter.good(tracked, on_event, lambda sample: None)
         write_coco(out / COCO_FILE, good, category=options.category, polygons=options.polygons)
     else:
-        write_one = _fiji if options.format == "fiji-roi" else _ome_zarr
+        write_one = {"fiji-roi": _fiji, "ome-zarr": _ome_zarr, "geojson": _geojson}[options.format]
         for _ in counter.good(tracked, on_event, lambda sample: write_one(out, sample, options)):
             pass
     if counter.failures:
@@ -233,6 +236,35 @@ def _ome_zarr(out: Path, sample: LabelledImage, options: ExportOptions) -> None:
 
     path = out / f"{sample.name}.ome.zarr"
     write_ome_zarr(path, sample.labels, sample.image, version=options.ome_version, pixel_size_um=sample.pixel_size_um)
+
+
+def _geojson(out: Path, sample: LabelledImage, options: ExportOptions) -> None:
+    """Write the objects as detections of QuPath (https://qupath.readthedocs.io, GeoJSON), corners in px."""
+    shape = sample.labels.shape[:-2]
+    features = []
+    for index, (labels, _) in enumerate(sample.planes()):
+        place = dict(zip(sample.axes, np.unravel_index(index, shape), strict=False)) if shape else {}
+        plane = {"c": -1, "z": int(place.get("Z", 0)), "t": int(place.get("T", 0))}
+        for number, region in regions_of(labels):
+            properties = {
+                "objectType": "detection", "name": str(number), "classification": {"name": options.category},
+                "measurements": {"label": number, "area px": region.area},
+            }  # fmt: skip
+            geometry = {"type": "MultiPolygon", "coordinates": _polygons(region), "plane": plane}
+            features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+    document = {"type": "FeatureCollection", "features": features}
+    files.write_atomically(out / f"{sample.name}.geojson", json.dumps(document))
+
+
+def _polygons(region: Region) -> list[list[list[list[int]]]]:
+    """Return the pieces of a region, each as its closed outline and those of its holes, corners as x, y."""
+    pieces, count = ndimage.label(region.mask)  # by their sides: pieces that meet at a corner are two
+    found = []
+    for number in range(1, count + 1):
+        piece = tight(pieces == number, region.top, region.left)
+        assert piece is not None
+        found.append([[*ring.tolist(), ring[0].tolist()] for ring in rings_of(piece)])
+    return found
 
 
 def _of_sample(sample: Sample) -> LabelledImage:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import statsmodels.api as sm
 from scipy import optimize, stats
 
 from beadseg.errors import InputError
@@ -274,6 +273,8 @@ def _likelihood(counts: Counts, alpha: float) -> float:
 
 
 def _fit(counts: Counts, alpha: float) -> Any:
+    import statsmodels.api as sm  # late: what only counts does not wait for it
+
     family = sm.families.Poisson() if alpha == 0 else sm.families.NegativeBinomial(alpha=alpha)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it says of convergence is looked at below
