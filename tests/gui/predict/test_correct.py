@@ -86,6 +86,7 @@ def test_beads_are_corrected_and_saved_beside_the_automatic_result(
     assert viewer.layers.selection.active == person.live.shown.labels
     add_and_remove(person, found)
     undo_and_redo(person, found)
+    without_a_mouse(person, found)
     split_and_merge(person)
     assert not person.image.sliders.isEnabled()
     assert "instead of" in person.image.correction.state.text()
@@ -122,6 +123,22 @@ def undo_and_redo(person: Counter, found: int) -> None:
     person.key("Y")
     assert person.shown == f"{found + 1} beads"
     assert person.live.session.corrected
+
+
+def without_a_mouse(person: Counter, found: int) -> None:
+    """The arrow keys move a cross from the middle of what is seen, Enter clicks there."""
+    person.key("Right")
+    person.key("Left")
+    cross = person.viewer.layers["cross"]
+    place = tuple(int(value) for value in cross.data[0])
+    shift = tuple(int(a - b) for a, b in zip(person.free_place(), place, strict=True))
+    for key, back, steps in (("Down", "Up", shift[0]), ("Right", "Left", shift[1])):
+        for _ in range(abs(steps)):
+            person.key(key if steps > 0 else back)
+    person.key("Return")
+    assert person.shown == f"{found + 2} beads"
+    person.key("U")
+    assert person.shown == f"{found + 1} beads"
 
 
 def split_and_merge(person: Counter) -> None:
