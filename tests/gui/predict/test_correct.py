@@ -264,7 +264,7 @@ def size_of_pixels_and_beads(person: Counter, layer: Any) -> None:
     person.settle()
     assert layer.scale.tolist() == [0.5, 0.5]
     assert "per mm²" in person.image.results.detail.text()
-    assert person.viewer.scale_bar.visible
+    assert person.viewer.canvas.overlays.scale_bar.visible
     assert sizes.found.text().startswith("found: ")
     person.click_button(sizes.show_circle)
     circle = sizes.circle
