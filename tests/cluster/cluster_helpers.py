@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-from beadseg.cluster import record, slurm
+from beadseg.cluster import record, scheduler
 
 FAKE = Path(__file__).with_name("fake_pbs.py")
 SOURCE = Path(__file__).parents[2] / "src"
@@ -31,9 +30,12 @@ class Batch:
         return subprocess.run([command, *words], capture_output=True, text=True, check=True).stdout
 
     def job(self, name: str) -> dict[str, Any]:
-        """Return what ``qstat`` says of a job."""
-        found: dict[str, Any] = json.loads(self.call("qstat", "-x", "-f", "-F", "json", name))["Jobs"][name]
-        return found
+        """Return what the server says of a job in PBS' words; one that it has forgotten is over."""
+        found = scheduler.jobs([name]).get(name)
+        if found is None:
+            return {"job_state": "F"}
+        ended = {} if found.exit_status is None else {"Exit_status": found.exit_status}
+        return {"job_state": found.state, "run_count": found.run_count, "comment": found.comment, **ended}
 
     def is_over(self, name: str) -> bool:
         return bool(self.job(name)["job_state"] == "F")
@@ -47,7 +49,7 @@ class Batch:
 
 
 class Slurm(Batch):
-    """A real Slurm, with PBS' words for what it says."""
+    """A real Slurm."""
 
     kind = "slurm"
 
@@ -56,11 +58,6 @@ class Slurm(Batch):
 
     def rerun(self, name: str) -> None:
         self.call("scontrol", "requeue", name)
-
-    def job(self, name: str) -> dict[str, Any]:
-        found = slurm.jobs([name])[name]
-        ended = {} if found.exit_status is None else {"Exit_status": found.exit_status}
-        return {"job_state": found.state, "run_count": found.run_count, "comment": found.comment, **ended}
 
 
 class FakePbs(Batch):

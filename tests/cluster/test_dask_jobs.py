@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from beadseg.cluster.over_dask import dask_client, pbs_options
+from beadseg.cluster import over_dask
+from beadseg.cluster.over_dask import _recorded, dask_client, pbs_options
 from beadseg.config.site import SiteConfig
-from beadseg.errors import ConfigError
+from beadseg.errors import ConfigError, MachineError
+from beadseg.predict.batch import Order
 
 HPC = Path(__file__).parents[2] / "hpc"
 
@@ -48,6 +51,19 @@ def test_the_log_goes_into_the_prediction_folder(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("system", "said", "job"),
+    [("pbs.PBSJob", "12.server.site\n", "12.server.site"), ("slurm.SLURMJob", "Submitted batch job 69\n", "69")],
+)
+def test_the_id_of_a_job_is_read_from_what_the_server_says(tmp_path: Path, system: str, said: str, job: str):
+    jobqueue = pytest.importorskip("dask_jobqueue")
+    module, name = system.split(".")
+    kind = _recorded(getattr(getattr(jobqueue, module), name), tmp_path)
+    found = re.search(kind.job_id_regexp, said)
+    assert found is not None
+    assert found["job_id"] == job
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("local:0", "'0' is not a number of workers. Write, for example, local:4."),
@@ -59,6 +75,21 @@ def test_what_is_wrong_is_said_before_anything_is_started(text: str, message: st
     pytest.importorskip("distributed")
     with pytest.raises(ConfigError, match=message.replace(".", r"\.")), dask_client(text, 2):
         pass
+
+
+def test_without_workers_it_ends_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(over_dask, "SECONDS", 0.5)
+    order = Order(tmp_path / "a.png", "a", tmp_path / "stage", "", ())
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, **over_dask.ANY_PORT) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        workers = over_dask._Workers(client)
+        workers.check()
+        cluster.scale(0)
+        with pytest.raises(MachineError, match="No dask worker is left"):
+            list(over_dask._mapped(workers, str, [order], None))
 
 
 def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

@@ -13,7 +13,9 @@ from cluster_helpers import FakePbs
 
 from beadseg import files
 from beadseg.cli.app import main
+from beadseg.cluster import pbs as commands
 from beadseg.cluster import record
+from beadseg.cluster.submit import refuse_second
 
 TINY = [
     "epochs=3", "epoch.steps=4", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3", "precision=fp32",
@@ -175,6 +177,20 @@ def test_a_job_that_can_never_run_is_recognised_and_cancelled(
     pbs.wait()
     assert main(["cancel", str(run)]) == 0
     assert "No job of this folder was queued or running." in capsys.readouterr().out
+
+
+def test_cancel_returns_when_the_jobs_have_ended_so_that_submitting_works(
+    pbs: FakePbs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    script, began = tmp_path / "script.sh", tmp_path / "began"
+    script.write_text(f"trap 'sleep 2; exit 130' TERM\ntouch '{began}'\nwhile :; do sleep 0.1; done\n")
+    name = commands.submit(script)
+    record.append(tmp_path, name, "train")
+    while not began.exists():
+        time.sleep(0.05)
+    assert main(["cancel", str(tmp_path)]) == 0
+    refuse_second(tmp_path)
+    assert capsys.readouterr().out.endswith(f"Ended: {name}.\n")
 
 
 @pytest.mark.parametrize("command", ["status", "logs", "cancel"])

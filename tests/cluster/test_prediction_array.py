@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,9 @@ from cluster_helpers import SOURCE, Batch
 from beadseg import files
 from beadseg.cli.app import main
 from beadseg.cluster import record
-from beadseg.data.documents import journal_of, read_journal
+
+fcntl = pytest.importorskip("fcntl")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs leases of files")
 
 IMAGES, ELEMENTS = 40, 3
 CORRUPT, KILLS = "corrupt.png", "07"
@@ -88,27 +91,39 @@ def processes(out: Path, element: str) -> list[psutil.Process]:
     return found
 
 
-def begun(out: Path, element: int | None) -> str:
-    """Return the image that an element has begun and not finished, or ``""``."""
-    entries = read_journal(journal_of(out, element))
-    return entries[-1]["image"] if entries and entries[-1].get("begun") else ""
+class Watched:
+    """An image of which is seen that a process begins to read it; that process waits until it is killed."""
+
+    def __init__(self, image: Path) -> None:
+        self.file = image.open("r+b")
+        self.watch()
+
+    def watch(self) -> None:
+        fcntl.fcntl(self.file, fcntl.F_SETSIG, signal.SIGURG)  # a signal that does nothing
+        fcntl.fcntl(self.file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        self.watched = True
+
+    def is_read(self) -> bool:
+        return self.watched and fcntl.fcntl(self.file, fcntl.F_GETLEASE) != fcntl.F_WRLCK
+
+    def free(self) -> None:
+        self.watched = False
+        with suppress(OSError):  # the system has ended the lease, as its time was up
+            fcntl.fcntl(self.file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
-def kill_at(out: Path, element: int | None, names: set[str] | None = None, *, job: bool = False) -> str:
-    """Kill a program in the middle of an image, one of these or any; with `job` its job script first. Return which."""
+def kill_reader(image: Watched, out: Path, element: str, *, job: bool = False) -> None:
+    """Kill the program of an element, or of the job that merges (``""``), at an image; with `job` its script, too."""
     until = time.monotonic() + 400
-    while time.monotonic() < until:
-        name = begun(out, element)
-        for process in processes(out, "" if element is None else str(element)) if name in (names or {name}) else ():
-            process.send_signal(signal.SIGSTOP)
-            if name and begun(out, element) == name:
-                if job and (script := process.parent()) is not None:
-                    script.send_signal(signal.SIGKILL)
-                process.send_signal(signal.SIGKILL)
-                return name
-            process.send_signal(signal.SIGCONT)
-        time.sleep(0.002)
-    raise AssertionError("nothing was predicted")
+    while not image.is_read():
+        assert time.monotonic() < until, "the image was not read"
+        time.sleep(0.05)
+    for process in processes(out, element):
+        if job and (script := process.parent()) is not None:
+            script.kill()
+        process.kill()
+        process.wait()
+    image.free()
 
 
 @pytest.mark.timeout(1200)
@@ -116,12 +131,13 @@ def test_an_array_with_a_corrupt_image_and_a_killed_element_equals_one_machine(
     batch: Batch, run: Path, images: Path, alone: Path, profile: Path, place: Path, capsys: pytest.CaptureFixture[str]
 ):
     out = place / "counts"
+    first, second = (Watched(next(images.glob(f"{number}.*"))) for number in (16, 30))
     assert submit(run, images, out, profile) == 0
     assert len(json.loads((out / files.JOBS / files.IMAGE_LIST).read_text())["images"]) == IMAGES
     (images / "late.png").write_bytes((images / "00.png").read_bytes())  # after the list was written
     try:
-        kill_at(out, 1)  # goes on in its job
-        kill_at(out, 2, job=True)  # its images are left to the job that merges
+        kill_reader(first, out, "1")  # goes on in its job
+        kill_reader(second, out, "2", job=True)  # its images are left to the job that merges
         batch.wait_for(out)
     finally:
         (images / "late.png").unlink()
@@ -146,10 +162,12 @@ def test_an_image_that_kills_and_a_killed_job_that_merges_lose_nothing(
     batch: Batch, run: Path, images: Path, alone: Path, profile: Path, place: Path
 ):
     out = place / "counts"
+    kills, another = (Watched(next(images.glob(f"{number}.*"))) for number in (KILLS, "09"))
     assert submit(run, images, out, profile, "--elements", "1") == 0
-    kill_at(out, 0, {KILLS}, job=True)
-    kill_at(out, None, {KILLS})
-    kill_at(out, None, job=True)  # another image; its job's successor goes on
+    kill_reader(kills, out, "0", job=True)
+    kills.watch()
+    kill_reader(kills, out, "")
+    kill_reader(another, out, "", job=True)  # its job's successor goes on
     batch.wait_for(out)
     expected = {name: data for name, data in content(alone).items() if Path(name).stem.split(".")[0] != KILLS}
     found = content(out)
@@ -205,20 +223,28 @@ def test_over_dask_by_jobs_it_is_the_same_and_status_knows_them(
 def test_dask_gives_up_an_image_that_kills_workers_and_loses_no_other(
     run: Path, images: Path, alone: Path, place: Path
 ):
+    """The worker is killed whenever it begins the image that kills, and once at another image."""
     pytest.importorskip("distributed")
-    out, number = place / "counts", int(KILLS)
-    words = ["predict", str(run), str(images), "--out", str(out), "--dask", "local:1", "--no-report", *OPTIONS]
+    out, own = place / "counts", place / "images"
+    shutil.copytree(images, own)
+    kills, once = (Watched(next(own.glob(f"{number}.*"))) for number in (KILLS, "20"))
+    words = ["predict", str(run), str(own), "--out", str(out), "--dask", "local:1", "--no-report", *OPTIONS]
     process = psutil.Popen([sys.executable, "-m", "beadseg", *words], env={**os.environ, "PYTHONPATH": str(SOURCE)})
-    until = time.monotonic() + 600
-    while process.poll() is None and time.monotonic() < until:
-        for stage in out.glob(f"{files.TEMPORARY_PREFIX}stage-*-{number}{files.TEMPORARY_SUFFIX}"):
+    killed = []
+    while process.poll() is None:
+        for image in (one for one in (kills, once) if one.is_read()):
             for worker in process.children(recursive=True):
-                if "spawn_main" in " ".join(worker.cmdline()):
+                if "resource_tracker" not in " ".join(worker.cmdline()):
                     worker.kill()
-            shutil.rmtree(stage, ignore_errors=True)
-        time.sleep(0.002)
-    assert process.wait(60) == 3
-    failures = (out / files.FAILURES).read_text()
-    assert "Several dask workers were killed while they predicted it" in failures
+                    worker.wait()
+            killed.append(image)
+            image.free()
+            if image is kills:
+                image.watch()
+        time.sleep(0.1)
+    assert process.returncode == 3
+    assert (killed.count(kills), killed.count(once)) == (2, 1)
+    assert len((out / files.FAILURES).read_text().splitlines()) == 3
+    assert "Several dask workers were killed while they predicted it" in (out / files.FAILURES).read_text()
     rows = (alone / files.COUNTS).read_text().splitlines()
     assert (out / files.COUNTS).read_text().splitlines() == [row for row in rows if not row.startswith(f"{KILLS},")]

@@ -103,14 +103,15 @@ def test_what_only_the_server_knows_is_asked_of_it(pbs: FakePbs, profile: Path, 
     ("changes", "name", "found"),
     [
         ("margin: 120\nwalltime: 00:03:00\n", "trial", "takes more than half of the walltime"),
-        ("place: scatter\nselect: 3:ncpus=1\n", "select", "3 nodes are asked for, and 1 are up"),
+        ("place: scatter\nselect: 3:ncpus=1\n", "select", "3 nodes are asked for, and 1 node is up"),
+        ("command: [beadseg-nowhere]\n", "program", "beadseg-nowhere is not found on this machine"),
     ],
 )
 def test_what_submit_would_refuse_is_found(
     pbs: FakePbs, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: str, name: str, found: str
 ):
     path = tmp_path / "site.yaml"
-    path.write_text(f"command: [bash]\n{changes}")
+    path.write_text(changes if "command" in changes else f"command: [bash]\n{changes}")
     code, checks = examined(path, capsys)
     assert code == 4
     assert found in checks[name]["found"]

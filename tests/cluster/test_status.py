@@ -62,7 +62,9 @@ def test_every_state_is_told_in_words(
     pbs: FakePbs, tmp_path: Path, state: str, code: int | None, comment: str, said: str
 ):
     record.append(tmp_path, "7.server", "train")
-    answering(tmp_path, ANSWER % (state, "" if code is None else f'"Exit_status": {code},', comment))
+    answer = ANSWER % (state, "" if code is None else f'"Exit_status": {code},', comment)
+    never_ran = said == "ended without ever running"
+    answering(tmp_path, answer.replace('"run_count": 1, ', "") if never_ran else answer)
     (found,) = status(tmp_path).jobs
     assert found.text.startswith(said)
     assert found.stuck == ("never run" in said)
@@ -117,10 +119,83 @@ def test_jobs_that_the_server_has_forgotten_are_over(pbs: FakePbs, tmp_path: Pat
     (found,) = status(tmp_path).jobs
     assert found.text == "over; the batch system has forgotten it, and it has not written a log"
     assert not found.alive
-    (tmp_path / "jobs" / "train-7.server.log").write_text("begun\nFinished. Results: here\n")
-    (found,) = status(tmp_path).jobs
-    assert found.text == "over; the batch system has forgotten it; the last line of its log: Finished. Results: here"
     assert has_ended("7.server")
+
+
+BEGAN = "2026-12-01 10:00:00 INFO Job 7.server, part 1 of at most 10, on node1, in /runs/first.\n"
+LAST_LINES = [
+    ("INFO Finished. Results: /runs/first", "finished", 0),
+    ("WARNING Finished, but some items failed: see f. Results: r", "finished, some items failed", 3),
+    ("WARNING Ended with a result that is flagged, see above.", "ended, its result is flagged", 5),
+    ("INFO The job's time was up; everything is kept in r. Job 8 goes on.", "its time was up, all is kept", 6),
+    ("WARNING Stopped by a signal, as a cancelled job gets it", "stopped by a signal, all is kept", 130),
+    ("ERROR Killed by signal 9; what was saved is in r.", "killed by signal 9; what was saved is kept", 265),
+    ("ERROR Failed with exit code 77, see above.", "failed with exit code 77, see its log", 77),
+    ("ERROR Failed with exit code 4, see above.", "failed: the machine, see its log: r: Disk full. Remove files.", 4),
+    ("INFO Epoch 3", "ended without a last word in its log: it was killed, as a rule", None),
+]
+
+
+@pytest.mark.parametrize(("line", "said", "code"), LAST_LINES)
+def test_how_a_forgotten_job_ended_is_read_from_its_log(
+    pbs: FakePbs, tmp_path: Path, line: str, said: str, code: int | None
+):
+    """As on a server without job history, OpenPBS' default."""
+    record.append(tmp_path, "7.server", "train")
+    answering(tmp_path, "", commands.UNKNOWN_JOB)
+    log = f"{BEGAN}beadseg-batch: r: Disk full. Remove files.\n2026-12-01 10:05:00 {line}\n"
+    (tmp_path / "jobs" / "train-7.server.log").write_text(log)
+    (found,) = status(tmp_path).jobs
+    assert (found.text, found.alive) == (said, False)
+    assert found.job is not None
+    assert found.job.exit_status == code
+
+
+def test_a_successor_that_was_taken_back_is_not_needed_though_the_server_forgot_both(pbs: FakePbs, tmp_path: Path):
+    record.append(tmp_path, "7.server", "train")
+    record.append(tmp_path, "8.server", "train", 2)
+    answering(tmp_path, "", commands.UNKNOWN_JOB)
+    (tmp_path / "jobs" / "train-7.server.log").write_text(f"{BEGAN}2026-12-01 10:05:00 INFO Finished. Results: r\n")
+    assert [item.text for item in status(tmp_path).jobs] == ["finished", record.NOT_NEEDED]
+    (tmp_path / "jobs" / "train-7.server.log").write_text(f"{BEGAN}2026-12-01 10:05:00 WARNING Stopped by a signal\n")
+    assert [item.text for item in status(tmp_path).jobs][1] == record.TAKEN_BACK
+
+
+def test_a_successor_that_was_taken_back_is_judged_by_the_jobs_of_its_own_submission(pbs: FakePbs, tmp_path: Path):
+    for number, part in ((7, 1), (8, 2), (9, 1), (10, 2)):
+        record.append(tmp_path, f"{number}.server", "train", part)
+    ended = '"{}.server": {{"job_state": "F", "Exit_status": {}, "run_count": 1}}'
+    path = tmp_path / "bin" / "qstat"
+    path.write_text(
+        '#!/bin/sh\nfor name in "$@"; do :; done\ncase $name in\n'
+        f"7.server) echo '{{\"Jobs\": {{{ended.format(7, 271)}}}}}' ;;\n"
+        f"9.server) echo '{{\"Jobs\": {{{ended.format(9, 0)}}}}}' ;;\n"
+        '*) echo "{\\"Jobs\\": {\\"$name\\": {\\"job_state\\": \\"F\\"}}}" ;;\nesac\n'
+    )
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    told = [item.text for item in status(tmp_path).jobs]
+    assert told == ["cancelled", "taken back by the job before it", "finished", record.NOT_NEEDED]
+
+
+def test_elements_whose_end_the_server_forgot_are_told_by_their_logs(pbs: FakePbs, tmp_path: Path):
+    """OpenPBS without job history gives an array's own status, 1 while it runs, to the elements that have ended."""
+    record.append(tmp_path, "7[].server", "predict")
+    ended = ELEMENT.replace('"run_count": 1, ', "")
+    elements = [ended % (number, "X", '"Exit_status": 1,', "Subjob finished") for number in range(4)]
+    array = (ANSWER % ("B", '"Exit_status": 1,', "")).replace("7.server", "7[].server").removesuffix("}\n}")
+    answering(tmp_path, f"{array}, {', '.join([*elements, ELEMENT % (4, 'R', '', '')])} }} }}")
+    ends = ("INFO Finished. Results: r", "INFO Finished. Results: r", "ERROR Killed by signal 9; what", "INFO 3 beads")
+    for number, line in enumerate(ends):
+        path = tmp_path / "jobs" / f"predict-7[{number}].server.log"
+        path.write_text(f"{BEGAN}2026-12-01 10:05:00 {line}\n")
+    (found,) = status(tmp_path).jobs
+    assert found.text == (
+        "array of 5: 2 finished; 1 killed by signal 9; what was saved is kept (7[2]); "
+        "1 ended without a last word in its log: it was killed, as a rule (7[3]); 1 running"
+    )
+    answering(tmp_path, "", commands.UNKNOWN_JOB)
+    (found,) = status(tmp_path).jobs
+    assert (found.alive, found.text.startswith("array of 4: 2 finished; 1 killed by signal 9")) == (False, True)
 
 
 def test_a_server_without_job_history_still_knows_its_living_jobs(pbs: FakePbs, tmp_path: Path):
@@ -139,7 +214,7 @@ def test_a_server_without_job_history_still_knows_its_living_jobs(pbs: FakePbs, 
     pbs.wait()
     assert has_ended(name)
     (found,) = status(tmp_path).jobs
-    assert found.text.startswith("over; the batch system has forgotten it")
+    assert found.text == "over; the batch system has forgotten it, and it has not written a log"
 
 
 def test_what_is_no_answer_is_an_error_and_no_proof_of_an_end(pbs: FakePbs, tmp_path: Path):

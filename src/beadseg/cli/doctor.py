@@ -363,7 +363,7 @@ def _server(server: dict[str, Any]) -> Iterator[Check]:
     else:
         yield Check("PBS", "ok", found)
     if str(server.get("job_history_enable", "False")) != "True":
-        remedy = "`status` cannot tell how a job ended; its log does."
+        remedy = "`status` reads how they ended from their logs."
         yield Check("history", "warn", "the server forgets finished jobs", remedy)
 
 
@@ -399,7 +399,7 @@ def _select(site: SiteConfig, nodes: dict[str, dict[str, Any]], count: int) -> C
     if not nodes:
         return Check("select", "problem", f"none of {plural(count, 'node')} is up", "Ask the cluster's support.")
     if not reason and "scatter" in (site.place or "") and wanted > len(nodes):
-        reason = f"{plural(wanted, 'node')} are asked for, and {len(nodes)} are up"
+        reason = f"{plural(wanted, 'node')} are asked for, and {plural(len(nodes), 'node is', 'nodes are')} up"
     if reason:
         remedy = "Ask for what a node has; PBS would keep the job waiting for ever."
         return Check("select", "problem", f"{site.select}: {reason}", remedy)
@@ -446,9 +446,9 @@ def _program(site: SiteConfig) -> Check:
     if done.returncode != 0:
         said = " ".join(done.stderr.split())[-200:]
         found = f"{program} is not found on this machine after modules and set-up" + (f" ({said})" if said else "")
-        return Check(
-            "program", "warn", found, "Correct modules, setup or command; a node may differ from this machine."
-        )
+        # A container's program may be there on the nodes alone; an environment lies on a disk that all see.
+        level: Status = "problem" if site.container is None else "warn"
+        return Check("program", level, found, "Correct modules, setup or command.")
     return Check("program", "ok", done.stdout.strip().splitlines()[-1])
 
 

@@ -28,6 +28,10 @@ POLL = 1.0
 """A followed log is looked at this often, s."""
 ASK = 15.0
 """The batch system is asked this often whether the jobs are over, s."""
+ENDING = 60.0
+"""`cancel` waits so long for jobs to save what they have, s."""
+SHOWN = 3
+"""`status` shows so many reasons why images or trials failed."""
 
 Follow = Annotated[
     bool,
@@ -64,7 +68,12 @@ def status(folder: JobsFolder, json: options.Json = False) -> None:
             on_event(_job_event(item))
         if report.trouble:
             on_event(log(f"{report.trouble} What is said of the jobs is from their logs.", "warning"))
-        on_event(_progress(folder))
+        progress = _progress(folder)
+        on_event(progress)
+        if not report.alive and progress.data.get("complete") is False:
+            on_event(
+                log("No job is left, and the work is not complete: send the same command again to go on.", "warning")
+            )
 
 
 def _job_event(item: JobStatus) -> Event:
@@ -98,18 +107,29 @@ def _progress(folder: Path) -> Event:
     done = len(read_history(folder / files.HISTORY)) if (folder / files.HISTORY).exists() else 0
     finished = (folder / files.CRITERIA).exists()
     text = f"Training: {done} of {plural(epochs, 'epoch')}" + (", finished." if finished else ".")
-    return Event("result", text, data={"epoch": done, "epochs": epochs, "finished": finished})
+    return Event("result", text, data={"epoch": done, "epochs": epochs, "complete": finished})
 
 
 def _progress_of_prediction(folder: Path) -> Event:
     """Return how far a prediction in many jobs is."""
     from beadseg.cluster.prediction import ImageList, list_path
+    from beadseg.data.documents import read_unmerged
     from beadseg.events import Event
 
     images = ImageList.read(list_path(folder))
-    done, failed = images.progress(folder)
-    data = {"images": len(images.names), "done": done, "failed": failed}
-    return Event("result", f"Images: {done} of {len(images.names)} done, {failed} of them failed.", data=data)
+    errors = images.outcomes(folder)
+    failures = [error for error in errors.values() if error]
+    count, done = len(images.names), len(errors)
+    complete = done == count and not read_unmerged(folder)
+    data = {"images": count, "done": done, "failed": len(failures), "complete": complete}
+    return Event("result", _with_reasons(f"Images: {done} of {count} done, {len(failures)} of them failed.", failures),
+                 data=data)  # fmt: skip
+
+
+def _with_reasons(text: str, reasons: list[str]) -> str:
+    """Return a sentence with a line for each of the first reasons why something failed."""
+    more = [f"and {len(reasons) - SHOWN} more; see failures.csv"] if len(reasons) > SHOWN else []
+    return "\n".join([text, *(f"  failed: {reason}" for reason in reasons[:SHOWN]), *(f"  {line}" for line in more)])
 
 
 def _progress_of_sweep(folder: Path) -> Event:
@@ -124,7 +144,8 @@ def _progress_of_sweep(folder: Path) -> Event:
         "complete": standing.complete, "best": best[0].trial.number if best else None,
     }  # fmt: skip
     told = f" Best so far: trial {best[0].trial.number}, {standing.sweep.metric} {best[0].score:.4f}." if best else ""
-    return Event("result", f"Sweep: {standing.text()}.{told}", data=data)
+    reasons = [f"trial {one.trial.number}: {one.error}" for one in standing.failed]
+    return Event("result", _with_reasons(f"Sweep: {standing.text()}.{told}", reasons), data=data)
 
 
 def logs(folder: JobsFolder, follow: Follow = False, job: JobId = None) -> None:
@@ -184,7 +205,7 @@ def _rest(path: Path, read: dict[Path, int]) -> Iterator[str]:
 
 
 def cancel(folder: JobsFolder, json: options.Json = False) -> None:
-    """Cancel a folder's cluster jobs, queued or running. A training keeps every step."""
+    """Cancel a folder's cluster jobs and wait until they have ended. A training keeps every step."""
     from beadseg.cluster import record, scheduler
     from beadseg.events import Event
 
@@ -194,6 +215,12 @@ def cancel(folder: JobsFolder, json: options.Json = False) -> None:
         # The last one first: a successor must not begin when the one before it ends.
         ended = scheduler.delete(sorted(alive, key=ids.index, reverse=True))
         text = f"Ended: {', '.join(ended)}." if ended else "No job of this folder was queued or running."
+        until = time.monotonic() + ENDING
+        while any(not job.over for job in scheduler.jobs(ended).values()):
+            if STOP or time.monotonic() > until:
+                text += " A job is still saving what it has; wait for it before you submit again."
+                break
+            time.sleep(POLL)
         on_event(Event("result", text, data={"ended": ended}))
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
@@ -20,7 +22,7 @@ from beadseg.events import OnEvent, log
 from beadseg.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from beadseg.config.site import SiteConfig
@@ -32,8 +34,14 @@ DASK = "dask"
 """Kind of the jobs that dask-jobqueue sends, one per worker; begins the names of their logs."""
 
 INSTALL = "Install it: pip install 'beadseg[cluster]'"
-DEATHS = 1
-"""An image is given up when one more worker than this was killed while it predicted it."""
+DEATHS = 0
+"""How many workers dask lets die with an image before it gives it up; such images are tried again, each alone.
+
+dask also counts a worker's death against the images that only waited there.
+"""
+KILLED = "Several dask workers were killed while they predicted it. Does it fit into memory?"
+ANY_PORT: dict[str, Any] = {"dashboard_address": ":0"}
+"""dask's own choice may be another's on a login node, of which it would warn."""
 POLL = 0.5
 """The flag that stops the batch is looked at this often, s."""
 SECONDS = 30
@@ -80,7 +88,7 @@ def dask_client(
         if own:
             ends.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}))
         if kind == "local":
-            cluster: Any = LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None)
+            cluster: Any = LocalCluster(n_workers=count, threads_per_worker=1, **ANY_PORT)
             threads = max(1, workers // count)
         elif own:
             cluster, threads = _job_cluster(kind, site, folder)
@@ -116,35 +124,68 @@ def over_dask(
     on_event
         Is told where the images go.
     """
-    from distributed import wait
 
     def answers(orders: list[Order], stop: StopFlag | None) -> Iterator[tuple[Order, Answer | str]]:
-        futures = client.map(
-            predict_in_worker, orders, run=run, changes=tuple(changes), device=device, threads=threads, pure=False,
-            retries=1,
-        )  # fmt: skip
-        waiting = dict(zip(futures, orders, strict=True))
-        del futures
         on_event(log(f"{plural(len(orders), 'image')} to be predicted by dask ({client.scheduler.address})."))
-        try:
-            while waiting:
-                if stop is not None:
-                    stop.check()
-                try:
-                    ready = wait(list(waiting), timeout=POLL, return_when="FIRST_COMPLETED").done
-                except TimeoutError:
-                    continue
-                for future in ready:
-                    try:
-                        answer = _answer(future)
-                    except TimeoutError:  # its worker was killed before it was fetched; it is computed again
-                        continue
-                    future.release()  # else it would be computed again, too, when its worker is killed
-                    yield waiting.pop(future), answer
-        finally:
-            client.cancel(list(waiting), force=True)
+        workers = _Workers(client)
+        suspects = []
+        for order, answer in _mapped(workers, work, orders, stop):
+            if answer is None:  # this image killed its worker, or only waited there
+                suspects.append(order)
+            else:
+                yield order, answer
+        for suspect in suspects:
+            for order, answer in _mapped(workers, work, [suspect], stop):
+                yield order, KILLED if answer is None else answer
 
+    work = partial(predict_in_worker, run=run, changes=(*changes,), device=device, threads=threads)
     return answers
+
+
+@dataclass
+class _Workers:
+    """The workers of a `distributed.Client`, and when there was one last (`time.monotonic`, s; 0.0: never)."""
+
+    client: Any
+    seen: float = 0.0
+
+    def check(self) -> None:
+        """Raise `MachineError` where there were workers, and is none any more; the first ones may wait in a queue."""
+        if self.client.nthreads():
+            self.seen = time.monotonic()
+        elif self.seen and time.monotonic() - self.seen > SECONDS:
+            remedy = "See their logs, and run the command again to go on; what was finished is kept."
+            raise MachineError("No dask worker is left: all have ended or were killed.", "dask", remedy)
+
+
+def _mapped(
+    workers: _Workers, work: Callable[[Order], Answer | str], orders: list[Order], stop: StopFlag | None
+) -> Iterator[tuple[Order, Answer | str | None]]:
+    """Yield what workers answer, as it comes; None for images that dask gave up since their workers were killed."""
+    from distributed import wait
+
+    futures = workers.client.map(work, orders, pure=False, retries=1)
+    waiting = dict(zip(futures, orders, strict=True))
+    del futures
+    try:
+        while waiting:
+            if stop is not None:
+                stop.check()
+            workers.check()
+            try:
+                ready = wait(list(waiting), timeout=POLL, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                continue
+            for future in ready:
+                try:
+                    answer = _answer(future)
+                except TimeoutError:  # its worker was killed before it was fetched; it is computed again
+                    continue
+                workers.seen = workers.seen or time.monotonic()
+                future.release()  # else it would be computed again, too, when its worker is killed
+                yield waiting.pop(future), answer
+    finally:
+        workers.client.cancel(list(waiting), force=True)
 
 
 def predict_in_worker(
@@ -169,8 +210,8 @@ def _loaded(run: str, changes: tuple[str, ...], device: str, threads: int | None
     return segmenter
 
 
-def _answer(future: Any) -> Answer | str:
-    """Return what a worker found; an image that killed several workers has failed.
+def _answer(future: Any) -> Answer | str | None:
+    """Return what a worker found; None where dask gave the image up since its workers were killed.
 
     Raises
     ------
@@ -184,7 +225,7 @@ def _answer(future: Any) -> Answer | str:
         answer: Answer | str = future.result(timeout=SECONDS)
         return answer
     if isinstance(error, KilledWorker):
-        return "Several dask workers were killed while they predicted it. Does it fit into memory?"
+        return None
     if isinstance(error, BeadsegError):
         raise error
     text = f"A dask worker cannot predict ({type(error).__name__}: {' '.join(str(error).split())})."
@@ -205,15 +246,15 @@ def _job_cluster(kind: str, site: SiteConfig | None, folder: Path | None) -> tup
     system: Any = slurm.SLURMJob if kind == "slurm" else pbs.PBSJob
     jobs = system if folder is None else _recorded(system, folder)
     if kind == "slurm":
-        return slurm.SLURMCluster(job_cls=jobs, **slurm_options(site, folder)), cores
-    return pbs.PBSCluster(job_cls=jobs, **pbs_options(site, folder)), cores
+        return slurm.SLURMCluster(job_cls=jobs, scheduler_options=ANY_PORT, **slurm_options(site, folder)), cores
+    return pbs.PBSCluster(job_cls=jobs, scheduler_options=ANY_PORT, **pbs_options(site, folder)), cores
 
 
 def _recorded(kind: Any, folder: Path) -> Any:
     """Return dask-jobqueue's class of jobs, with the ids of those that are sent in the table of a prediction folder."""
 
     class RecordedJob(kind):
-        job_id_regexp = r"(?P<job_id>\S+)"  # the whole id, as `status` asks the server for it
+        job_id_regexp = r"\b(?P<job_id>\d\S*)"  # the whole id, as `status` asks the server for it
 
         async def start(self) -> None:
             await super().start()

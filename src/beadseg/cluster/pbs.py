@@ -26,11 +26,14 @@ def read(name: str, values: Mapping[str, Any], elements: Sequence[Job] = ()) -> 
     """Return a job from its part of ``qstat -f -F json``."""
     asked, used = values.get("Resource_List", {}), values.get("resources_used", {})
     status, comment = values.get("Exit_status"), str(values.get("comment", ""))
+    runs = int(values.get("run_count", 0))
+    if values.get("job_state") == "X" and comment == "Subjob finished" and not runs:
+        status, runs = None, 1  # a server without history forgets it, and shows that of the array
     before, found, after = comment.partition(_NEVER)
     never = (after.strip(" :") or "so says the scheduler") if found and not before.strip() else ""
     return Job(
         name, str(values.get("job_state", "?")), None if status is None else int(status),
-        int(values.get("run_count", 0)), comment, str(asked.get("select", "")), str(asked.get("walltime", "")),
+        runs, comment, str(asked.get("select", "")), str(asked.get("walltime", "")),
         str(used.get("walltime", "")), where=str(values.get("exec_host", "")).split("/")[0],
         cancelled="and terminated by" in comment, never=never, elements=tuple(elements),
     )  # fmt: skip

@@ -94,15 +94,13 @@ class ImageList:
         """Return the images of an element."""
         return [*self.names][size * element : size * (element + 1)]
 
-    def progress(self, folder: Path) -> tuple[int, int]:
-        """Return how many of the images have an outcome, failed ones too, and how many failed."""
-        entries = {entry["image"]: "error" in entry for entry in read_unmerged(folder)}
+    def outcomes(self, folder: Path) -> dict[str, str]:
+        """Return the images that have an outcome by name: why they failed, ``""`` for those with results."""
         sources, failures = read_sources(folder), read_failures(folder)
-        outcomes = dict.fromkeys(read_results(folder), False)
-        outcomes |= {name: True for name, source in sources.items() if source in failures}
-        outcomes |= entries
-        mine = [outcomes[name] for name in self.names.values() if name in outcomes]
-        return len(mine), sum(mine)
+        outcomes = dict.fromkeys(read_results(folder), "")
+        outcomes |= {name: failures[source] for name, source in sources.items() if source in failures}
+        outcomes |= {entry["image"]: str(entry.get("error", "")) for entry in read_unmerged(folder)}
+        return {name: outcomes[name] for name in self.names.values() if name in outcomes}
 
 
 def list_path(folder: Path) -> Path:

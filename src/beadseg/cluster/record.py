@@ -7,12 +7,12 @@ import re
 import signal
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from beadseg import files
 from beadseg.cluster import pbs, scheduler
-from beadseg.cluster.job import COLLECT, MERGE, STATES, WALLTIME, never_fits
+from beadseg.cluster.job import COLLECT, MERGE, STATES, WALLTIME, Job, never_fits
 from beadseg.errors import ExitCode, InputError, MachineError
 
 if TYPE_CHECKING:
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from beadseg.cluster.job import Job
 
 JOB_COLUMNS = ("job", "kind", "part", "sent")
 """As in ``jobs.csv``, which job scripts append to as well (``job.sh``)."""
 
 _DONE = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FLAGGED)
 """Exit codes after which a chain of jobs ends because everything was done."""
+
+_FAILURES = (ExitCode.BUG, ExitCode.INPUT, ExitCode.MACHINE)
+"""Exit codes of a job whose log has the reason."""
 
 _ENDS = {
     ExitCode.OK: "finished",
@@ -38,6 +40,17 @@ _ENDS = {
     ExitCode.OUT_OF_TIME: "its time was up, all is kept",
     ExitCode.CANCELLED: "stopped by a signal, all is kept",
 }
+
+_LAST_LINES = {
+    r"INFO Finished\.": ExitCode.OK,
+    r"WARNING Finished, but": ExitCode.SOME_FAILED,
+    r"WARNING Ended with a result that is flagged": ExitCode.FLAGGED,
+    r"INFO The job's time was up": ExitCode.OUT_OF_TIME,
+    r"WARNING (Stopped by a signal|The job before this one was cancelled)": ExitCode.CANCELLED,
+    r"ERROR Killed by signal (?P<signal>\d+)": None,
+    r"ERROR Failed with exit code (?P<code>\d+)": None,
+}
+"""What a job script says last (``job.sh``), and its exit code."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +117,10 @@ def sent_jobs(folder: Path) -> list[Sent]:
     return list({item.job: item for item in found}.values())
 
 
+NOT_NEEDED = "not needed: the job before it finished the work"
+TAKEN_BACK = "taken back by the job before it"
+
+
 @dataclass(frozen=True)
 class JobStatus:
     """A job of a folder.
@@ -161,18 +178,55 @@ def status(folder: Path) -> Report:
         known, trouble = {}, str(error)
     waiting = any(job.state == "Q" and not scheduler.is_slurm(name) for name, job in known.items())
     nodes = _nodes() if waiting else {}
+    jobs = {item.job: _with_logs(item, folder, known.get(item.job), asked=not trouble) for item in sent}
     found = []
     for item in sent:
-        job = known.get(item.job)
-        if job is None:
-            found.append(JobStatus(item, None, _from_files(item, folder, asked=not trouble)))
+        job, needless = jobs[item.job], _finished_before(item, sent, jobs)
+        if job is not None:
+            found.append(_judge(item, job, folder, nodes, needless))
         else:
-            found.append(_judge(item, job, nodes, _finished_before(item, sent, known)))
+            taken_back = TAKEN_BACK if item.part > 1 and not trouble and not item.logs(folder) else ""
+            text = NOT_NEEDED if needless else taken_back or _from_files(item, folder, asked=not trouble)
+            found.append(JobStatus(item, None, text))
     return Report(found, trouble)
 
 
+def _with_logs(sent: Sent, folder: Path, job: Job | None, *, asked: bool) -> Job | None:
+    """Return a job as the batch system describes it; how it ended from its logs where it does not say so.
+
+    None where neither knows anything. A server without job history forgets how jobs ended, and at first those of an
+    array.
+    """
+    logs = {path.name.removeprefix(f"{sent.kind}-").removesuffix(".log"): path for path in sent.logs(folder)}
+    if job is not None:
+        known = [replace(one, exit_status=_last_word(logs[one.id])) if _is_silent(one) and one.id in logs else one
+                 for one in (job, *job.elements)]  # fmt: skip
+        return replace(known[0], elements=tuple(known[1:]))
+    ended = {name: _last_word(path) for name, path in logs.items()}
+    if not logs or (not asked and None in ended.values()):
+        return None
+    jobs = [Job(name, "F", code, run_count=1) for name, code in ended.items()]
+    return jobs[0] if sent.job in logs else Job(sent.job, "F", elements=tuple(jobs))
+
+
+def _is_silent(job: Job) -> bool:
+    return job.over and job.exit_status is None and not job.elements
+
+
+def _last_word(log: Path) -> int | None:
+    """Return the exit code that the end of a job's log stands for; None where it says nothing of its end."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    for pattern, code in _LAST_LINES.items():
+        if match := re.search(rf"^[\d-]+ [\d:]+ {pattern}", lines[-1] if lines else ""):
+            number = match.groupdict()
+            if "signal" in number:
+                return 256 + int(number["signal"])
+            return int(number["code"]) if code is None else int(code)
+    return None
+
+
 def _from_files(sent: Sent, folder: Path, *, asked: bool) -> str:
-    """Return what the log of a job says of it, which the batch system does not know, or could not be asked for."""
+    """Return what is known of a job that has not ended by its log, and that the batch system does not know."""
     unknown = "over; the batch system has forgotten it" if asked else "not known"
     logs = sent.logs(folder)
     if not logs:
@@ -183,10 +237,15 @@ def _from_files(sent: Sent, folder: Path, *, asked: bool) -> str:
     return f"{unknown}; the last line of its log: {lines[-1] if lines else '(empty)'}"
 
 
-def _finished_before(item: Sent, sent: list[Sent], known: Mapping[str, Job]) -> bool:
+def _finished_before(item: Sent, sent: list[Sent], known: Mapping[str, Job | None]) -> bool:
     """Return whether an earlier job of the same chain has finished the work, so that this one was taken back."""
-    earlier = [known.get(other.job) for other in sent if other.kind == item.kind and other.part < item.part]
-    return any(job is not None and job.over and job.exit_status in _DONE for job in earlier)
+    for other in reversed(sent[: sent.index(item)]):
+        job = known.get(other.job) if other.kind == item.kind else None
+        if job is not None and job.over and job.exit_status in _DONE:
+            return True
+        if other.kind == item.kind and other.part == 1:  # what was before is of an earlier submission
+            break
+    return False
 
 
 def _nodes() -> Mapping[str, Mapping[str, Any]]:
@@ -197,15 +256,26 @@ def _nodes() -> Mapping[str, Mapping[str, Any]]:
         return {}
 
 
-def _judge(sent: Sent, job: Job, nodes: Mapping[str, Mapping[str, Any]], needless: bool = False) -> JobStatus:
+def _judge(sent: Sent, job: Job, folder: Path, nodes: Mapping[str, Mapping[str, Any]], needless: bool) -> JobStatus:
     if job.over and needless and job.exit_status is None:
-        return JobStatus(sent, job, "not needed: the job before it finished the work")
+        return JobStatus(sent, job, NOT_NEEDED)
     reason = (job.never or never_fits(job.select, nodes)) if job.state in "QH" else ""
     if reason:
         return JobStatus(sent, job, f"queued, but can never run: {reason}", stuck=True)
     if job.elements:
         return JobStatus(sent, job, _of_elements(job))
-    return JobStatus(sent, job, _state(job, follows=sent.part > 1 or sent.kind.startswith((MERGE, COLLECT))))
+    if job.over and job.exit_status is None and job.run_count == 0 and sent.part > 1:
+        return JobStatus(sent, job, TAKEN_BACK)
+    text = _state(job, follows=sent.part > 1 or sent.kind.startswith((MERGE, COLLECT)))
+    reason = _reason(sent.logs(folder)) if job.over and job.exit_status in _FAILURES else ""
+    return JobStatus(sent, job, f"{text}: {reason}" if reason else text)
+
+
+def _reason(logs: list[Path]) -> str:
+    """Return what a job that failed said last of why, without the line of its script that follows."""
+    lines = logs[-1].read_text(encoding="utf-8", errors="replace").strip().splitlines() if logs else []
+    found = [line for line in lines[:-1] if line.startswith("beadseg-batch: ") or " ERROR " in line]
+    return re.sub(r"^(beadseg-batch: |.* ERROR )", "", found[-1]) if found else ""
 
 
 def _of_elements(job: Job) -> str:
@@ -244,6 +314,8 @@ def _end(job: Job) -> str:
     code = job.exit_status
     if "[]" in job.id and code == 1:  # PBS' status of an array whose elements it does not show
         return "over; not every element finished well, see the logs"
+    if code is None and job.run_count > 0:
+        return "ended without a last word in its log: it was killed, as a rule"
     if code is None:
         return "ended without ever running" + (f" ({job.comment})" if job.comment else "")
     if job.cancelled:  # status 0 where PBS does not look after the job's processes, as root's

@@ -117,11 +117,12 @@ class OpenVinoBackend:
             "ENABLE_CPU_PINNING": False,  # processes that share a machine would all be pinned to its first cores
         }
         try:
-            self._request = _imported(kept, settings) if kept is not None else None
-            if self._request is None:
-                self._request = openvino.Core().compile_model(_converted(network, channels), "CPU", settings)
+            compiled = None if kept is None else _imported(kept, settings)
+            if compiled is None:
+                compiled = openvino.Core().compile_model(_converted(network, channels), "CPU", settings)
                 if kept is not None:
-                    _keep(kept, self._request.export_model())
+                    _keep(kept, compiled.export_model())
+            self._compiled: Any = compiled
         except RuntimeError as error:
             raise MachineError(f"OpenVINO cannot compute this network ({_first_line(error)}).", "--backend",
                                "Use --backend torch.") from error  # fmt: skip
@@ -129,7 +130,7 @@ class OpenVinoBackend:
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits."""
         with self._alone:  # there is one set of buffers, which the next call writes into
-            found = self._request([np.ascontiguousarray(x)], share_inputs=True, share_outputs=True)[0]
+            found = self._compiled([np.ascontiguousarray(x)], share_inputs=True, share_outputs=True)[0]
             result: NDArray[np.float32] = np.array(found, np.float32)
         return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import shutil
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -79,12 +80,14 @@ def predict_file(
     pictures = [kind for kind, wanted in ((files.OVERLAYS, overlays), (files.MAPS, maps)) if wanted]
     for kind in (*KINDS[:3], *pictures):
         ensure_folder(folder / kind)
-    results = _Results(predictor, image, name, folder, pictures)
     labels_path = folder / files.LABELS / f"{name}.tif"
-    pages = results.pages(on_event, stop)
-    write_atomically(labels_path, lambda file: write_pages(file, pages, image, np.uint32))
-    results.write_mask(labels_path)
-    results.write_table()
+    with ThreadPoolExecutor(1) as beside:
+        results = _Results(predictor, image, name, folder, pictures, beside)
+        pages = results.pages(on_event, stop)
+        write_atomically(labels_path, lambda file: write_pages(file, pages, image, np.uint32))
+        results.write_mask(labels_path)
+        results.write_table()
+        results.wait()
     return results.rows
 
 
@@ -158,28 +161,37 @@ def write_pages(path: Path, pages: Iterable[NDArray[np.generic]], image: LazyIma
 class _Results:
     """What is kept of the planes of one image while they are predicted: their bead tables and rows of counts."""
 
-    def __init__(self, predictor: Predictor, image: LazyImage, name: str, folder: Path, pictures: list[str]) -> None:
+    def __init__(
+        self, predictor: Predictor, image: LazyImage, name: str, folder: Path, pictures: list[str], beside: Executor
+    ) -> None:
         self.predictor, self.image, self.name, self.folder, self.pictures = predictor, image, name, folder, pictures
+        self._beside, self._overlay = beside, Future[None]()
+        self._overlay.set_result(None)
         self.rows: list[dict[str, Any]] = []
         self._tables: list[pd.DataFrame] = []
 
     def pages(self, on_event: OnEvent, stop: StopFlag | None) -> Iterator[NDArray[np.uint32]]:
         """Predict plane by plane; yield the labels (Y, X) of each."""
         for plane, pixels, prediction in self.predictor.predict_planes(self.image, on_event, stop):
-            self.rows.append(count_row(self.name, plane, self.image, prediction, self.predictor))
-            self._tables.append(prediction.beads.assign(plane=plane) if plane else prediction.beads)
             labels = prediction.labels
             if files.OVERLAYS in self.pictures:
-                self._write_overlay(plane, pixels, labels)
+                self.wait()  # one is drawn while the tables are made; more would fill the memory
+                self._overlay = self._beside.submit(self._write_overlay, plane, pixels, labels)
+            self.rows.append(count_row(self.name, plane, self.image, prediction, self.predictor))
+            self._tables.append(prediction.beads.assign(plane=plane) if plane else prediction.beads)
             if files.MAPS in self.pictures:
                 write_maps(map_path(self.folder, self.name, plane), prediction.maps)
             del pixels, prediction
             yield labels
             del labels
 
+    def wait(self) -> None:
+        """Wait for the overlay that is being drawn; raise what went wrong."""
+        self._overlay.result()
+
     def _write_overlay(self, plane: str, pixels: NDArray[np.generic], labels: NDArray[np.uint32]) -> None:
         path = self.folder / files.OVERLAYS / (f"{self.name}_{plane}.png" if plane else f"{self.name}.png")
-        write_atomically(path, imagecodecs.png_encode(overlay(pixels, labels), level=PNG_LEVEL))
+        write_atomically(path, bytes(imagecodecs.png_encode(overlay(pixels, labels), level=PNG_LEVEL)))
 
     def write_mask(self, labels_path: Path) -> None:
         """Write the foreground of the labels just written: PNG, for a stack TIFF."""

@@ -68,12 +68,13 @@ mkdir -p -- "$folder/jobs" 2>/dev/null || lost "The folder $folder/jobs cannot b
 exec >>"$folder/jobs/$kind-$job$node.log" 2>&1
 
 record() { # id, part
+  ! cut -d, -f1 "$table" 2>/dev/null | grep -qxF "$1" || return 0
   if ! { true >>"$table"; } 2>/dev/null; then
     say WARNING "Job $1 could not be recorded in $table, which is not writable; \`status\` does not know it."
     return 0
   fi
   [ -s "$table" ] || printf 'job,kind,part,sent\n' >>"$table"
-  cut -d, -f1 "$table" | grep -qxF "$1" || printf '%s,%s,%s,%s\n' "$1" "$kind" "$2" "$(date -u '+%Y-%m-%dT%H:%M:%SZ')" >>"$table"
+  printf '%s,%s,%s,%s\n' "$1" "$kind" "$2" "$(date -u '+%Y-%m-%dT%H:%M:%SZ')" >>"$table"
 }
 
 # The successor is sent at once, so that it goes on also where this job is killed without a word.
