@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 TOOL = "beads"
 HOW = (
-    "Click: add a bead, or remove the one that is clicked. Drag across a bead: separate it. Drag from one bead into "
-    "another: merge them. Hold Space to move the image. Without a mouse: arrow keys and Enter, M where a drag begins."
+    "Click: add or remove a bead. Drag across a bead: separate it. Drag from one bead into another: merge them. Hold "
+    "Space to move the image."
 )
+WITHOUT_MOUSE = "Without a mouse: arrow keys and Enter; M begins a drag, Enter ends it."
 ACTIONS: Final = (
-    Action("correct", "D", "Correct", HOW),
+    Action("correct", "D", "Correct", f"{HOW} {WITHOUT_MOUSE}"),
     Action("undo", "U", "Undo", "Take back the last change of this plane."),
     Action("redo", "Y", "Redo", "Make the change again that was taken back last."),
 )  # fmt: skip

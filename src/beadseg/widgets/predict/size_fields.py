@@ -30,8 +30,6 @@ LARGEST_PX = 1000.0
 """Diameter of a bead, px."""
 SEEN = 60.0
 """The circle is at least so large on the screen, screen px."""
-LEAST_WIDTH = 118
-"""Of a field, screen px: its text is not cut."""
 DECIMALS = 4
 """Digits of a pixel size, µm."""
 
@@ -68,7 +66,7 @@ class SizeFields(QWidget):
         self.circle: Shapes | None = None
         self.pixel = _spin(100.0, DECIMALS, 0.01, "unknown", " µm")
         self.pixel.setToolTip("Side of a pixel, as the layer tells it; densities are then per mm². 0: unknown")
-        self.diameter = _spin(LARGEST_PX, 1, 0.5, "measure", " px")
+        self.diameter = _spin(LARGEST_PX, 1, 0.5, "auto", " px")
         self.diameter.setToolTip(
             "Diameter of the beads in the image. 0: measured in every image, or that of the model's training images"
         )
@@ -232,5 +230,4 @@ def _spin(largest: float, decimals: int, step: float, special: str, suffix: str)
     spin.setSpecialValueText(special)
     spin.setSuffix(suffix)
     spin.setKeyboardTracking(False)
-    spin.setMinimumWidth(LEAST_WIDTH)
     return spin
