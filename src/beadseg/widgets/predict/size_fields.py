@@ -172,7 +172,8 @@ class SizeFields(QWidget):
         while event.type == "mouse_move":
             now = np.asarray(circle.world_to_data(event.position), float)[-2:]
             if moves:
-                self._draw(*(np.array([y, x]) + now - start), radius)
+                down, across = now - start
+                self._draw(y + float(down), x + float(across), radius)
             else:
                 self._draw(y, x, float(np.clip(np.hypot(*(now - (y, x))), 0.5, LARGEST_PX / 2)))
             yield
