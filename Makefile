@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev setup-pyside gui-packages demo test test-pyside test-long test-faults slow lint size bench clean
+.PHONY: help setup setup-test setup-dev setup-pyside gui-packages demo test test-pyside test-long test-faults fuzz slow lint site dist size bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -128,10 +128,25 @@ test-faults: setup-test ## Kill at every system call that changes a file, and le
 	command -v strace >/dev/null || apt_install strace
 	$(BIN)/python tests/faults/at_every_call.py
 
+fuzz: setup-dev ## Feed every parser with inputs that coverage guides (Linux, atheris); BEADSEG_FUZZ_RUNS for each.
+	@for parser in $$($(BIN)/python tests/properties/fuzz.py --list); do
+	  $(BIN)/python tests/properties/fuzz.py "$$parser" -runs=$${BEADSEG_FUZZ_RUNS:-1000000} -max_len=4096 -timeout=20 -rss_limit_mb=4096
+	done
+
 lint: setup-dev ## Check style and types.
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+dist: setup-dev ## Build wheel and source archive twice, compare them, and list components and licences, in dist/.
+	@$(BIN)/python benchmarks/release.py build dist
+	$(BIN)/python benchmarks/release.py licences dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.cdx.json $(BIN)/python
+	$(BIN)/pip-audit --local --skip-editable || echo "pip-audit: known vulnerabilities, or no connection"
+
+site: setup-dev ## Build the documentation as a site, in site/; a warning fails.
+	@$(BIN)/mkdocs build --strict --quiet
+	echo "site/index.html"
 
 size: $(BIN)/python ## Print the files and code lines of every room of src/beadseg.
 	@$(BIN)/python benchmarks/house.py

@@ -2,6 +2,7 @@
 
     python tests/faults/at_every_call.py                 # everything: `make test-faults`
     python tests/faults/at_every_call.py review import   # these write paths only
+    python tests/faults/at_every_call.py train --part 2/5  # of its calls the second, seventh, twelfth …
 
 For every write path an undisturbed run is traced by strace, which lists each call that changes something in its folder
 (create, write, rename, delete, flush …). Then the path is run once per call and killed there (SIGKILL, before the call
@@ -220,8 +221,8 @@ def tree(folder: Path) -> dict[str, Any]:
     return {name: path.read_bytes() for path, name in names.items() if ".beadseg-" not in name}
 
 
-def disturb(path: WritePath, root: Path) -> Tally:
-    """Run every case of a write path; return what became of them."""
+def disturb(path: WritePath, root: Path, part: tuple[int, int]) -> Tally:
+    """Run every case of a write path, or a part of them; return what became of them."""
     template, work, log = root / path.name / "before", root / path.name / "work", root / path.name / "log"
     template.mkdir(parents=True)
     path.prepare(template)
@@ -248,7 +249,7 @@ def disturb(path: WritePath, root: Path) -> Tally:
         flush=True,
     )
     tally = Tally()
-    for at, call in enumerate(calls):
+    for at, call in list(enumerate(calls))[part[0] - 1 :: part[1]]:
         errors = [error for error, names in POSSIBLE.items() if call.name in names]
         for kind in ["kill", *(errors if path.thorough else errors[at % len(errors) :][:1])]:
             fresh()
@@ -478,7 +479,9 @@ def main() -> int:
     """Run the cases and print the table; return 1 where something was lost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="write paths; all when none is given")
-    names = parser.parse_args().names
+    parser.add_argument("--part", default="1/1", metavar="K/N", help="every N-th call, from the K-th")
+    given = parser.parse_args()
+    names, part = given.names, tuple(map(int, given.part.split("/")))
     if sys.platform != "linux" or shutil.which("strace") is None:
         print("This needs Linux and strace: apt-get install strace", file=sys.stderr)
         return 4
@@ -503,7 +506,7 @@ def main() -> int:
         shared.mkdir()
         paths = [path for path in write_paths(shared) if not names or path.name in names]
         for path in paths:
-            tallies[path.name] = disturb(path, Path(scratch))
+            tallies[path.name] = disturb(path, Path(scratch), (part[0], part[1]))
     kinds = ("kill", "ENOSPC", "EIO", "EROFS")
     print(f"\n{'write path':<12}" + "".join(f"{kind:>8}" for kind in kinds) + f"{'all':>8}{'losses':>8}")
     for name, tally in tallies.items():

@@ -39,6 +39,7 @@ COMMANDS: dict[str, str] = {
     "suggest": "Rank unlabelled images by what annotating them would teach a trained model.",
     "predict": "Segment and count the beads of images with a trained run.",
     "evaluate": "Score predictions against a dataset's masks or labels.",
+    "reproduce": "Repeat a prediction or an evaluation, and say what differs.",
     "density": "Turn counts into densities and analyse a dilution series; compare with counts by hand.",
     "import": "Turn COCO annotations or Fiji ROIs into a dataset folder, or a packed run into a run folder.",
     "export": "Write labels, models, runs or counts for other programs: COCO, Fiji, QuPath, Excel, ONNX and more.",

@@ -1,4 +1,4 @@
-"""Read microscope images and masks: PNG, JPEG and BMP (Pillow), TIFF (tifffile), OME-Zarr folders (zarr).
+"""Read microscope images and masks: PNG, JPEG, BMP (Pillow), TIFF (tifffile), OME-Zarr (zarr), CZI, ND2, LIF (bioio).
 
 `read_image` reads a whole image. `open_image` reads one plane at a time, so that a stack needs no more memory than
 one of its planes.
@@ -10,6 +10,7 @@ import struct
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import imagecodecs
@@ -22,6 +23,8 @@ from beadseg.data.ome_zarr import find_image, read_ome_zarr, read_planes
 from beadseg.data.raw import (
     ORIENTATION,
     QUARTER_TURNS,
+    VENDOR_READERS,
+    VENDOR_SUFFIXES,
     Raw,
     check_file,
     check_size,
@@ -194,12 +197,40 @@ def _read_raw(path: Path, *, labels: bool = False) -> Raw:
     check_file(path)
     if is_zarr(path):
         return read_ome_zarr(path, labels=labels)
+    if path.suffix.lower() in VENDOR_SUFFIXES:
+        return _read_vendor(path)
     try:
         return read_tiff(path) if decodes_as_tiff(path) else read_raster(path)
     except PermissionError:
         raise ImageError("May not be read.", path, "Check the file's permissions.") from None
     except MemoryError:
         raise ImageError("Does not fit into memory.", path, "Cut it into parts, or use a larger machine.") from None
+
+
+def _read_vendor(path: Path) -> Raw:
+    """Read the file of a microscope's maker by bioio (https://bioio-devs.github.io/bioio), extra ``vendor``."""
+    from bioio import BioImage
+
+    try:
+        image = BioImage(path, reader=import_module(VENDOR_READERS[path.suffix.lower()]).Reader)
+        if len(image.scenes) > 1:
+            text = f"Holds {len(image.scenes)} images (scenes)."
+            raise ImageError(text, path, "Export each of them as OME-TIFF, for example by Bio-Formats in Fiji.")
+        axes, shape = str(image.dims.order), tuple(image.dims.shape)
+        check_size(shape, np.dtype(image.dtype), path)
+        data, size = np.asarray(image.data), image.physical_pixel_sizes
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # of any reader's own kind
+        raise damaged(path, error) from None
+    if "S" in axes and shape[axes.index("C")] == 1:  # colours: samples in place of the one channel
+        data, axes = data[:, 0], axes.replace("C", "").replace("S", "C")
+    order = [letter for letter in "TZYXC" if letter in "YX" or (letter in axes and data.shape[axes.index(letter)] > 1)]
+    kept = "".join(letter for letter in axes if letter in order)
+    data = data[tuple(slice(None) if letter in order else 0 for letter in axes)]
+    data = np.ascontiguousarray(data.transpose([kept.index(letter) for letter in order]))
+    pixel_size = plausible_pixel_size(size.X, size.Y) if size.X and size.Y else None
+    return Raw(data, "".join(order), pixel_size_um=pixel_size)
 
 
 def decodes_as_tiff(path: Path) -> bool:

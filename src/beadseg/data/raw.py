@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *RASTER_SUFFIXES)
+VENDOR_READERS = {".czi": "bioio_czi", ".nd2": "bioio_nd2", ".lif": "bioio_lif"}
+"""Packages of the extra ``vendor`` that read the files of microscopes' makers, by suffix."""
+VENDOR_SUFFIXES = tuple(suffix for suffix, package in VENDOR_READERS.items() if find_spec(package) is not None)
+"""Those of them that can be read here."""
+IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *RASTER_SUFFIXES, *VENDOR_SUFFIXES)
 """Suffixes of the files that are read, in lower case."""
 ZARR_SUFFIX = ".zarr"
 """Suffix of the folders that are read as one image."""
@@ -147,6 +152,8 @@ def is_picture_kind(kind: str) -> bool:
 
 def conversion(kind: str) -> str:
     """Return in one sentence what to do with files of a kind that is not read."""
+    if kind in VENDOR_READERS:
+        return 'Export them as OME-TIFF, or install what reads them: pip install "beadseg[vendor]".'
     if kind in _MICROSCOPES:
         return "Export them as OME-TIFF, for example by Bio-Formats in Fiji."
     if kind in _PICTURES | _ARRAYS:

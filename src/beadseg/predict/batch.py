@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections import Counter
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -317,8 +319,15 @@ class _Batch:
 
 def about(predictor: Predictor, source: str, model_sha256: str) -> dict[str, Any]:
     """Return what ``prediction.json`` says of the model and the options."""
-    known = {"run": source, "model_sha256": model_sha256, "made_with": made_with(predictor, model_sha256)}
+    known = {"run": source, "model_sha256": model_sha256, "made_with": made_with(predictor, model_sha256),
+             "made_on": made_on()}  # fmt: skip
     return {"schema_version": 1, **known, **predictor.describe()}
+
+
+def made_on() -> dict[str, str]:
+    """Return the programs and the machine that a prediction is computed by."""
+    versions = {name: version(name) for name in ("beadseg", "torch", "numpy")}
+    return {**versions, "python": platform.python_version(), "platform": platform.platform()}
 
 
 def made_with(predictor: Predictor, model_sha256: str) -> str:
