@@ -50,6 +50,10 @@ REVIEW_AUDIT = "audit"
 """Folder of the audit that the Review widget runs; see the audit folder."""
 REVIEW_TABLE = "review.csv"
 """One row per sample: its state, by whom, when and why. For reading: rebuilt from the journal."""
+SUGGESTIONS = "suggest.csv"
+"""In which order drafts are reviewed: those that the model is least sure of first."""
+IMPROVEMENTS = "improve.json"
+"""What became of models that were trained further on accepted samples."""
 
 # --- A run folder -----------------------------------------------------------------------------------------------------
 

@@ -44,6 +44,13 @@ def plural(count: float, noun: str, many: str | None = None) -> str:
     return f"{shown} {noun if count == 1 else many or _plural_of(noun)}"
 
 
+def duration(seconds: float) -> str:
+    """Return a time as ``45 s``, ``12 min`` or ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def _plural_of(noun: str) -> str:
     head, of, rest = noun.partition(" of ")
     if of:

@@ -79,7 +79,7 @@ def test_what_is_wrong_is_said_before_anything_is_started(text: str, message: st
 
 def test_without_workers_it_ends_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(over_dask, "SECONDS", 0.5)
+    monkeypatch.setattr(over_dask, "RESTART", 0.5)
     order = Order(tmp_path / "a.png", "a", tmp_path / "stage", "", ())
     with (
         distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, **over_dask.ANY_PORT) as cluster,

@@ -132,7 +132,7 @@ LAST_LINES = [
     ("ERROR Killed by signal 9; what was saved is in r.", "killed by signal 9; what was saved is kept", 265),
     ("ERROR Failed with exit code 77, see above.", "failed with exit code 77, see its log", 77),
     ("ERROR Failed with exit code 4, see above.", "failed: the machine, see its log: r: Disk full. Remove files.", 4),
-    ("INFO Epoch 3", "ended without a last word in its log: it was killed, as a rule", None),
+    ("INFO Epoch 3", "ended without a last line in its log: it was probably killed", None),
 ]
 
 
@@ -191,7 +191,7 @@ def test_elements_whose_end_the_server_forgot_are_told_by_their_logs(pbs: FakePb
     (found,) = status(tmp_path).jobs
     assert found.text == (
         "array of 5: 2 finished; 1 killed by signal 9; what was saved is kept (7[2]); "
-        "1 ended without a last word in its log: it was killed, as a rule (7[3]); 1 running"
+        "1 ended without a last line in its log: it was probably killed (7[3]); 1 running"
     )
     answering(tmp_path, "", commands.UNKNOWN_JOB)
     (found,) = status(tmp_path).jobs

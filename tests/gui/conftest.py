@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,14 @@ def open_widget(make_napari_viewer: Any) -> Callable[..., tuple[Any, Any]]:
     ``open_widget("Review")`` makes a viewer of 1280x800 px, ``open_widget("Review", viewer)`` uses one.
     """
 
+    from beadseg.widgets.opening import WIDGETS, _loaded
+
     def open_in(name: str, viewer: Any = None) -> tuple[Any, Any]:
         if viewer is None:
             viewer = make_napari_viewer(show=True, strict_qt=True)
             viewer.window.resize(1280, 800)
+        module, kind = WIDGETS[name]
+        _loaded[name] = getattr(import_module(module), kind)  # as it is from the second time on
         _, widget = viewer.window.add_plugin_dock_widget("beadseg", name)
         return viewer, widget
 

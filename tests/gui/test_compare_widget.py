@@ -145,3 +145,51 @@ def test_roles_planes_and_place(open_widget: Any, qtbot: Any) -> None:
     assert widget.scores.value().fn == widget.scores.value().fp == 0
     viewer.layers.remove("truth")
     assert not widget.scores.isVisibleTo(widget)
+
+
+def test_all_planes_are_compared(open_widget: Any, qtbot: Any) -> None:
+    viewer, widget = open_widget("Compare")
+    _, true, found = truth_and_found()
+    viewer.add_labels(np.stack([true, true, true]), name="truth")
+    viewer.add_labels(np.stack([true, found, np.zeros_like(found)]), name="found", scale=(1, 0.5, 0.5))
+    assert widget.all.isVisibleTo(widget)
+    widget.all.click()
+    viewer.dims.set_point(0, 0)
+    with qtbot.waitSignal(widget.background.ended, timeout=60000):
+        click(qtbot, widget.run)
+    beads = len(np.unique(true)) - 1
+    score = widget.scores.value()
+    assert (score.true_count, score.tp, score.fp, score.fn) == (3 * beads, 2 * beads - 2, 1, beads + 2)
+    assert score.f1 == pytest.approx(2 * score.tp / (2 * score.tp + score.fp + score.fn))
+    picture = viewer.layers["Comparison"]
+    assert picture.data.shape == (3, *true.shape)
+    assert tuple(picture.scale) == (1, 0.5, 0.5)
+    viewer.dims.set_point(0, 2)
+    assert widget.scores.isVisible()
+    click(qtbot, widget.next)
+    assert "miss at plane 1, " in widget.where.text()
+    assert viewer.dims.current_step[0] == 1
+    with qtbot.waitSignal(widget.background.ended, timeout=60000):
+        click(qtbot, widget.swap)
+    assert widget.scores.value().fp == beads + 2
+    widget.all.click()
+    with qtbot.waitSignal(widget.background.ended, timeout=60000):
+        click(qtbot, widget.run)
+    assert viewer.layers["Comparison"].data.shape == true.shape
+
+
+def test_planes_are_chosen_only_of_stacks(open_widget: Any) -> None:
+    viewer, widget = open_widget("Compare")
+    viewer.add_labels(np.zeros((8, 9), int), name="truth")
+    viewer.add_labels(np.zeros((8, 9), int), name="found")
+    assert not widget.all.isVisibleTo(widget)
+
+
+def test_an_empty_widget_offers_beads_to_try_it_on(open_widget: Any, qtbot: Any) -> None:
+    _, widget = open_widget("Compare")
+    click(qtbot, widget.practise)
+    assert not widget.practise.isVisibleTo(widget)
+    assert widget.found.currentText() == "Dense beads: found"
+    with qtbot.waitSignal(widget.background.ended, timeout=60000):
+        click(qtbot, widget.run)
+    assert 0.5 < widget.scores.value().f1 < 1

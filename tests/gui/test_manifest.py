@@ -80,7 +80,7 @@ def test_every_widget_opens(manifest: Any, open_widget: Any, make_napari_viewer:
         (("Plugins", "beadseg", "Compare (beadseg)"), "CompareWidget"),
         (("Layers", "Annotate", "Review (beadseg)"), "ReviewWidget"),
         (("Layers", "Segment", "Train (beadseg)"), "TrainWidget"),
-        (("Layers", "Segment", "Predict (beadseg)"), "PredictWidget"),
+        (("Layers", "Segment", "Count (beadseg)"), "PredictWidget"),
         (("Layers", "Measure", "Compare (beadseg)"), "CompareWidget"),
     ],
 )
@@ -106,9 +106,8 @@ def test_every_menu_opens_its_widget(make_napari_viewer: Any, qtbot: Any, path: 
 
 @pytest.mark.parametrize(
     ("key", "kinds"),
-    [("sparse", ["image", "labels"]), ("dense", ["image", "labels"]), ("dilutions", ["image", "labels"]),
-     ("flawed", ["image", "labels"])],
-)  # fmt: skip
+    [("sparse", ["image", "labels"]), ("dense", ["image", "labels"]), ("dilutions", ["image", "labels"])],
+)
 def test_every_sample_opens(
     make_napari_viewer: Any, key: str, kinds: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +120,23 @@ def test_every_sample_opens(
     assert image.data.shape[:-1] == labels.data.shape
     canvas = viewer.screenshot(canvas_only=True, flash=False)
     assert len(np.unique(canvas.reshape(-1, canvas.shape[-1]), axis=0)) > 50
+
+
+def test_practice_data_open_in_review(
+    make_napari_viewer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    from beadseg.widgets.opening import open_widget
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    viewer = make_napari_viewer(show=True, strict_qt=True)
+    viewer.open_sample("beadseg", "flawed")
+    found: list[Any] = []
+    open_widget(viewer, "Review", found.append)
+    qtbot.waitUntil(lambda: bool(found) and found[0].controller is not None, timeout=60000)
+    (review,) = found
+    qtbot.waitUntil(lambda: not review.auditing.running, timeout=200000)
+    assert review.controller.session.audit is not None
+    assert review.controller.session.dataset.root.parent == tmp_path
 
 
 def test_all_samples_are_tested(manifest: Any) -> None:
@@ -149,25 +165,83 @@ def test_a_dataset_folder_opens_as_stacks(make_napari_viewer: Any, dataset: Path
     assert np.array_equal(np.asarray(annotation.data[2]), expected)
 
 
-def test_what_cannot_be_opened_is_a_sentence(make_napari_viewer: Any, tmp_path: Path) -> None:
-    """napari offers the plugin for every folder and table: another one is a warning, never an error."""
-    from napari.utils.notifications import Notification, notification_manager
+def folder_of(root: Path, **contents: str | bytes) -> Path:
+    """Write files into a folder; names have __ for a dot and ___ for a slash."""
+    root.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        path = root / name.replace("___", "/").replace("__", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return root
 
-    viewer = make_napari_viewer()
-    said: list[Notification] = []
-    notification_manager.notification_ready.connect(said.append)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "table.csv").write_text("name,value\na,1\n")
-    try:
-        viewer.open(str(tmp_path / "other"), plugin="beadseg")
-        viewer.open(str(tmp_path / "table.csv"), plugin="beadseg")
-    finally:
-        notification_manager.notification_ready.disconnect(said.append)
-    assert not viewer.layers
-    assert [note.severity.value for note in said] == ["warning", "warning"]
-    assert "is not a dataset, run, prediction folder or folder of images" in said[0].message
-    assert "is not a table of beads" in said[1].message
-    assert "table.csv" in said[1].message
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        {},
+        {"notes__txt": "images"},
+        {"images___readme__txt": "none yet"},
+        {"a__png": "not a picture at all", "b__tif": ""},
+        {"images___a__png": "<html>404</html>"},
+        {"config__yaml": "server: localhost\nports: [80]\n"},
+        {"prediction__json": '{"model": "weather", "rain": true}'},
+        {"best__safetensors": b"\0" * 40},
+    ],
+)
+def test_folders_of_others_are_left_to_others(tmp_path: Path, contents: dict[str, str | bytes]) -> None:
+    from beadseg.widgets.io.files import get_folder_reader
+
+    assert get_folder_reader(str(folder_of(tmp_path / "other", **contents))) is None
+    assert get_folder_reader([str(tmp_path)]) is None
+
+
+def test_a_folder_that_may_not_be_read_is_left_to_others(tmp_path: Path) -> None:
+    from beadseg.widgets.io.files import get_folder_reader
+
+    assert get_folder_reader(str(tmp_path / "gone")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("table.csv", "name,value\na,1\n"),
+        ("words.csv", "id,y,x\nfirst,top,left\n"),
+        ("empty.csv", ""),
+        ("counts.csv", "image,plane,beads\na,,12\n"),
+        ("binary.csv", b"\x89PNG\r\n\x1a\n" + bytes(range(256))),
+        ("workbook.csv", b"PK\x03\x04" + bytes(100)),
+    ],
+)
+def test_tables_of_others_are_left_to_others(tmp_path: Path, name: str, content: str | bytes) -> None:
+    from beadseg.widgets.io.files import get_table_reader
+
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    assert get_table_reader(str(path)) is None
+    assert get_table_reader([str(path)]) is None
+
+
+def test_a_long_table_is_known_by_its_first_lines(tmp_path: Path) -> None:
+    from beadseg.widgets.io.files import get_table_reader
+
+    path = tmp_path / "beads.csv"
+    rows = "".join(f"{number};{number},5;{number},25\n" for number in range(9000))
+    path.write_text(f"\ufeffid;y;x\n{rows}", encoding="utf-8")
+    read = get_table_reader(str(path))
+    assert read is not None
+    ((points, _, kind),) = read(str(path))
+    assert (kind, points.shape) == ("points", (9000, 2))
+    assert tuple(points[8]) == (8.5, 8.25)
+
+
+def test_counts_open_their_prediction_folder(tmp_path: Path) -> None:
+    from beadseg.widgets.io.files import get_folder_reader, get_table_reader
+
+    folder = folder_of(tmp_path / "predicted", prediction__json='{\n  "run": "r",\n  "model_sha256": "0"\n}',
+                       counts__csv="image,plane,beads\na,,12\n", other__csv="image,plane\na,\n")  # fmt: skip
+    assert get_folder_reader(str(folder)) is not None
+    assert get_table_reader(str(folder / "counts.csv")) is not None
+    assert get_table_reader(str(folder / "other.csv")) is None
 
 
 def test_a_plain_folder_of_images_opens(make_napari_viewer: Any, dataset: Path) -> None:

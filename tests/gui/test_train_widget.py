@@ -343,13 +343,11 @@ def test_the_job_is_seen_before_it_is_sent_to_the_cluster(
     widget.buttons.submit.click()
     dialog = widget.findChild(ClusterDialog)
     assert not dialog.send.isEnabled()
-    dialog.profile.setText(str(tmp_path / "nowhere.yaml"))
-    dialog.profile.editingFinished.emit()
+    dialog.profile.choose(tmp_path / "nowhere.yaml")
     qtbot.waitUntil(lambda: "No such configuration file" in dialog.messages.text, timeout=LONG)
     site = tmp_path / "site.yaml"
     site.write_text("select: 1:ncpus=2:mem=4gb\nqueue: beads\n")
-    dialog.profile.setText(str(site))
-    dialog.profile.editingFinished.emit()
+    dialog.profile.choose(site)
     qtbot.waitUntil(lambda: dialog.send.isEnabled(), timeout=LONG)
     script = dialog.script.toPlainText()
     assert "#PBS -q beads" in script
@@ -393,8 +391,7 @@ def test_a_job_is_sent_and_its_run_followed(
     widget.planner.cancel()
     widget.buttons.submit.click()
     dialog = widget.findChild(ClusterDialog)
-    dialog.profile.setText(str(site))
-    dialog.profile.editingFinished.emit()
+    dialog.profile.choose(site)
     qtbot.waitUntil(lambda: dialog.send.isEnabled(), timeout=LONG)
     (batch_system / "refuse").write_text("qsub: Unknown queue")
     dialog.send.click()
@@ -425,3 +422,64 @@ def test_a_refused_plan_cannot_be_started(open_widget: Open, qtbot: Any, tmp_pat
     assert not widget.buttons.start.isEnabled()
     assert "There is no plan" in widget.plan.toPlainText()
     assert "c.png" in widget.plan.toPlainText() + widget.messages.text
+
+
+def test_a_finished_run_is_counted_with(open_widget: Open, qtbot: Any, finished: Path) -> None:
+    from qtpy.QtWidgets import QWidget
+
+    viewer, widget = open_widget("Train")
+    assert not widget.buttons.count.isVisible()
+    widget.setup.run.choose(finished)
+    qtbot.waitUntil(lambda: widget.session.status == "finished", timeout=LONG)
+    qtbot.waitUntil(widget.buttons.count.isVisible)
+    widget.buttons.count.click()
+    window = viewer.window._qt_window
+
+    def counting() -> list[Any]:
+        found = window.findChildren(QWidget)
+        return [part for part in found if hasattr(part, "run") and hasattr(part, "teach") and part.isVisible()]
+
+    qtbot.waitUntil(lambda: bool(counting()), timeout=LONG)
+    (count,) = counting()
+    assert count.run.value() == finished
+    assert "unet" in count.about.text()
+
+
+def test_the_plan_says_how_long_it_takes(open_widget: Open, qtbot: Any, beads: Path, tmp_path: Path) -> None:
+    from beadseg.widgets.common import settings
+    from beadseg.widgets.train.planner import pixels_of, time_text
+
+    config = TrainConfig.preset("dense", "unet").with_overrides(["epoch.steps=100", "epoch.size=128", "batch=8"])
+    assert pixels_of(config) == 100 * 8 * 128**2
+    assert time_text(config, 5) == "Takes roughly 5 min on two processor cores; less with a graphics card."
+    settings.remember_speed("unet", 1e-7)
+    assert time_text(config, 5) == "Takes about 16 s, as fast as the last training here."
+    laboratory = TrainConfig.preset("microbeads")
+    assert pixels_of(laboratory, 40) == 40 * laboratory.epoch.size**2
+    _, widget = open_widget("Train")
+    set_up(widget, beads, tmp_path / "run", 2)
+    qtbot.waitUntil(lambda: "Takes about" in widget.plan.toPlainText(), timeout=LONG)
+
+
+def test_an_empty_widget_offers_images_to_try_it_on(
+    open_widget: Open, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    _, widget = open_widget("Train")
+    assert "beadseg-batch" not in widget.plan.toPlainText()
+    assert widget.setup.practise.isVisible()
+    widget.setup.practise.click()
+    assert not widget.setup.practise.isVisible()
+    assert len(Dataset.open(widget.setup.dataset.value())) == 8
+    widget.planner.cancel()
+
+
+def test_nobody_is_asked_to_continue_what_is_finished(open_widget: Open, qtbot: Any, finished: Path) -> None:
+    from beadseg.widgets.train.widget import FINISHED, STOPPED
+
+    _, widget = open_widget("Train")
+    widget.messages.show_text(STOPPED)
+    widget.session.open(finished)
+    qtbot.waitUntil(lambda: widget.session.status == "finished", timeout=LONG)
+    qtbot.waitUntil(lambda: widget.messages.text == FINISHED)
+    assert not widget.buttons.start.isEnabled()

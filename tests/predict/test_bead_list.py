@@ -57,3 +57,20 @@ def test_columns_and_confidence():
 def test_nothing_found():
     assert len(prediction().beads) == 0
     assert prediction(border="half").count == 0
+
+
+def test_large_and_ragged_beads_are_listed_and_do_not_count():
+    found = prediction((20, 20), (20, 60), (40, 20))
+    y, x = np.mgrid[:60, :80]
+    probability = found.probability.copy()
+    probability[(np.abs(y - 45) <= 9) & (np.abs(x - 60) <= 1)] = 0.9
+    config = CONFIG.replace(separate=False)
+    found = Prediction.of(Maps(probability), 200 - 100 * probability, None, config)
+    assert found.count == 4
+    roundness = found.beads["circularity"].to_numpy()
+    assert found.select(config.replace(min_circularity=float(np.sort(roundness)[:2].mean()))).count == 3
+    areas = np.sort(found.beads["area_px"].to_numpy())
+    smaller = found.select(config.replace(max_area=int(areas[-1]) - 1))
+    assert (smaller.count, len(smaller.beads)) == (int((areas < areas[-1]).sum()), 4)
+    assert not config.replace(max_area=50).all_count
+    assert config.replace(max_area=50).all_like == config

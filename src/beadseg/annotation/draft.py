@@ -39,7 +39,7 @@ WINDOW_DIAMETERS = 12
 
 @dataclass(frozen=True)
 class DraftResult:
-    """What became of the images.
+    """What happened to the images.
 
     Attributes
     ----------

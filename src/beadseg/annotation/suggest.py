@@ -1,26 +1,30 @@
-"""Which images to annotate next: those that a trained model is least sure of, and that differ from each other."""
+"""Which images to annotate next (where a model is least sure, and images differ), and whether more of them pay."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from beadseg import files
+from beadseg.data.dataset import Dataset
+from beadseg.data.documents import read_document, read_table
 from beadseg.data.image_io import read_image
+from beadseg.data.scan import stem_of
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
+from beadseg.files import ensure_folder, write_atomically
 from beadseg.measure.beads import bead_table
 from beadseg.measure.matching import Detection, match_points
 from beadseg.model.inputs import luminance
 from beadseg.predict.prediction import Maps
-from beadseg.text import to_line
+from beadseg.text import plural, to_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -37,6 +41,8 @@ ENTROPY_SHARE = 0.05
 
 THRESHOLDS = (0.35, 0.65)
 """Between these the count should stay."""
+PLATEAU = 0.005
+"""Further annotation no longer pays where the last images raised F1 by less."""
 PRIOR_BEADS = 5.0
 """Added to the number of beads that a measure is divided by: two doubtful specks do not make an image the worst."""
 
@@ -165,6 +171,76 @@ def suggest(
         tuple(looked[one.index][1] for one in order),
         failures,
     )
+
+
+def least_certain_first(
+    segmenter: Segmenter,
+    images: Sequence[Path],
+    dataset: Path,
+    on_event: OnEvent = ignore,
+    stop: StopFlag | None = None,
+) -> list[Path]:
+    """Order images that are about to be drafted, and keep the order for the review of their dataset.
+
+    What is annotated there already keeps its place at the end, and is not looked at.
+    """
+    annotated = (
+        {sample.name for sample in Dataset.open(dataset, require_masks=False) if sample.annotated}
+        if (dataset / files.IMAGES).is_dir()
+        else set()
+    )
+    new = [path for path in images if stem_of(path) not in annotated]
+    if not new:
+        return list(images)
+    result = suggest(segmenter, new, on_event, stop)
+    write_atomically(ensure_folder(dataset / files.REVIEW) / files.SUGGESTIONS, result.to_csv())
+    ranked = list(result.images)
+    return [*ranked, *(path for path in images if path not in set(ranked))]
+
+
+def suggested(dataset: Path) -> dict[str, int]:
+    """Return the rank of every sample that `least_certain_first` has ordered, by name; empty where nothing was."""
+    try:
+        rows = read_table(dataset / files.REVIEW / files.SUGGESTIONS, "rank", "image")
+    except BeadsegError:
+        return {}
+    return {stem_of(Path(row["image"])): place for place, row in enumerate(rows)}
+
+
+def improvements(root: Path) -> list[dict[str, Any]]:
+    """Return what was improved by the images of a dataset so far, oldest first; nothing where that cannot be read."""
+    try:
+        found = read_document(root / files.REVIEW / files.IMPROVEMENTS).get("improvements", [])
+    except BeadsegError:
+        return []
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def curve(found: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
+    """Return F1 on the images left out against annotated images: before the first improvement, then after each.
+
+    Of several with as many images the last one counts.
+    """
+    scored = [each for each in found if each.get("f1_after") is not None]
+    points = {0: float(scored[0]["f1_before"])} if scored else {}
+    for each in scored:
+        points[int(each["trained"]) + int(each["held"])] = float(each["f1_after"])
+    return sorted(points.items())
+
+
+def curve_text(found: Sequence[dict[str, Any]]) -> str:
+    """Return in words how F1 grew with the images, and whether further annotation still pays; empty without scores."""
+    points = curve(found)
+    if len(points) < 2:
+        return ""
+    steps = ", ".join(f"{f1:.3f} ({plural(count, 'image')})" if count else f"{f1:.3f} at first" for count, f1 in points)
+    text = f"F1 on images left out: {steps}."
+    if len(points) < 3:
+        return text
+    (before, first), (after, last) = points[-2], points[-1]
+    gained = last - first
+    pays = "further annotation no longer pays" if gained < PLATEAU else "further annotation pays"
+    return f"{text} The last {plural(after - before, 'image')} raised it by {max(0.0, gained):.3f}: {pays}."
 
 
 def rank(images: Sequence[Uncertainty]) -> list[Suggestion]:

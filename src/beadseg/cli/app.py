@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "review": "See and set which annotations are accepted, rejected or corrected.",
     "draft": "Make first annotations for images that have none, for a person to correct.",
     "suggest": "Rank unlabelled images by what annotating them would teach a trained model.",
+    "improve": "Train a model further on a few accepted samples, and say whether it is better.",
     "predict": "Segment and count the beads of images with a trained run.",
     "evaluate": "Score predictions against a dataset's masks or labels.",
     "reproduce": "Repeat a prediction or an evaluation, and say what differs.",
@@ -57,7 +58,7 @@ COMMANDS: dict[str, str] = {
 A name that Python keeps for itself has an underscore there: ``import_`` in ``beadseg.cli.import_``.
 """
 
-TOGETHER = {"status": "jobs", "logs": "jobs", "cancel": "jobs"}
+TOGETHER = {"status": "jobs", "logs": "jobs", "cancel": "jobs", "improve": "draft"}
 """Commands that share a module with others."""
 
 CONTEXTS = {"submit": {"ignore_unknown_options": True}}

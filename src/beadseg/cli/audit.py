@@ -21,7 +21,7 @@ SHOWN = 20
 
 SplitFile = Annotated[
     Path | None,
-    typer.Option("--split-file", metavar="CSV", help="Columns sample, fold: finds twins and fields on both sides."),
+    typer.Option("--split-file", metavar="CSV", help="Columns sample, fold: find duplicates and fields on both sides."),
 ]
 Crossval = Annotated[
     Path | None,

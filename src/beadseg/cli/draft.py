@@ -1,4 +1,4 @@
-"""`beadseg-batch draft`: first annotations for images that have none, for a person to correct."""
+"""`beadseg-batch draft`: first annotations by a model, to be corrected; `improve`: train the model further on them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,18 @@ Polarity = Annotated[
     ),
 ]
 
+WorstFirst = Annotated[
+    bool,
+    typer.Option(
+        "--worst-first", help="Draft and review first what the model is least sure of; takes three times as long."
+    ),
+]
+
+Present = Annotated[
+    Path | None, typer.Option("--run", metavar="RUN", help="The present model; the general model when not given.")
+]
+Seconds = Annotated[float, typer.Option("--seconds", min=1.0, help="Training takes about this long.")]
+
 
 def draft(
     images: Images,
@@ -41,6 +53,7 @@ def draft(
     run: Run = None,
     diameter: Diameter = None,
     polarity: Polarity = None,
+    worst_first: WorstFirst = False,
     by: By = None,
     device: Device = "auto",
     threads: options.Threads = None,
@@ -55,6 +68,7 @@ def draft(
     """
     from beadseg.annotation.draft import draft_dataset
     from beadseg.annotation.review import Review, write_table
+    from beadseg.annotation.suggest import least_certain_first
     from beadseg.cli.config_options import use_threads
     from beadseg.events import Event
     from beadseg.predict.batch import find_images
@@ -63,6 +77,8 @@ def draft(
         paths = find_images(images, on_event)
         use_threads(threads)
         annotator = _annotator(run, diameter, polarity, device)
+        if worst_first:
+            paths = least_certain_first(annotator.segmenter, paths, out, on_event, STOP)
         result = draft_dataset(paths, out, annotator, by=by, on_event=on_event, stop=STOP)
         if Review.exists(out):
             write_table(Review.open(out))
@@ -75,6 +91,37 @@ def draft(
         on_event(Event("result", "\n".join(lines), "warning" if failed else "info", data))
     if failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def improve(
+    dataset: options.DatasetFolder,
+    out: options.Out,
+    run: Present = None,
+    seconds: Seconds = 30.0,
+    device: Device = "auto",
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a model further on a few accepted samples, within a minute.
+
+    Uses the accepted and corrected samples of a reviewed dataset; one in four is left out, and both models are scored
+    on these. The result is a run folder. It replaces nothing: you decide whether to count with it.
+    """
+    from dataclasses import asdict
+
+    from beadseg.cli.config_options import use_threads
+    from beadseg.config import GENERAL
+    from beadseg.events import Event
+    from beadseg.training.improve import improve as improve_model
+
+    with reporter(json, quiet) as on_event:
+        use_threads(threads)
+        model = GENERAL if run is None else run
+        found = improve_model(dataset, out, model, seconds=seconds, device=device, on_event=on_event, stop=STOP)
+        level = "info" if found.better or found.better is None else "warning"
+        data = {**asdict(found), "better": found.better}
+        on_event(Event("result", f"{found.text()} Run folder: {out}.", level, data))
 
 
 def _annotator(run: Path | None, diameter: str | None, polarity: Any, device: str) -> ModelAnnotator:

@@ -20,6 +20,8 @@ SECONDS = 60
 
 MERGE = "merge"
 """Kind of the job of a prediction that comes last."""
+DASK = "dask"
+"""Kind of the jobs that dask-jobqueue sends, one per worker; begins the names of their logs."""
 COLLECT = "collect"
 """How the kind of the jobs of a sweep that rank begins."""
 

@@ -7,6 +7,7 @@ image that killed several. Workers write results; the client moves them to their
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 import time
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from beadseg import files
 from beadseg.cluster import record
-from beadseg.cluster.job import chunks
+from beadseg.cluster.job import DASK, chunks
 from beadseg.errors import BeadsegError, ConfigError, MachineError
 from beadseg.events import OnEvent, log
 from beadseg.text import plural
@@ -30,15 +31,20 @@ if TYPE_CHECKING:
     from beadseg.predict.batch import Answer, Elsewhere, Order
     from beadseg.predict.segmenter import Segmenter
 
-DASK = "dask"
-"""Kind of the jobs that dask-jobqueue sends, one per worker; begins the names of their logs."""
-
 INSTALL = "Install it: pip install 'beadseg[cluster]'"
 DEATHS = 0
-"""How many workers dask lets die with an image before it gives it up; such images are tried again, each alone.
+"""How many workers dask lets die with an image before it gives it up; those are tried again, each alone.
 
-dask also counts a worker's death against the images that only waited there.
+dask counts a worker's death against the images that only waited there as well.
 """
+TRIES = 5
+"""An image whose worker was killed is tried again so often at most."""
+RESTART = 300.0
+"""A worker that was killed is back in this time, s: it reads Python and the model again, from a network disk maybe."""
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": DEATHS,
+    "distributed.deploy.lost-worker-timeout": RESTART,  # dask-jobqueue ends the jobs of workers that stay away longer
+}
 KILLED = "Several dask workers were killed while they predicted it. Does it fit into memory?"
 ANY_PORT: dict[str, Any] = {"dashboard_address": ":0"}
 """dask's own choice may be another's on a login node, of which it would warn."""
@@ -86,7 +92,7 @@ def dask_client(
     threads = None
     with ExitStack() as ends:
         if own:
-            ends.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}))
+            ends.enter_context(dask.config.set(SETTINGS))
         if kind == "local":
             cluster: Any = LocalCluster(n_workers=count, threads_per_worker=1, **ANY_PORT)
             threads = max(1, workers // count)
@@ -134,9 +140,8 @@ def over_dask(
                 suspects.append(order)
             else:
                 yield order, answer
-        for suspect in suspects:
-            for order, answer in _mapped(workers, work, [suspect], stop):
-                yield order, KILLED if answer is None else answer
+        for order in suspects:
+            yield order, _alone(workers, work, order, stop)
 
     work = partial(predict_in_worker, run=run, changes=(*changes,), device=device, threads=threads)
     return answers
@@ -153,9 +158,25 @@ class _Workers:
         """Raise `MachineError` where there were workers, and is none any more; the first ones may wait in a queue."""
         if self.client.nthreads():
             self.seen = time.monotonic()
-        elif self.seen and time.monotonic() - self.seen > SECONDS:
+        elif self.seen and time.monotonic() - self.seen > RESTART:
             remedy = "See their logs, and run the command again to go on; what was finished is kept."
             raise MachineError("No dask worker is left: all have ended or were killed.", "dask", remedy)
+
+
+def _alone(
+    workers: _Workers, work: Callable[[Order], Answer | str], order: Order, stop: StopFlag | None
+) -> Answer | str:
+    """Try an image again with no other on its way; give it up when two workers were killed that had begun it."""
+    deaths = int(order.stage.exists())
+    for _ in range(TRIES):
+        shutil.rmtree(order.stage, ignore_errors=True)
+        ((_, answer),) = _mapped(workers, work, [order], stop)
+        if answer is not None:
+            return answer
+        deaths += order.stage.exists()  # else it was given to a worker that was dead already
+        if deaths > 1:
+            break
+    return KILLED
 
 
 def _mapped(
@@ -191,7 +212,8 @@ def _mapped(
 def predict_in_worker(
     order: Order, *, run: str, changes: tuple[str, ...], device: str, threads: int | None
 ) -> Answer | str:
-    """Predict one image; runs in a worker."""
+    """Predict one image; runs in a worker. The folder of its results shows that it was begun."""
+    files.ensure_folder(order.stage)
     return order.work(_loaded(run, changes, device, threads))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from beadseg import files
 from beadseg.cluster import pbs, scheduler
-from beadseg.cluster.job import COLLECT, MERGE, STATES, WALLTIME, Job, never_fits
+from beadseg.cluster.job import COLLECT, DASK, MERGE, STATES, WALLTIME, Job, never_fits
 from beadseg.errors import ExitCode, InputError, MachineError
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Report:
 
 
 def status(folder: Path) -> Report:
-    """Return what became of the jobs of a folder; errors as of `record.sent`."""
+    """Return the status of a folder's jobs; errors as of `record.sent`."""
     sent = sent_jobs(folder)
     try:
         known, trouble = scheduler.jobs([item.job for item in sent]), ""
@@ -266,6 +266,8 @@ def _judge(sent: Sent, job: Job, folder: Path, nodes: Mapping[str, Mapping[str, 
         return JobStatus(sent, job, _of_elements(job))
     if job.over and job.exit_status is None and job.run_count == 0 and sent.part > 1:
         return JobStatus(sent, job, TAKEN_BACK)
+    if sent.kind == DASK and job.cancelled:
+        return JobStatus(sent, job, "ended with the command that sent it")
     text = _state(job, follows=sent.part > 1 or sent.kind.startswith((MERGE, COLLECT)))
     reason = _reason(sent.logs(folder)) if job.over and job.exit_status in _FAILURES else ""
     return JobStatus(sent, job, f"{text}: {reason}" if reason else text)
@@ -279,7 +281,7 @@ def _reason(logs: list[Path]) -> str:
 
 
 def _of_elements(job: Job) -> str:
-    """Return what became of the elements of an array, alike ones together; those that did not end well by number."""
+    """Return the status of the elements of an array, alike ones together; those that did not end well by number."""
     groups: dict[str, list[Job]] = defaultdict(list)
     for element in job.elements:
         groups[_state(element, detailed=False)].append(element)
@@ -315,7 +317,7 @@ def _end(job: Job) -> str:
     if "[]" in job.id and code == 1:  # PBS' status of an array whose elements it does not show
         return "over; not every element finished well, see the logs"
     if code is None and job.run_count > 0:
-        return "ended without a last word in its log: it was killed, as a rule"
+        return "ended without a last line in its log: it was probably killed"
     if code is None:
         return "ended without ever running" + (f" ({job.comment})" if job.comment else "")
     if job.cancelled:  # status 0 where PBS does not look after the job's processes, as root's

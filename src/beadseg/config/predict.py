@@ -37,6 +37,10 @@ class ObjectConfig(Config):
     """Probability from which a pixel is foreground; at least `seeds.lowest`."""
     min_area: Annotated[int, Field(ge=1)] | None = None
     """Smallest object, px²; None: a sixth of the area of a bead of `diameter`."""
+    max_area: Annotated[int, Field(ge=1)] | None = None
+    """Larger beads, px², are listed and not counted. None: all count."""
+    min_circularity: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Beads of a lower ``circularity`` are listed and not counted."""
     min_confidence: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Least confidence of a bead: the height of its peak in the centre map, else its highest probability."""
     diameter: Annotated[float, Field(gt=0.0)] | None = None
@@ -49,6 +53,16 @@ class ObjectConfig(Config):
     """Beads cut by the image's border: all count, none counts, or only those at the upper and left border."""
     min_focus: Annotated[float, Field(ge=0.0)] | None = None
     """Beads of a lower ``focus`` are listed and not counted. None: beads out of focus count."""
+
+    @property
+    def all_count(self) -> bool:
+        """Whether every bead counts, whatever it is like and wherever it lies."""
+        return self.all_like == self
+
+    @property
+    def all_like(self) -> ObjectConfig:
+        """The same without what leaves beads uncounted."""
+        return self.replace(border="count", min_focus=None, max_area=None, min_circularity=0.0)
 
     @model_validator(mode="after")
     def _refuse(self) -> ObjectConfig:

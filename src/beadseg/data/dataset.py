@@ -412,7 +412,7 @@ class Dataset:
 
 
 def _existing(root: Path, images: str, masks: str, labels: str) -> Path:
-    """Return `root`; raise `InputError` where it is no folder that can be a dataset's."""
+    """Return `root`; raise `InputError` where it cannot be a dataset's folder."""
     if files.printable(root) != str(root):
         raise InputError(NOT_UTF8, files.printable(root), "Rename the folder.")
     refuse_address(root)

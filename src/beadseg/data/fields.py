@@ -118,7 +118,7 @@ def read_table(path: Path, columns: tuple[str, str]) -> pd.DataFrame:
     return table
 
 
-def text_table(path: Path, columns: Sequence[str], remedy: str | None = None) -> pd.DataFrame:
+def text_table(path: Path, columns: Sequence[str], remedy: str | None = None, most: int = -1) -> pd.DataFrame:
     """Read a table that a spreadsheet or a script wrote, every cell as text.
 
     Comma, semicolon, tab or bar between cells; UTF-8 or UTF-16, with or without a byte-order mark, else Windows-1252;
@@ -132,6 +132,8 @@ def text_table(path: Path, columns: Sequence[str], remedy: str | None = None) ->
         Columns that it must have; they are called so in the result.
     remedy : str, optional
         What to do where it is not such a table.
+    most : int
+        Only the whole lines among so many bytes are read; -1: all.
 
     Returns
     -------
@@ -144,7 +146,7 @@ def text_table(path: Path, columns: Sequence[str], remedy: str | None = None) ->
         The file is missing or no table, or lacks a column.
     """
     remedy = remedy or f"Give a CSV with the columns {', '.join(columns)}."
-    text, separator = _split_off_separator(decoded(path, remedy))
+    text, separator = _split_off_separator(decoded(path, remedy, most))
     separator = separator or separator_of(text, columns)
     try:
         table = _rows(text, separator)
@@ -176,10 +178,11 @@ def _rows(text: str, separator: str) -> pd.DataFrame:
     return pd.DataFrame(cells[1:], columns=cells[0], dtype=str)
 
 
-def decoded(path: Path, remedy: str) -> str:
+def decoded(path: Path, remedy: str, most: int = -1) -> str:
     """Return the text of a table in any of the encodings of `text_table`; raises `InputError`."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(most)
     except FileNotFoundError:
         raise InputError("No such file.", path, "Check the path.") from None
     except OSError as error:
@@ -193,6 +196,7 @@ def decoded(path: Path, remedy: str) -> str:
         encodings = ["utf-16-be" if content[:1] == b"\0" else "utf-16-le"]
     else:
         encodings = ["utf-8-sig", "cp1252"]
+        content = content[: content.rfind(b"\n") + 1] if len(content) == most else content
     for encoding in encodings:
         try:
             return content.decode(encoding)

@@ -252,7 +252,7 @@ def _pixels_per_unit(page: Any, name: str) -> float:
 
 def _ome_pixel_size(xml: str) -> float | None:
     pixels: Any = None
-    with contextlib.suppress(Exception):  # metadata that cannot be parsed is no reason to refuse the pixels
+    with contextlib.suppress(Exception):  # the pixels are read where the metadata cannot be parsed
         image = tifffile.xml2dict(xml)["OME"]["Image"]
         pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
     if not isinstance(pixels, dict):

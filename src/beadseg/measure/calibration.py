@@ -250,7 +250,7 @@ class Calibration(Config):
 
 def every_bead(objects: ObjectConfig) -> ObjectConfig:
     """Return the same choice with all beads counted, those at borders and out of focus too."""
-    return objects.replace(border="count", min_focus=None)
+    return objects.all_like
 
 
 def _scatter(parts: Sequence[KnownImage], others: Sequence[float]) -> Scatter:

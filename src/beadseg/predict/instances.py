@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from beadseg.config.predict import ObjectConfig
 
 LEVEL = 0.5
-"""Probability at which shapes are looked at: what hangs together there has a seed of its own."""
+"""Probability at which shapes are looked at: every connected component there has a seed of its own."""
 _ROWS = 256
 """Rows whose distances are computed at a time."""
 
@@ -219,7 +219,7 @@ def peaks(
     valley : float
         How far the map falls between two peaks, share of the lower one.
     """
-    at = _maxima(height, pixels)
+    at = local_maxima(height, pixels)
     at = at[np.argsort(-height.reshape(-1)[at], kind="stable")]
     points = np.stack(np.divmod(at, height.shape[1]), axis=1)
     # A step on the line is a pixel at most, so that it falls from every peak: without a valley only distance counts.
@@ -249,8 +249,8 @@ def _beaten(rivals: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
     return beaten
 
 
-def _maxima(height: NDArray[np.float32], pixels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return those of `pixels` that no neighbour is above; of equal neighbours the first."""
+def local_maxima(height: NDArray[np.float32], pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return those of `pixels`, flat indices, that no neighbour is above; of equal neighbours the first."""
     rows, columns = height.shape
     width = columns + 2
     padded = np.full((rows + 2, width), -np.inf, np.float32)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from beadseg.measure.appearance import Appearance, ImageSample
     from beadseg.predict.instances import Separation
 
-_SELECTING = {"threshold", "min_area", "min_confidence", "border", "min_focus"}
+_SELECTING = {"threshold", "min_area", "max_area", "min_circularity", "min_confidence", "border", "min_focus"}
 """Fields of `ObjectConfig` that only choose among the candidates of a separation."""
 
 BEAD_COLUMNS = (
@@ -152,7 +152,7 @@ class Prediction:
     @property
     def count(self) -> int:
         """Number of beads that count; see `beadseg.predict.prediction.counts`."""
-        if self.objects.border == "count" and self.objects.min_focus is None:
+        if self.objects.all_count:
             return int(self.labels.max(initial=0))
         return int(self.beads["counted"].sum())
 
@@ -248,7 +248,8 @@ def counts(table: pd.DataFrame, labels: NDArray[np.uint32], objects: ObjectConfi
 
     At borders (`objects.border`) as in stereology: all count; or none that touches the border; or those that touch the
     upper or left border only, not those at the lower or right one (the unbiased counting frame of Gundersen 1977), so
-    that images side by side count every bead once. Beads below `objects.min_focus` do not count.
+    that images side by side count every bead once. Beads below `objects.min_focus` or `objects.min_circularity`, or
+    above `objects.max_area`, do not count.
     """
     counted = np.ones(len(table), bool)
     if objects.border == "exclude":
@@ -257,6 +258,9 @@ def counts(table: pd.DataFrame, labels: NDArray[np.uint32], objects: ObjectConfi
         counted &= ~np.isin(table["id"], np.union1d(labels[-1], labels[:, -1]))
     if objects.min_focus is not None:
         counted &= ~(table["focus"].to_numpy(np.float64) < objects.min_focus)
+    if objects.max_area is not None:
+        counted &= table["area_px"].to_numpy(np.float64) <= objects.max_area
+    counted &= ~(table["circularity"].to_numpy(np.float64) < objects.min_circularity)
     return counted
 
 

@@ -29,7 +29,7 @@ from beadseg.data.scan import natural_key
 from beadseg.errors import InputError, RunError
 from beadseg.report.curves import EXPECTED_JACCARD
 from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, label_of, new_figure, save, tidy
-from beadseg.text import TIMES, Row, box_table, csv_text, pipe_table, plural
+from beadseg.text import TIMES, Row, box_table, csv_text, duration, pipe_table, plural
 from beadseg.training.records import read_history
 from beadseg.training.run import Run
 
@@ -342,9 +342,7 @@ def _time(folder: Path) -> str:
     if not path.exists():
         return UNKNOWN
     seconds = sum(row.get(name, 0.0) for row in read_history(path) for name in ("train_seconds", "validation_seconds"))
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.2f} h"
+    return duration(seconds)
 
 
 def _noticed(run: Run) -> str:

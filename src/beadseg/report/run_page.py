@@ -35,7 +35,7 @@ from beadseg.report.html import (
     picture_of,
 )
 from beadseg.report.samples import LEGEND, Matched, fullest_window, match, matched_picture
-from beadseg.text import plural
+from beadseg.text import duration, plural
 from beadseg.training.records import SAMPLE_COLUMNS, read_history, sample_files, score_name
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _facts(run: Run, history: list[dict[str, Any]], samples: list[dict[str, str]
         ("Annotated objects", f"{objects:,}"),
         ("Epochs", f"{last['epoch']} of {config.epochs} ({epoch} each)"),
         ("Optimizer steps", f"{last['step']:,}"),
-        ("Time", _duration(seconds)),
+        ("Time", duration(seconds)),
         ("Device", str(machine.get("device", "unknown"))),
         ("Seed", str(config.seed)),
     ]
@@ -285,12 +285,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def validation_gallery(

@@ -201,7 +201,7 @@ def _end(child: SpawnProcess) -> str:
     code = child.exitcode or 0
     if code < 0:
         name = signal_name(code)
-        return f"Its process was ended by {name}; of a SIGKILL that nobody sent, want of memory is the usual reason."
+        return f"Its process was ended by {name}; a SIGKILL that nobody sent usually means that memory ran out."
     return f"Its process ended with exit code {code} without a result."
 
 

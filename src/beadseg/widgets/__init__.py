@@ -1,1 +1,1 @@
-"""What napari shows: the only place that imports napari, qtpy or magicgui."""
+"""What napari shows: the only place that imports napari, qtpy or superqt."""

@@ -4,37 +4,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFormLayout, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.data.dataset import Target
 from beadseg.data.masks import equal_regions
 from beadseg.errors import InputError
+from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.measure.beads import bead_table
-from beadseg.measure.matching import match_points
-from beadseg.measure.scores import ImageScore, score_image, visible_objects
+from beadseg.measure.matching import Detection, match_points
+from beadseg.measure.scores import ImageScore, Overlap, score_image, visible_objects
 from beadseg.text import plural, score_text
-from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded
+from beadseg.widgets.common import Background, HelpButton, MessageArea, ProgressRow, guarded
 from beadseg.widgets.layers import (
     LayerChoice,
     PluginWidget,
     connect_while_alive,
+    finest,
     free_in_canvas,
     go_to,
     place_of,
+    plane_count,
     scrolling,
     shown_index,
     shown_plane,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import napari
     from numpy.typing import NDArray
@@ -95,14 +98,14 @@ class CompareWidget(PluginWidget):
         self._viewer = napari_viewer
         free_in_canvas(napari_viewer, self)
         self._comparison: Comparison | None = None
-        self._errors: list[tuple[str, float, float]] = []
+        self._errors: list[tuple[str, float, float, tuple[int, ...]]] = []
         self._at = -1
         self._chosen_by_hand = False
         self._shown: Labels | None = None
         self._compared: tuple[Labels, Labels] | None = None
         """Found and true."""
-        self._planes: tuple[tuple[int, ...], ...] = ()
-        """Which of their planes."""
+        self._planes: tuple[tuple[int, ...], ...] | None = ()
+        """Which of their planes; None for all."""
         self.messages = MessageArea()
         self.background = Background("comparing", self)
         self._build()
@@ -122,12 +125,18 @@ class CompareWidget(PluginWidget):
         self.true.setToolTip("What is taken for right: one number per bead, or a mask whose pieces are counted")
         self.run = QPushButton("Compare")
         self.run.setToolTip("Compare the planes that the viewer shows; centres match within half a bead diameter")
+        self.all = QCheckBox("All planes")
+        self.all.setToolTip("Compare every plane of the two stacks, not only the one that is shown; scores are of all")
         self.scores = ScoreTable()
         self.before = QPushButton("◀ Error")
         self.before.setToolTip("Go to the miss or false alarm before")
         self.next = QPushButton("Error ▶")
         self.next.setToolTip("Go to the next miss or false alarm")
         self.where = QLabel()
+        self.practise = QPushButton("Try it on simulated beads")
+        self.practise.setToolTip(
+            "Open a simulated image with its true beads, and others that lack some and have wrong ones"
+        )
         self.legend = QLabel()
         self.swap = QPushButton("⇅ Swap")
         self.swap.setToolTip("Take the true beads for the found ones, and the found ones for the true ones")
@@ -139,7 +148,11 @@ class CompareWidget(PluginWidget):
         choices = QFormLayout()
         choices.addRow("Found", self.found)
         choices.addRow("True", self.true)
-        choices.addRow("", self.swap)
+        beside = QHBoxLayout()
+        beside.addWidget(self.swap, 1)
+        beside.addWidget(self.all)
+        beside.addWidget(HelpButton("Compare"))
+        choices.addRow("", beside)
         steps = QHBoxLayout()
         for part in (self.before, self.next):
             steps.addWidget(part)
@@ -147,7 +160,7 @@ class CompareWidget(PluginWidget):
         layout = QVBoxLayout(content)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addLayout(choices)
-        for widget in (self.run, ProgressRow(self.background), self.legend, self.scores):
+        for widget in (self.run, self.practise, ProgressRow(self.background), self.legend, self.scores):
             layout.addWidget(widget)
         layout.addLayout(steps)
         layout.addWidget(self.where)
@@ -163,6 +176,7 @@ class CompareWidget(PluginWidget):
             connect_while_alive(self, event, self._plane_changed)
         connect_while_alive(self, self._viewer.layers.events.removed, self._layer_removed)
         self.run.clicked.connect(self._start)
+        self.practise.clicked.connect(self._practise)
         self.before.clicked.connect(lambda: self._step(-1))
         self.next.clicked.connect(lambda: self._step(1))
         self.background.returned.connect(self._show)
@@ -170,12 +184,17 @@ class CompareWidget(PluginWidget):
         for choice in (self.found, self.true):
             choice.offer_changed.connect(self._show_hint)
             choice.activated.connect(self._choose_by_hand)
+            choice.layer_changed.connect(self._show_hint)
 
     def _show_hint(self) -> None:
         """Show the empty state until there is something to compare."""
         enough = min(self.found.count(), self.true.count()) >= 2
         self.run.setEnabled(enough)
+        self.practise.setVisible(not enough)
         self.swap.setEnabled(enough)
+        stacks = all(layer is not None and plane_count(layer) for layer in (self.found.layer, self.true.layer))
+        self.all.setVisible(stacks)
+        self.all.setChecked(self.all.isChecked() and stacks)
         if enough and (self.found.layer == self.true.layer or not self._chosen_by_hand):
             self._guess_roles()
         if self._comparison is not None:
@@ -190,23 +209,38 @@ class CompareWidget(PluginWidget):
             raise InputError(
                 "Two different labels layers are needed.", remedy="Choose another one in one of the boxes."
             )
-        pixels = [shown_plane(layer, self._viewer.dims) for layer in (found, true)]
+        whole = self.all.isChecked()
+        pixels = [finest(layer) if whole else shown_plane(layer, self._viewer.dims) for layer in (found, true)]
         if pixels[0].shape != pixels[1].shape:
             sizes = [
-                f"{layer.name} {p.shape[1]}x{p.shape[0]} px" for layer, p in zip((found, true), pixels, strict=True)
+                f"{layer.name} {'x'.join(map(str, p.shape[:-2] + p.shape[:-3:-1]))} px"
+                for layer, p in zip((found, true), pixels, strict=True)
             ]
             raise InputError(
                 f"The layers differ in size: {', '.join(sizes)}.", remedy="Choose layers of the same image."
             )
         self._clear()
         self._compared = (found, true)
-        self._planes = self._shown_planes()
+        self._planes = None if whole else self._shown_planes()
         self.messages.clear()
-        self.background.start(lambda on_event, stop: compare(pixels[0], pixels[1]))
+        if whole:
+            self.background.start(lambda on_event, stop: compare_stacks(pixels[0], pixels[1], on_event, stop))
+        else:
+            self.background.start(lambda on_event, stop: compare(pixels[0], pixels[1]))
+
+    @guarded
+    def _practise(self) -> None:
+        """Open simulated beads twice: the true ones, and as a detector might find them."""
+        _, labels = self._viewer.open_sample("beadseg", "dense")
+        found = np.asarray(labels.data).copy()
+        found[np.isin(found, np.arange(3, int(found.max()), 9))] = 0
+        size = found.shape[0] // 16
+        found[:size, :size] = int(found.max()) + 1
+        self._viewer.add_labels(found, name="Dense beads: found", opacity=0.4)
 
     @guarded
     def _show(self, comparison: Comparison) -> None:
-        if self._compared is None or self._planes != self._shown_planes():
+        if self._compared is None or self._planes not in (None, self._shown_planes()):
             self._clear("Another plane is shown than the one that was compared. Press Compare.")
             return
         self._comparison = comparison
@@ -214,7 +248,7 @@ class CompareWidget(PluginWidget):
         self.found.refill()
         self.true.refill()
         errors = comparison.beads[comparison.beads["kind"] != KINDS[HIT]]
-        self._errors = list(errors[["kind", "y", "x"]].itertuples(index=False, name=None))
+        self._errors = list(errors[["kind", "y", "x", "plane"]].itertuples(index=False, name=None))
         self._at = -1
         score = comparison.score
         counts = {HIT: score.tp, MISS: score.fn, FALSE_ALARM: score.fp}
@@ -228,7 +262,11 @@ class CompareWidget(PluginWidget):
 
     def _show_picture(self, comparison: Comparison, found: Labels) -> None:
         """Show the colours where the layer of the beads found lies."""
-        if self._shown is None or self._shown not in self._viewer.layers:
+        there = self._shown is not None and self._shown in self._viewer.layers
+        if there and self._shown is not None and self._shown.ndim != comparison.picture.ndim:
+            self._viewer.layers.remove(self._shown)
+            there = False
+        if self._shown is None or not there:
             colours = {key: COLOURS.get(key, "transparent") for key in (None, 0, HIT, MISS, FALSE_ALARM)}
             self._shown = Labels(
                 comparison.picture, name=LAYER, opacity=0.7, colormap=DirectLabelColormap(color_dict=colours)
@@ -237,7 +275,7 @@ class CompareWidget(PluginWidget):
         else:
             self._shown.data = comparison.picture
             self._shown.visible = True
-        for name, value in place_of(found, 2).items():
+        for name, value in place_of(found, comparison.picture.ndim).items():
             setattr(self._shown, name, value)
 
     def _shown_planes(self) -> tuple[tuple[int, ...], ...]:
@@ -252,12 +290,13 @@ class CompareWidget(PluginWidget):
     @guarded
     def _plane_changed(self) -> None:
         """Take away what belongs to another plane than the one that is shown."""
-        if self._comparison is not None and self._shown_planes() != self._planes:
+        if self._comparison is not None and self._planes is not None and self._shown_planes() != self._planes:
             self._clear("Another plane is shown now. Press Compare.")
 
     @guarded
     def _layer_removed(self) -> None:
-        if self._comparison is not None and not self._shown_planes():
+        gone = self._compared is None or any(layer not in self._viewer.layers for layer in self._compared)
+        if self._comparison is not None and gone:
             self._clear("A layer that was compared is gone.")
 
     def _clear(self, why: str = "") -> None:
@@ -295,8 +334,8 @@ class CompareWidget(PluginWidget):
         if not self._errors or self._shown is None:
             return
         self._at = (self._at + by) % len(self._errors) if self._at >= 0 else (0 if by > 0 else len(self._errors) - 1)
-        _, y, x = self._errors[self._at]
-        go_to(self._viewer, self._shown, (y, x))
+        _, y, x, plane = self._errors[self._at]
+        go_to(self._viewer, self._shown, (y, x), plane)
         self._show_steps()
 
     def _show_steps(self) -> None:
@@ -307,8 +346,9 @@ class CompareWidget(PluginWidget):
         elif self._at < 0:
             self.where.setText(f"{plural(len(self._errors), 'error')}.")
         else:
-            kind, y, x = self._errors[self._at]
-            self.where.setText(f"Error {self._at + 1} of {len(self._errors)}: {kind} at y {y:.0f}, x {x:.0f}")
+            kind, y, x, plane = self._errors[self._at]
+            where = f"plane {', '.join(map(str, plane))}, " if plane else ""
+            self.where.setText(f"Error {self._at + 1} of {len(self._errors)}: {kind} at {where}y {y:.0f}, x {x:.0f}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,12 +357,14 @@ class Comparison:
 
     Attributes
     ----------
-    picture : (Y, X) uint8
+    picture : (…, Y, X) uint8
         `HIT` and `FALSE_ALARM` on found beads, `MISS` over them on true ones, 0 elsewhere.
     beads : pandas.DataFrame
-        One row per bead, misses first, then false alarms, then hits: ``kind``, ``id``, ``y``, ``x`` (px).
+        One row per bead, misses first, then false alarms, then hits: ``kind``, ``id``, ``y``, ``x`` (px), and
+        ``plane`` (its index; empty where one plane was compared).
     score : ImageScore
-        The scores, as `beadseg-batch evaluate` computes them.
+        The scores, as `beadseg-batch evaluate` computes them; of several planes the counts of all together, and the
+        mean of the average precisions.
     """
 
     picture: NDArray[np.uint8]
@@ -352,7 +394,48 @@ def compare(found: NDArray[np.integer], true: NDArray[np.integer]) -> Comparison
         picture[part > 0] = part[part > 0]
     rows = ((MISS, true_beads[~met]), (FALSE_ALARM, found_beads[~hit]), (HIT, found_beads[hit]))
     tables = [table[["id", "y", "x"]].assign(kind=KINDS[kind]) for kind, table in rows]
-    return Comparison(picture, pd.concat(tables, ignore_index=True)[["kind", "id", "y", "x"]], score)
+    beads = pd.concat(tables, ignore_index=True)[["kind", "id", "y", "x"]]
+    return Comparison(picture, beads.assign(plane=[()] * len(beads)), score)
+
+
+def compare_stacks(found: Any, true: Any, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Comparison:
+    """Compare all planes of two stacks (…, Y, X), which may be lazy.
+
+    Raises
+    ------
+    Cancelled
+        `stop` was set.
+    """
+    indices = list(np.ndindex(*found.shape[:-2]))
+    parts = [
+        compare(np.asarray(found[index]), np.asarray(true[index]))
+        for index in track(indices, "planes", len(indices), on_event, stop)
+    ]
+    picture = np.stack([part.picture for part in parts]).reshape(found.shape)
+    tables = [part.beads.assign(plane=[index] * len(part.beads)) for index, part in zip(indices, parts, strict=True)]
+    beads = pd.concat(tables, ignore_index=True)
+    misses_first = beads.assign(order=beads["kind"].map({KINDS[MISS]: 0, KINDS[FALSE_ALARM]: 1, KINDS[HIT]: 2}))
+    beads = misses_first.sort_values("order", kind="stable").drop(columns="order").reset_index(drop=True)
+    return Comparison(picture, beads, pooled([part.score for part in parts]))
+
+
+def pooled(scores: Sequence[ImageScore]) -> ImageScore:
+    """Return the scores of several planes together, from the sums of their pixels and beads."""
+    detection = sum((score.detection for score in scores), Detection(0, 0, 0))
+    pixels = [sum(getattr(score, f"{name}_px") for score in scores) for name in ("intersection", "predicted", "true")]
+    overlap = Overlap(*pixels)
+    found, true = (sum(getattr(score, name) for score in scores) for name in ("predicted_count", "true_count"))
+
+    def mean(name: str) -> float | None:
+        known = [value for score in scores if (value := getattr(score, name)) is not None]
+        return sum(known) / len(known) if known else None
+
+    return scores[0].replace(
+        jaccard=overlap.jaccard, dice=overlap.dice, precision=detection.precision, recall=detection.recall,
+        f1=detection.f1, ap50=mean("ap50"), mean_ap=mean("mean_ap"), predicted_count=found, true_count=true,
+        count_error=found - true, relative_error=(found - true) / true if true else None, tp=detection.tp,
+        fp=detection.fp, fn=detection.fn, intersection_px=pixels[0], predicted_px=pixels[1], true_px=pixels[2],
+    )  # fmt: skip
 
 
 def _instances(values: NDArray[np.integer]) -> NDArray[np.uint32] | None:

@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
     QScrollBar,
     QTabBar,
     QTabWidget,
+    QVBoxLayout,
     QWidget,
 )
 
@@ -364,6 +365,15 @@ def go_to(viewer: ViewerModel, layer: Layer, place: Sequence[float], plane: Sequ
     camera.zoom = max(float(camera.zoom), ZOOM / float(np.asarray(layer.scale)[-1]))
 
 
+def fit_to(viewer: ViewerModel, layer: Layer) -> None:
+    """Let a layer fill the canvas; `reset_view` would also make room for layers that are hidden."""
+    low, high = np.asarray(layer.extent.world, float)[:, -2:]
+    camera = camera_of(viewer)
+    camera.center = (*tuple(camera.center)[:-2], *(float(place) for place in (low + high) / 2))
+    canvas = np.asarray(getattr(viewer, "canvas", viewer).size, float)
+    camera.zoom = float(0.95 * (canvas / np.maximum(high - low, 1e-9)).min())
+
+
 def camera_of(viewer: ViewerModel) -> Any:
     """Return the camera, which belongs to the viewer's scene since napari 0.9."""
     return getattr(viewer, "scene", viewer).camera
@@ -394,7 +404,7 @@ def _clear(overlay: Any) -> None:
         overlay.text, overlay.visible = "", False
 
 
-def free_in_canvas(viewer: ViewerModel, owner: QObject) -> None:
+def free_incanvas_of(viewer: ViewerModel, owner: QObject) -> None:
     """Make the canvas's OpenGL context the current one whenever a layer is about to be removed, while `owner` lives.
 
     napari frees a layer's programs in whatever context is current then, mostly that in which Qt composes the window. A
@@ -411,14 +421,14 @@ def free_in_canvas(viewer: ViewerModel, owner: QObject) -> None:
     found = weakref.ref(owner)
 
     def make_current(event: Any = None) -> None:
-        canvas = _canvas(found())
+        canvas = canvas_of(found())
         if canvas is not None:
             canvas.makeCurrent()
 
     connect_while_alive(owner, viewer.layers.events.removing, make_current)
 
 
-def _canvas(part: QObject | None) -> QOpenGLWidget | None:
+def canvas_of(part: QObject | None) -> QOpenGLWidget | None:
     """Return the canvas of the window that something is a part of; other canvases there are in docks."""
     while part is not None and not isinstance(part, QMainWindow):
         part = part.parent()
@@ -448,6 +458,18 @@ def scrolling(content: QWidget) -> QScrollArea:
     area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     area.setWidget(content)
     return area
+
+
+def titled(text: str, content: QWidget) -> QWidget:
+    """Return a widget with a sentence above it, and free space below."""
+    whole, sentence = QWidget(), QLabel(text)
+    sentence.setWordWrap(True)
+    column = QVBoxLayout(whole)
+    column.setContentsMargins(4, 4, 4, 4)
+    column.addWidget(sentence)
+    column.addWidget(content)
+    column.addStretch(1)
+    return whole
 
 
 class PluginWidget(QWidget):

@@ -92,7 +92,7 @@ def test_beads_are_corrected_and_saved_beside_the_automatic_result(
     assert "instead of" in person.image.correction.state.text()
     now = int(person.live.session.count(0))
     assert person.shown == f"{now} beads"
-    assert len(person.image.results.beads.table) == len(viewer.layers[-1].data) == now
+    assert len(person.image.results.beads.table) == len(person.live.shown.centres.data) == now
     assert f"Automatic: {found} beads" in person.image.results.detail.text()
     person.save(tmp_path / "out")
     assert f"corrected count, {now}" in widget.messages.text

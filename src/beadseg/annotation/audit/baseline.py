@@ -85,7 +85,7 @@ def _fits(plane: PlaneMeasurement) -> bool:
 def _usual_shift(planes: Sequence[PlaneMeasurement], most: float) -> tuple[float, float, float]:
     """Return the median place of masks against beads, dy, dx, and its robust standard deviation, px.
 
-    Masks that usually lie more than `most` px beside the beads are all shifted: their usual place is no excuse.
+    Masks that usually lie more than `most` px beside the beads are all shifted: their usual place does not excuse them.
     """
     places = np.array([(-plane.best.dy, -plane.best.dx) for plane in planes if plane.best is not None])
     if len(places) < FEWEST_SAMPLES:

@@ -117,7 +117,7 @@ class Finding(Config):
     box: Box | None = None
     """Where to look: first row, first column, and the row and column behind the last, px. The whole image when None."""
     partner: str | None = None
-    """The other sample concerned: the twin, or the one whose mask or image this is."""
+    """The other sample concerned: the duplicate, or the one whose mask or image this is."""
 
 
 class NotAssessable(Config):

@@ -74,8 +74,8 @@ class Duplicate:
 
 def find_duplicates(planes: Mapping[str, PlaneMeasurement], radius: float) -> list[Duplicate]:
     """Return all pairs of samples, given in natural order, that are there twice."""
-    twins = [Duplicate(a, b, "image") for a, b in _equal(planes, lambda plane: plane.image_digest)]
-    known = {(twin.first, twin.second) for twin in twins}
+    images = [Duplicate(a, b, "image") for a, b in _equal(planes, lambda plane: plane.image_digest)]
+    known = {(pair.first, pair.second) for pair in images}
     masks = [Duplicate(a, b, "mask") for a, b in _equal(planes, lambda plane: plane.mask_digest) if (a, b) not in known]
     names = list(planes)
     points = [plane.seen() for plane in planes.values()]
@@ -87,8 +87,8 @@ def find_duplicates(planes: Mapping[str, PlaneMeasurement], radius: float) -> li
         alike = correspondences(points[i], points[j], marks[i], marks[j])
         match = same_place(points[i], points[j], alike, _shape(first), _shape(second), radius)
         if match is not None:
-            twins.append(Duplicate(names[i], names[j], "near", *match))
-    return twins + masks
+            images.append(Duplicate(names[i], names[j], "near", *match))
+    return images + masks
 
 
 def _shape(plane: PlaneMeasurement) -> tuple[int, int]:

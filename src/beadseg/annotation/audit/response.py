@@ -12,6 +12,7 @@ from scipy import fft
 from scipy.spatial import cKDTree
 
 from beadseg.model.inputs import luminance, relative_to_background
+from beadseg.predict.instances import local_maxima
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +30,6 @@ SMALLEST_SIGMA = 0.8
 WINDOW_DIAMETERS = 9
 """Side of the blocks of the local background, in bead diameters (64 px for 7-px beads)."""
 
-_NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 
 RAYS = 12
 """Directions around a bead."""
@@ -130,17 +130,8 @@ class Peaks:
 
 def find_peaks(response: NDArray[np.float32], threshold: float) -> Peaks:
     """Return the local maxima (of 3x3 px) above `threshold`, refined by a parabola through their neighbours."""
-    padded = np.pad(response, 1, constant_values=-np.inf)
-    width = padded.shape[1]
-    flat = padded.ravel()
-    at = np.flatnonzero(flat > threshold)
-    for dy, dx in _NEIGHBOURS:
-        step = dy * width + dx
-        # Of two equal neighbours the first one counts.
-        ahead = flat[at + step]
-        at = at[(flat[at] > ahead) if step < 0 else (flat[at] >= ahead)]
-    rows, columns = np.divmod(at, width)
-    return _refined(response, rows - 1, columns - 1)
+    at = local_maxima(response, np.flatnonzero(response > threshold))
+    return _refined(response, *np.divmod(at, response.shape[1]))
 
 
 def _refined(response: NDArray[np.float32], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Peaks:

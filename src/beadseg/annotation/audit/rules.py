@@ -255,33 +255,33 @@ def owner_rule(sheets: Mapping[str, Sheet], planes: Mapping[str, PlaneMeasuremen
         ]
 
 
-def twin_rule(
+def duplicate_rule(
     sheets: Mapping[str, Sheet], planes: Mapping[str, PlaneMeasurement], radius: float, split: Split | None
 ) -> None:
     """Add duplicates; those on both sides of the split are errors."""
     folds = _folds(split)
-    for twin in find_duplicates(planes, radius):
-        here, there = folds.get(_sample(twin.second)), folds.get(_sample(twin.first))
+    for pair in find_duplicates(planes, radius):
+        here, there = folds.get(_sample(pair.second)), folds.get(_sample(pair.first))
         across = here is not None and there is not None and here != there
-        text = _twin_text(twin)
+        text = _duplicate_text(pair)
         if across:
             text += f" They are on both sides of the split ({FOLD_NAMES[str(there)]} and {FOLD_NAMES[str(here)]})."
-        badness = 0.9 if across else (0.6 if twin.kind == "mask" else 0.2 + 0.3 * twin.overlap)
-        neighbours = sheets[twin.second].field_name == sheets[twin.first].field_name and twin.overlap < NEIGHBOURS
-        severity: Severity = "error" if across or twin.kind == "mask" else "note" if neighbours else "warning"
-        sheets[twin.second].add(
-            "duplicate", severity, badness, 100 * twin.overlap, "%", text,
-            partner=twin.first, values={"across_split": float(across), "orientation": twin.orientation},
+        badness = 0.9 if across else (0.6 if pair.kind == "mask" else 0.2 + 0.3 * pair.overlap)
+        neighbours = sheets[pair.second].field_name == sheets[pair.first].field_name and pair.overlap < NEIGHBOURS
+        severity: Severity = "error" if across or pair.kind == "mask" else "note" if neighbours else "warning"
+        sheets[pair.second].add(
+            "duplicate", severity, badness, 100 * pair.overlap, "%", text,
+            partner=pair.first, values={"across_split": float(across), "orientation": pair.orientation},
         )  # fmt: skip
 
 
-def _twin_text(twin: Duplicate) -> str:
-    if twin.kind == "image":
-        return f"The image is the same as that of {twin.first}."
-    if twin.kind == "mask":
-        return f"The mask is the same as that of {twin.first}, but the images differ."
-    turned = f", {ORIENTATIONS[twin.orientation]}" if twin.orientation else ""
-    return f"{twin.overlap:.0%} of the image is also shown by {twin.first}{turned}."
+def _duplicate_text(pair: Duplicate) -> str:
+    if pair.kind == "image":
+        return f"The image is the same as that of {pair.first}."
+    if pair.kind == "mask":
+        return f"The mask is the same as that of {pair.first}, but the images differ."
+    turned = f", {ORIENTATIONS[pair.orientation]}" if pair.orientation else ""
+    return f"{pair.overlap:.0%} of the image is also shown by {pair.first}{turned}."
 
 
 def leak_rule(sheets: Mapping[str, Sheet], split: Split | None) -> None:

@@ -31,11 +31,11 @@ from beadseg.annotation.audit.rules import (
     Sheet,
     agreements,
     contradicted,
+    duplicate_rule,
     file_rules,
     image_rules,
     leak_rule,
     owner_rule,
-    twin_rule,
 )
 from beadseg.data.image_io import read_image
 from beadseg.data.raw import is_zarr
@@ -90,7 +90,7 @@ def audit(
         Folder for ``audit.json``, ``audit.csv`` and the measurements, from which a repeated audit continues. Nothing is
         written when None.
     split : Split, optional
-        To find twins and fields of view on both of its sides.
+        To find duplicates, and fields of view, on both of its sides.
     crossval : path, optional
         Folder of a cross-validation: samples whose masks its networks contradict come first.
     diameter_px, polarity : optional
@@ -167,7 +167,7 @@ def conclude(
         file_rules(pages[0][0], found, habits)
     radius = baseline.bead_diameter_px / 2
     owner_rule(sheets, planes, radius)
-    twin_rule(sheets, planes, radius, split)
+    duplicate_rule(sheets, planes, radius, split)
     leak_rule(sheets, split)
     _contradictions(sheets, agreement or {})
     findings = sorted((finding for sheet in sheets.values() for finding in sheet.findings), key=worst_first)
@@ -287,7 +287,7 @@ def measure_all(
 
 
 def _pool(workers: int, total: int) -> Executor:
-    """Return threads, which start at once, or for many samples processes, which share no interpreter lock."""
+    """Return threads, which start at once, or for many samples processes, which do not share an interpreter lock."""
     if workers == 1 or total < PROCESSES_FROM:
         return ThreadPoolExecutor(workers)
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_signals_to_the_parent)
@@ -324,7 +324,7 @@ def _result(value: Measurement | Future[Measurement]) -> Measurement:
         return value.result()
     except BrokenProcessPool:
         raise MachineError(
-            "A worker process was ended from outside, most likely for want of memory.",
+            "A worker process was killed, most likely because memory ran out.",
             "audit",
             "Use fewer --threads, or ask for more memory; the same command continues.",
         ) from None

@@ -152,6 +152,36 @@ def read_unsaved(path: Path) -> Unsaved:
     return Unsaved(path, header["sample"], header["by"], when, patches - 1, labels)
 
 
+def save_comment(root: Path, sample: str, by: str, text: str) -> None:
+    """Keep what `by` has written about a sample and not decided with yet; an empty text deletes it.
+
+    Raises
+    ------
+    MachineError
+        The disk is full, or the folder not writable.
+    """
+    path = _comment_file(root, sample, by)
+    if text.strip():
+        write_atomically(ensure_folder(path.parent) / path.name, json.dumps({"sample": sample, "by": by, "text": text}))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def saved_comment(root: Path, sample: str, by: str) -> str:
+    """Return the comment that `save_comment` kept; empty where there is none."""
+    try:
+        found = json.loads(_comment_file(root, sample, by).read_text("utf-8"))
+        return str(found["text"]) if (found["sample"], found["by"]) == (sample, by) else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _comment_file(root: Path, sample: str, by: str) -> Path:
+    short = sample.encode()[:NAME_BYTES].decode(errors="ignore")
+    number = zlib.crc32(f"{sample}\n{by}".encode())
+    return root / files.REVIEW / files.UNSAVED / f"{short}--comment-{number:08x}.json"
+
+
 def _line(patch: Patch) -> str:
     data = zlib.compress(np.ascontiguousarray(patch.values, "<u4").tobytes(), 1)
     window = [[part.start, part.stop] for part in patch.window]

@@ -26,7 +26,7 @@ WHICH: tuple[Which, ...] = ("accepted", "not-rejected", "all")
 
 SAMPLE_COLUMN = "sample"
 PARTNER_COLUMN = "partner"
-"""The other sample concerned, where the table has the column: a twin, or the one that a mask belongs to."""
+"""The other sample concerned, where the table has the column: a duplicate, or the one that a mask belongs to."""
 
 
 @dataclass(frozen=True)

@@ -273,9 +273,14 @@ class Monitor(QObject):
 
     def kill(self) -> None:
         """End the process at once and follow it no more; `ended` does not come."""
-        if self.process is not None:
-            self.process.kill()
+        self.end_process()
         self.leave()
+
+    def end_process(self) -> None:
+        """End the process at once; for the end of a widget: touches no Qt object."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
 
     def leave(self) -> None:
         """Follow the process no more; it goes on."""

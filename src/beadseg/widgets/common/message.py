@@ -11,12 +11,25 @@ import re
 from contextlib import contextmanager
 from functools import wraps
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QToolButton, QWidget
+from qtpy.QtCore import Qt, QTimer, QUrl, Signal
+from qtpy.QtGui import QImage, QTextCursor, QTextDocument
+from qtpy.QtWidgets import (
+    QDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QTextBrowser,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
-from beadseg.errors import BeadsegError, Cancelled
+import beadseg
+from beadseg.errors import BeadsegError, Cancelled, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +48,8 @@ _IN_WINDOW = (
 )
 """Options of the command that messages of the core name, and what a window has in their place."""
 
+HELP_PX = 640
+"""Width of pictures in the help."""
 LINES = 4
 """So many lines of a message are seen at once."""
 T = TypeVar("T")
@@ -195,3 +210,100 @@ def framed(tone: Tone, name: str) -> str:
         f"border-left: 3px solid rgb({red}, {green}, {blue}); border-radius: 3px; }} "
         f"#{name} QLabel {{ background-color: transparent; }}"
     )
+
+
+def docs_page(name: str) -> Path:
+    """Return a page of the documentation, such as ``napari.md``: in the installed package, else in the source folder.
+
+    Raises
+    ------
+    InputError
+        It is in neither.
+    """
+    package = Path(beadseg.__file__).parent
+    for folder in (package / "docs", package.parents[1] / "docs"):
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError("This page of the documentation is not installed.", name, "Install beadseg again.")
+
+
+class HelpButton(QToolButton):
+    """Opens a part of the page about the viewer.
+
+    Parameters
+    ----------
+    part : str
+        Its heading.
+    """
+
+    def __init__(self, part: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._part = part
+        self.window_: HelpWindow | None = None
+        """The window that was opened last."""
+        self.setText("Help")
+        self.setToolTip(f"Read about {part}")
+        self.setAutoRaise(True)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.clicked.connect(self._open)
+
+    def _open(self) -> None:
+        self.window_ = HelpWindow(self.window())
+        self.window_.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.window_.show()
+        self.window_.show_part(docs_page("napari.md"), self._part)
+
+
+class HelpWindow(QDialog):
+    """Shows the documentation that is installed with the package."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("beadseg: help")
+        self.resize(HELP_PX + 60, 640)
+        self.page = _Page()
+        self.page.setOpenExternalLinks(True)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.page)
+
+    def show_part(self, page: Path, heading: str) -> None:
+        """Show a page from a heading on."""
+        self.page.setSource(QUrl.fromLocalFile(str(page)))
+        QTimer.singleShot(0, lambda: self.page.go_to(heading))  # its pictures are laid out when it is seen
+
+
+class _Page(QTextBrowser):
+    """Markdown with pictures that fit, and links to headings."""
+
+    def loadResource(self, kind: int, name: QUrl) -> Any:
+        """Return pictures in a width that fits."""
+        found = super().loadResource(kind, name)
+        if kind == QTextDocument.ResourceType.ImageResource.value:
+            picture = QImage(self.source().resolved(name).toLocalFile())
+            if not picture.isNull():
+                return picture.scaledToWidth(min(HELP_PX, picture.width()), Qt.TransformationMode.SmoothTransformation)
+        return found
+
+    def doSetSource(self, name: QUrl, type: Any = QTextDocument.ResourceType.UnknownResource) -> None:
+        """Follow a link, also to a heading of a page."""
+        super().doSetSource(name, type)
+        if name.hasFragment():
+            self.go_to(name.fragment())
+
+    def go_to(self, heading: str) -> None:
+        """Show a heading at the top."""
+        document = self.document()
+        block = document.begin() if document is not None else None
+        while block is not None and block.isValid():
+            if block.blockFormat().headingLevel() and _slug(block.text()) == _slug(heading):
+                self.setTextCursor(QTextCursor(block))
+                layout, bar = document.documentLayout(), self.verticalScrollBar()
+                if layout is not None and bar is not None:
+                    bar.setValue(round(layout.blockBoundingRect(block).top()))
+                return
+            block = block.next()
+
+
+def _slug(heading: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")

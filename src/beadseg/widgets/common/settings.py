@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 PLUGIN = "beadseg"
 
-_RUN, _DATASET, _PROFILE, _MODELS = "train/run", "train/dataset", "train/profile", "predict/models"
+_RUN, _DATASET, _PROFILE, _MODEL = "train/run", "train/dataset", "train/profile", "teach/model"
+_RECENT = "predict/models"
 MOST_RECENT = 6
 """So many models are kept."""
 
@@ -74,14 +75,38 @@ def last() -> tuple[Path | None, Path | None]:
 
 
 def remember_model(run: Path) -> None:
+    """Keep the model that a person took for the next images."""
+    _settings().setValue(_MODEL, str(run.absolute()))
+
+
+def model() -> Path | None:
+    """Return the model that a person took last, None where there is none or it is gone."""
+    return _there(_MODEL)
+
+
+def remember_speed(network: str, seconds: float) -> None:
+    """Keep how long training takes on this computer: seconds per pixel that a kind of network sees."""
+    _settings().setValue(f"train/speed/{network}", float(seconds))
+
+
+def speed(network: str) -> float | None:
+    """Return what `remember_speed` kept; None before the first training."""
+    try:
+        found = float(_settings().value(f"train/speed/{network}", "nan"))
+    except (TypeError, ValueError):
+        return None
+    return found if 0 < found < float("inf") else None
+
+
+def remember_counted_with(run: Path) -> None:
     """Keep a model that images were counted with, as the latest one."""
     runs = dict.fromkeys([str(run.absolute()), *map(str, recent_models())])
-    _settings().setValue(_MODELS, list(runs)[:MOST_RECENT])
+    _settings().setValue(_RECENT, list(runs)[:MOST_RECENT])
 
 
 def recent_models() -> list[Path]:
     """Return the models that images were counted with, the latest first, without those that are gone."""
-    stored = _settings().value(_MODELS)
+    stored = _settings().value(_RECENT)
     texts = [stored] if isinstance(stored, str) else stored or []
     return [path for path in map(Path, texts) if path.exists()]
 
@@ -113,7 +138,7 @@ def _there(key: str) -> Path | None:
 
 
 class FolderField(QWidget):
-    """A line with a folder's path and a button that lets a person look for it.
+    """A line with the path of a folder, or of a file, and a button that lets a person look for it.
 
     Parameters
     ----------
@@ -121,13 +146,16 @@ class FolderField(QWidget):
         Shown while the line is empty.
     help : str
         The tooltip.
+    files : str, optional
+        Which files can be chosen, as ``"YAML (*.yaml *.yml)"``; a folder when not given.
     """
 
     valueChanged = Signal()
     """A person gave another folder."""
 
-    def __init__(self, hint: str, help: str) -> None:
+    def __init__(self, hint: str, help: str, files: str = "") -> None:
         super().__init__()
+        self._files = files
         self.line = QLineEdit()
         self.line.setPlaceholderText(hint)
         self.line.setToolTip(help)
@@ -175,7 +203,11 @@ class FolderField(QWidget):
             self.valueChanged.emit()
 
     def _choose(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Choose a folder", str(self.value() or Path.cwd()))
+        before = str(self.value() or Path.cwd())
+        if self._files:
+            chosen, _ = QFileDialog.getOpenFileName(self, "Choose a file", before, self._files)
+        else:
+            chosen = QFileDialog.getExistingDirectory(self, "Choose a folder", before)
         if chosen:
             self.choose(Path(chosen))
 

@@ -14,7 +14,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -26,12 +25,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from beadseg.widgets.common.settings import FolderField
 from beadseg.widgets.form.schema import KIND, Alternatives, Group, Leaf, Part, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from qtpy.QtGui import QWheelEvent
 
     from beadseg.config.base import Config
 
@@ -370,31 +368,13 @@ class FlagEditor(Editor):
         self.box.setChecked(value)
 
 
-class _CalmSpinBox(QSpinBox):
-    """A spin box that a wheel over a scrolled form does not change by accident."""
-
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Leave the wheel to what is scrolled."""
-        if event is not None:
-            event.ignore()
-
-
-class _CalmComboBox(QComboBox):
-    """A combo box that a wheel over a scrolled form does not change by accident."""
-
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Leave the wheel to what is scrolled."""
-        if event is not None:
-            event.ignore()
-
-
 class IntegerEditor(Editor):
     """A whole number within its bounds."""
 
     def __init__(self, leaf: Leaf) -> None:
         super().__init__(leaf)
         bounds = leaf.bounds
-        self.box = _CalmSpinBox()
+        self.box = QSpinBox()
         low = -LARGEST if bounds.low is None else int(bounds.low) + bounds.low_open
         high = LARGEST if bounds.high is None else int(bounds.high) - bounds.high_open
         self.box.setRange(low, high)
@@ -462,24 +442,22 @@ class YamlEditor(LineEditor):
         super().setValue(yaml.safe_dump(value, default_flow_style=True, width=1000).strip().removesuffix("\n..."))
 
 
-class PathEditor(LineEditor):
+class PathEditor(Editor):
     """A file, typed or chosen."""
 
     def __init__(self, leaf: Leaf) -> None:
-        Editor.__init__(self, leaf)
-        self.line = QLineEdit()
-        self.browse = QToolButton()
-        self.browse.setText("…")
-        self.browse.setToolTip("Choose a file")
-        self._holds(self.line, self.browse)
-        self.line.textEdited.connect(lambda _: self.valueChanged.emit())
-        self.browse.clicked.connect(self._choose)
+        super().__init__(leaf)
+        self.field = FolderField("", leaf.help, "All files (*)")
+        self._holds(self.field)
+        self.field.valueChanged.connect(self.valueChanged)
 
-    def _choose(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Choose a file", str(Path(self.line.text() or ".")))
-        if name:
-            self.line.setText(name)
-            self.valueChanged.emit()
+    def value(self) -> str:
+        """Return what was entered."""
+        return self.field.line.text()
+
+    def setValue(self, value: Any) -> None:
+        """Show a value."""
+        self.field.setValue(Path(value) if value else None)
 
 
 class ChoiceEditor(Editor):
@@ -487,7 +465,7 @@ class ChoiceEditor(Editor):
 
     def __init__(self, leaf: Leaf) -> None:
         super().__init__(leaf)
-        self.box = _CalmComboBox()
+        self.box = QComboBox()
         for choice in leaf.choices:
             self.box.addItem(str(choice), choice)
         self._holds(self.box)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,67 +30,88 @@ if TYPE_CHECKING:
 
     Reader = Callable[[str], list[LayerData]]
 
-NOTHING: Any = (None,)
-"""What tells napari that there is nothing to add."""
+LOOK = 1 << 16
+"""So many bytes of a text file are looked at, to know what it is."""
+MOST_LOOKED_AT = 5
+"""So many files named like images are looked at."""
+IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How PNG, JPEG, BMP, TIFF and BigTIFF begin."""
+PREDICTION_TABLES = (files.COUNTS, files.FAILURES, files.REGIONS)
+"""Tables of a prediction folder that are not tables of beads."""
 
 AXES = {2: "YX", 3: "TYX", 4: "TZYX"}
 """Of label files, by the number of dimensions of a layer."""
 
 
 def get_folder_reader(path: str | list[str]) -> Reader | None:
-    """Return the reader of a dataset, run or prediction folder, or of a folder of images.
+    """Return the reader of a dataset, run or prediction folder, or of a folder of images; None for any other folder.
 
-    napari asks before it knows whether the folder is one of these: any other gets a reader that says what it is not.
+    napari asks for every folder; what its files hold decides.
     """
     if isinstance(path, list):
         return None
-    folder = Path(path)
-    if (folder / files.PREDICTION).is_file():
-        from beadseg.widgets.io.folder_layers import read_prediction
-
-        return lambda path: read_prediction(Path(path))
-    if (folder / files.CONFIG).is_file() or (folder / files.BEST).is_file():
-        from beadseg.widgets.io.folder_layers import read_run
-
-        return lambda path: read_run(Path(path))
-    if (folder / files.IMAGES).is_dir():
-        from beadseg.widgets.io.folder_layers import read_dataset
-
-        return lambda path: read_dataset(Path(path))
-    if any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir()):
-        from beadseg.widgets.io.folder_layers import read_images
-
-        return lambda path: read_images(Path(path))
-    return lambda path: _refused(f"{path} is not a dataset, run, prediction folder or folder of images.")
+    try:
+        kind = _kind_of(Path(path))
+    except OSError:
+        return None
+    return None if kind is None else lambda path: _read(kind, Path(path))
 
 
 def get_table_reader(path: str | list[str]) -> Reader | None:
-    """Return the reader of a bead table; of another table of a prediction folder, that of the folder.
+    """Return the reader of a bead table; of another table of a prediction folder, that of the folder; else None.
 
-    napari asks for any CSV file: another gets a reader that says what it is not.
+    napari asks for every CSV file; its first lines decide.
     """
     from beadseg.widgets.io.folder_layers import is_bead_table, read_bead_table
 
     if isinstance(path, list):
         return None
     file = Path(path)
-    if is_bead_table(file):
+    if is_bead_table(file, LOOK):
         return lambda path: read_bead_table(Path(path))
-    if (file.parent / files.PREDICTION).is_file():
-        from beadseg.widgets.io.folder_layers import read_prediction
-
-        return lambda path: read_prediction(Path(path).parent)
-    return lambda path: _refused(
-        f"{path} is not a table of beads: it needs the columns id, y and x. Choose napari to open it."
-    )
+    if file.name in PREDICTION_TABLES and _has_key(file.with_name(files.PREDICTION), "model_sha256"):
+        return lambda path: _read("prediction", Path(path).parent)
+    return None
 
 
-def _refused(text: str) -> list[LayerData]:
-    """Say why nothing is opened, without a traceback."""
-    from napari.utils.notifications import show_warning
+def _kind_of(folder: Path) -> str | None:
+    """Return which reader of `folder_layers` a folder is for, by a look at its files; None where it is none of ours."""
+    if _has_key(folder / files.PREDICTION, "model_sha256"):
+        return "prediction"
+    if _has_key(folder / files.CONFIG, "network") or _begins(folder / files.BEST, b"{", at=8):
+        return "run"
+    if _holds_images(folder / files.IMAGES):
+        return "dataset"
+    return "images" if _holds_images(folder) else None
 
-    show_warning(text)
-    return [NOTHING]
+
+def _read(kind: str, folder: Path) -> list[LayerData]:
+    from beadseg.widgets.io import folder_layers
+
+    read: Callable[[Path], list[LayerData]] = getattr(folder_layers, f"read_{kind}")
+    return read(folder)
+
+
+def _has_key(path: Path, key: str) -> bool:
+    """Tell whether the beginning of a JSON or YAML file has a key on its outermost level."""
+    with suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+        return re.search(rf'^(\{{?\s{{0,4}}"{key}"|{key})\s*:', file.read(LOOK), re.MULTILINE) is not None
+    return False
+
+
+def _holds_images(folder: Path) -> bool:
+    """Tell whether one of the first images of a folder begins as images do."""
+    if not folder.is_dir():
+        return False
+    named = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return any(_begins(path, *IMAGE_STARTS) for path in islice(named, MOST_LOOKED_AT))
+
+
+def _begins(path: Path, *starts: bytes, at: int = 0) -> bool:
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(at)
+        return file.read(8).startswith(starts)
+    return False
 
 
 def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:

@@ -76,7 +76,7 @@ def sample_layers(dataset: Dataset) -> list[LayerData]:
 
 
 def read_images(folder: Path) -> list[LayerData]:
-    """Return the images of a folder that is no dataset as layers; those of one size are one stack.
+    """Return the images of a folder that is not a dataset as layers; those of one size are one stack.
 
     Raises
     ------
@@ -213,10 +213,10 @@ def _as_it_is(sample: Sample) -> Sample:
     return replace(sample, has_labels=path.parent.name == files.LABELS)
 
 
-def is_bead_table(path: Path) -> bool:
-    """Tell whether a CSV is a table of beads, as beadseg or a spreadsheet wrote it."""
+def is_bead_table(path: Path, most: int = -1) -> bool:
+    """Tell by the lines among the first bytes of a CSV whether it is a table of beads, by whatever program."""
     try:
-        text_table(path, NEEDED)
+        bead_frame(path, most)
     except (InputError, csv.Error):
         return False
     return True
@@ -234,9 +234,9 @@ def read_bead_table(path: Path) -> list[LayerData]:
     return [(coordinates(table), points_style(table, f"{path.stem}: beads"), "points")]
 
 
-def bead_frame(path: Path) -> pd.DataFrame:
-    """Read a table of beads; raises `InputError` where it is none."""
-    text = text_table(path, NEEDED, "Predict the image again.")
+def bead_frame(path: Path, most: int = -1) -> pd.DataFrame:
+    """Read a table of beads, or its lines among its first bytes; raises `InputError` where it is none."""
+    text = text_table(path, NEEDED, "Predict the image again.", most)
     columns = {name: _numeric(text[name], text.attrs["separator"]) for name in text.columns}
     wrong = [name for name in NEEDED if not pd.api.types.is_numeric_dtype(columns[name])]
     if wrong:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -64,10 +64,28 @@ def dilution_series() -> list[LayerData]:
 
 
 def flawed_dataset() -> list[LayerData]:
-    """Write a dataset whose annotations have known faults into a new folder, and return its layers."""
+    """Write a dataset whose annotations have known faults into a new folder, and return its layers.
+
+    In a window it is opened in Review in the next turn, which shows one sample after the other in place of the layers.
+    """
+    import napari
+    from qtpy.QtCore import QTimer
+
     from beadseg.widgets.io.folder_layers import read_dataset
 
-    return read_dataset(write_practice())
+    root, viewer = write_practice(), napari.current_viewer()
+    if viewer is not None:
+        QTimer.singleShot(0, lambda: _review(viewer, root))
+    return read_dataset(root)
+
+
+def _review(viewer: Any, root: Path) -> None:
+    from beadseg.widgets.opening import open_widget
+
+    for layer in list(viewer.layers):
+        if layer.metadata.get("beadseg", {}).get("folder") == str(root):
+            viewer.layers.remove(layer)
+    open_widget(viewer, "Review", lambda review: review.practise(root))
 
 
 def _tile(name: str, beads: int, seed: int) -> list[LayerData]:
@@ -109,6 +127,16 @@ def write_practice(parent: Path | None = None) -> Path:
         for folder, pixels in ((files.IMAGES, scene.image), (files.MASKS, mask)):
             content = iio.imwrite("<bytes>", pixels, extension=".png")
             write_atomically(root / folder / f"practice_{number + 1:02d}_{name}.png", content)
+    return root
+
+
+def write_training_data(parent: Path | None = None) -> Path:
+    """Write a small simulated dataset to train on into a new folder and return that; raises as `write_practice`."""
+    from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
+
+    root = Path(tempfile.mkdtemp(prefix=FOLDER, dir=parent)) / "beads"
+    scene = SceneConfig(height=256, width=256, beads=BEADS)
+    write_dataset(root, SeriesConfig(scene=scene, tiles=8, dilutions=(80,), fields=4, seed=5))
     return root
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Work = Callable[[OnEvent, StopFlag], Any]
 
 PLACE_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units")
-"""Of a layer that is moved or measured anew."""
+"""Of a layer that is moved or measured again."""
 SETTLED_MS = 120
 """A slider at rest for so long lets the beads be measured, ms."""
 

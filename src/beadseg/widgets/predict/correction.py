@@ -6,12 +6,25 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from napari.layers import Points
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from beadseg.errors import InputError
 from beadseg.text import plural
 from beadseg.widgets.common import guarded
-from beadseg.widgets.layers import add_beside, camera_of, connect_while_alive, place_of
+from beadseg.widgets.layers import add_beside, camera_of, canvas_of, connect_while_alive, place_of
 from beadseg.widgets.mouse_tools import BeadTool, MouseTools
 from beadseg.widgets.review.keys import Action, Keys
 
@@ -50,6 +63,8 @@ CURSOR_KEYS: Final = (
 )
 """The bead tool without a mouse, while it is on."""
 CURSOR = "cross"
+FIELDS: Final = (QAbstractSpinBox, QAbstractSlider, QComboBox, QLineEdit, QAbstractItemView, QAbstractButton)
+"""What takes these keys itself; Enter goes on from some of them to the viewer."""
 SLIDERS_OFF = "The sliders are off while beads are corrected; Discard turns them on."
 
 
@@ -154,6 +169,9 @@ class CorrectionRow(QWidget):
         live.shown.labels.visible = True
         self._viewer.layers.selection.active = live.shown.labels
         self.mouse.hold(live.shown.labels, TOOL)
+        canvas = canvas_of(self)
+        if canvas is not None:
+            canvas.setFocus()  # the keys of the cross are the canvas's
         self.messages.show_text(HOW)
 
     def _remove(self, live: LiveSession) -> None:
@@ -179,7 +197,7 @@ class CorrectionRow(QWidget):
         """Do what a key of the cross stands for; it comes with the first one, in the middle of what is seen."""
         live = self._live()
         labels = live.shown.labels
-        if labels is None or live.session is None:
+        if labels is None or live.session is None or isinstance(QApplication.focusWidget(), FIELDS):
             return
         if self._cursor is None or self._cursor not in self._viewer.layers:
             centre = [*labels.data_to_world([0.0] * labels.ndim)[:-2], *camera_of(self._viewer).center[-2:]]

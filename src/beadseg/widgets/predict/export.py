@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from beadseg import files
@@ -25,9 +26,9 @@ from beadseg.widgets.predict.session import region_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from beadseg.annotation.draft import DraftResult
     from beadseg.config.predict import ObjectConfig
     from beadseg.events import OnEvent, StopFlag
     from beadseg.widgets.predict.result_tables import Region
@@ -136,6 +137,37 @@ def _save_region(session: Session, name: str, region: Region, out: Path, stop: S
 
 def draft(session: Session, objects: ObjectConfig, dataset: Path, on_event: OnEvent, stop: StopFlag) -> str:
     """Add the image with its labels to a dataset as a draft that waits for a person; return what was done."""
+    result = _drafted(session, objects, dataset, on_event, stop)
+    if result.skipped:
+        text = f"{session.name} has an annotation there already, which is never replaced."
+        raise InputError(text, dataset, "Change that annotation in Review, or choose another dataset.")
+    write_table(Review.open(dataset))
+    beads = sum(result.beads.values())
+    are = "is" if beads == 1 else "are"
+    return f"{plural(beads, 'bead')} of {session.name} {are} a draft in {dataset}. Accept or correct it in Review."
+
+
+def accept(session: Session, objects: ObjectConfig, dataset: Path, on_event: OnEvent, stop: StopFlag) -> str:
+    """Put the image with its labels among the accepted samples of a dataset; return what was done.
+
+    An image that is there already gets these labels as its corrected ones: nothing is overwritten.
+    """
+    result = _drafted(session, objects, dataset, on_event, stop)
+    review = Review.open(dataset)
+    why = _Chosen(objects, session).description
+    for name in result.skipped:
+        planes = [_Chosen.plane(session, objects, number) for number in range(len(session.planes))]
+        labels = np.stack(planes).reshape(*session.image.stack_shape, *session.image.size)
+        review.correct(name, labels, why=why, kind="labels")
+    review.decide(list(result.beads), "accepted", why=why)
+    write_table(review)
+    counts = review.counts()
+    total = counts["accepted"] + counts["corrected"]
+    return f"{session.name} is among the accepted images of {dataset}: {plural(total, 'image')} to train on."
+
+
+def _drafted(session: Session, objects: ObjectConfig, dataset: Path, on_event: OnEvent, stop: StopFlag) -> DraftResult:
+    """Write image and labels into a dataset, where it has no annotation of it; raises where it is none."""
     results = next((name for name in NOT_DATASETS if (dataset / name).exists()), None)
     if results is not None:
         what = "a run folder" if results != files.PREDICTION else "a folder of results"
@@ -144,13 +176,7 @@ def draft(session: Session, objects: ObjectConfig, dataset: Path, on_event: OnEv
     result = draft_dataset([session.path], dataset, chosen, on_event=on_event, stop=stop)
     if result.failures:
         raise InputError(next(iter(result.failures.values())))
-    if result.skipped:
-        text = f"{session.name} has an annotation there already, which is never replaced."
-        raise InputError(text, dataset, "Change that annotation in Review, or choose another dataset.")
-    write_table(Review.open(dataset))
-    beads = sum(result.beads.values())
-    are = "is" if beads == 1 else "are"
-    return f"{plural(beads, 'bead')} of {session.name} {are} a draft in {dataset}. Accept or correct it in Review."
+    return result
 
 
 @dataclass
@@ -172,8 +198,10 @@ class _Chosen:
 
     def annotate(self, plane: NDArray[np.generic], stop: StopFlag | None = None) -> NDArray[np.uint32]:
         """Return the labels (Y, X) of the next plane."""
-        number = next(self._rest)
-        correction = self.session.corrections.get(number)
-        if correction is not None:
-            return correction.labels.copy()
-        return self.session.separations[number].chosen(self.objects)
+        return self.plane(self.session, self.objects, next(self._rest))
+
+    @staticmethod
+    def plane(session: Session, objects: ObjectConfig, number: int) -> NDArray[np.uint32]:
+        """Return the labels (Y, X) of a plane, as corrected or chosen."""
+        correction = session.corrections.get(number)
+        return session.separations[number].chosen(objects) if correction is None else correction.labels.copy()

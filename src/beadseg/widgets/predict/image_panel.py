@@ -16,7 +16,7 @@ from beadseg.text import plural
 from beadseg.widgets.common import Background, ProgressRow, guarded
 from beadseg.widgets.common.background import collect_all_again, keep_collections_short
 from beadseg.widgets.common.settings import PluginSettings, unsaved_corrections
-from beadseg.widgets.layers import LayerChoice, connect_while_alive, finest, place_of, shown_index
+from beadseg.widgets.layers import LayerChoice, connect_while_alive, finest, fit_to, place_of, shown_index
 from beadseg.widgets.predict.controller import PLACE_EVENTS, LiveSession
 from beadseg.widgets.predict.correction import CorrectionRow
 from beadseg.widgets.predict.keep_row import KeepRow
@@ -224,7 +224,7 @@ class ImagePanel(QWidget):
         """Show an image that was opened while nothing else is to be seen, wherever the view was."""
         others = [layer for layer in self._viewer.layers if layer != event.value and layer.visible]
         if isinstance(event.value, Image) and _is_an_image(event.value) and not others:
-            self._viewer.reset_view()
+            fit_to(self._viewer, event.value)
 
     @guarded
     def _chosen(self) -> None:

@@ -217,7 +217,7 @@ def _lock(layer: Points) -> None:
 
 
 def _move(layer: Layer, place: dict[str, Any]) -> None:
-    """Give a layer another place; what is the same is left, since setting draws the layer anew."""
+    """Give a layer another place; what is the same is left, since setting draws the layer again."""
     has = place_of(layer)
     for attribute, value in place.items():
         if attribute == "units":

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from matplotlib.path import Path as Outline
-from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, Qt, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QAbstractItemView, QLabel, QTableView, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QApplication, QLabel, QTableView, QVBoxLayout, QWidget
 from skimage.draw import polygon2mask
 
 from beadseg.text import plural
@@ -47,6 +47,8 @@ class ResultsView(QWidget):
 
     bead_chosen = Signal(int)
     """Row of the bead table."""
+    beads_shown = Signal(object)
+    """Another bead table is shown: a `pandas.DataFrame`, empty where there is none."""
     plane_chosen = Signal(int)
     """Number of a plane."""
     image_chosen = Signal(str)
@@ -92,6 +94,10 @@ class ResultsView(QWidget):
         delete = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self.bead_view)
         delete.setContext(Qt.ShortcutContext.WidgetShortcut)
         delete.activated.connect(self.removal_asked)
+        self.bead_view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        copy = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.bead_view)
+        copy.setContext(Qt.ShortcutContext.WidgetShortcut)
+        copy.activated.connect(self._copy_rows)
         _rows_chosen(self.bead_view, self._bead_row)
         _rows_chosen(self.plane_view, self._plane_row)
         _rows_chosen(self.image_view, self._image_row)
@@ -117,6 +123,7 @@ class ResultsView(QWidget):
         if other and across is not None:
             for column in range(len(beads.columns)):
                 self.bead_view.setColumnWidth(column, max(LEAST_WIDTH, across.sectionSizeHint(column)))
+        self.beads_shown.emit(beads)
 
     def show_planes(self, names: Sequence[str], counts: Sequence[int]) -> None:
         """Show the counts of all planes; nothing of a single image."""
@@ -145,6 +152,25 @@ class ResultsView(QWidget):
         self._selecting = True
         self.regions.set_table(pd.DataFrame([_region_cells(row) for row in rows]).astype(object))
         self._selecting = False
+
+    def choose_beads(self, rows: list[int]) -> None:
+        """Select rows of the bead table; the view stays where it is."""
+        chosen = QItemSelection()
+        for row in rows:
+            index = self.beads.index(self.beads.row_of(row), 0)
+            chosen.select(index, index)
+        flags = QItemSelectionModel.SelectionFlag
+        selection = self.bead_view.selectionModel()
+        if selection is not None:
+            selection.select(chosen, flags.ClearAndSelect | flags.Rows)
+
+    def _copy_rows(self) -> None:
+        """Put the selected rows, all where none is, on the clipboard as a spreadsheet takes them."""
+        selection, clipboard = self.bead_view.selectionModel(), QApplication.clipboard()
+        rows = [] if selection is None else sorted(index.row() for index in selection.selectedRows())
+        table = self.beads.table.iloc[[self.beads.position_of(row) for row in rows or range(len(self.beads.table))]]
+        if clipboard is not None:
+            clipboard.setText(pasted(table))
 
     def choose_bead(self, row: int) -> None:
         """Select and show a row of the bead table, as a click on a bead asks for."""
@@ -199,6 +225,12 @@ def _region_cells(row: dict[str, Any]) -> dict[str, Any]:
     else:
         area, density = {"area, mm²": row["area_mm2"]}, {"per mm²": row[f"{kind}_per_mm2"]}
     return {"shape": row["shape"] or "all", "beads": row[kind], **area, **density}
+
+
+def pasted(table: pd.DataFrame) -> str:
+    """Return a table as a spreadsheet takes it from the clipboard: a tab between cells, nothing for NaN."""
+    cells = table.map(lambda value: f"{value:.6g}" if isinstance(value, float | np.floating) else str(value))
+    return str(cells.replace("nan", "").to_csv(sep="\t", index=False, lineterminator="\n"))
 
 
 def _view(model: FrameModel, explained: str) -> QTableView:

@@ -219,11 +219,11 @@ class Session:
 
     def count(self, plane: int) -> int | None:
         """Return the number of beads of a plane as corrected or chosen; None where only measured beads tell it."""
-        if not _all_count(self.objects):
+        if not self.objects.all_count:
             return None
         if plane in self.corrections:
             return self.corrections[plane].count
-        where = self.separations[plane].pixels  # elsewhere is no bead
+        where = self.separations[plane].pixels  # there are no beads elsewhere
         return int(self.labels(plane).reshape(-1)[where].max(initial=0))
 
     def measure(self, plane: int, stop: StopFlag | None = None) -> Measured:
@@ -241,7 +241,7 @@ class Session:
                 stop.check()
             if number == plane:
                 counts.append(int(beads["counted"].sum()))
-            elif _all_count(objects):
+            elif objects.all_count:
                 correction = self.corrections.get(number)
                 chosen = correction.count if correction else int(separation.chosen(objects).max(initial=0))
                 counts.append(chosen)
@@ -393,11 +393,6 @@ def _region_densities(name: str, count: int, area: int, size: float | None) -> d
         f"{name}_per_mpx": round(count / area * 1e6, 2) if area else "",
         f"{name}_per_mm2": round(count / (area * size**2) * 1e6, 3) if area and size is not None else "",
     }
-
-
-def _all_count(objects: ObjectConfig) -> bool:
-    """Tell whether every bead counts, wherever it lies and however sharp it is."""
-    return objects.border == "count" and objects.min_focus is None
 
 
 def predict_layer(

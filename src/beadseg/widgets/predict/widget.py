@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QUrl
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
@@ -26,10 +27,20 @@ from beadseg.config import GENERAL, TrainConfig
 from beadseg.errors import ConfigError, InputError, RunError
 from beadseg.model.checkpoint import general_file, model_file, named_model, read_meta
 from beadseg.runtime.process import run_command
-from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded, in_window, temporary_folder
-from beadseg.widgets.common.settings import FolderField, PluginSettings, last, recent_models, remember_model
-from beadseg.widgets.layers import PluginWidget, scrolling
+from beadseg.widgets.common import (
+    Background,
+    HelpButton,
+    MessageArea,
+    ProgressRow,
+    guarded,
+    in_window,
+    temporary_folder,
+)
+from beadseg.widgets.common.settings import FolderField, PluginSettings, last, recent_models, remember_counted_with
+from beadseg.widgets.improve import TeachPanel
+from beadseg.widgets.layers import PluginWidget, scrolling, titled
 from beadseg.widgets.predict.image_panel import ImagePanel
+from beadseg.widgets.predict.numbers import NumbersPanel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,10 +48,15 @@ if TYPE_CHECKING:
     import napari
 
     from beadseg.events import Event, OnEvent, StopFlag
+    from beadseg.widgets.improve import Add
 
 SIZE_PX = (400, 700)
 """Width and height that the widget asks for; it can be made narrower and wider."""
 
+TEACH = (
+    "Teaches the model by images that you corrected. Add some, improve the model with them in about a minute, and "
+    "decide whether to count with the new one."
+)
 EMPTY = "Counts every image of a folder, and writes masks, tables and a report."
 MOST_LINES = 2000
 """Shown of a long batch; all are in counts.csv."""
@@ -71,6 +87,17 @@ class PredictWidget(PluginWidget):
         self.tabs = QTabWidget()
         self.tabs.addTab(scrolling(self.image), "Image")
         self.tabs.addTab(scrolling(self.folder), "Folder")
+        self.links = ResultLinks()
+        self.image.keep.background.returned.connect(lambda _: self.links.show_folder(self.image.keep.folder.value()))
+        self.folder.background.returned.connect(lambda _: self.links.show_folder(self.folder.out.value()))
+        self.numbers = NumbersPanel(self.messages)
+        self.numbers.rows_chosen.connect(self.image.results.choose_beads)
+        self.image.results.beads_shown.connect(lambda beads: self.numbers.show_beads(self.image.live, beads))
+        self.tabs.insertTab(1, scrolling(self.numbers), "Numbers")
+        self.teach = TeachPanel(self._run, self.messages, add=self._adds)
+        self.teach.used.connect(lambda run: self.run.choose(Path(run)))
+        self.tabs.addTab(scrolling(titled(TEACH, self.teach)), "Teach")
+        self.tabs.setCornerWidget(HelpButton("Count"))
         form = QFormLayout()
         form.setContentsMargins(4, 4, 4, 0)
         self.recent = QToolButton()
@@ -90,6 +117,7 @@ class PredictWidget(PluginWidget):
         layout.addLayout(form)
         layout.addWidget(self.about)
         layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.links)
         layout.addWidget(self.messages)
         self.run.valueChanged.connect(self._show_run)
         self.image.background.returned.connect(self._remember)
@@ -105,6 +133,7 @@ class PredictWidget(PluginWidget):
     def end(self) -> None:
         """Cancel what goes on; labels and centres stay in the viewer."""
         self.folder.background.cancel()
+        self.teach.end()
         self.image.keep.background.cancel()
         self.image.end()
 
@@ -123,7 +152,17 @@ class PredictWidget(PluginWidget):
     def _remember(self) -> None:
         run = self.run.value()
         if run is not None and run != Path(GENERAL):
-            remember_model(run)
+            remember_counted_with(run)
+
+    def _adds(self, dataset: Path) -> Add:
+        """Return what adds the image that is shown to a dataset."""
+        from beadseg.widgets.predict.export import accept
+
+        session = self.image.live.session
+        if session is None:
+            raise InputError("Nothing was counted yet.", remedy="Count an image first.")
+        objects = session.objects
+        return lambda on_event, stop: accept(session, objects, dataset, on_event, stop)
 
     def _run(self) -> Path:
         """Return where the model lies; raises `RunError` where there is none."""
@@ -158,11 +197,42 @@ class PredictWidget(PluginWidget):
         fields = {
             "threshold": objects.threshold,
             "min_area": "null" if objects.min_area is None else objects.min_area,
+            "max_area": "null" if objects.max_area is None else objects.max_area,
+            "min_circularity": objects.min_circularity,
+            "min_focus": "null" if objects.min_focus is None else objects.min_focus,
+            "border": objects.border,
             "min_confidence": objects.min_confidence,
             "separate": str(objects.separate).lower(),
             "seeds.distance": objects.seeds.distance,
         }
         return [word for name, value in fields.items() for word in ("--set", f"objects.{name}={value}")]
+
+
+class ResultLinks(QWidget):
+    """Opens the folder of results that was written last, and its page; hidden before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder: Path | None = None
+        self.report, self.open = QPushButton("Open report"), QPushButton("Open folder")
+        self.report.setToolTip("Show the page of the results in the browser")
+        self.open.setToolTip("Show the files of the results")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        for button, name in ((self.report, files.REPORT_PAGE), (self.open, "")):
+            row.addWidget(button)
+            button.clicked.connect(lambda _=False, name=name: self._open(name))
+        self.setVisible(False)
+
+    def show_folder(self, folder: Path | None) -> None:
+        """Offer a folder where it holds results."""
+        self.folder = folder if folder is not None and (folder / files.PREDICTION).is_file() else None
+        self.setVisible(self.folder is not None)
+        self.report.setEnabled(self.folder is not None and (self.folder / files.REPORT_PAGE).is_file())
+
+    def _open(self, name: str) -> None:
+        if self.folder is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.folder.absolute() / name)))
 
 
 class FolderPanel(QWidget):

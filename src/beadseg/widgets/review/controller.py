@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 AHEAD = 2
 """Samples that are read ahead."""
+COMMENT_MS = 300
+"""A comment at rest for so long is written to the disk."""
 POLL_MS = 10
 """How often it is looked whether a page that is being read is there."""
 OTHERS_MS = 5000
@@ -94,6 +96,8 @@ class Controller(QObject):
         self._waiting = self._timer(POLL_MS, self._look)
         self._others = self._timer(OTHERS_MS, self._meet_others)
         self._others.start()
+        self.commenting = self._timer(COMMENT_MS, self._keep_comment, once=True)
+        panel.comment.textEdited.connect(self.commenting.start)
         panel.acted.connect(self.act)
         panel.chosen.connect(self.show)
         panel.filtered.connect(self.filter)
@@ -125,8 +129,10 @@ class Controller(QObject):
     def show(self, name: str) -> None:
         """Go to a sample, shown as soon as it is read; stay where strokes on the current one cannot be written."""
         self.write_strokes()
+        self._keep_comment()
         self.clear_banner()
         self.current, self.sample = name, None
+        self.panel.comment.setText(self.session.comment(name))
         self.panel.table.setValue(name)
         self.preload.ahead([name])
         if self.preload.ready(name):
@@ -166,6 +172,13 @@ class Controller(QObject):
             self._show_count()
 
     @guarded
+    def _keep_comment(self) -> None:
+        """Write a comment that is not decided with yet to the disk."""
+        text = str(self.panel.comment.text())
+        if self.current is not None and text != self.session.comment(self.current):
+            self.session.keep_comment(self.current, text)
+
+    @guarded
     def ignore(self, box: Box, plane: tuple[int, ...]) -> None:
         """Mark a box of the current sample, px, as neither bead nor background; at once on the disk."""
         sample = self.shown()
@@ -180,7 +193,10 @@ class Controller(QObject):
     def close(self) -> None:
         """Save, take the layers away and give the keys back."""
         self.save()
-        for timer in (self._saving, self._waiting, self._others):
+        self._keep_comment()
+        self.panel.comment.textEdited.disconnect(self.commenting.start)
+        self.panel.comment.clear()
+        for timer in (self._saving, self._waiting, self._others, self.commenting):
             timer.stop()
         for signal, slot in (
             (self.panel.acted, self.act), (self.panel.chosen, self.show), (self.panel.filtered, self.filter),
@@ -316,6 +332,9 @@ class Controller(QObject):
         self.edits.begin()
         if sample.problem:
             self._tell_about_sample(sample.problem)
+        elif self.view.mostly_marked:
+            share = float((sample.labels > 0).mean())
+            self._tell_about_sample(f"{share:.0%} of this image is marked as bead: the mask may be inverted.")
 
     def _read_ahead(self) -> None:
         queue = self.queue()
@@ -552,6 +571,7 @@ class Edits:
         steps = decision(str(controller.panel.comment.text()).strip())
         controller.messages.clear()
         controller.panel.comment.clear()
+        controller.commenting.stop()
         controller.taken(steps)
         if following is not None:
             controller.show(following)

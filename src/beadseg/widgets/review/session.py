@@ -14,8 +14,17 @@ import numpy as np
 
 from beadseg.annotation.edit import difference, tidied
 from beadseg.annotation.review import Review
-from beadseg.annotation.review.autosave import Strokes, Unsaved, abandoned, read_unsaved, unsaved_folder
+from beadseg.annotation.review.autosave import (
+    Strokes,
+    Unsaved,
+    abandoned,
+    read_unsaved,
+    save_comment,
+    saved_comment,
+    unsaved_folder,
+)
 from beadseg.annotation.review.steps import in_force
+from beadseg.annotation.suggest import suggested
 from beadseg.data.fingerprint import fingerprint
 from beadseg.errors import ImageError, InputError, MachineError
 from beadseg.widgets.review.sample import ReviewSample, mark_of, read_sample
@@ -65,7 +74,9 @@ class Session:
         self.states = self.review.states()
         self.audit: Audit | None = None
         self.audit_folder: Path | None = None
-        self.items: list[Item] = items_of(self.states, None)
+        self.ranks = suggested(dataset.root)
+        """In which order drafts come, by what the model was least sure of."""
+        self.items: list[Item] = items_of(self.states, None, self.ranks)
         self.autosave = Autosave(self.review, by)
         self._size: tuple[float, Literal["dark", "bright"]] | None = None
 
@@ -150,6 +161,14 @@ class Session:
         self._arrange()
         return replace(sample, ignored=region if sample.ignored is None else region | sample.ignored)
 
+    def comment(self, name: str) -> str:
+        """Return the comment on a sample that was written and not decided with."""
+        return saved_comment(self.review.root, name, self.by)
+
+    def keep_comment(self, name: str, text: str) -> None:
+        """Keep a comment on a sample until the decision; raises `MachineError`."""
+        save_comment(self.review.root, name, self.by, text)
+
     def undo(self) -> tuple[Step, ...]:
         """Take back what this person decided last, also before the program was started. Raises `InputError`."""
         steps = self.review.undo(by=self.by)
@@ -175,12 +194,15 @@ class Session:
 
     def _done(self, names: Sequence[str], steps: tuple[Step, ...]) -> tuple[Step, ...]:
         for name in names:
+            with suppress(OSError):
+                self.keep_comment(name, "")
+        for name in names:
             self.states[name] = self.review.state(name)
         self._arrange()
         return steps
 
     def _arrange(self) -> None:
-        self.items = items_of(self.states, self.audit)
+        self.items = items_of(self.states, self.audit, self.ranks)
 
     def _check(self, sample: ReviewSample) -> None:
         """Refuse to decide on what is not what was looked at: another image under the same name."""
@@ -251,13 +273,21 @@ class Item:
         return wanted.state in (ANY, self.state) and (wanted.finding == ANY or wanted.finding in codes)
 
 
-def items_of(states: Mapping[str, SampleReview], audit: Audit | None) -> list[Item]:
-    """Return every sample, those with the worst findings first, those without any last, in the dataset's order."""
+def items_of(
+    states: Mapping[str, SampleReview], audit: Audit | None, ranks: Mapping[str, int] | None = None
+) -> list[Item]:
+    """Return every sample: the worst findings first, then drafts by their rank, then the rest in their order."""
     found: dict[str, list[Finding]] = {}
     for finding in () if audit is None else audit.findings:
         found.setdefault(sample_of(finding), []).append(finding)
     order = {name: place for place, name in enumerate(found)}
-    names = sorted(states, key=lambda name: order.get(name, len(order)))
+    last = len(states)
+
+    def place(name: str) -> tuple[int, int]:
+        drafted = states[name].origin == "draft" and ranks is not None
+        return order.get(name, len(order)), ranks.get(name, last) if ranks is not None and drafted else last
+
+    names = sorted(states, key=place)
     return [Item(name, states[name].state, tuple(found.get(name, ()))) for name in names]
 
 

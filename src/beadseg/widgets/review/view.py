@@ -40,6 +40,8 @@ MASK_COLOURS = (
     (0.75, 0.65, 1.0, 1), (0.95, 0.95, 0.95, 1),
 )  # fmt: skip
 """Bright on brightfield images, and none like the others'; red, green, blue, opacity."""
+INVERTED = 0.5
+"""A mask that marks more of the image than this may be inverted."""
 FILLED, OUTLINED = 0.45, 0.9
 """Opacity of a mask."""
 
@@ -71,6 +73,8 @@ class View(QObject):
         self._viewer = viewer
         self.sample: ReviewSample | None = None
         self.comparison = Comparison.MASK
+        self.mostly_marked = False
+        """Most of the image is marked: drawn filled, since the outline of an inverted mask looks right."""
         self._layers = SampleLayers(viewer, self)
         self.painted, self.lost = self._layers.painted, self._layers.lost
         self._stale: set[str] = set()
@@ -117,6 +121,8 @@ class View(QObject):
         """
         self._layers.show_image(IMAGE, sample)
         self._layers.show_labels(MASK, sample.labels.copy())
+        self.mostly_marked = float((sample.labels > 0).mean()) > INVERTED
+        self._layers.draw(self.outlined and not self.mostly_marked)
         self._age(sample)
         if PLACE not in self._layers:
             self._layers.mark(NOWHERE)
@@ -324,11 +330,16 @@ class SampleLayers(QObject):
                 layer.selected_label = int(labels.max(initial=0)) + 1
 
     def outline(self, outlined: bool) -> None:
-        """Draw masks as outlines, or filled."""
+        """Draw masks as outlines, or filled, from now on."""
         self.outlined = outlined
+        self.draw(outlined)
+
+    def draw(self, outlined: bool) -> None:
+        """Draw the masks of this sample as outlines, or filled."""
         for name in {MASK, PROPOSAL} & set(self._layers):
-            self._layers[name].contour = int(outlined)
-            self._layers[name].opacity = OUTLINED if outlined else FILLED
+            layer = self._layers[name]
+            if layer.contour != int(outlined):  # each setting draws it again
+                layer.contour, layer.opacity = int(outlined), OUTLINED if outlined else FILLED
 
     def mark(self, box: Box) -> None:
         """Draw the frame around a place."""

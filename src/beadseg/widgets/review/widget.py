@@ -27,9 +27,10 @@ from beadseg.errors import InputError
 from beadseg.files import user_path
 from beadseg.runtime.process import run_command
 from beadseg.text import plural
-from beadseg.widgets.common import Background, MessageArea, ProgressRow, guarded, temporary_folder
+from beadseg.widgets.common import Background, HelpButton, MessageArea, ProgressRow, guarded, temporary_folder
 from beadseg.widgets.common.background import collect_all_again, keep_collections_short
 from beadseg.widgets.common.settings import FolderField
+from beadseg.widgets.improve import TeachPanel, present_model
 from beadseg.widgets.layers import PluginWidget, connect_while_alive, free_in_canvas, scrolling
 from beadseg.widgets.review.controller import Controller
 from beadseg.widgets.review.session import Session
@@ -63,10 +64,13 @@ class ReviewWidget(PluginWidget):
         free_in_canvas(viewer, self)
         self.controller: Controller | None = None
         self._audit_next = False
+        self._say_next = ""
         self.messages = MessageArea()
         self.opening = Background("Opening the dataset", self)
         self.auditing = Background("Audit", self)
         self.start, self.work = StartPanel(), WorkPanel()
+        self.teach = TeachPanel(present_model, self.messages, self._root)
+        self.work.place_below_head(self.teach)
         self._pages = QStackedWidget()
         self._areas = [scrolling(self.start), scrolling(self.work)]
         for area in self._areas:
@@ -81,9 +85,10 @@ class ReviewWidget(PluginWidget):
         column.addWidget(self.messages)
         self.setMinimumWidth(300)
         self.start.opened.connect(self._open_typed)
-        self.start.practised.connect(self.practise)
+        self.start.practised.connect(lambda: self.practise())
         self.work.audited.connect(self.audit)
         self.work.closed.connect(self.close_dataset)
+        self.teach.drafted.connect(self._show_drafts)
         self.opening.started.connect(lambda: self.start.setEnabled(False))
         self.opening.ended.connect(lambda: self.start.setEnabled(True))
         self.opening.returned.connect(self._opened)
@@ -108,11 +113,11 @@ class ReviewWidget(PluginWidget):
         self.opening.start(lambda on_event, stop: session_of(dataset, audit, name, on_event, stop))
 
     @guarded
-    def practise(self) -> None:
-        """Open a new simulated dataset whose annotations have known faults, and audit it."""
+    def practise(self, dataset: Path | None = None) -> None:
+        """Open a simulated dataset whose annotations have known faults, a new one when not given, and audit it."""
         from beadseg.widgets.io.samples import write_practice
 
-        self.open(write_practice())
+        self.open(dataset or write_practice())
         self._audit_next = True
 
     @guarded
@@ -133,8 +138,20 @@ class ReviewWidget(PluginWidget):
             self.controller.write_strokes()
         self._put_away()
 
+    def _root(self) -> Path | None:
+        return None if self.controller is None else self.controller.session.dataset.root
+
+    @guarded
+    def _show_drafts(self, text: str) -> None:
+        """Open the dataset again, with the drafts that were made."""
+        root = self._root()
+        if root is not None:
+            self.open(root, by=self.controller.session.by if self.controller else "")
+            self._say_next = text
+
     def _put_away(self) -> None:
         self.auditing.cancel()
+        self.teach.end()
         self.opening.cancel()
         if self.controller is not None:
             controller, self.controller = self.controller, None
@@ -173,6 +190,10 @@ class ReviewWidget(PluginWidget):
         self.controller = Controller(self._viewer, self.work, self.messages, opened.session, self)
         keep_collections_short(id(self))
         self.controller.begin()
+        self.teach.show_curve()
+        if self._say_next:
+            self.messages.show_text(self._say_next, "good")
+            self._say_next = ""
         if self._audit_next:
             self._audit_next = False
             self.audit()
@@ -242,6 +263,7 @@ class StartPanel(QWidget):
         column.addLayout(form)
         column.addWidget(self.open)
         column.addWidget(self.practise)
+        column.addWidget(HelpButton("Review in five minutes"))
         column.addStretch(1)
 
 

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from beadseg.annotation.review.steps import STATES
 from beadseg.text import plural
-from beadseg.widgets.common.message import framed, plain_tip
+from beadseg.widgets.common.message import HelpButton, framed, plain_tip
 from beadseg.widgets.review.keys import ACTION
 from beadseg.widgets.review.session import ANY, Filter
 from beadseg.widgets.review.view import Comparison
@@ -73,6 +73,11 @@ class WorkPanel(QWidget):
         column.addWidget(self._make_sample())
         column.addLayout(self._make_tools())
         column.addLayout(self._make_decisions())
+        self._column = column
+
+    def place_below_head(self, part: QWidget) -> None:
+        """Take another part in, below the head."""
+        self._column.insertWidget(1, part)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Tell that the panel is seen."""
@@ -144,6 +149,7 @@ class WorkPanel(QWidget):
         row.addWidget(self.dataset, 1)
         row.addWidget(self.audit)
         row.addWidget(self.other)
+        row.addWidget(HelpButton("Review in five minutes"))
         self.progress = QProgressBar()
         self.progress.setToolTip("Samples that are accepted, rejected or corrected")
         column = QVBoxLayout()

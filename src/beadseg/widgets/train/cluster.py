@@ -10,10 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
-    QFileDialog,
-    QHBoxLayout,
     QLabel,
-    QLineEdit,
     QPlainTextEdit,
     QPushButton,
     QVBoxLayout,
@@ -23,6 +20,7 @@ from qtpy.QtWidgets import (
 from beadseg.runtime.process import Process
 from beadseg.widgets.common import MessageArea, guarded, settings
 from beadseg.widgets.common.background import Monitor
+from beadseg.widgets.common.settings import FolderField
 from beadseg.widgets.train.command import TrainCommand, typed
 
 if TYPE_CHECKING:
@@ -52,10 +50,7 @@ class ClusterDialog(QDialog):
         self._script = ""
         self._told = ""
         self.messages = MessageArea()
-        self.profile = QLineEdit()
-        self.profile.setPlaceholderText("the profile of the cluster, a YAML file")
-        self.profile.setToolTip(_HELP)
-        self.browse = QPushButton("Choose…")
+        self.profile = FolderField("the profile of the cluster, a YAML file", _HELP, "YAML (*.yaml *.yml)")
         self.script = QPlainTextEdit()
         self.script.setReadOnly(True)
         self.script.setPlaceholderText("The job script is shown here before anything is sent.")
@@ -66,13 +61,12 @@ class ClusterDialog(QDialog):
         self._watcher = Monitor(self)
         self._watcher.happened.connect(self._hear)
         self._watcher.ended.connect(self._end)
-        self.browse.clicked.connect(self._choose)
-        self.profile.editingFinished.connect(self.preview)
+        self.profile.valueChanged.connect(self.preview)
         self.send.clicked.connect(self._send)
         self.finished.connect(self._close)
         known = settings.profile()
         if known is not None:
-            self.profile.setText(str(known))
+            self.profile.setValue(known)
             self.preview()
 
     def _arrange(self) -> None:
@@ -81,15 +75,12 @@ class ClusterDialog(QDialog):
             "You can follow it here if this computer can see the run folder."
         )
         note.setWordWrap(True)
-        row = QHBoxLayout()
-        row.addWidget(self.profile, 1)
-        row.addWidget(self.browse)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.addButton(self.send, QDialogButtonBox.ButtonRole.ActionRole)
         buttons.rejected.connect(self.reject)
         column = QVBoxLayout(self)
         column.addWidget(note)
-        column.addLayout(row)
+        column.addWidget(self.profile)
         column.addWidget(self.messages)
         column.addWidget(self.script, 1)
         column.addWidget(buttons)
@@ -106,11 +97,12 @@ class ClusterDialog(QDialog):
         self._run()
 
     def _run(self, *more: str) -> None:
-        if self._watcher.running or not self.profile.text().strip():
+        profile = self.profile.value()
+        if self._watcher.running or profile is None:
             return
         self.messages.clear()
         self._script, self._told = "", ""
-        words = self._order.submission(Path(self.profile.text().strip()))
+        words = self._order.submission(profile)
         output = Path(self._folder.name) / "submit.jsonl"
         self._watcher.watch(Process.start([*words, *more, "--json"], output, outlives=True))
 
@@ -126,17 +118,11 @@ class ClusterDialog(QDialog):
         elif self._told:
             self.sent.emit(self._told)
             self.accept()
-        else:
-            settings.remember_profile(Path(self.profile.text().strip()))
-            command = typed(self._order.submission(Path(self.profile.text().strip())))
+        elif (profile := self.profile.value()) is not None:
+            settings.remember_profile(profile)
+            command = typed(self._order.submission(profile))
             self.script.setPlainText(f"# {command}\n\n{self._script}")
             self.send.setEnabled(True)
-
-    def _choose(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Choose a profile", self.profile.text(), "YAML (*.yaml *.yml)")
-        if name:
-            self.profile.setText(name)
-            self.preview()
 
     def _close(self) -> None:
         self._watcher.kill()

@@ -89,9 +89,7 @@ class ValidationOverlay(QObject):
 
     def end_processes(self) -> None:
         """End the process and remove its files; for the end of the widget, touches no Qt object."""
-        process, self._watcher.process = self._watcher.process, None
-        if process is not None:
-            process.kill()
+        self._watcher.end_process()
         self._folder.cleanup()
 
     @property

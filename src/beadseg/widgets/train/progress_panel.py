@@ -15,8 +15,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QProgressBar, QTextBrowser, QVBoxLayout, QWidget
 
 from beadseg.report.curves import draw_lines
-from beadseg.text import plural
+from beadseg.text import duration, plural
 from beadseg.training.records import score_name
+from beadseg.widgets.train.planner import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,15 +177,8 @@ def headline(status: Status, state: RunState | None, owner: str = "") -> str:
         metric = f"val_{state.config.stop.metric}"
         parts.append(f"Best {score_name(state.config.stop.metric)}: {best[metric]:.3f}, epoch {best['epoch']}.")
     if status in ("running", "elsewhere") and state.seconds is not None:
-        parts.append(f"At most {_duration(state.seconds * (epochs - done))} left.")
+        parts.append(f"At most {duration(state.seconds * (epochs - done))} left.")
     return " ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 class Curves(QWidget):

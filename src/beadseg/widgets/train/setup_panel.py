@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QPushButton, QWidget
 
 from beadseg.config import PRESETS, TrainConfig
 from beadseg.errors import InputError
@@ -59,6 +59,8 @@ class SetupPanel(QWidget):
         self.refit.setToolTip(
             "Repeat the training on training and validation samples together; prediction then takes that model."
         )
+        self.practise = QPushButton("Try it on simulated images")
+        self.practise.setToolTip("Make a small dataset of simulated beads, and choose it")
         self._proposed: Path | None = None
         self._arrange()
         self.dataset.valueChanged.connect(self.datasetChanged)
@@ -80,6 +82,7 @@ class SetupPanel(QWidget):
         for label, widget in (("Dataset", self.dataset), ("Samples", self.samples), ("Preset, network", choice),
                               ("Run folder", self.run), ("", self.refit)):  # fmt: skip
             layout.addRow(label, widget)
+        layout.addRow(self.practise)
 
     def base(self) -> TrainConfig:
         """Return the preset chosen."""

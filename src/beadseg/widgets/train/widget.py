@@ -21,13 +21,14 @@ from qtpy.QtWidgets import (
 
 from beadseg.config import TrainConfig
 from beadseg.errors import BeadsegError
-from beadseg.widgets.common import MessageArea, guarded, in_window, settings
+from beadseg.widgets.common import HelpButton, MessageArea, guarded, in_window, settings
 from beadseg.widgets.form.form import Form
 from beadseg.widgets.layers import PluginWidget, scrolling
+from beadseg.widgets.opening import COUNT, open_widget
 from beadseg.widgets.train.cluster import ClusterDialog
 from beadseg.widgets.train.command import TrainCommand, continuation
 from beadseg.widgets.train.overlay import ValidationOverlay
-from beadseg.widgets.train.planner import EMPTY, Planner, PlanView, plan_html, planned_html, refused_text
+from beadseg.widgets.train.planner import EMPTY, Planner, PlanView, pixels_of, plan_html, planned_html, refused_text
 from beadseg.widgets.train.progress_panel import ProgressPanel
 from beadseg.widgets.train.session import Session
 from beadseg.widgets.train.setup_panel import SetupPanel
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 MOST_LINES = 1000
 """Lines of the log that are kept."""
 STOPPED = "Training was stopped. Its checkpoints are kept: press Continue training to go on."
+FINISHED = "Training is finished. Press Count with this run to use it."
 PLAN_PX = 160
 """Least height of the plan, screen px."""
 PLAN, SETTINGS, PROGRESS, LOG = range(4)
@@ -84,6 +86,7 @@ class TrainWidget(PluginWidget):
         self.session = Session(self)
         self.planner = Planner(self)
         self.overlay = ValidationOverlay(napari_viewer, self)
+        self._viewer = napari_viewer
         self._draft = self.setup.base()
         self._refused = False
         """The plan of what is set up was refused."""
@@ -114,6 +117,7 @@ class TrainWidget(PluginWidget):
             (self.log, "Log"),
         ):  # fmt: skip
             self.tabs.addTab(widget, title)
+        self.tabs.setCornerWidget(HelpButton("Train"))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.tabs, 1)
@@ -132,6 +136,8 @@ class TrainWidget(PluginWidget):
         self.buttons.new.clicked.connect(self._new)
         self.buttons.copy.clicked.connect(self._copy)
         self.buttons.submit.clicked.connect(self._submit)
+        self.buttons.count.clicked.connect(self._count)
+        self.setup.practise.clicked.connect(self._practise)
         self.planner.began.connect(lambda: self._show_plain("Looking at the data …"))
         self.planner.progressed.connect(self._show_look)
         self.planner.planned.connect(self._show_plan)
@@ -251,6 +257,20 @@ class TrainWidget(PluginWidget):
         self.messages.show_text(f"Copied: {text}")
 
     @guarded
+    def _count(self) -> None:
+        """Open the widget that counts with this run."""
+        run = self.session.folder
+        if run is not None:
+            open_widget(self._viewer, COUNT, lambda widget: widget.run.choose(run))
+
+    @guarded
+    def _practise(self) -> None:
+        """Write a small simulated dataset, and take it."""
+        from beadseg.widgets.io.samples import write_training_data
+
+        self.setup.dataset.choose(write_training_data())
+
+    @guarded
     def _submit(self) -> None:
         order = self._order()
         dialog = ClusterDialog(order, self)
@@ -278,14 +298,17 @@ class TrainWidget(PluginWidget):
             self.setup.show_config(shown)
             self.form.setValue(shown, self.setup.base())
         begun = state is not None or status in ("running", "stopping")
+        self.setup.practise.setVisible(not begun and self.setup.dataset.value() is None)
         if status != self._shown_status and status in ("running", "elsewhere"):
             self.tabs.setCurrentIndex(PROGRESS)  # found going on: what it does is wanted, not what was planned
         if status == "finished" and self.messages.text == STOPPED:  # it was done before it could be stopped
-            self.messages.show_text("Training is finished.", "good")
+            self.messages.show_text(FINISHED, "good")
         self._shown_status = status
         self.form.setLocked(begun, "These are the settings of the run. Press New run to train with others.")
         self.setup.setEditable(not begun)
         if state is not None:
+            if state.seconds is not None and status == "running":
+                settings.remember_speed(state.config.network.kind, state.seconds / pixels_of(state.config))
             self._show_html(planned_html(state))
             if not self.log.toPlainText():
                 self.log.setPlainText(state.log)
@@ -340,7 +363,7 @@ class TrainWidget(PluginWidget):
             self.messages.show_text(outcome.message, "error")
             self.log.appendPlainText(in_window(outcome.message))
         else:
-            self.messages.show_text("Training is finished.", "good")
+            self.messages.show_text(FINISHED, "good")
 
     def _show_overlay(self) -> None:
         wanted = self.progress.show_overlay.isChecked()
@@ -365,6 +388,9 @@ class Actions(QWidget):
         self.copy.setToolTip("Copy the command that does exactly this, for a terminal or a job script.")
         self.submit = QPushButton("To the cluster…")
         self.submit.setToolTip("Send this training to a PBS cluster: shows the job script first.")
+        self.count = QPushButton("Count with this run")
+        self.count.setToolTip("Open the widget that counts beads, with the model of this run")
+        self.count.setVisible(False)
         self.keep = QCheckBox("Training goes on when napari is closed")
         self.keep.setToolTip(_KEEP_HELP)
         self.keep.setChecked(True)
@@ -376,7 +402,8 @@ class Actions(QWidget):
         for column, button in enumerate((self.new, self.copy, self.submit)):
             grid.addWidget(button, 1, column)
             grid.setColumnStretch(column, 1)
-        grid.addWidget(self.keep, 2, 0, 1, 3)
+        grid.addWidget(self.count, 2, 0, 1, 3)
+        grid.addWidget(self.keep, 3, 0, 1, 3)
 
     def show_status(self, status: Status, ready: bool) -> None:
         """Offer what can be done now; `ready`: a dataset is chosen."""
@@ -387,6 +414,7 @@ class Actions(QWidget):
         self.stop.setText("End at once" if status == "stopping" else "Stop")
         self.stop.setToolTip(_END_HELP if status == "stopping" else _STOP_HELP)
         self.new.setEnabled(ready or status != "none")
+        self.count.setVisible(status == "finished")
         for button in (self.copy, self.submit):
             button.setEnabled(ready or status in ("unfinished", "finished"))
 
