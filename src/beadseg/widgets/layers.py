@@ -404,7 +404,7 @@ def _clear(overlay: Any) -> None:
         overlay.text, overlay.visible = "", False
 
 
-def free_incanvas_of(viewer: ViewerModel, owner: QObject) -> None:
+def free_in_canvas(viewer: ViewerModel, owner: QObject) -> None:
     """Make the canvas's OpenGL context the current one whenever a layer is about to be removed, while `owner` lives.
 
     napari frees a layer's programs in whatever context is current then, mostly that in which Qt composes the window. A

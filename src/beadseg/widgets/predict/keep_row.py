@@ -97,8 +97,6 @@ class KeepRow(QWidget):
 
     @guarded
     def _save(self) -> None:
-        from beadseg.widgets.predict.export import save
-
         region, live = self._region(), self._live()
         lives = [live, *(other for other in self._lives() if other is not live)]
         chosen = [
@@ -113,12 +111,16 @@ class KeepRow(QWidget):
             raise InputError("No folder was given.", remedy="Type or choose one above the buttons.")
         folder = out
         self.messages.clear()
-        self.background.start(lambda on_event, stop: save(chosen, folder, on_event, stop))
+
+        def work(on_event: OnEvent, stop: StopFlag) -> str:
+            from beadseg.widgets.predict.export import save  # what it stands on takes seconds to load
+
+            return save(chosen, folder, on_event, stop)
+
+        self.background.start(work)
 
     @guarded
     def _draft(self) -> None:
-        from beadseg.widgets.predict.export import draft
-
         folder, session = self.folder.value(), self._live().session
         if folder is None:
             raise InputError("No folder was given.", remedy="Type or choose one above the buttons.")
@@ -127,6 +129,8 @@ class KeepRow(QWidget):
         dataset, shown, objects = folder, session, session.objects
 
         def work(on_event: OnEvent, stop: StopFlag) -> str:
+            from beadseg.widgets.predict.export import draft
+
             return draft(shown, objects, dataset, on_event, stop)
 
         self.messages.clear()

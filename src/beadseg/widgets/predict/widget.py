@@ -100,17 +100,7 @@ class PredictWidget(PluginWidget):
         self.tabs.setCornerWidget(HelpButton("Count"))
         form = QFormLayout()
         form.setContentsMargins(4, 4, 4, 0)
-        self.recent = QToolButton()
-        self.recent.setText("Recent")
-        self.recent.setToolTip("Choose the general model, or a run that you counted with or trained before")
-        self.recent.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self._menu = QMenu(self.recent)
-        self._menu.aboutToShow.connect(self._fill_recent)
-        self.recent.setMenu(self._menu)
-        chosen = QHBoxLayout()
-        chosen.addWidget(self.run, 1)
-        chosen.addWidget(self.recent)
-        form.addRow("Model", chosen)
+        form.addRow("Model", self._run_row())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(4)
@@ -136,6 +126,20 @@ class PredictWidget(PluginWidget):
         self.teach.end()
         self.image.keep.background.cancel()
         self.image.end()
+
+    def _run_row(self) -> QHBoxLayout:
+        """Return the field of the model with the button that offers those used last."""
+        self.recent = QToolButton()
+        self.recent.setText("Recent")
+        self.recent.setToolTip("Choose the general model, or a run that you counted with or trained before")
+        self.recent.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self._menu = QMenu(self.recent)
+        self._menu.aboutToShow.connect(self._fill_recent)
+        self.recent.setMenu(self._menu)
+        row = QHBoxLayout()
+        row.addWidget(self.run, 1)
+        row.addWidget(self.recent)
+        return row
 
     def _fill_recent(self) -> None:
         """Offer the general model, and below it the runs used last."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer
 
-from beadseg.annotation.corrections import ids_of
+from beadseg.annotation.corrections import count_of
 from beadseg.annotation.review import write_table
 from beadseg.errors import BeadsegError, InputError
 from beadseg.text import plural
 from beadseg.widgets.common import MessageArea, guarded, plain_tip
-from beadseg.widgets.mouse_tools import BeadTool, IgnoreTool, MouseTools, Tool, change_layer
+from beadseg.widgets.mouse_tools import BeadTool, IgnoreTool, MouseTools, Tool
 from beadseg.widgets.review.keys import ACTION, Keys
-from beadseg.widgets.review.sample import Preload, grey_plane
+from beadseg.widgets.review.sample import Preload
 from beadseg.widgets.review.session import (
     before,
     codes_in,
@@ -26,17 +26,15 @@ from beadseg.widgets.review.session import (
     state_text,
     summary,
 )
-from beadseg.widgets.review.view import Comparison, View
+from beadseg.widgets.review.view import Comparison, MaskBeads, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Literal
 
     from napari.viewer import Viewer
-    from numpy.typing import NDArray
 
     from beadseg.annotation.audit.document import Box
-    from beadseg.annotation.edit import Labels, Patch
+    from beadseg.annotation.edit import Labels
     from beadseg.annotation.review import Step
     from beadseg.widgets.review.sample import ReviewSample
     from beadseg.widgets.review.session import Item, Session
@@ -84,7 +82,7 @@ class Controller(QObject):
         self.preload = Preload(session.read)
         self.view = View(viewer, self)
         tools: dict[str, Tool] = {
-            "beads": BeadTool(self, self.show_status),
+            "beads": BeadTool(MaskBeads(self.view, session.bead_size), self.show_status),
             "ignore": IgnoreTool(self._image_size, self.view.aim, self.ignore, self.show_status),
         }
         self.mouse = MouseTools(tools, panel.show_tool)
@@ -208,26 +206,6 @@ class Controller(QObject):
         self.mouse.hold(None)
         self.view.close()
         self.finish()
-
-    # --- For the tools: `beadseg.widgets.mouse_tools.Beads` -----------------------------------------------------------
-
-    def bead_labels(self, plane: tuple[int, ...]) -> Labels | None:
-        """Return the mask of a plane, as it is seen."""
-        mask = self.view.mask
-        return None if self.sample is None or mask is None else np.asarray(mask.data)[plane]
-
-    def grey(self, plane: tuple[int, ...]) -> NDArray[np.generic]:
-        """Return the brightness of a plane."""
-        return grey_plane(self.shown(), plane)
-
-    def bead_size(self, y: float, x: float, plane: tuple[int, ...]) -> tuple[float, Literal["dark", "bright"]]:
-        """Return the diameter of a bead of this dataset, px, and what beads are against the background."""
-        return self.session.bead_size()
-
-    def change(self, patch: Patch, plane: tuple[int, ...]) -> None:
-        """Change the mask of a plane, as a stroke of napari's own."""
-        if self.view.mask is not None:
-            change_layer(self.view.mask, patch, plane)
 
     def _image_size(self) -> tuple[int, int] | None:
         return None if self.sample is None else self.sample.labels.shape[-2:]
@@ -381,8 +359,8 @@ class Controller(QObject):
         if self.sample is None or self.view.mask is None:
             return
         if self._counted is None or self._counted[0] is not self.sample:
-            self._counted = self.sample, _count(self.sample.labels)
-        before, now = self._counted[1], _count(np.asarray(self.view.mask.data))
+            self._counted = self.sample, count_of(self.sample.labels)
+        before, now = self._counted[1], count_of(np.asarray(self.view.mask.data))
         self.panel.show_count(before, now)
 
     def _finish(self) -> None:
@@ -427,11 +405,6 @@ class Controller(QObject):
         timer.setSingleShot(once)
         timer.timeout.connect(slot)
         return timer
-
-
-def _count(labels: Labels) -> int:
-    """Return the beads of a mask (Y, X); of a stack, of all planes."""
-    return sum(len(ids_of(plane)) for plane in labels.reshape(-1, *labels.shape[-2:]))
 
 
 class Edits:
