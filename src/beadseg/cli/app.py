@@ -58,7 +58,14 @@ COMMANDS: dict[str, str] = {
 A name that Python keeps for itself has an underscore there: ``import_`` in ``beadseg.cli.import_``.
 """
 
-TOGETHER = {"status": "jobs", "logs": "jobs", "cancel": "jobs", "improve": "draft"}
+TOGETHER = {
+    "status": "jobs",
+    "logs": "jobs",
+    "cancel": "jobs",
+    "improve": "draft",
+    "suggest": "draft",
+    "compare": "report",
+}
 """Commands that share a module with others."""
 
 CONTEXTS = {"submit": {"ignore_unknown_options": True}}

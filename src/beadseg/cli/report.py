@@ -1,13 +1,15 @@
-"""`beadseg-batch report`: make the page of a run, evaluation, prediction, crossval or density folder again."""
+"""`beadseg-batch report` and `compare`: the page of a folder made again, and runs or presets side by side."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from beadseg.cli.console import STOP, reporter
+from beadseg.cli.console import STOP, HeldLater, reporter
 from beadseg.cli.options import Json, Quiet, Threads
 from beadseg.errors import ExitCode
 
@@ -56,3 +58,57 @@ def report(
         on_event(Event("result", f"Report of the {kind}: {path} ({size:.1f} MB)", data={"report": str(path)}))
     if missing:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN…", help="Run folders, folders that hold several runs, or presets.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder for comparison.md, comparison.csv and comparison.png."),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show runs or presets side by side: hyperparameters, marked where they differ, and what was measured.
+
+    The form is that of the laboratory's hyperparameter table. With --out the table is written, too, and a figure of all
+    validation curves over the laboratory's expected band. What cannot be read is named and gives exit code 3.
+    """
+    from beadseg.events import Event
+    from beadseg.report.compare import compare as read
+
+    width = _terminal_width(json)
+    with reporter(json, quiet) as on_event:
+        comparison = read(runs)
+        for reason in comparison.failures:
+            on_event(Event("failure", f"Left out: {reason}", "warning"))
+        text = comparison.text(width)
+        written = "" if out is None else f"\nWritten to {out}"
+        held = HeldLater()
+        if out is not None:
+            from beadseg.report.compare import COMPARISON_PNG, draw_comparison
+
+            with held():
+                comparison.write(out)
+            if any(column.curve for column in comparison.columns):
+                draw_comparison(comparison, out / COMPARISON_PNG)
+            else:
+                (out / COMPARISON_PNG).unlink(missing_ok=True)
+        on_event(Event("result", text + written, data=comparison.model_dump()))
+        held.tell()
+    if comparison.failures:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _terminal_width(json: bool) -> int | None:
+    """Return the letters in a line where box-drawing characters can be shown; None in logs and on old consoles.
+
+    To be asked before there is a progress bar, which stands in for the standard output.
+    """
+    drawable = sys.stdout.isatty() and "utf" in (sys.stdout.encoding or "").lower().replace("-", "")
+    return shutil.get_terminal_size().columns if drawable and not json else None

@@ -15,7 +15,7 @@ from beadseg.config.train import ImageEpochConfig
 from beadseg.data.fingerprint import Fingerprint
 from beadseg.errors import BeadsegError
 from beadseg.runtime.process import Process
-from beadseg.text import plural
+from beadseg.text import duration, plural
 from beadseg.training.diagnosis import Diagnosis, few_steps
 from beadseg.training.plan import Planned, plan
 from beadseg.widgets.common import settings, temporary_folder
@@ -205,14 +205,6 @@ def time_text(config: TrainConfig, images: int) -> str:
     if speed is None:
         return f"Takes roughly {duration(seconds)} on two processor cores; less with a graphics card."
     return f"Takes about {duration(seconds)}, as fast as the last training here."
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words."""
-    minutes = seconds / 60
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def planned_html(state: RunState) -> str:

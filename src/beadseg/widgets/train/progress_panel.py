@@ -17,7 +17,6 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QProgressB
 from beadseg.report.curves import draw_lines
 from beadseg.text import duration, plural
 from beadseg.training.records import score_name
-from beadseg.widgets.train.planner import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
