@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev setup-pyside gui-packages demo test test-pyside test-long test-faults fuzz slow lint site dist size bench clean
+.PHONY: help setup setup-test setup-dev setup-pyside gui-packages demo test test-pyside test-long test-faults fuzz mutants slow lint site dist size bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -132,6 +132,10 @@ fuzz: setup-dev ## Feed every parser with inputs that coverage guides (Linux, at
 	@for parser in $$($(BIN)/python tests/properties/fuzz.py --list); do
 	  $(BIN)/python tests/properties/fuzz.py "$$parser" -runs=$${BEADSEG_FUZZ_RUNS:-1000000} -max_len=4096 -timeout=20 -rss_limit_mb=4096
 	done
+
+mutants: setup-dev ## Change matching and separation in every small way, and see whether a test notices.
+	@OMP_NUM_THREADS=1 $(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 lint: setup-dev ## Check style and types.
 	@$(BIN)/ruff check .

@@ -5,6 +5,7 @@ Run ``python docs/write_reference.py`` after a change of a field or its descript
 
 from __future__ import annotations
 
+import json
 import re
 import types
 from importlib import import_module
@@ -14,16 +15,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from beadseg.annotation.audit.document import Audit
 from beadseg.config import Config, PredictConfig, TrainConfig
 from beadseg.config.site import SiteConfig
 from beadseg.config.sweep import SweepConfig
 from beadseg.data.simulate import SceneConfig
+from beadseg.measure.calibration import Calibration
+from beadseg.measure.concentration import DensityReport
+from beadseg.measure.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CONFIGURATION = Path(__file__).with_name("configuration.md")
 FORMATS = Path(__file__).with_name("file-formats.md")
+SCHEMAS = Path(__file__).with_name("schemas")
+"""JSON schemas of what people and other programs read or write."""
 
 MARKED = re.compile(r"(<!-- from: ([\w.]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 """A table in `FORMATS` that is written from a class, or a mapping of names to meanings: its first comment names it."""
@@ -156,6 +163,21 @@ def _sentence(model: type[Config]) -> str:
     return " ".join((model.__doc__ or "").strip().split("\n\n")[0].split()).replace("``", "`")
 
 
+def schemas() -> dict[str, str]:
+    """Return the text of every published JSON schema by the name of its file."""
+    published: dict[str, type[Config]] = {
+        "train": TrainConfig, "predict": PredictConfig, "simulate": SceneConfig, "sweep": SweepConfig,
+        "cluster": SiteConfig, "evaluation": Evaluation, "audit": Audit, "density": DensityReport,
+        "calibration": Calibration,
+    }  # fmt: skip
+    return {
+        f"{name}.schema.json": json.dumps(kind.model_json_schema(), indent=1) + "\n" for name, kind in published.items()
+    }
+
+
 if __name__ == "__main__":
+    SCHEMAS.mkdir(exist_ok=True)
+    for name, text in schemas().items():
+        (SCHEMAS / name).write_text(text, encoding="utf-8")
     CONFIGURATION.write_text(configuration(), encoding="utf-8")
     FORMATS.write_text(formats(FORMATS.read_text(encoding="utf-8")), encoding="utf-8")

@@ -503,7 +503,10 @@ def _flush_folder(folder: Path) -> None:
     """Wait until the rename is on the disk, where the system can (not on Windows, nor on some network disks)."""
     if os.name == "nt":
         return
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise machine_error(error, folder) from error
     try:
         os.fsync(handle)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -216,3 +217,13 @@ def test_terminal_shows_messages_and_survives_brackets() -> None:
         on_event(log("Read [/nothing]."))
         on_event(progress("read [1]", 2, 2))
     assert "Read [/nothing]." in out.getvalue()
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOTCONN, errno.ETIMEDOUT])
+def test_a_disk_that_does_not_answer_is_said_with_a_remedy(code: int) -> None:
+    """Found by `make test-faults`: it was reported as a bug of beadseg."""
+    known = app.as_beadseg_error(OSError(code, os.strerror(code), "/data/a.png"))
+    assert isinstance(known, MachineError)
+    assert "does not answer" in known.what
+    assert known.where == "/data/a.png"
+    assert known.remedy

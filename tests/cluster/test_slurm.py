@@ -148,13 +148,17 @@ def test_doctor_asks_the_server_and_names_what_it_refuses(
     (tmp_path / "home").mkdir()
     profile = tmp_path / "site.yaml"
     profile.write_text("scheduler: slurm\nqueue: gpu\ncommand: [bash]\n")
-    sinfo = (0, "main|up|2:00:00|1\n", "")
+    sinfo = (0, "main*|up|2:00:00|1\nlong|up|1-12:00:00|1\n", "")
     answering(tmp_path, monkeypatch, sinfo=sinfo, sbatch=(1, "", "sbatch: error: invalid partition specified: gpu"))
     assert main(["doctor", "--cluster", str(profile)]) == 4
     told = "".join(capsys.readouterr())
-    assert "there is no partition 'gpu' -> Set queue to one of: main." in told
+    assert "there is no partition 'gpu' -> Set queue to one of: main, long." in told
     assert "the server refuses a job of this profile: invalid partition specified: gpu" in told
-    profile.write_text("scheduler: slurm\ncommand: [bash]\n")
+    profile.write_text("scheduler: slurm\ncommand: [bash]\nwalltime: 02:00:00\n")
     answering(tmp_path, monkeypatch, sinfo=sinfo)
     assert main(["doctor", "--cluster", str(profile)]) == 0
     assert "the server takes a job of this profile" in "".join(capsys.readouterr())
+    for walltime, queue, code in (("03:00:00", "main", 4), ("36:00:00", "long", 0), ("36:00:01", "long", 4)):
+        profile.write_text(f"scheduler: slurm\ncommand: [bash]\nwalltime: {walltime}\nqueue: {queue}\n")
+        assert main(["doctor", "--cluster", str(profile)]) == code
+        assert (f"partition {queue} takes" in "".join(capsys.readouterr())) == (code == 4)

@@ -221,7 +221,7 @@ def tree(folder: Path) -> dict[str, Any]:
     return {name: path.read_bytes() for path, name in names.items() if ".beadseg-" not in name}
 
 
-def disturb(path: WritePath, root: Path, part: tuple[int, int]) -> Tally:
+def disturb(path: WritePath, root: Path, part: tuple[int, int], end: float) -> Tally:
     """Run every case of a write path, or a part of them; return what became of them."""
     template, work, log = root / path.name / "before", root / path.name / "work", root / path.name / "log"
     template.mkdir(parents=True)
@@ -252,6 +252,9 @@ def disturb(path: WritePath, root: Path, part: tuple[int, int]) -> Tally:
     for at, call in list(enumerate(calls))[part[0] - 1 :: part[1]]:
         errors = [error for error, names in POSSIBLE.items() if call.name in names]
         for kind in ["kill", *(errors if path.thorough else errors[at % len(errors) :][:1])]:
+            if time.monotonic() > end:
+                tally.kinds["not begun"] += 1
+                continue
             fresh()
             how = "signal=KILL" if kind == "kill" else f"error={kind}"
             ended, said = traced(path, work, log, f"{call.name}:{how}:when={call.number}")
@@ -479,8 +482,10 @@ def main() -> int:
     """Run the cases and print the table; return 1 where something was lost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="write paths; all when none is given")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no case after this time")
     parser.add_argument("--part", default="1/1", metavar="K/N", help="every N-th call, from the K-th")
     given = parser.parse_args()
+    end = time.monotonic() + 60 * given.minutes
     names, part = given.names, tuple(map(int, given.part.split("/")))
     if sys.platform != "linux" or shutil.which("strace") is None:
         print("This needs Linux and strace: apt-get install strace", file=sys.stderr)
@@ -506,15 +511,18 @@ def main() -> int:
         shared.mkdir()
         paths = [path for path in write_paths(shared) if not names or path.name in names]
         for path in paths:
-            tallies[path.name] = disturb(path, Path(scratch), (part[0], part[1]))
+            tallies[path.name] = disturb(path, Path(scratch), (part[0], part[1]), end)
     kinds = ("kill", "ENOSPC", "EIO", "EROFS")
     print(f"\n{'write path':<12}" + "".join(f"{kind:>8}" for kind in kinds) + f"{'all':>8}{'losses':>8}")
     for name, tally in tallies.items():
         numbers = [tally.kinds[kind] for kind in kinds]
         print(f"{name:<12}" + "".join(f"{n:>8}" for n in numbers) + f"{sum(numbers):>8}{len(tally.failures):>8}")
     sums = [sum(tally.kinds[kind] for tally in tallies.values()) for kind in kinds]
+    left = sum(tally.kinds["not begun"] + tally.kinds["not reached"] for tally in tallies.values())
     losses = sum(len(tally.failures) for tally in tallies.values())
     print(f"{'all':<12}" + "".join(f"{n:>8}" for n in sums) + f"{sum(sums):>8}{losses:>8}")
+    if left:
+        print(f"{left} more were not begun in time, or not reached in a run that went another way")
     return int(losses > 0)
 
 

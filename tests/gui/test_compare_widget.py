@@ -193,3 +193,4 @@ def test_an_empty_widget_offers_beads_to_try_it_on(open_widget: Any, qtbot: Any)
     with qtbot.waitSignal(widget.background.ended, timeout=60000):
         click(qtbot, widget.run)
     assert 0.5 < widget.scores.value().f1 < 1
+    assert widget.scores.value().fp > 5

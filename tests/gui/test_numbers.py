@@ -57,7 +57,7 @@ def click_bar(panel: Any, number: int) -> None:
 
 def test_what_is_known_of_the_beads_can_be_chosen(shown: Any) -> None:
     panel, _, _ = shown
-    offered = [panel.property.itemText(at) for at in range(panel.property.count())]
+    offered = [panel.shown_property.itemText(at) for at in range(panel.shown_property.count())]
     assert offered == ["Diameter, px", "Area, px²", "Confidence"]
     assert "60 beads: median 7.1" in panel.about.text()
 
@@ -79,7 +79,7 @@ def test_a_bar_selects_its_beads(shown: Any) -> None:
 
 def test_beads_are_coloured_and_are_not_any_more(shown: Any) -> None:
     panel, points, _ = shown
-    panel.property.setCurrentIndex(panel.property.findData("confidence"))
+    panel.shown_property.setCurrentIndex(panel.shown_property.findData("confidence"))
     panel.colour.setChecked(True)
     colours = np.asarray(points.face_color)
     assert len(np.unique(colours, axis=0)) > 40

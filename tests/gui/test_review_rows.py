@@ -63,6 +63,9 @@ def test_an_inverted_mask_is_seen_as_one(open_widget: Any, qtbot: Any, tmp_path:
     person.settle()
     assert controller.view.mask.contour == 0
     assert "the mask may be inverted" in widget.messages.text
+    controller.view._layers.remove("review: mask")  # made again, as for a sample of other axes
+    controller.view._layers.show_labels("review: mask", controller.sample.labels)
+    assert controller.view.mask.contour == 0
     controller.show("a")
     person.settle()
     assert controller.view.mask.contour == 1

@@ -122,6 +122,6 @@ def test_a_counted_image_is_added_to_the_accepted_ones(
         assert state.state == ("accepted" if times == 1 else "corrected")
         assert state.sample.read_target().objects == beads
         widget.messages.clear()
-    widget.numbers.property.setCurrentIndex(0)
+    widget.numbers.shown_property.setCurrentIndex(0)
     widget.numbers.colour.setChecked(True)
     assert len(np.unique(np.asarray(live.shown.centres.face_color), axis=0)) > 2

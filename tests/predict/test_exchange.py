@@ -227,6 +227,24 @@ def test_what_was_changed_on_the_way_is_refused(
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
 
 
+def test_a_damaged_member_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    """Found by `make fuzz`: zlib has an error of its own."""
+    write_run(run_folder, tmp_path / "a.zip")
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        start = archive.infolist()[1].header_offset + 30 + len(archive.infolist()[1].filename)
+    refused = 0
+    for damage in range(40):
+        changed = content.copy()
+        changed[start + damage // 4] ^= 1 << damage % 8
+        (tmp_path / "b.zip").write_bytes(changed)
+        try:
+            take_in(tmp_path / "b.zip", tmp_path / f"out{damage}")
+        except InputError:
+            refused += 1  # else the bit says nothing, such as that a block is the last one
+    assert refused > 30
+
+
 def test_what_is_no_package_is_refused(run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK nothing")
     with pytest.raises(InputError, match="zip file"):

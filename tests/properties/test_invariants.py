@@ -14,9 +14,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
-from skimage.measure import label
+from skimage.measure import label, regionprops
+from sklearn.metrics import f1_score, jaccard_score
 from strategies import LABELS, SIZES, TEXTS
 
 from beadseg.config.predict import ObjectConfig, SeedConfig
@@ -31,7 +33,9 @@ from beadseg.data.dataset import Dataset, Sample
 from beadseg.data.documents import LONGEST_NAME, is_plain_name, name_key, names_of, plain_name
 from beadseg.data.split import Split, folds, leave_one_field_out, make_split
 from beadseg.errors import ConfigError
+from beadseg.measure.beads import bead_table
 from beadseg.measure.matching import match_labels, match_points, overlap_table
+from beadseg.measure.scores import dice, jaccard
 from beadseg.predict.instances import separate
 from beadseg.text import csv_text, from_line, original, original_cells, safe_cell, to_line
 
@@ -151,6 +155,32 @@ def test_labels_are_matched_by_their_overlap(data: st.DataObject, iou: float) ->
     assert match_labels(true, true, iou).counts.f1 == 1.0
     numbers = np.array([0, 5, 3, 8, 4, 0, 0, 0, 0, 1], np.uint32)
     assert match_labels(numbers[found], true, iou).counts == matching.counts, "which ids objects have does not matter"
+
+
+@given(st.data())
+def test_scores_and_measures_agree_with_scikit_learn_and_scikit_image(data: st.DataObject) -> None:
+    labels = data.draw(hnp.arrays(np.uint32, SIZES, elements=st.sampled_from([0, 0, 1, 2, 7])))
+    found = data.draw(hnp.arrays(bool, labels.shape))
+    assert jaccard(found, labels) == pytest.approx(jaccard_score(labels.ravel() > 0, found.ravel(), zero_division=1.0))
+    assert dice(found, labels) == pytest.approx(f1_score(labels.ravel() > 0, found.ravel(), zero_division=1.0))
+    grey = data.draw(hnp.arrays(np.uint8, labels.shape))
+    table, regions = bead_table(labels, grey), regionprops(labels.astype(np.int32), grey)
+    assert table["id"].tolist() == [region.label for region in regions]
+    assert table["area_px"].tolist() == [region.area for region in regions]
+    assert table[["y", "x"]].to_numpy() == pytest.approx(np.array([each.centroid for each in regions]).reshape(-1, 2))
+    for column, name in (("equivalent_diameter_px", "equivalent_diameter_area"), ("mean_intensity", "intensity_mean")):
+        assert table[column].tolist() == pytest.approx([region[name] for region in regions])
+
+
+@given(st.data(), st.floats(0.05, 0.95))
+def test_as_many_objects_are_matched_as_the_hungarian_method_can(data: st.DataObject, iou: float) -> None:
+    true = data.draw(LABELS)
+    found = data.draw(hnp.arrays(np.uint32, true.shape, elements=st.sampled_from([0, 1, 2, 3, 9])))
+    table = overlap_table(found, true)
+    enough = np.zeros((len(table.predicted_ids), len(table.true_ids)))
+    enough[table.predicted, table.true] = table.iou >= iou
+    rows, columns = linear_sum_assignment(enough, maximize=True)
+    assert match_labels(found, true, iou).counts.tp == int(enough[rows, columns].sum())
 
 
 MAPS = hnp.arrays(np.float32, SIZES, elements=st.integers(0, 20).map(lambda n: np.float32(n / 20)))

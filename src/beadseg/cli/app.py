@@ -188,6 +188,13 @@ def _report(error: Exception) -> int:
     return known.exit_code
 
 
+NO_ANSWER = {
+    getattr(errno, name, -1)
+    for name in ("EIO", "ENODEV", "ENXIO", "ENOTCONN", "ESTALE", "EREMOTEIO", "EHOSTDOWN", "EHOSTUNREACH", "ETIMEDOUT")
+}
+"""What a broken disk, or a network folder that is gone, answers to reading and writing."""
+
+
 def as_beadseg_error(error: BaseException) -> BeadsegError | None:
     """Return `error` itself, or what it means when the machine gave out; None for anything unexpected."""
     if isinstance(error, BeadsegError):
@@ -198,6 +205,9 @@ def as_beadseg_error(error: BaseException) -> BeadsegError | None:
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return machine_error(error, Path(error.filename or "."))
+    if isinstance(error, OSError) and error.errno in NO_ANSWER:
+        text = f"The disk or network folder does not answer: {error.strerror}."
+        return MachineError(text, error.filename, "Check it and its connection, then run the command again.")
     return None
 
 

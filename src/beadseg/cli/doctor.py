@@ -320,6 +320,7 @@ def _pbs(site: SiteConfig) -> Iterator[Check]:
 
 def _slurm(site: SiteConfig) -> Iterator[Check]:
     from beadseg.cluster import slurm
+    from beadseg.config.site import walltime_seconds
 
     there = slurm.partitions()
     yield Check("Slurm", "ok", f"partitions: {', '.join(there)}")
@@ -331,6 +332,12 @@ def _slurm(site: SiteConfig) -> Iterator[Check]:
     if site.queue is not None and site.queue not in there:
         remedy = f"Set queue to one of: {', '.join(there)}."
         yield Check("queue", "problem", f"there is no partition {site.queue!r}", remedy)
+        return
+    chosen = site.queue or next((name for name, values in there.items() if values["default"]), "")
+    longest = there.get(chosen, {}).get("longest", "infinite")
+    if walltime_seconds(site.walltime) > slurm.longest_seconds(longest):
+        found = f"{site.walltime}, but partition {chosen} takes {longest} at most; the job would wait for ever"
+        yield Check("walltime", "problem", found, "Set a shorter walltime; longer training goes on in the next job.")
 
 
 def _trial(site: SiteConfig) -> Check:

@@ -99,12 +99,24 @@ def delete(ids: Sequence[str]) -> list[str]:
 
 
 def partitions() -> dict[str, dict[str, str]]:
-    """Return the partitions by name, with ``up`` or its state, and the longest time (``infinite`` for none)."""
-    done = call(["sinfo", "--noheader", "--format=%R|%a|%l|%D"])
+    """Return the partitions by name: ``up`` or the state, longest time (``infinite`` for none), whether the default."""
+    done = call(["sinfo", "--noheader", "--format=%P|%a|%l|%D"])
     if done.returncode != 0:
         raise no_answer(done, "sinfo")
     rows = [line.split("|") for line in done.stdout.splitlines() if line.count("|") == 3]
-    return {name: {"state": state, "longest": longest, "nodes": nodes} for name, state, longest, nodes in rows}
+    return {name.rstrip("*"): {"state": state, "longest": longest, "nodes": nodes, "default": "*" * name.endswith("*")}
+            for name, state, longest, nodes in rows}  # fmt: skip
+
+
+def longest_seconds(text: str) -> float:
+    """Return the longest time of a partition in s: ``D-HH:MM:SS`` or less of it, or infinity for a word."""
+    days, _, rest = text.rpartition("-")
+    numbers = rest.split(":")
+    if not all(part.isdecimal() for part in (days or "0", *numbers)):
+        return float("inf")
+    return int(days or 0) * 86400 + sum(
+        int(part) * unit for part, unit in zip(reversed(numbers), (1, 60, 3600), strict=False)
+    )
 
 
 def keeps_history() -> bool:

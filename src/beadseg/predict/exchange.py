@@ -15,6 +15,7 @@ import secrets
 import shutil
 import warnings
 import zipfile
+import zlib
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -438,7 +439,7 @@ def _packed(path: Path) -> dict[str, bytes]:
                     return {files.FINAL: content}
     except FileNotFoundError:
         raise InputError("No such file.", path, "Check the path.") from None
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
         raise InputError(
             f"Cannot be read as a zip file ({' '.join(str(error).split()).rstrip('.')}).", path, damaged
         ) from None

@@ -176,8 +176,9 @@ def improve(
     accepted = reviewed(opened, "accepted", on_event)
     split = left_out(Review.open(opened), accepted)
     present = Segmenter.load(model, device=device)
-    config = _config(present, model, _steps(present, seconds))
-    on_event(log(f"{len(split.train)} images to train on, {len(split.val)} left out; {config.epoch.steps} steps."))
+    steps = _steps(present, seconds)
+    config = _config(present, model, steps)
+    on_event(log(f"{len(split.train)} images to train on, {len(split.val)} left out; {steps} steps."))
     train(accepted, config, out, split=Split(split.train, ()), device=device, on_event=on_event, stop=stop)
     held = [accepted[name] for name in split.val[:MOST_HELD]]
     kept, present.options = present.options, present.options.replace(backend="torch", precision="fp32")

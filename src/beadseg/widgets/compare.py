@@ -12,6 +12,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from scipy import ndimage
 
 from beadseg.data.dataset import Target
 from beadseg.data.masks import equal_regions
@@ -49,6 +50,8 @@ HIT, MISS, FALSE_ALARM = 1, 2, 3
 COLOURS: dict[int | None, str] = {HIT: "#009e73", MISS: "#d55e00", FALSE_ALARM: "#56b4e9"}
 """Of Okabe and Ito: told apart with any colour vision."""
 LAYER = "Comparison"
+WRONG_PX = 8
+"""A bead that is found where none is lies so far from all others in the beads to try the widget on."""
 SIZE_PX = (340, 500)
 """Width and height that the widget asks for."""
 FOUND_WORDS, TRUE_WORDS = (": beads", "found", "predict", "result"), ("true", "truth", "annotation", "mask", "label")
@@ -184,7 +187,7 @@ class CompareWidget(PluginWidget):
         for choice in (self.found, self.true):
             choice.offer_changed.connect(self._show_hint)
             choice.activated.connect(self._choose_by_hand)
-            choice.layer_changed.connect(self._show_hint)
+            choice.layer_changed.connect(self._offer_planes)
 
     def _show_hint(self) -> None:
         """Show the empty state until there is something to compare."""
@@ -192,15 +195,19 @@ class CompareWidget(PluginWidget):
         self.run.setEnabled(enough)
         self.practise.setVisible(not enough)
         self.swap.setEnabled(enough)
-        stacks = all(layer is not None and plane_count(layer) for layer in (self.found.layer, self.true.layer))
-        self.all.setVisible(stacks)
-        self.all.setChecked(self.all.isChecked() and stacks)
+        self._offer_planes()
         if enough and (self.found.layer == self.true.layer or not self._chosen_by_hand):
             self._guess_roles()
         if self._comparison is not None:
             return
         self.legend.setWordWrap(True)
         self.legend.setText(EMPTY if enough else f"{EMPTY} There are not yet two labels layers in the viewer.")
+
+    def _offer_planes(self) -> None:
+        """Offer to compare all planes where both layers have several."""
+        stacks = all(layer is not None and plane_count(layer) for layer in (self.found.layer, self.true.layer))
+        self.all.setVisible(stacks)
+        self.all.setChecked(self.all.isChecked() and stacks)
 
     @guarded
     def _start(self) -> None:
@@ -234,8 +241,9 @@ class CompareWidget(PluginWidget):
         _, labels = self._viewer.open_sample("beadseg", "dense")
         found = np.asarray(labels.data).copy()
         found[np.isin(found, np.arange(3, int(found.max()), 9))] = 0
-        size = found.shape[0] // 16
-        found[:size, :size] = int(found.max()) + 1
+        free = np.argwhere(ndimage.distance_transform_edt(found == 0)[8:-8, 8:-8] > WRONG_PX) + 8
+        for number, (y, x) in enumerate(free[:: max(1, len(free) // 20)], start=int(found.max()) + 1):
+            found[y - 2 : y + 3, x - 2 : x + 3] = number
         self._viewer.add_labels(found, name="Dense beads: found", opacity=0.4)
 
     @guarded
@@ -395,7 +403,7 @@ def compare(found: NDArray[np.integer], true: NDArray[np.integer]) -> Comparison
     rows = ((MISS, true_beads[~met]), (FALSE_ALARM, found_beads[~hit]), (HIT, found_beads[hit]))
     tables = [table[["id", "y", "x"]].assign(kind=KINDS[kind]) for kind, table in rows]
     beads = pd.concat(tables, ignore_index=True)[["kind", "id", "y", "x"]]
-    return Comparison(picture, beads.assign(plane=[()] * len(beads)), score)
+    return Comparison(picture, beads.assign(plane=_planes((), len(beads))), score)
 
 
 def compare_stacks(found: Any, true: Any, on_event: OnEvent = ignore, stop: StopFlag | None = None) -> Comparison:
@@ -412,11 +420,18 @@ def compare_stacks(found: Any, true: Any, on_event: OnEvent = ignore, stop: Stop
         for index in track(indices, "planes", len(indices), on_event, stop)
     ]
     picture = np.stack([part.picture for part in parts]).reshape(found.shape)
-    tables = [part.beads.assign(plane=[index] * len(part.beads)) for index, part in zip(indices, parts, strict=True)]
+    tables = [
+        part.beads.assign(plane=_planes(index, len(part.beads))) for index, part in zip(indices, parts, strict=True)
+    ]
     beads = pd.concat(tables, ignore_index=True)
     misses_first = beads.assign(order=beads["kind"].map({KINDS[MISS]: 0, KINDS[FALSE_ALARM]: 1, KINDS[HIT]: 2}))
     beads = misses_first.sort_values("order", kind="stable").drop(columns="order").reset_index(drop=True)
     return Comparison(picture, beads, pooled([part.score for part in parts]))
+
+
+def _planes(index: tuple[int, ...], count: int) -> Any:
+    """Return the same index for so many beads."""
+    return [index] * count
 
 
 def pooled(scores: Sequence[ImageScore]) -> ImageScore:

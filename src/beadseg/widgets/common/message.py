@@ -294,8 +294,10 @@ class _Page(QTextBrowser):
     def go_to(self, heading: str) -> None:
         """Show a heading at the top."""
         document = self.document()
-        block = document.begin() if document is not None else None
-        while block is not None and block.isValid():
+        if document is None:
+            return
+        block = document.begin()
+        while block.isValid():
             if block.blockFormat().headingLevel() and _slug(block.text()) == _slug(heading):
                 self.setTextCursor(QTextCursor(block))
                 layout, bar = document.documentLayout(), self.verticalScrollBar()

@@ -76,8 +76,8 @@ class NumbersPanel(QWidget):
         self._beads = pd.DataFrame()
         self._chosen: set[int] = set()
         self._edges: NDArray[np.float64] = np.zeros(0)
-        self.property = QComboBox()
-        self.property.setToolTip("What the histogram shows, and what beads are coloured by")
+        self.shown_property = QComboBox()
+        self.shown_property.setToolTip("What the histogram shows, and what beads are coloured by")
         self.colour = QCheckBox("Colour the beads")
         self.colour.setToolTip("Colour the beads in the image by this property: dark is low, yellow is high")
         self.figure = Figure(layout="constrained")
@@ -90,7 +90,7 @@ class NumbersPanel(QWidget):
         self.save = QPushButton("Save table…")
         self.save.setToolTip("Save the same table as CSV or Excel workbook")
         self._arrange()
-        self.property.currentIndexChanged.connect(self._show)
+        self.shown_property.currentIndexChanged.connect(self._show)
         self.colour.toggled.connect(self._colour)
         self.canvas.mpl_connect("button_press_event", self._clicked)
         self.copy.clicked.connect(self._copy)
@@ -98,7 +98,7 @@ class NumbersPanel(QWidget):
 
     def _arrange(self) -> None:
         above, below = QHBoxLayout(), QGridLayout()
-        above.addWidget(self.property, 1)
+        above.addWidget(self.shown_property, 1)
         above.addWidget(self.colour)
         below.addWidget(self.copy, 0, 0)
         below.addWidget(self.save, 0, 1)
@@ -114,20 +114,20 @@ class NumbersPanel(QWidget):
         if self._live is not None and live is not self._live:
             self._uncolour()
         self._live, self._beads, self._chosen = live, beads, set()
-        before = self.property.currentData()
-        self.property.blockSignals(True)
-        self.property.clear()
+        before = self.shown_property.currentData()
+        self.shown_property.blockSignals(True)
+        self.shown_property.clear()
         for name, words in PROPERTIES.items():
             if name in beads and beads[name].notna().any():
-                self.property.addItem(words, name)
-        self.property.setCurrentIndex(max(0, self.property.findData(before)))
-        self.property.blockSignals(False)
+                self.shown_property.addItem(words, name)
+        self.shown_property.setCurrentIndex(max(0, self.shown_property.findData(before)))
+        self.shown_property.blockSignals(False)
         self._show()
 
     @property
     def values(self) -> NDArray[np.float64]:
         """What the histogram shows, one value per bead."""
-        name = self.property.currentData()
+        name = self.shown_property.currentData()
         return np.zeros(0) if name is None else self._beads[name].to_numpy(np.float64)
 
     def chosen_rows(self) -> list[int]:
@@ -150,7 +150,7 @@ class NumbersPanel(QWidget):
         values = self.values
         self._edges = edges_of(values)
         self.figure.clear()
-        self.about.setText(summary_of(values, self.property.currentText()) or FEW)
+        self.about.setText(summary_of(values, self.shown_property.currentText()) or FEW)
         text = self.palette().windowText().color().name()
         self.figure.set_facecolor("none")
         axes = self.figure.add_subplot()
@@ -160,13 +160,13 @@ class NumbersPanel(QWidget):
             colours = [CHOSEN if bar + 1 in self._chosen else COLOUR for bar in range(len(counts))]
             widths = np.diff(self._edges)
             axes.bar(self._edges[:-1], counts, widths, align="edge", color=colours, edgecolor=text, linewidth=0.4)
-        axes.set_xlabel(self.property.currentText(), color=text)
+        axes.set_xlabel(self.shown_property.currentText(), color=text)
         axes.set_ylabel("Beads", color=text)
         axes.tick_params(colors=text)
         for name, spine in axes.spines.items():
             spine.set_visible(name in ("left", "bottom"))
             spine.set_color(text)
-        self.canvas.draw_idle()
+        self.canvas.draw_idle()  # type: ignore[no-untyped-call]
 
     def _clicked(self, event: Any) -> None:
         """Select the beads of the bar under the mouse, or leave them out again."""
@@ -195,7 +195,7 @@ class NumbersPanel(QWidget):
     @guarded
     def _colour(self) -> None:
         """Colour the points of the image by the property, or not."""
-        live, name = self._live, self.property.currentData()
+        live, name = self._live, self.shown_property.currentData()
         layer = None if live is None else live.shown.centres
         if live is None or layer is None or layer not in live.shown.layers:
             return
@@ -257,11 +257,11 @@ class NumbersPanel(QWidget):
         self.messages.show_text(f"Saved {plural(len(table), 'bead')} in {path}.", "good")
 
 
-class _Canvas(FigureCanvasQTAgg):  # type: ignore[misc,no-any-unimported]
+class _Canvas(FigureCanvasQTAgg):
     """A figure as large as its place, however small that is."""
 
     def __init__(self, figure: Figure) -> None:
-        super().__init__(figure)
+        super().__init__(figure)  # type: ignore[no-untyped-call]
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumSize(180, 150)
         self.setStyleSheet("background-color: transparent;")

@@ -72,7 +72,6 @@ class ObjectSliders(QWidget):
         form.addRow("Smallest, px²", self.min_area)
         form.addRow("Confidence", self.confidence)
         self.filters = QCollapsible("Leave out")
-        self.filters.layout().setContentsMargins(0, 0, 0, 0)
         inner = QWidget()
         more = QFormLayout(inner)
         more.setContentsMargins(0, 0, 0, 0)

@@ -314,7 +314,7 @@ class SampleLayers(QObject):
         self._viewer = viewer
         self._layers: dict[str, Any] = {}
         self._busy = False
-        self.outlined = True
+        self.outlined = self._drawn = True
         self.place: Box | None = None
         """What is framed."""
         viewer.layers.events.removed.connect(self._on_removed)
@@ -376,6 +376,7 @@ class SampleLayers(QObject):
 
     def draw(self, outlined: bool) -> None:
         """Draw the masks of this sample as outlines, or filled."""
+        self._drawn = outlined
         for name in {MASK, PROPOSAL} & set(self._layers):
             layer = self._layers[name]
             if layer.contour != int(outlined):  # each setting draws it again
@@ -425,7 +426,7 @@ class SampleLayers(QObject):
         if name == MASK:
             layer.events.paint.connect(self._on_paint)
             layer.events.set_data.connect(self._on_paint)
-        self.outline(self.outlined)
+        self.draw(self._drawn)
         return layer
 
     @contextmanager
