@@ -374,6 +374,20 @@ def current(path: Path) -> Path:
     return aside if aside.exists() else path
 
 
+def refuse_unwritable(path: Path, *, file: bool = False) -> None:
+    """Raise `MachineError` where a folder, or a file, could not be written: asked before any work is done for it."""
+    if file and path.is_dir():
+        raise MachineError("Is a folder, where a file is to be written.", path, "Give the name of a file.")
+    folder = path.parent if file else path
+    there = next(place for place in (folder, *folder.absolute().parents) if file or os.path.lexists(place))
+    if not there.is_dir() and os.path.lexists(there):
+        raise MachineError("A file is in the way of this folder.", path, "Choose another name or move the file.")
+    try:
+        _temporary_beside(there / path.name).unlink(missing_ok=True)
+    except MachineError as error:
+        raise MachineError(error.what, path, error.remedy) from None
+
+
 def ensure_folder(path: Path) -> Path:
     """Create a folder with its parents where it is missing, and return it.
 

@@ -173,7 +173,7 @@ def test_cvat(tmp_path: Path) -> None:
     source = read_coco(saved(tmp_path, cvat()), ["bead"])
     assert source.notes[0] == "Categories taken: bead (2). Left out: dust (1)."
     assert "CVAT" in source.notes[1]
-    assert "1 annotations are boxes" in source.notes[2]
+    assert "1 annotation is a box" in source.notes[2]
     result, dataset = imported(source, write_images(tmp_path / "images", "a"), tmp_path / "out")
     assert (result.objects, result.failures) == (2, ())
     labels = labels_in(dataset)

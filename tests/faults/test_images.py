@@ -18,6 +18,7 @@ from PIL import Image
 
 from beadseg import files
 from beadseg.data.image_io import read_image
+from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import BeadsegError, ExitCode
 from beadseg.predict import Segmenter
 
@@ -283,6 +284,16 @@ def on_disk(grey: np.ndarray) -> np.ndarray:
     with tempfile.NamedTemporaryFile() as file:
         grey.tofile(file.name)
         return np.memmap(file.name, grey.dtype, "r", shape=grey.shape)
+
+
+@pytest.mark.parametrize(("given", "doubted"), [("3", True), ("7", False), ("28", True)])
+def test_a_diameter_that_does_not_fit_is_doubted(cli: Cli, tmp_path: Path, given: str, doubted: bool):
+    scene = SceneConfig(height=128, width=128, beads=25, debris=0, cluster_probability=0, diameter_px=7)
+    iio.imwrite(tmp_path / "a.png", simulate(scene, 0).image)
+    predicted = cli("predict", "general", tmp_path / "a.png", "--out", tmp_path / "out", "--diameter", given)
+    drafted = cli("draft", tmp_path / "a.png", "--out", tmp_path / "draft", "--diameter", given)
+    assert ("check the diameter" in predicted.out) == doubted == (predicted.code == ExitCode.FLAGGED), predicted.out
+    assert ("1 draft in doubt" in drafted.out) == doubted == ("a: " in drafted.out), drafted.out
 
 
 class Unreadable:

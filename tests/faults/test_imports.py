@@ -69,6 +69,36 @@ def test_where_all_images_share_an_id_nothing_is_written(cli: Cli, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+CATEGORIES: dict[str, tuple[list[Any], list[Any], list[str], tuple[int, str]]] = {
+    "ids are text": ([{"id": "1", "name": "bead"}, {"id": 2.0, "name": "dust"}], [1, "1", 2], ["bead"],
+                     (0, "2 objects")),
+    "not listed": ([{"id": 1, "name": "bead"}], [1, 7, 7], [],
+                   (3, "2 annotations of the category id 7, which its list of categories lacks: taken.")),
+    "not listed and left out": ([{"id": 1, "name": "bead"}], [1, 7, 1], ["bead"],
+                                (3, "1 annotation of the category id 7, which its list of categories lacks: left")),
+    "none of this category": ([{"id": 1, "name": "bead"}, {"id": 2, "name": "dust"}], [2, 2, 2], ["bead"],
+                              (2, "None of its annotations is of the category bead: they are of dust (3).")),
+    "two of one id": ([{"id": 1, "name": "bead"}, {"id": 1, "name": "dust"}], [1, 1, 1], ["dust"],
+                      (2, "'bead' and 'dust' have the same id, 1")),
+    "no list of categories": ([], [1, 7, None], [], (0, "3 objects")),
+}  # fmt: skip
+"""By name: the list of categories, what three annotations are of, which are wanted, exit code and what is said."""
+
+
+@pytest.mark.parametrize("name", CATEGORIES)
+def test_no_category_is_lost_or_taken_in_silence(cli: Cli, tmp_path: Path, name: str):
+    categories, used, wanted, (code, text) = CATEGORIES[name]
+    images = pictures(tmp_path / "images", "x.png")
+    annotations = [{"image_id": 1, "category_id": key, "segmentation": square(5 + 15 * at, 5)}
+                   for at, key in enumerate(used)]  # fmt: skip
+    source = coco(tmp_path / "a.json", [image(1, "x.png")], annotations)
+    source.write_text(json.dumps({**json.loads(source.read_text()), "categories": categories}))
+    words = [word for category in wanted for word in ("--category", category)]
+    outcome = cli("import", "coco", source, "--images", images, "--out", tmp_path / "out", *words)
+    assert outcome.code == code, outcome.err
+    assert text in outcome.out + outcome.err
+
+
 @pytest.mark.parametrize("size", [{}, {"height": None, "width": None}, {"height": 0, "width": 0}, {"height": 48.0}])
 def test_images_without_a_size_are_those_of_the_folder(cli: Cli, tmp_path: Path, size: dict[str, Any]):
     images = pictures(tmp_path / "images", "x.png")

@@ -103,6 +103,32 @@ def test_an_output_folder_that_cannot_be_made_is_named(
     assert (tmp_path / "file").read_text() == "mine"
 
 
+NOWHERE: dict[str, tuple[str, ...]] = {
+    "suggest": ("general", "nowhere"),
+    "draft": ("nowhere",),
+    "compare": ("nowhere",),
+    "density": ("nowhere",),
+    "analyze": ("nowhere",),
+    "audit": ("nowhere",),
+    "export": ("labels", "nowhere", "--format", "coco"),
+    "sweep": ("nowhere",),
+    "crossval": ("nowhere",),
+    "train": ("nowhere",),
+    "demo": (),
+}
+"""Words of commands that would read what is not there."""
+
+
+@pytest.mark.parametrize("command", NOWHERE)
+def test_where_results_cannot_be_written_nothing_is_read_before(cli: Cli, command: str, tmp_path: Path):
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.write_text("mine")
+    folder.mkdir()
+    out, text = (folder, "is to be written") if command == "suggest" else (file / "out", "in the way")
+    cli(command, *NOWHERE[command], "--out", out).is_refusal(ExitCode.MACHINE, str(out), text)
+    assert tree(tmp_path) == {"file": b"mine"}
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_no_gpu_is_said_at_once(cli: Cli, run_folder: Path, beads: Path, tmp_path: Path):
     out = tmp_path / "out"
@@ -134,7 +160,8 @@ def test_an_image_too_large_for_the_memory_does_not_stop_a_batch(
         return forward(self, x)
 
     monkeypatch.setattr(Network, "forward", limited)
-    outcome = cli("predict", run_folder, beads / files.IMAGES, "--out", tmp_path / "out")
+    in_torch = ("--backend", "torch", "--precision", "fp32")
+    outcome = cli("predict", run_folder, beads / files.IMAGES, "--out", tmp_path / "out", *in_torch)
     assert outcome.code == ExitCode.SOME_FAILED
     assert outcome.err == ""
     (_, failure) = (tmp_path / "out" / files.FAILURES).read_text(encoding="utf-8").splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from fault_helpers import SHORT, Cli
 
 from beadseg import files
 from beadseg.cli import app
-from beadseg.errors import InputError
+from beadseg.errors import ExitCode, InputError
 from beadseg.events import Event
 from beadseg.predict.batch import find_images
 
@@ -159,6 +160,42 @@ def test_closed_streams_end_quietly(words: str, tmp_path: Path):
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == (2 if "nonsense" in words else 0)
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_the_work_goes_on_when_the_output_is_on_a_full_disk(
+    run_folder: Path, beads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    with Path("/dev/full").open("w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        code = app.main(["predict", str(run_folder), str(beads / "images"), "--out", str(tmp_path / "out")])
+        monkeypatch.undo()
+    assert code == ExitCode.MACHINE
+    assert len(rows_of(tmp_path / "out")) == 6
+    assert capsys.readouterr().err.count("The output cannot be written: No space left on device.") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix")
+@pytest.mark.parametrize(
+    ("shell", "code", "text"),
+    [
+        ("{} --help >/dev/full", 4, "The output cannot be written"),
+        ("{} --nonsense 2>/dev/full", 2, ""),
+        ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {} --version", 0, "locale is not UTF-8 (ascii)"),
+    ],
+)
+def test_full_outputs_and_other_locales_are_named(shell: str, code: int, text: str, tmp_path: Path):
+    words = ["bash", "-c", shell.format(f"{sys.executable} -m beadseg")]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == code
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_too_many_open_files_are_no_bug(number: int):
+    error = app.as_beadseg_error(OSError(number, os.strerror(number), "x.png"))
+    assert str(error) == "x.png: Too many files are open. Allow more, for example by ulimit -n 4096."
 
 
 def test_an_end_with_a_text_is_a_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

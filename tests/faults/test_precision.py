@@ -13,6 +13,8 @@ from beadseg import files
 from beadseg.config import ObjectConfig, TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.events import Event
+from beadseg.model.backends import TorchBackend
+from beadseg.model.device import Precision
 from beadseg.predict.prediction import Maps
 from beadseg.predict.segmenter import Segmenter, same_beads
 from beadseg.training.batches import load_images
@@ -26,7 +28,11 @@ def trained() -> Segmenter:
 
 
 def test_bf16_finds_the_beads_that_fp32_finds(trained: Segmenter) -> None:
-    assert trained._agrees("bf16")
+    assert agrees(trained, "bf16")
+
+
+def agrees(segmenter: Segmenter, precision: Precision) -> bool:
+    return segmenter._agrees(TorchBackend(segmenter.network, precision), segmenter._tile())
 
 
 def lose_in_bf16(network: nn.Module) -> None:
@@ -45,8 +51,12 @@ def lose_in_bf16(network: nn.Module) -> None:
 
 def test_an_arithmetic_that_loses_the_beads_is_found_out(trained: Segmenter) -> None:
     lose_in_bf16(trained.network)
-    assert trained._agrees("fp32")
-    assert not trained._agrees("bf16")
+    assert agrees(trained, "fp32")
+    assert not agrees(trained, "bf16")
+    trained.options = trained.options.replace(backend="torch", precision="bf16")
+    said: list[Event] = []
+    assert trained.backend(said.append).precision == "fp32"
+    assert ["torch bf16 disagrees with fp32" in event.message for event in said] == [True]
 
 
 @pytest.mark.parametrize("loses", [False, True])

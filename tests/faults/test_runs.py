@@ -101,11 +101,21 @@ def test_wrong_prediction_options_are_refused(cli: Cli, run_folder: Path, beads:
     assert not (tmp_path / "out").exists()
 
 
+def two_epochs(meta: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a checkpoint after a second epoch, which was no better than the first."""
+    return {**meta, "epoch": 2, "rows": [*meta["rows"], {**meta["rows"][0], "epoch": 2}], "best_epoch": 1}
+
+
 RUNS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "cut checkpoint": (lambda run: cut(run / files.LAST), (files.LAST, "Damaged")),
     "newer checkpoint": (
         lambda run: rewrite(run / files.LAST, lambda meta: {**meta, "schema_version": 99}),
         (files.LAST, "newer", "Update beadseg."),
+    ),
+    "checkpoint is lost": (lambda run: (run / files.LAST).unlink(), (files.LAST, "is missing", "new --out folder")),
+    "model of an earlier epoch is lost": (
+        lambda run: (rewrite(run / files.LAST, two_epochs), (run / files.BEST).unlink()),
+        (files.BEST, "epoch 1", "is missing", "new --out folder"),
     ),
     "checkpoint is a folder": (lambda run: as_folder(run / files.LAST), (files.LAST,)),
     "configuration is lost": (lambda run: (run / files.CONFIG).unlink(), ("no configuration", "--out")),
@@ -129,6 +139,16 @@ def test_a_damaged_run_is_refused_and_left_as_it_is(cli: Cli, run_copy: Path, be
     for kept in (files.LAST, files.BEST, files.CONFIG, files.SAMPLES, files.HISTORY):
         assert after.get(kept) == before.get(kept)
     assert unfinished(run_copy) == []
+
+
+def test_a_model_that_is_lost_is_made_again_of_the_same_weights(cli: Cli, run_copy: Path, beads: Path):
+    with safe_open(run_copy / files.BEST, framework="pt") as file:
+        before = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    (run_copy / files.BEST).unlink()
+    assert cli("train", beads, "--out", run_copy, *SAME_COMMAND).code == ExitCode.OK
+    with safe_open(run_copy / files.BEST, framework="pt") as file:
+        assert all(torch.equal(file.get_tensor(name), tensor) for name, tensor in before.items())
+        assert "objects" in json.loads(file.metadata()["beadseg"])
 
 
 def test_the_same_command_leaves_a_finished_run_as_it_is(cli: Cli, run_copy: Path, beads: Path):

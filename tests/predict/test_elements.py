@@ -233,6 +233,24 @@ def test_images_that_other_processes_predict_are_taken_over(segmenter: Segmenter
     assert content(tmp_path / "out") == content(tmp_path / "alone")
 
 
+def test_copies_are_reported_whoever_predicts(segmenter: Segmenter, images: Path, tmp_path: Path):
+    (images / "tile_0-copy.png").write_bytes((images / "tile_0.png").read_bytes())
+    said: list[str] = []
+
+    def elsewhere(orders: list[Order], stop: StopFlag | None) -> object:
+        return ((order, order.work(segmenter)) for order in orders)
+
+    alone(segmenter, images, tmp_path / "out", overlays=False, elsewhere=elsewhere,
+          on_event=lambda event: said.append(event.message))  # fmt: skip
+    assert sum("same content" in text for text in said) == 1
+    freeze(tmp_path / "array", find_images([images]))
+    said.clear()
+    element(segmenter, tmp_path / "array", 0, on_event=lambda event: said.append(event.message))
+    assert not any("same content" in text for text in said)
+    merge(segmenter, tmp_path / "array", on_event=lambda event: said.append(event.message))
+    assert sum("same content" in text for text in said) == 1
+
+
 def test_a_list_knows_names_that_are_not_text(segmenter: Segmenter, images: Path, tmp_path: Path):
     try:
         path = Path(os.fsdecode(os.fsencode(images) + b"/\xff.png"))

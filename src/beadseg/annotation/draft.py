@@ -18,7 +18,7 @@ from beadseg.data.documents import names_of, source_of
 from beadseg.data.image_io import read_image
 from beadseg.data.scan import ending_of, sha256_of, signature_of, stem_of
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
-from beadseg.events import Event, OnEvent, StopFlag, ignore, track
+from beadseg.events import Event, Level, OnEvent, StopFlag, ignore, track
 from beadseg.files import ensure_folder, machine_error, write_atomically
 from beadseg.model.inputs import luminance, relative_to_background
 from beadseg.text import plural
@@ -49,11 +49,14 @@ class DraftResult:
         Samples that have an annotation already, which is never replaced.
     failures : dict of str to str
         Reason by path of the images that failed.
+    doubts : dict of str to str
+        Why drafts are not sure, by name of sample.
     """
 
     beads: dict[str, int]
     skipped: tuple[str, ...]
     failures: dict[str, str]
+    doubts: dict[str, str]
 
 
 def draft_dataset(
@@ -95,6 +98,7 @@ def draft_dataset(
     beads: dict[str, int] = {}
     skipped: list[str] = []
     failures: dict[str, str] = {}
+    doubts: dict[str, str] = {}
     for path in track(names, "drafts", len(names), on_event, stop):
         name = names[path]
         if name in annotated:
@@ -108,10 +112,12 @@ def draft_dataset(
             failures[files.printable(path)] = str(error)
             on_event(Event("failure", f"Failed: {error}", "error", {"image": str(path)}))
         else:
-            on_event(
-                Event("draft", f"{name}: {plural(beads[name], 'bead')}", data={"sample": name, "beads": beads[name]})
-            )
-    return DraftResult(beads, tuple(skipped), failures)
+            doubt = annotator.doubt or ("" if beads[name] else "nothing found")
+            doubts |= {name: doubt} if doubt else {}
+            text = f"{name}: {plural(beads[name], 'bead')}{f'. In doubt: {doubt}.' if doubt else ''}"
+            level: Level = "warning" if doubt else "info"
+            on_event(Event("draft", text, level, {"sample": name, "beads": beads[name], "doubt": doubt}))
+    return DraftResult(beads, tuple(skipped), failures, doubts)
 
 
 def _names(images: Sequence[Path], out: Path) -> dict[Path, str]:
@@ -133,7 +139,11 @@ def _is_copy(copy: Path, path: Path) -> bool:
 def _draft(review: Review, path: Path, name: str, annotator: Annotator, by: str | None, stop: StopFlag | None) -> int:
     """Write one sample, its labels last; return the number of beads."""
     image = read_image(path)
-    planes = [annotator.annotate(plane, stop) for _, plane in image.planes()]
+    planes, doubts = [], []
+    for _, plane in image.planes():
+        planes.append(annotator.annotate(plane, stop))
+        doubts.append(annotator.doubt)
+    annotator.doubt = next((doubt for doubt in doubts if doubt), "")
     labels = np.stack(planes).reshape(*image.stack_shape, *image.size)
     _copy(path, review.root / files.IMAGES / f"{name}{ending_of(path)}")
     content = tiff_bytes(labels, image.axes.replace("C", ""))
@@ -182,6 +192,9 @@ def _entries(folder: Path) -> list[Path]:
 class Annotator(Protocol):
     """Makes instance labels of an image."""
 
+    doubt: str
+    """Why what it made last is not sure; empty where it is."""
+
     @property
     def description(self) -> str:
         """What makes the labels, for the review's history."""
@@ -190,7 +203,7 @@ class Annotator(Protocol):
         """Return labels (Y, X) uint32 of a plane (C, Y, X)."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ModelAnnotator:
     """A network: the general model's, or a run's.
 
@@ -202,11 +215,14 @@ class ModelAnnotator:
         What it is called: ``general``, or its run folder.
     polarity : {"dark", "bright"} or None
         Only objects that are darker, or brighter, than the background are beads; None: both.
+    doubt : str
+        See `Annotator`.
     """
 
     segmenter: Segmenter
     source: str
     polarity: Polarity | None = None
+    doubt: str = ""
 
     @property
     def description(self) -> str:
@@ -218,6 +234,7 @@ class ModelAnnotator:
     def annotate(self, plane: NDArray[np.generic], stop: StopFlag | None = None) -> NDArray[np.uint32]:
         """Return labels (Y, X) uint32 of a plane (C, Y, X)."""
         found = self.segmenter.predict(plane, stop=stop)
+        self.doubt = found.doubt
         if self.polarity is None or not found.count:
             return found.labels
         window = max(16, round(WINDOW_DIAMETERS * found.diameter))

@@ -65,6 +65,7 @@ TOGETHER = {
     "improve": "draft",
     "suggest": "draft",
     "compare": "report",
+    "crossval": "train",
 }
 """Commands that share a module with others."""
 
@@ -81,12 +82,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Read when torch is loaded. Otherwise threads wait for each other by spinning, which on a busy machine takes many
     # times the processor time of the computation.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with lenient_streams():
-        return _run(given)
+    with lenient_streams() as output:
+        code = _run(given)
+        output.flush()
+        return code or (ExitCode.MACHINE if output.full else ExitCode.OK)
 
 
 def _run(given: list[str]) -> int:
     _use_plain_replacements()
+    if (encoding := sys.getfilesystemencoding()) != "utf-8":
+        text = f"This terminal's locale is not UTF-8 ({encoding}): letters in file names may be read wrongly."
+        print(f"{PROGRAM}: {text} Set LC_ALL=C.UTF-8.", file=sys.stderr)
     if not sys.warnoptions:
         # Third parties warn about themselves; ours are events. `python -W …` shows them again.
         warnings.simplefilter("ignore")
@@ -203,6 +209,8 @@ def as_beadseg_error(error: BaseException) -> BeadsegError | None:
         return MachineError(
             "Out of memory.", remedy="Use smaller tiles or batches, close other programs, or ask for more memory."
         )
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return MachineError("Too many files are open.", error.filename, "Allow more, for example by ulimit -n 4096.")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return machine_error(error, Path(error.filename or "."))
     if isinstance(error, OSError) and error.errno in NO_ANSWER:

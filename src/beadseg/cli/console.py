@@ -36,6 +36,8 @@ LOG_QUIET = 10.0
 
 _GONE = {errno.EPIPE, errno.EIO, errno.EBADF, errno.EINVAL, errno.ECONNRESET}
 """What writing to a pipe whose reader has ended, or to a terminal that was closed, fails with."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What writing to a file on a full disk fails with."""
 _STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold red"}
 
 STOP = StopFlag()
@@ -51,7 +53,7 @@ _SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
 class Output:
-    """A text stream whose reader may go away (``| head``, a closed terminal): the work goes on, unheard.
+    """A text stream whose reader may go away (``| head``, a closed terminal), or its disk be full: the work goes on.
 
     Parameters
     ----------
@@ -62,10 +64,12 @@ class Output:
     ----------
     gone : bool
         Nobody reads any more.
+    full : bool
+        It goes into a file on a full disk; said on standard error, unless it is that.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream, self.gone = stream, False
+        self._stream, self.gone, self.full = stream, False, False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -87,8 +91,12 @@ class Output:
         try:
             return act()
         except OSError as error:
-            if error.errno not in _GONE:
+            if error.errno not in _GONE | _FULL:
                 raise
+            self.full = error.errno in _FULL
+            if self.full and sys.stderr is not self:
+                print(f"beadseg-batch: The output cannot be written: {error.strerror}. The work goes on without it.",
+                      file=sys.stderr)  # fmt: skip
         self.gone = True
         with suppress(OSError, ValueError):  # a stream without a file below it
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -100,8 +108,8 @@ class Output:
 
 
 @contextmanager
-def lenient_streams() -> Iterator[None]:
-    """Let standard output and standard error be closed, from the start or at any time, without an error.
+def lenient_streams() -> Iterator[Output]:
+    """Let standard output, which is yielded, and standard error be closed at any time, or full, without an error.
 
     A descriptor that is closed is opened on nothing: else the next file that is opened gets its number, and the output.
     """
@@ -115,11 +123,12 @@ def lenient_streams() -> Iterator[None]:
         open(number, "w", encoding="utf-8", closefd=False) if stream is None else stream  # noqa: SIM115
         for number, stream in zip((1, 2), before, strict=True)
     ]
-    sys.stdout, sys.stderr = (cast("TextIO", Output(stream)) for stream in streams)
+    outputs = [Output(stream) for stream in streams]
+    sys.stdout, sys.stderr = (cast("TextIO", output) for output in outputs)
     try:
-        yield
+        yield outputs[0]
     finally:
-        for stream in (sys.stdout, sys.stderr):
+        for stream in outputs:
             stream.flush()
         sys.stdout, sys.stderr = (
             stream if earlier is None else earlier for stream, earlier in zip(streams, before, strict=True)

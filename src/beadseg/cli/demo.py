@@ -10,7 +10,9 @@ import typer
 from beadseg.cli import options
 from beadseg.cli.console import STOP, reporter
 
-OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.")]
+OutFolder = Annotated[
+    Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.", callback=options.writable_folder)
+]
 
 
 def demo(out: OutFolder = Path("demo"), json: options.Json = False, quiet: options.Quiet = False) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beadseg.cli.console import HeldLater, reporter
-from beadseg.cli.options import Json, Quiet
+from beadseg.cli.options import Json, Quiet, writable_folder
 from beadseg.text import plural
 
 if TYPE_CHECKING:
@@ -84,8 +84,9 @@ def density(
     with reporter(json, quiet) as on_event:
         options = {name: value for name, value in given.items() if value is not None}
         config = DensityConfig.parse({**options, "model": model}, "density")
-        report = measure(predictions, config, manual=manual, on_event=on_event)
         folder = predictions / OUT if out is None else out
+        writable_folder(folder if out is not None or predictions.is_dir() else None)
+        report = measure(predictions, config, manual=manual, on_event=on_event)
         earlier = earlier_size(folder, files.DENSITY, "images")
         held = HeldLater()
         with held():

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 OutDataset = Annotated[
     Path,
-    typer.Option("--out", "-o", metavar="DATASET", help="Dataset folder: new, or one to add to.", show_default=False),
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="DATASET",
+        help="Dataset folder: new, or one to add to.",
+        show_default=False,
+        callback=options.writable_folder,
+    ),
 ]
 Run = Annotated[
     Path | None, typer.Option("--run", metavar="RUN", help="Draft by this trained run, not by the general model.")
@@ -84,11 +91,14 @@ def draft(
             write_table(Review.open(out))
         beads, failed = sum(result.beads.values()), len(result.failures)
         lines = [f"{plural(len(result.beads), 'draft')} with {plural(beads, 'bead')} in {out}, {failed} failed."]
+        doubts = len(result.doubts)
+        lines += [f"{plural(doubts, 'draft')} in doubt, see above: look at them first."] if doubts else []
         lines += [f"{len(result.skipped)} were annotated already and are left alone."] if result.skipped else []
         lines += [f"failed: {reason}" for reason in result.failures.values()]
         lines += [f"Nothing trains on them before you accepted them: beadseg-batch review {out}"]
-        data = {"out": str(out), "drafts": result.beads, "skipped": result.skipped, "failed": result.failures}
-        on_event(Event("result", "\n".join(lines), "warning" if failed else "info", data))
+        data = {"out": str(out), "drafts": result.beads, "skipped": result.skipped, "failed": result.failures,
+                "doubts": result.doubts}  # fmt: skip
+        on_event(Event("result", "\n".join(lines), "warning" if failed or doubts else "info", data))
     if failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
@@ -143,7 +153,13 @@ def _annotator(run: Path | None, diameter: str | None, polarity: Any, device: st
 
 Table = Annotated[
     Path | None,
-    typer.Option("--out", "-o", metavar="CSV", help="Also write all images, best first, with their measures."),
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="CSV",
+        help="Also write all images, best first, with their measures.",
+        callback=options.writable_file,
+    ),
 ]
 Number = Annotated[int, typer.Option("-n", min=1, help="How many to name.")]
 

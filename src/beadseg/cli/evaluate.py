@@ -22,6 +22,7 @@ from beadseg.cli.options import (
     PointsFolder,
     Quiet,
     Reviewed,
+    writable_folder,
 )
 from beadseg.errors import ConfigError, ExitCode, InputError
 from beadseg.text import plural, score_text
@@ -90,6 +91,7 @@ def evaluate(
     with reporter(json, quiet) as on_event:
         folder = predictions / OUT if out is None else out
         refuse_output(folder)
+        writable_folder(folder if out is not None or predictions.is_dir() else None)
         _refuse_predictions(dataset, predictions, images)
         truth = open_dataset(
             dataset, on_event, images=images, masks=masks, labels=labels, ignore=ignore, points=points,

@@ -40,6 +40,8 @@ Target = Annotated[
     typer.Option(
         "--out", "-o", metavar="DIR|FILE", show_default=False,
         help="A new or empty folder for labels; else the file: .xlsx, .onnx, or .zip for bioimageio and zip.",
+        callback=lambda out: options.writable_folder(out.parent if out.suffix in (".xlsx", ".onnx", ".zip") else out)
+        and out,
     ),
 ]  # fmt: skip
 Polygons = Annotated[

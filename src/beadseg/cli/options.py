@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from beadseg.files import refuse_unwritable, user_path
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -78,7 +80,27 @@ DatasetFolder = Annotated[
 ]
 """A dataset folder."""
 
-Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to.", show_default=False)]
+
+def writable_folder(path: Path | None) -> Path | None:
+    """Return a folder to write to; raise `MachineError` where that cannot be done, before any work is done for it."""
+    if path is not None:
+        refuse_unwritable(user_path(path))
+    return path
+
+
+def writable_file(path: Path | None) -> Path | None:
+    """Return a file to write to; raise `MachineError` where that cannot be done, before any work is done for it."""
+    if path is not None:
+        refuse_unwritable(user_path(path), file=True)
+    return path
+
+
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out", "-o", metavar="DIR", help="Folder to write to.", show_default=False, callback=writable_folder
+    ),
+]
 """The output folder."""
 
 ImagesFolder = Annotated[str, typer.Option("--images", help="Name of the image folder in the dataset.")]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from beadseg.cli.console import STOP, HeldLater, reporter
-from beadseg.cli.options import Json, Quiet, Threads
+from beadseg.cli.options import Json, Quiet, Threads, writable_folder
 from beadseg.errors import ExitCode
 
 Folder = Annotated[
@@ -69,7 +69,13 @@ def compare(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Folder for comparison.md, comparison.csv and comparison.png."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder for comparison.md, comparison.csv and comparison.png.",
+            callback=writable_folder,
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,

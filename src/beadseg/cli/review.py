@@ -43,7 +43,14 @@ Other = Annotated[
     ),
 ]
 Table = Annotated[
-    Path | None, typer.Option("--out", "-o", metavar="CSV", help="agreement: also write one row per image there.")
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="CSV",
+        help="agreement: also write one row per image there.",
+        callback=options.writable_file,
+    ),
 ]
 
 

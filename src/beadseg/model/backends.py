@@ -299,7 +299,7 @@ def _agreeing(
         try:
             backend = _made(network, kind, len(x))
         except BeadsegError as error:
-            if len(candidates) == 1 or not isinstance(error, MachineError):
+            if all(name == OPENVINO for name, _ in candidates):  # what was asked for
                 raise
             on_event(log(f"{error.what} Other ways are used.", "warning"))
             continue

@@ -183,6 +183,8 @@ def predict_folder(
             on_event(log(NOT_COMPARED, "warning"))
         try:
             batch.run(again)
+            if element is None:
+                batch.report_copies()
         except BaseException:
             with suppress(BeadsegError):  # what was to be said first is why it ended; the journal has all
                 index.arrange(batch.names.values())
@@ -230,9 +232,8 @@ class _Batch:
             return
         for path in track(left, "images", len(left), self._on_event, self._stop):
             self._predict(path, left[path])
-        self._tell_doubles()
 
-    def _tell_doubles(self) -> None:
+    def report_copies(self) -> None:
         """Warn of copies, and of images that were renamed or removed since they were predicted: all are counted."""
         remedy = "Predict into a new --out folder to leave them out."
         groups = [

@@ -50,6 +50,8 @@ SIGNS = 8
 BEAD_SIGNS = np.array([8.005, -1.485, 16.698, -3.406, 6.774, 2.498, 0.44, -0.028, 0.047, 1.815, -19.61])
 """Weights of these, of what other sizes cover, of how far other scales agree, and a constant: a logistic regression
 (docs/models.md)."""
+MORE_EVIDENCE = 1.6
+"""A diameter that was given is doubted where beads half or twice as large have so many times its evidence."""
 RIVAL_OCTAVES, RIVAL_SHARE = 1.2, 0.5
 """A scale so far from the chosen one, whose beads cover so much of what its beads do, is named in a doubt."""
 SEEN, LOWEST = 1e-4, -6.0
@@ -107,6 +109,24 @@ def given_size(wanted: SizeConfig, pixel_size_um: float | None) -> Size:
 def outside(diameter: float) -> str:
     """Return why beads of a size are not sure to be counted."""
     return f"beads of {diameter:.3g} px are outside the range of {SMALLEST_PX:g} to {LARGEST_PX:g} px"
+
+
+def checked_size(
+    answer: Callable[[NDArray[np.generic], float], Maps], plane: NDArray[np.generic], objects: ObjectConfig, given: Size
+) -> Size:
+    """Return a diameter that somebody gave, with a doubt where beads half or twice as large are found instead.
+
+    Blurred beads look larger than they are, and what counts is how large they look. Arguments as of `find_size`.
+    """
+    if given.doubt or given.diameter is None:
+        return given
+    part = _busiest(plane, round(WINDOW * given.diameter / 2), given.diameter)
+    own, *others = (_view(answer, part, objects, given.diameter * factor) for factor in (1.0, 0.5, 2.0))
+    rival = max(others, key=lambda view: view.evidence)
+    if rival.surest < LEAST_CONFIDENCE or rival.evidence <= MORE_EVIDENCE * own.evidence:
+        return given
+    text = f"more beads of about {rival.diameter:.2g} px are found than of {given.diameter:.3g} px: check the diameter"
+    return Size(given.diameter, text)
 
 
 def find_size(

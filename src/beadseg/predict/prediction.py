@@ -331,7 +331,7 @@ class StoredMaps:
 
     def describe(self) -> dict[str, Any]:
         """Return what ``prediction.json`` says of the model, with the options of now."""
-        kept = ("image", "network", "precision", "device", "fingerprint", CALIBRATION)
+        kept = ("image", "network", "backend", "precision", "device", "fingerprint", CALIBRATION)
         options = self.options.model_dump(mode="json")
         return {"options": options} | {key: self.document[key] for key in kept if key in self.document}
 

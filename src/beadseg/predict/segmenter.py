@@ -26,7 +26,7 @@ from beadseg.model.checkpoint import load_checkpoint, model_file, named_model
 from beadseg.model.device import Precision, choose_device
 from beadseg.model.inputs import chosen_channel, luminance, prepare, resized
 from beadseg.model.networks import Network, build_network
-from beadseg.predict.bead_size import Size, find_size, given_size
+from beadseg.predict.bead_size import Size, checked_size, find_size, given_size
 from beadseg.predict.blocks import probabilities
 from beadseg.predict.instances import needed_diameter
 from beadseg.predict.prediction import Maps, Prediction
@@ -210,7 +210,8 @@ class Segmenter:
         """
         wanted = self.options.size
         if wanted.diameter is not None:
-            return given_size(wanted, pixel_size_um)
+            size = given_size(wanted, pixel_size_um)
+            return checked_size(self._scaled, plane, self.options.objects, size) if wanted.search else size
         if wanted.search:
             return find_size(self._scaled, plane, self.options.objects, stop)
         return Size(self.knows)

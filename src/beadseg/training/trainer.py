@@ -322,12 +322,33 @@ class Trainer:
         if self.team.first:
             files.remove_unfinished(self.folder)
         path = self.folder / files.LAST
+        self.team.check(self._lost_checkpoint() if self.team.first else None)
         if path.exists():
             load_state(self, path)
+            self.team.check(self._lost_model() if self.team.first else None)
             self._write_history()
             within = f", step {len(self.losses)} of {self.sampler.steps} of the next" if self.losses else ""
             self.on_event(log(f"Continuing after epoch {self.epoch} of {self.config.epochs}{within}."))
         self.team.check_same((self.epoch, len(self.losses), digest(self.network)), f"checkpoint {path}")
+
+    def _lost_checkpoint(self) -> RunError | None:
+        """Return what is wrong where epochs are recorded, but the checkpoint is gone from which training resumes."""
+        if (self.folder / files.LAST).exists() or not (self.folder / files.HISTORY).exists():
+            return None
+        text = f"{files.LAST} is missing, from which training would resume."
+        return RunError(text, self.folder, "Copy it back, or train in a new --out folder; predict works without it.")
+
+    def _lost_model(self) -> RunError | None:
+        """Make the best model again where it is gone and its weights are those of the checkpoint; else an error."""
+        if self.best is None or (self.folder / files.BEST).exists():
+            return None
+        if self.best["epoch"] == self.epoch and not self.losses:
+            self._save_model(self.folder / files.BEST)
+        elif self.validation:  # otherwise the next epoch writes it
+            text = f"{files.BEST}, the model of epoch {self.best['epoch']}, is missing."
+            remedy = f"Copy it back, or train in a new --out folder: {files.LAST} holds later weights only."
+            return RunError(text, self.folder, remedy)
+        return None
 
     def _write_history(self) -> None:
         if not self.team.first:

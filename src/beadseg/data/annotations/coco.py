@@ -81,7 +81,8 @@ def read_coco(path: Path, categories: Sequence[str] = (), crowd: Crowd = "auto")
     document, unread = _document(path)
     images, failures = _images(document, path)
     failures += unread
-    chosen, notes = _categories(document, categories, path)
+    chosen, note, unlisted = _categories(document, categories, path)
+    failures += unlisted
     by_image: dict[Any, list[_Json]] = {image["id"]: [] for image in images}
     disputed = _disputed(document)
     belonging = 0
@@ -108,8 +109,8 @@ def read_coco(path: Path, categories: Sequence[str] = (), crowd: Crowd = "auto")
         text = f"None of its annotations belongs to an image of the file.{first}"
         raise InputError(text, path, "Check image_id of its annotations and id of its images.")
     taken = [annotation for some in by_image.values() for annotation in some]
-    ignored, note = _crowd_is_ignored(taken, crowd)
-    notes += [*note, *_box_note(taken)]
+    ignored, crowds = _crowd_is_ignored(taken, crowd)
+    notes = [note, *crowds, *_box_note(taken)]
     return AnnotationSource(list(_entries(images, by_image, ignored, failures)), failures, notes)
 
 
@@ -230,23 +231,35 @@ def _called(annotation: object) -> str:
     )
 
 
-def _categories(document: _Json, wanted: Sequence[str], path: Path) -> tuple[set[Any], list[str]]:
-    """Return the ids of the categories taken, and a sentence that names them with their numbers of annotations."""
-    names = {
-        category["id"]: str(category["name"])
-        for category in document["categories"]
-        if isinstance(category, dict) and _key(category.get("id")) is not None and "name" in category
-    }
+def _categories(document: _Json, wanted: Sequence[str], path: Path) -> tuple[set[Any], str, list[Failure]]:
+    """Return the ids of the categories taken, a sentence that names them with their numbers, and ids without a name."""
+    names: dict[Any, str] = {}
+    for item in document["categories"]:
+        key = _key(item.get("id")) if isinstance(item, dict) else None
+        name = str(item.get("name") or f"(unnamed {key})") if key is not None else ""
+        if key is not None and names.setdefault(key, name) != name:
+            text = f"Its categories {names[key]!r} and {name!r} have the same id, {key}."
+            raise InputError(text, path, "Give each category an id of its own.")
+    known = bool(names)
     used = Counter(_key(item.get("category_id")) for item in document["annotations"] if _has_category(item))
-    names.update({key: f"(unnamed {key})" for key in used if key not in names})
+    unlisted = [key for key in used if key not in names]
+    names.update({key: "(no category)" if key is None else f"(unlisted {key})" for key in unlisted})
     unknown = sorted(set(wanted) - set(names.values()))
     if unknown:
-        known = ", ".join(sorted(set(names.values()))) or "none"
-        raise InputError(f"Has no category {unknown[0]!r}.", path, f"Its categories: {known}.")
+        others = ", ".join(sorted(set(names.values()))) or "none"
+        raise InputError(f"Has no category {unknown[0]!r}.", path, f"Its categories: {others}.")
     chosen = {key for key, name in names.items() if not wanted or name in wanted}
-    told = ", ".join(f"{names[key]} ({used[key]})" for key in names if key in chosen) or "none"
+    taken = ", ".join(f"{names[key]} ({used[key]})" for key in names if key in chosen) or "none"
     rest = ", ".join(f"{names[key]} ({used[key]})" for key in names if key not in chosen)
-    return chosen, [f"Categories taken: {told}." + (f" Left out: {rest}." if rest else "")]
+    if used and not any(used[key] for key in chosen):
+        text = f"None of its annotations is of the category {', '.join(wanted)}: they are of {rest}."
+        raise InputError(text, path, "Give another --category, or leave the option out to take all.")
+    failures = [
+        Failure(path.name, f"{plural(used[key], 'annotation')} of the category id {key}, which its list of categories "
+                f"lacks: {'taken' if key in chosen else 'left out'}.")
+        for key in unlisted if known and key is not None
+    ]  # fmt: skip
+    return chosen, f"Categories taken: {taken}." + (f" Left out: {rest}." if rest else ""), failures
 
 
 def _crowd_is_ignored(annotations: Iterable[_Json], crowd: Crowd) -> tuple[bool, list[str]]:
@@ -259,9 +272,9 @@ def _crowd_is_ignored(annotations: Iterable[_Json], crowd: Crowd) -> tuple[bool,
     if not flagged:
         return ignored, []
     if ignored:
-        return True, [f"{flagged} crowd annotations (iscrowd) became ignore masks."]
+        return True, [f"Turned into ignore masks: {plural(flagged, 'crowd annotation')} (iscrowd)."]
     why = "" if crowd == "objects" else " CVAT, which wrote the file, flags all its masks so (--crowd ignore if not)."
-    return False, [f"{flagged} annotations flagged iscrowd were taken as objects.{why}"]
+    return False, [f"Taken as objects: {plural(flagged, 'annotation')} with the flag iscrowd.{why}"]
 
 
 def _is_crowd(annotation: _Json) -> bool:
@@ -271,7 +284,8 @@ def _is_crowd(annotation: _Json) -> bool:
 
 def _box_note(annotations: Iterable[_Json]) -> list[str]:
     boxes = sum(_is_box(annotation) and not _is_crowd(annotation) for annotation in annotations)
-    return [f"{boxes} annotations are boxes without an outline: the inscribed ellipse was taken."] if boxes else []
+    text = f"{plural(boxes, 'annotation is a box', 'annotations are boxes')} without an outline"
+    return [f"{text}: the inscribed ellipse was taken."] if boxes else []
 
 
 def _entries(

@@ -185,6 +185,7 @@ class _Chosen:
 
     objects: ObjectConfig
     session: Session
+    doubt: str = ""
 
     def __post_init__(self) -> None:
         self._rest: Iterator[int] = iter(range(len(self.session.planes)))
