@@ -50,7 +50,7 @@ def main() -> None:
     viewer = napari.Viewer()
     viewer.window.resize(1280, 800)
     widget = PredictWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Predict")
+    viewer.window.add_dock_widget(widget, name="Count")
     pixels, probability, centre = scene()
     layer = viewer.add_image(pixels, name="image")
     print("| what | measured | limit |\n| --- | --- | --- |")

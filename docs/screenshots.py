@@ -175,7 +175,7 @@ def train(studio: Studio, work: Path) -> Iterator[str]:
 
 
 def predict(studio: Studio, work: Path) -> Iterator[str]:
-    """Yield the names of the pictures of the Predict widget."""
+    """Yield the names of the pictures of the Count widget."""
     widget = studio.widget
     yield "predict-start"
     studio.viewer.open_sample("beadseg", "dense")
@@ -221,7 +221,7 @@ def compare(studio: Studio, work: Path) -> Iterator[str]:
 WIDGETS: dict[str, tuple[str, Callable[[Studio, Path], Iterator[str]]]] = {
     "review": ("Review", review),
     "train": ("Train", train),
-    "predict": ("Predict", predict),
+    "predict": ("Count", predict),
     "compare": ("Compare", compare),
 }
 """By the word for ``--only``: name in the menu, and what is done before each picture."""

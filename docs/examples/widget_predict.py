@@ -9,11 +9,11 @@ from beadseg.widgets.predict import PredictWidget
 
 
 def show(viewer: napari.Viewer) -> PredictWidget:
-    """Open a simulated image beside the widget; press Predict to count it with the general model."""
+    """Open a simulated image beside the widget; press Count to count it with the general model."""
     pixels, options, _ = sparse_tile()[0]
     viewer.add_image(pixels[:256, :256], **options)
     widget = PredictWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Predict")
+    viewer.window.add_dock_widget(widget, name="Count")
     return widget
 
 

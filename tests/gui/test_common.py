@@ -152,7 +152,7 @@ def test_child_process_that_is_killed_is_an_error(tmp_path: Path) -> None:
         run_command(arguments, tmp_path / "events", kill, StopFlag())
 
 
-WIDGETS = ("Review", "Train", "Predict", "Compare")
+WIDGETS = ("Review", "Train", "Count", "Compare")
 NARROW = 366
 """Width of a dock in which everything is reached without scrolling sideways, px."""
 

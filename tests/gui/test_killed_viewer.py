@@ -58,7 +58,7 @@ import napari, psutil
 import numpy as np
 from qtpy.QtWidgets import QApplication
 viewer = napari.Viewer(show=True)
-_, widget = viewer.window.add_plugin_dock_widget("beadseg", "Predict")
+_, widget = viewer.window.add_plugin_dock_widget("beadseg", "Count")
 viewer.add_image(np.zeros((3000, 3000), np.uint8), name="large")
 widget.run.choose(Path(sys.argv[1]))
 widget.image.predict.click()

@@ -80,7 +80,7 @@ def test_every_widget_opens(manifest: Any, open_widget: Any, make_napari_viewer:
         (("Plugins", "beadseg", "Compare (beadseg)"), "CompareWidget"),
         (("Layers", "Annotate", "Review (beadseg)"), "ReviewWidget"),
         (("Layers", "Segment", "Train (beadseg)"), "TrainWidget"),
-        (("Layers", "Segment", "Predict (beadseg)"), "PredictWidget"),
+        (("Layers", "Segment", "Count (beadseg)"), "PredictWidget"),
         (("Layers", "Measure", "Compare (beadseg)"), "CompareWidget"),
     ],
 )

@@ -69,7 +69,7 @@ def test_a_widget_that_is_loaded_is_made_at_once(open_widget: Any) -> None:
     assert isinstance(widget, CompareWidget)
 
 
-@pytest.mark.parametrize("name", ["Review", "Train", "Predict", "Compare"])
+@pytest.mark.parametrize("name", ["Review", "Train", "Count", "Compare"])
 def test_every_widget_has_help(open_widget: Any, qtbot: Any, name: str) -> None:
     from qtpy.QtCore import QPoint, Qt, QUrl
 

@@ -38,7 +38,7 @@ viewer.close()
 """
 
 
-@pytest.mark.parametrize("widget", ["Predict", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+@pytest.mark.parametrize("widget", ["Count", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_the_rest_is_drawn_after_layers_were_removed(widget: str, qapp: object) -> None:
     done = subprocess.run(
         [sys.executable, "-c", REMOVE_AND_DRAW, widget], capture_output=True, text=True, timeout=240, check=False

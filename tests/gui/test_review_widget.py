@@ -137,6 +137,7 @@ def test_bead_tool_brush_and_their_undo(person: Person, root: Path, tmp_path: Pa
     person.click(74, 76)
     assert len(np.unique(labels(person))) == 1 + 4
     new = labels(person) == labels(person)[75, 75]
+    assert widget.work.name.text() == "c: 4 beads (3 before)"
     overlap = (new & disks(CENTRES[-1:])).sum() / (new | disks(CENTRES[-1:])).sum()
     assert overlap > 0.75
     assert any("fitted to the image" in said for said in person.said)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 
@@ -16,7 +17,10 @@ from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import RunError
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import predict_folder
+from beadseg.predict.counts import corrected_cells
 from beadseg.predict.prediction import StoredMaps, map_path, read_maps
+from beadseg.predict.tables import write_corrections
+from beadseg.report.prediction_page import write_prediction_page
 
 
 @pytest.fixture
@@ -93,3 +97,37 @@ def test_a_batch_ended_by_force_keeps_its_counts(segmenter: Segmenter, stack: Pa
     with pytest.raises(Ended):
         predict_folder(segmenter, [stack, other], tmp_path / "out", on_event=end_at_the_second)
     assert (tmp_path / "out" / files.COUNTS).read_text().count("stack") == 2
+
+
+def test_corrections_lie_beside_the_automatic_result_and_stay_when_it_is_predicted_again(
+    segmenter: Segmenter, stack: Path, tmp_path: Path
+) -> None:
+    """Only the plane that a person corrected has a corrected count; another file of the name has none."""
+    out = tmp_path / "out"
+    segmenter.model_sha256 = "one"
+    predict_folder(segmenter, [stack], out, model_sha256="one")
+    automatic = tifffile.imread(out / files.LABELS / "stack.tif")
+    image, table = open_image(stack), pd.DataFrame({"id": [1, 9], "y": [3.0, 8.0], "x": [4.0, 5.0]})
+    labels = np.zeros(image.size, np.uint32)
+    labels[2:5, 3:6], labels[7:10, 4:7] = 1, 9
+    cells = corrected_cells(2, "ada", "2026-12-01T10:00:00Z", image.size, 0.5)
+    write_corrections(
+        out, "stack", image, {"z001": (labels, table, cells)}, lambda plane: automatic[image.names.index(plane)]
+    )
+    written = tifffile.imread(out / files.CORRECTED / "stack.tif")
+    assert np.array_equal(written[0], automatic[0])
+    assert np.array_equal(written[1], labels)
+    assert pd.read_csv(out / files.CORRECTED / "stack.csv")["plane"].tolist() == ["z001", "z001"]
+    before = pd.read_csv(out / files.COUNTS)
+    assert before["corrected"].isna().tolist() == [True, False]
+    assert before["corrected_by"][1] == "ada"
+    assert before["corrected_per_mm2"][1] == pytest.approx(2 / (96 * 128 * 0.25) * 1e6, rel=1e-3)
+    predict_folder(segmenter, [stack], out, model_sha256="one", again=True)
+    pd.testing.assert_frame_equal(pd.read_csv(out / files.COUNTS), before)
+    assert np.array_equal(tifffile.imread(out / files.CORRECTED / "stack.tif"), written)
+    assert "Corrected by hand" in write_prediction_page(out).read_text(encoding="utf-8")
+    stack.write_bytes(stack.read_bytes() + b"\0")
+    predict_folder(segmenter, [stack], out, model_sha256="one")
+    assert pd.read_csv(out / files.COUNTS)["corrected"].isna().all()
+    write_corrections(out, "stack", image, {}, lambda plane: labels)
+    assert not list((out / files.CORRECTED).iterdir())

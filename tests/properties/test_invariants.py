@@ -34,9 +34,9 @@ from beadseg.data.documents import LONGEST_NAME, is_plain_name, name_key, names_
 from beadseg.data.split import Split, folds, leave_one_field_out, make_split
 from beadseg.errors import ConfigError
 from beadseg.measure.beads import bead_table
-from beadseg.measure.matching import match_labels, match_points, overlap_table
+from beadseg.measure.matching import Detection, match_labels, match_points, overlap_table
 from beadseg.measure.scores import dice, jaccard
-from beadseg.predict.instances import separate
+from beadseg.predict.instances import peaks, separate
 from beadseg.text import csv_text, from_line, original, original_cells, safe_cell, to_line
 
 SPLITS: list[SplitConfig] = [RandomSplitConfig(), StratifiedSplitConfig(), FieldSplitConfig(), BlockSplitConfig()]
@@ -282,3 +282,23 @@ def test_images_of_one_stem_get_different_names_and_keep_them(sources: list[tupl
     again = names_of(paths, known)
     assert {path: again[path] for path in paths[:kept]} == {path: names[path] for path in paths[:kept]}
     assert len({name_key(name) for name in again.values()}) == len(paths)
+
+
+@given(MAPS, st.floats(1.5, 8))
+def test_of_near_peaks_the_highest_stay(height: np.ndarray, apart: float) -> None:
+    """The same as taking peaks from the highest to the lowest, each unless one that was taken is near."""
+    pixels = np.arange(height.size)
+    every = peaks(height, pixels, distance=0.5, reach=0.5, valley=0.0)
+    taken: list[int] = []
+    for at in every[np.argsort(-height.reshape(-1)[every], kind="stable")].tolist():
+        places = np.array([divmod(other, height.shape[1]) for other in taken]).reshape(-1, 2)
+        if not (np.hypot(*(places - divmod(at, height.shape[1])).T) < apart).any():
+            taken.append(at)
+    assert peaks(height, pixels, distance=apart, reach=apart, valley=0.0).tolist() == sorted(taken)
+
+
+@given(st.tuples(*[st.integers(0, 99)] * 6))
+def test_counts_of_images_add_up(numbers: tuple[int, ...]) -> None:
+    one, other = Detection(*numbers[:3]), Detection(*numbers[3:])
+    both = one + other
+    assert (both.tp, both.fp, both.fn) == tuple(a + b for a, b in zip(numbers[:3], numbers[3:], strict=True))

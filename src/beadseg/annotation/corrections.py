@@ -242,6 +242,11 @@ def ids_of(labels: Labels) -> NDArray[np.int64]:
     return found[found > 0]
 
 
+def count_of(labels: Labels) -> int:
+    """Return the beads of labels (Y, X); of a stack, of all planes."""
+    return sum(len(ids_of(plane)) for plane in labels.reshape(-1, *labels.shape[-2:]))
+
+
 def without_gaps(labels: Labels) -> tuple[Labels, NDArray[np.int64]]:
     """Return labels with ids from 1 without gaps, in the order of the ids, and the ids that they had."""
     ids = ids_of(labels)

@@ -421,14 +421,14 @@ def free_in_canvas(viewer: ViewerModel, owner: QObject) -> None:
     found = weakref.ref(owner)
 
     def make_current(event: Any = None) -> None:
-        canvas = _canvas(found())
+        canvas = canvas_of(found())
         if canvas is not None:
             canvas.makeCurrent()
 
     connect_while_alive(owner, viewer.layers.events.removing, make_current)
 
 
-def _canvas(part: QObject | None) -> QOpenGLWidget | None:
+def canvas_of(part: QObject | None) -> QOpenGLWidget | None:
     """Return the canvas of the window that something is a part of; other canvases there are in docks."""
     while part is not None and not isinstance(part, QMainWindow):
         part = part.parent()

@@ -16,14 +16,14 @@ from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COUNT = "Predict"
+COUNT = "Count"
 """Name in the menu of the widget that counts."""
 LOOK_MS = 30
 """How often it is looked whether the modules are there."""
 WIDGETS = {
     "Review": ("beadseg.widgets.review.widget", "ReviewWidget"),
     "Train": ("beadseg.widgets.train.widget", "TrainWidget"),
-    "Predict": ("beadseg.widgets.predict.widget", "PredictWidget"),
+    "Count": ("beadseg.widgets.predict.widget", "PredictWidget"),
     "Compare": ("beadseg.widgets.compare", "CompareWidget"),
 }
 """Module and class of every widget, by its name in the menu."""
@@ -171,7 +171,7 @@ class TrainWidget(_Opening):
 class PredictWidget(_Opening):
     """Find and count beads."""
 
-    NAME = "Predict"
+    NAME = "Count"
 
 
 class CompareWidget(_Opening):

@@ -74,7 +74,7 @@ def picture(tmp_path: Path) -> Path:
 def test_beads_are_corrected_and_saved_beside_the_automatic_result(
     open_widget: Any, qtbot: Any, picture: Path, tmp_path: Path
 ) -> None:
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     person = Counter(qtbot, viewer, widget)
     person.count(picture)
     automatic = person.labels.copy()
@@ -86,12 +86,13 @@ def test_beads_are_corrected_and_saved_beside_the_automatic_result(
     assert viewer.layers.selection.active == person.live.shown.labels
     add_and_remove(person, found)
     undo_and_redo(person, found)
+    without_a_mouse(person, found)
     split_and_merge(person)
     assert not person.image.sliders.isEnabled()
     assert "instead of" in person.image.correction.state.text()
     now = int(person.live.session.count(0))
     assert person.shown == f"{now} beads"
-    assert len(person.image.results.beads.table) == len(viewer.layers[-1].data) == now
+    assert len(person.image.results.beads.table) == len(person.live.shown.centres.data) == now
     assert f"Automatic: {found} beads" in person.image.results.detail.text()
     person.save(tmp_path / "out")
     assert f"corrected count, {now}" in widget.messages.text
@@ -122,6 +123,22 @@ def undo_and_redo(person: Counter, found: int) -> None:
     person.key("Y")
     assert person.shown == f"{found + 1} beads"
     assert person.live.session.corrected
+
+
+def without_a_mouse(person: Counter, found: int) -> None:
+    """The arrow keys move a cross from the middle of what is seen, Enter clicks there."""
+    person.key("Right")
+    person.key("Left")
+    cross = person.viewer.layers["cross"]
+    place = tuple(int(value) for value in cross.data[0])
+    shift = tuple(int(a - b) for a, b in zip(person.free_place(), place, strict=True))
+    for key, back, steps in (("Down", "Up", shift[0]), ("Right", "Left", shift[1])):
+        for _ in range(abs(steps)):
+            person.key(key if steps > 0 else back)
+    person.key("Return")
+    assert person.shown == f"{found + 2} beads"
+    person.key("U")
+    assert person.shown == f"{found + 1} beads"
 
 
 def split_and_merge(person: Counter) -> None:
@@ -168,7 +185,7 @@ def test_corrections_come_again_after_the_widget_was_closed(
 ) -> None:
     from qtpy.QtCore import Qt
 
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     person = Counter(qtbot, viewer, widget)
     person.count(picture)
     found = int(person.labels.max())
@@ -193,3 +210,97 @@ def test_corrections_come_again_after_the_widget_was_closed(
     person.settle()
     viewer.layers.clear()
     qtbot.waitUntil(lambda: not list(unsaved.glob("*.jsonl")))
+
+
+def test_several_images_one_table_and_one_folder(open_widget: Any, qtbot: Any, picture: Path, tmp_path: Path) -> None:
+    viewer, widget = open_widget("Count")
+    person = Counter(qtbot, viewer, widget)
+    other = tmp_path / "other.png"
+    iio.imwrite(other, simulate(SceneConfig(height=96, width=96, beads=15, debris=0), 3).image)
+    layers = [*viewer.open(str(picture), plugin="napari"), *viewer.open(str(other), plugin="napari")]
+    image = person.image
+    assert image.every.isVisibleTo(widget)
+    viewer.layers.selection = set(layers)
+    assert image.predict.text() == "Count 2 images"
+    person.click_button(image.predict)
+    qtbot.waitUntil(lambda: len(image.results.images.table) == 2 and not image.background.running, timeout=PATIENCE_MS)
+    person.settle()
+    table = image.results.images.table
+    assert table["image"].tolist() == ["tile", "other"]
+    assert image.results.image_view.isVisibleTo(widget)
+    image.results.image_view.selectRow(0)
+    assert person.live.below == layers[0]
+    found = int(person.labels.max())
+    assert table["beads"].iloc[0] == found
+    person.key("D")
+    person.click(*person.free_place())
+    assert image.results.images.table.iloc[0][["beads", "automatic"]].tolist() == [found + 1, found]
+    size_of_pixels_and_beads(person, layers[0])
+    regions_are_counted_each(person)
+    assert image.keep.folder.line.placeholderText() == str(tmp_path / "beadseg-general")
+    with qtbot.waitSignal(image.keep.background.ended, timeout=PATIENCE_MS):
+        person.click_button(image.keep.save)
+    assert "2 images" in widget.messages.text
+    assert image.results.images.table["saved"].tolist() == ["yes", "yes"]
+    counts = pd.read_csv(tmp_path / "beadseg-general" / files.COUNTS)
+    assert set(counts["image"]) == {"tile", "other"}
+    assert counts["corrected"].notna().sum() == 1
+    assert counts.set_index("image")["pixel_size_um"].to_dict()["tile"] == 0.5
+    regions = pd.read_csv(tmp_path / "beadseg-general" / files.REGIONS)
+    assert regions["shape"].isna().tolist() == [True, False, False]
+    assert regions["corrected"].iloc[1:].sum() == regions["corrected"].iloc[0] == found + 1
+    assert regions["beads"].iloc[0] == found
+    assert (regions["corrected_per_mm2"] > regions["beads_per_mm2"]).any()
+
+
+def size_of_pixels_and_beads(person: Counter, layer: Any) -> None:
+    """The pixel size is a field; the circle shows the bead diameter."""
+    from qtpy.QtCore import Qt
+
+    sizes = person.image.sizes
+    assert sizes.pixel.text() == "unknown"
+    sizes.pixel.setValue(0.5)
+    person.qtbot.keyClick(sizes.pixel, Qt.Key.Key_Return)
+    person.settle()
+    assert layer.scale.tolist() == [0.5, 0.5]
+    assert "per mm²" in person.image.results.detail.text()
+    assert person.viewer.canvas.overlays.scale_bar.visible
+    assert sizes.found.text().startswith("found: ")
+    person.click_button(sizes.show_circle)
+    circle = sizes.circle
+    assert circle in person.viewer.layers
+    assert np.ptp(circle.data[0][:, -1]) == pytest.approx(person.live.session.separations[0].diameter)
+    assert "bead size" not in [person.image.region.itemText(at) for at in range(person.image.region.count())]
+    person.click_button(sizes.show_circle)
+    assert circle not in person.viewer.layers
+
+
+def regions_are_counted_each(person: Counter) -> None:
+    person.click_button(person.image.draw)
+    shapes = person.image.region.layer
+    shapes.add_rectangles([[-1, -1], [-1, 63.5], [200, 63.5], [200, -1]])
+    shapes.add_rectangles([[-1, 63.5], [-1, 200], [200, 200], [200, 63.5]])
+    person.qtbot.waitUntil(lambda: len(person.image.results.regions.table) == 3)
+    table = person.image.results.regions.table
+    assert table["shape"].tolist() == ["all", 1, 2]
+    assert table["beads"].iloc[1:].sum() == table["beads"].iloc[0] == person.live.session.count(0)
+    person.image.results.region_view.selectRow(2)
+    assert shapes.selected_data == {1}
+
+
+def test_a_dragged_circle_counts_again(open_widget: Any, qtbot: Any, picture: Path) -> None:
+    viewer, widget = open_widget("Count")
+    person = Counter(qtbot, viewer, widget)
+    person.count(picture)
+    sizes = person.image.sizes
+    person.click_button(sizes.show_circle)
+    before = person.live.session
+    y, x = sizes.circle.data[0].mean(axis=0)[-2:]
+    radius = np.ptp(sizes.circle.data[0][:, -1]) / 2
+    with qtbot.waitSignal(person.image.background.started, timeout=PATIENCE_MS):
+        person.drag((y, x + radius), (y, x + 1.5 * radius))
+    qtbot.waitUntil(lambda: person.live.session is not before, timeout=PATIENCE_MS)
+    person.settle()
+    assert sizes.diameter.value() == pytest.approx(3 * radius, abs=0.3)
+    assert person.live.session.separations[0].diameter == pytest.approx(sizes.diameter.value(), abs=0.1)
+    assert sizes.found.text().startswith("used")

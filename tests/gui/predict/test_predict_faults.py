@@ -53,7 +53,7 @@ def test_a_run_that_cannot_predict_is_a_message(
 ) -> None:
     run = Path(shutil.copytree(run_folder, tmp_path / "run"))
     spoil(run)
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     viewer.add_image(np.zeros((64, 64), np.uint8))
     assert widget.run.line.text() == "general"
     assert "comes with beadseg" in widget.about.text()
@@ -85,7 +85,7 @@ def words(process: psutil.Process) -> list[str]:
 
 
 def test_layers_that_are_no_images(open_widget: Any, qtbot: Any, run_folder: Path) -> None:
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     viewer.add_labels(np.ones((32, 32), np.uint8))
     assert widget.image.layer.count() == 0
     assert not widget.image.predict.isEnabled()
@@ -102,7 +102,7 @@ def test_cancel_ends_the_process_and_leaves_nothing(
     from beadseg.widgets.common import ProgressRow
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     viewer.add_image(np.zeros((3000, 3000), np.uint8), name="large")
     widget.run.choose(run_folder)
     click(qtbot, widget.image.predict)
@@ -117,7 +117,7 @@ def test_cancel_ends_the_process_and_leaves_nothing(
 
 
 def test_a_process_that_is_killed_is_a_message(open_widget: Any, qtbot: Any, run_folder: Path) -> None:
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     viewer.add_image(np.zeros((3000, 3000), np.uint8), name="large")
     widget.run.choose(run_folder)
     click(qtbot, widget.image.predict)
@@ -136,7 +136,7 @@ def test_a_folder_that_may_not_be_written_in(
     """Nothing is kept there, and what was predicted is still there to be kept elsewhere."""
     locked = tmp_path / "locked"
     locked.mkdir()
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     viewer.add_image(np.zeros((64, 64), np.uint8), name="dark")
     widget.run.choose(run_folder)
     with qtbot.waitSignal(widget.image.background.ended, timeout=PATIENCE_MS):
@@ -161,7 +161,7 @@ def test_a_folder_is_predicted_and_opened(open_widget: Any, qtbot: Any, run_fold
     images = tmp_path / "images"
     shutil.copytree(run_folder.parent / "beads" / files.IMAGES, images)
     (images / "broken.png").write_text("no picture")
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     widget.tabs.setCurrentIndex(1)  # Folder
     widget.run.choose(run_folder)
     click(qtbot, widget.folder.predict)

@@ -71,7 +71,7 @@ def batch(run: Path, image: Path, out: Path, *words: str) -> None:
 def test_viewer_and_batch_give_the_same(
     open_widget: Any, qtbot: Any, run_folder: Path, image_file: Path, tmp_path: Path
 ) -> None:
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     assert widget.image.empty.isVisibleTo(widget)
     assert not widget.image.predict.isEnabled()
     (layer,) = viewer.open(str(image_file), plugin="napari")
@@ -114,7 +114,7 @@ def test_viewer_and_batch_give_the_same(
 
 
 def test_sliders_change_everything(open_widget: Any, qtbot: Any, run_folder: Path, image_file: Path) -> None:
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     viewer.open(str(image_file), plugin="napari")
     name_run(qtbot, widget, run_folder)
     predict(qtbot, widget)
@@ -139,7 +139,7 @@ def test_sliders_change_everything(open_widget: Any, qtbot: Any, run_folder: Pat
 def test_links_region_and_draft(
     open_widget: Any, qtbot: Any, run_folder: Path, image_file: Path, tmp_path: Path
 ) -> None:
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     viewer.open(str(image_file), plugin="napari")
     name_run(qtbot, widget, run_folder)
     predict(qtbot, widget)
@@ -245,7 +245,7 @@ def predict_again_without_the_file(qtbot: Any, viewer: Any, widget: Any, image_f
 
 def test_a_result_is_shown_again_after_its_layers_were_deleted(open_widget: Any, qtbot: Any, run_folder: Path) -> None:
     thresholds = gc.get_threshold()
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     single = viewer.add_image(stack_of("16-bit stack")[0], name="single")
     name_run(qtbot, widget, run_folder)
     predict(qtbot, widget)
@@ -274,7 +274,7 @@ def stack_of(kind: str) -> Any:
 def test_stacks_are_counted_plane_by_plane(
     open_widget: Any, qtbot: Any, run_folder: Path, kind: str, tmp_path: Path
 ) -> None:
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     pixels = stack_of(kind)
     viewer.add_image(pixels, rgb=kind == "rgb stack", name="depths")
     viewer.dims.axis_labels = ("z", "y", "x")
@@ -304,7 +304,7 @@ def test_stacks_are_counted_plane_by_plane(
 
 def test_a_stack_after_a_single_image(open_widget: Any, qtbot: Any, run_folder: Path) -> None:
     """The results of the one before make room; planes are shown for the stack only."""
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     pixels = stack_of("16-bit stack")
     viewer.add_image(pixels[0], name="single")
     name_run(qtbot, widget, run_folder)
@@ -340,7 +340,7 @@ def test_a_multiscale_ome_zarr_layer(open_widget: Any, qtbot: Any, run_folder: P
 
     pixels = simulate(SceneConfig(height=600, width=640, beads=200, debris=0, channels="grey"), 3).image
     write_ome_zarr(tmp_path / "tile.zarr", None, Image(pixels, "YX", 0.5))
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     levels = [dask.array.from_zarr(str(tmp_path / "tile.zarr"), component=name) for name in ("0", "1")]
     layer = viewer.add_image(levels, multiscale=True, name="tile", scale=(0.5, 0.5), units=("um", "um"))
     assert layer.multiscale
@@ -360,7 +360,7 @@ def names_of(viewer: Any) -> list[str]:
 
 def test_results_stay_with_their_image(open_widget: Any, qtbot: Any, run_folder: Path) -> None:
     """Each image has its own results, where it lies; they go with it, and no number stands beside another image."""
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     results = widget.image.results
     one, two = stack_of("16-bit stack")[:2]
     place = {"scale": (0.25, 0.25), "units": ("um", "um"), "rotate": 30, "shear": [0.2], "translate": (3.0, 4.0)}
@@ -416,7 +416,7 @@ def test_the_layers_pixel_size_counts_and_settings_are_kept_per_image(
     path = tmp_path / "one.tif"
     pixels = stack_of("16-bit stack")
     tifffile.imwrite(path, pixels[0], resolution=(2e4, 2e4), resolutionunit="CENTIMETER")
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     (layer,) = viewer.open(str(path), plugin="napari")
     layer.scale, layer.units = (0.25, 0.25), ("um", "um")
     name_run(qtbot, widget, run_folder)
@@ -453,7 +453,7 @@ def test_the_layers_pixel_size_counts_and_settings_are_kept_per_image(
 
 
 def test_channels_are_not_a_time_series(open_widget: Any, qtbot: Any, run_folder: Path) -> None:
-    viewer, widget = open_widget("Predict")
+    viewer, widget = open_widget("Count")
     pixels = np.stack([np.full((96, 128), 100, np.uint16), stack_of("16-bit stack")[1]])
     viewer.add_image(pixels, name="both", axis_labels=("c", "y", "x"))
     assert widget.image.axis.currentText() == "channels: predict channel 0"

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PLUGIN = "beadseg"
 
 _RUN, _DATASET, _PROFILE, _MODEL = "train/run", "train/dataset", "train/profile", "teach/model"
+_RECENT = "predict/models"
+MOST_RECENT = 6
+"""So many models are kept."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class PluginSettings:
     threads : int or None
         CPU threads of a prediction or training; None takes what the machine grants.
     run : str
-        Run folder that the Predict widget begins with; empty for the last one.
+        Run folder that the Count widget begins with; empty for the last one.
     """
 
     device: str = "auto"
@@ -93,6 +96,19 @@ def speed(network: str) -> float | None:
     except (TypeError, ValueError):
         return None
     return found if 0 < found < float("inf") else None
+
+
+def remember_counted_with(run: Path) -> None:
+    """Keep a model that images were counted with, as the latest one."""
+    runs = dict.fromkeys([str(run.absolute()), *map(str, recent_models())])
+    _settings().setValue(_RECENT, list(runs)[:MOST_RECENT])
+
+
+def recent_models() -> list[Path]:
+    """Return the models that images were counted with, the latest first, without those that are gone."""
+    stored = _settings().value(_RECENT)
+    texts = [stored] if isinstance(stored, str) else stored or []
+    return [path for path in map(Path, texts) if path.exists()]
 
 
 def remember_profile(path: Path) -> None:

@@ -194,9 +194,7 @@ def read_run(folder: Path) -> list[LayerData]:
         layers.insert(0, (curves, {"name": f"{folder.name}: curves", "rgb": True, "visible": not layers}, "image"))
     if not layers:
         text = "The images that it was validated on are not where they were, and it has no figure of its curves."
-        raise RunError(
-            text, folder, "Open the images themselves, and predict them with this run in the Predict widget."
-        )
+        raise RunError(text, folder, "Open the images themselves, and count them with this run in the Count widget.")
     return layers
 
 

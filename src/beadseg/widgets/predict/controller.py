@@ -163,7 +163,7 @@ class LiveSession(QObject):
             self._settled.start()
 
     def _replaced(self) -> None:
-        self._give_up("The image was replaced. Press Predict to count the new one.")
+        self._give_up("The image was replaced. Press Count to count the new one.")
 
     def _layer_removed(self, event: Any) -> None:
         """End with the image, and with the labels: a count must not stand beside nothing."""

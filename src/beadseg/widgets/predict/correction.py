@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+import numpy as np
+from napari.layers import Points
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from beadseg.errors import InputError
 from beadseg.text import plural
 from beadseg.widgets.common import guarded
-from beadseg.widgets.layers import connect_while_alive
+from beadseg.widgets.layers import add_beside, camera_of, canvas_of, connect_while_alive, place_of
 from beadseg.widgets.mouse_tools import BeadTool, MouseTools
 from beadseg.widgets.review.keys import Action, Keys
 
@@ -24,14 +39,32 @@ if TYPE_CHECKING:
     from beadseg.widgets.predict.controller import LiveSession
 
 TOOL = "beads"
+HOW = (
+    "Click: add or remove a bead. Drag across a bead: separate it. Drag from one bead into another: merge them. Hold "
+    "Space to move the image."
+)
+WITHOUT_MOUSE = "Without a mouse: arrow keys and Enter; M begins a drag, Enter ends it."
 ACTIONS: Final = (
-    Action("correct", "D", "Correct", "Click: add a bead fitted to the image. Click on a bead: remove it. Drag across "
-           "a bead: separate it. Drag from one bead into another: merge them. Hold Space to move the image."),
+    Action("correct", "D", "Correct", f"{HOW} {WITHOUT_MOUSE}"),
     Action("undo", "U", "Undo", "Take back the last change of this plane."),
     Action("redo", "Y", "Redo", "Make the change again that was taken back last."),
 )  # fmt: skip
 """What can be done by button and key."""
 REMOVE: Final = Action("remove", "Delete", "Remove", "Remove the bead that is chosen in the table.")
+STEPS: Final = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
+"""Directions (y, x) of the arrow keys."""
+FAR = 8
+"""With Shift, an arrow key goes so many px."""
+CURSOR_KEYS: Final = (
+    *(Action(name, name.capitalize(), "", "") for name in STEPS),
+    *(Action(f"far {name}", f"Shift-{name.capitalize()}", "", "") for name in STEPS),
+    Action("press", "Enter", "", "Click at the cross."),
+    Action("begin", "M", "", "A drag begins at the cross; Enter ends it."),
+)
+"""The bead tool without a mouse, while it is on."""
+CURSOR = "cross"
+FIELDS: Final = (QAbstractSpinBox, QAbstractSlider, QComboBox, QLineEdit, QAbstractItemView, QAbstractButton)
+"""What takes these keys itself; Enter goes on from some of them to the viewer."""
 SLIDERS_OFF = "The sliders are off while beads are corrected; Discard turns them on."
 
 
@@ -61,6 +94,9 @@ class CorrectionRow(QWidget):
         self._viewer, self._live, self._chosen_bead, self.messages = viewer, live, chosen_bead, messages
         self.mouse = MouseTools({}, self._show_tool)
         self.keys = Keys(self.act, (*ACTIONS, REMOVE))
+        self._cursor_keys = Keys(self._move, CURSOR_KEYS)
+        self._cursor: Points | None = None
+        self._begun: tuple[float, float] | None = None
         self.buttons = {action.name: QPushButton(action.label) for action in ACTIONS}
         self.discard = QPushButton("Discard")
         self.discard.setToolTip("Go back to the automatic result of this plane. Undo brings the corrections back")
@@ -133,6 +169,10 @@ class CorrectionRow(QWidget):
         live.shown.labels.visible = True
         self._viewer.layers.selection.active = live.shown.labels
         self.mouse.hold(live.shown.labels, TOOL)
+        canvas = canvas_of(self)
+        if canvas is not None:
+            canvas.setFocus()  # the keys of the cross are the canvas's
+        self.messages.show_text(HOW)
 
     def _remove(self, live: LiveSession) -> None:
         place = self._chosen_bead()
@@ -142,6 +182,43 @@ class CorrectionRow(QWidget):
 
     def _show_tool(self, name: str) -> None:
         self.buttons["correct"].setChecked(bool(name))
+        labels = self._live().shown.labels
+        if name and labels is not None:
+            self._cursor_keys.bind([labels])
+            return
+        self._cursor_keys.release()
+        self._begun = None
+        if self._cursor is not None and self._cursor in self._viewer.layers:
+            self._viewer.layers.remove(self._cursor)
+        self._cursor = None
+
+    @guarded
+    def _move(self, name: str) -> None:
+        """Do what a key of the cross stands for; it comes with the first one, in the middle of what is seen."""
+        live = self._live()
+        labels = live.shown.labels
+        if labels is None or live.session is None or isinstance(QApplication.focusWidget(), FIELDS):
+            return
+        if self._cursor is None or self._cursor not in self._viewer.layers:
+            centre = [*labels.data_to_world([0.0] * labels.ndim)[:-2], *camera_of(self._viewer).center[-2:]]
+            place = np.asarray(labels.world_to_data(centre), float)[-2:]
+            size, _ = live.bead_size(*place, live.plane)
+            self._cursor = Points([np.rint(place)], name=CURSOR, symbol="cross", size=size, face_color="#ffd400",
+                                  opacity=0.8, **place_of(labels, 2))  # fmt: skip
+            add_beside(self._viewer, self._cursor)
+        y, x = (float(value) for value in self._cursor.data[0])
+        if name == "begin":
+            self._begun = y, x
+        elif name == "press":
+            tool, begun, self._begun = BeadTool(live, self._show_status), self._begun, None
+            if begun is None:
+                tool.click(labels, y, x, live.plane)
+            else:
+                tool.drag(labels, begun, (y, x), live.plane)
+        else:
+            step = np.multiply(STEPS[name.removeprefix("far ")], FAR if name.startswith("far ") else 1)
+            height, width = live.session.image.size
+            self._cursor.data = [np.clip(np.add((y, x), step), 0, (height - 1, width - 1))]
 
     def _show_status(self, text: str) -> None:
         self._viewer.status = text

@@ -13,7 +13,7 @@ from beadseg import files
 from beadseg.annotation.draft import draft_dataset
 from beadseg.annotation.review import Review, write_table
 from beadseg.errors import BeadsegError, InputError
-from beadseg.events import Event
+from beadseg.events import Event, track
 from beadseg.files import write_atomically
 from beadseg.predict.batch import predict_folder
 from beadseg.predict.prediction import StoredMaps
@@ -21,9 +21,10 @@ from beadseg.predict.tables import write_corrections
 from beadseg.report.prediction_page import write_prediction_page
 from beadseg.text import csv_text, original_cells, plural
 from beadseg.widgets.common import temporary_folder
+from beadseg.widgets.predict.session import region_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from beadseg.widgets.predict.session import Session
 
 REGION_COLUMNS = (
-    "image", "plane", "region", "beads", "beads_low", "beads_high", "area_px", "area_mm2", "beads_per_mpx",
-    "beads_per_mm2",
+    "image", "plane", "region", "shape", "beads", "beads_low", "beads_high", "area_px", "area_mm2", "beads_per_mpx",
+    "beads_per_mm2", "corrected", "corrected_per_mpx", "corrected_per_mm2",
 )  # fmt: skip
 """Columns of ``regions.csv``."""
 NOT_DATASETS = (files.PREDICTION, files.CONFIG, files.BEST)
@@ -43,14 +44,40 @@ NOT_DATASETS = (files.PREDICTION, files.CONFIG, files.BEST)
 
 
 def save(
-    session: Session, objects: ObjectConfig, out: Path, region: Region | None, on_event: OnEvent, stop: StopFlag
+    chosen: Sequence[tuple[Session, ObjectConfig, Region | None]], out: Path, on_event: OnEvent, stop: StopFlag
 ) -> str:
     """Write a prediction folder, by the batch engine and with everything that it writes; return what was done.
 
-    Counts in a region go to ``regions.csv`` there.
+    Parameters
+    ----------
+    chosen : sequence of (Session, ObjectConfig, Region or None)
+        Images, what an object is in each, and the shapes that are counted in, whose counts go to ``regions.csv``.
+    out : pathlib.Path
+        The folder.
+    on_event, stop
+        Progress, and the flag that ends it between two images.
     """
     if (out / files.IMAGES).is_dir():
         raise InputError("Is a dataset.", out, "Choose another folder for results, or press Add to dataset as draft.")
+    told = [_save_image(*each, out, on_event, stop) for each in track(chosen, "saving", len(chosen), on_event, stop)]
+    try:
+        write_prediction_page(out, on_event, stop)
+    except BeadsegError as error:  # the results are there, only the page to look at is not
+        on_event(Event("warning", f"The page of the results could not be written: {error}", "warning"))
+    beads, corrected = sum(beads for beads, _ in told), [count for _, count in told if count is not None]
+    what = chosen[0][0].name if len(chosen) == 1 else plural(len(chosen), "image")
+    text = f"Saved {plural(beads, 'bead')} of {what} in {out}"
+    if not corrected:
+        return f"{text}."
+    of = f" of {plural(len(corrected), 'image')}" if len(chosen) > 1 else ""
+    return f"{text}, and the corrected count{of}, {sum(corrected):,}."
+
+
+def _save_image(
+    session: Session, objects: ObjectConfig, region: Region | None, out: Path, on_event: OnEvent, stop: StopFlag
+) -> tuple[int, int | None]:
+    """Write the results of one image; return its automatic count and the corrected one, None where nothing was."""
+    state = session.state
     stored = StoredMaps(session.stored.folder, session.name, objects)
     with temporary_folder() as folder:
         path = session.file(Path(folder), stop)
@@ -67,27 +94,23 @@ def save(
         )
     if len(result.failures):
         raise InputError(str(result.failures["error"].iloc[0]))
-    corrected = _save_corrections(session, result.counts, out, on_event, stop)
+    name = str(result.counts["image"].iloc[0])
+    corrected = _save_corrections(session, name, result.counts, out, on_event, stop)
     if region is not None:
-        _save_region(session, region, out, stop)
-    try:
-        write_prediction_page(out, on_event, stop)
-    except BeadsegError as error:  # the results are there, only the page to look at is not
-        on_event(Event("warning", f"The page of the results could not be written: {error}", "warning"))
-    beads = int(result.counts["beads"].sum())
-    text = f"Saved {plural(beads, 'bead')} of {session.name} in {out}"
-    return f"{text}." if corrected is None else f"{text}, and the corrected count, {corrected:,}."
+        _save_region(session, name, region, out, stop)
+    session.saved = state
+    return int(result.counts["beads"].sum()), corrected
 
 
 def _save_corrections(
-    session: Session, counts: pd.DataFrame, out: Path, on_event: OnEvent, stop: StopFlag
+    session: Session, name: str, counts: pd.DataFrame, out: Path, on_event: OnEvent, stop: StopFlag
 ) -> int | None:
     """Write what a person corrected beside the automatic result; return the corrected count, None where nothing was."""
     times = {number: each.when for number, each in session.corrections.items()}
-    planes, numbers = session.corrected_planes(), {name: number for number, name in enumerate(session.planes)}
-    if planes or (out / files.CORRECTED / f"{session.name}.tif").exists():
+    planes, numbers = session.corrected_planes(), {plane: number for number, plane in enumerate(session.planes)}
+    if planes or (out / files.CORRECTED / f"{name}.tif").exists():
         write_corrections(
-            out, session.name, session.image, planes, lambda plane: session.labels(numbers[plane]), on_event, stop
+            out, name, session.image, planes, lambda plane: session.labels(numbers[plane]), on_event, stop
         )
     for number, when in times.items():
         session.corrections[number].forget_saved(when)
@@ -96,15 +119,19 @@ def _save_corrections(
     return sum(int(beads) for beads in (automatic | cells).values()) if planes else None
 
 
-def _save_region(session: Session, region: Region, out: Path, stop: StopFlag) -> None:
+def _save_region(session: Session, name: str, region: Region, out: Path, stop: StopFlag) -> None:
     """Write the counts in a region, of every plane that it is on; rows of other images and regions stay."""
     planes = [number for number in range(len(session.planes)) if region.on(session.plane_index(number))]
-    rows = [session.region_row(region, session.measure(number, stop)) for number in planes]
+    rows = [
+        row | {"image": name}
+        for number in planes
+        for row in region_rows(session, region, session.measure(number, stop))
+    ]
     table, path = pd.DataFrame(rows, columns=list(REGION_COLUMNS)), out / files.REGIONS
     if path.exists():
         before = original_cells(pd.read_csv(path, dtype=str, keep_default_na=False))
-        others = (before["image"] != session.name) | (before["region"] != region.name)
-        table = pd.concat([before[others], table], ignore_index=True)
+        others = (before["image"] != name) | (before["region"] != region.name)
+        table = pd.concat([before[others], table], ignore_index=True).fillna("")[list(REGION_COLUMNS)]
     write_atomically(path, csv_text(table))
 
 

@@ -1,4 +1,4 @@
-"""Predict the image of a layer, move sliders, read counts, keep the result."""
+"""Count the images of layers, move sliders, read and correct counts, keep the results."""
 
 from __future__ import annotations
 
@@ -8,20 +8,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Shapes
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from beadseg.errors import InputError
+from beadseg.errors import Cancelled, InputError
 from beadseg.predict.counts import NOT_COMPARED, sentence
 from beadseg.text import plural
 from beadseg.widgets.common import Background, ProgressRow, guarded
 from beadseg.widgets.common.background import collect_all_again, keep_collections_short
-from beadseg.widgets.common.settings import FolderField, PluginSettings, unsaved_corrections
+from beadseg.widgets.common.settings import PluginSettings, unsaved_corrections
 from beadseg.widgets.layers import LayerChoice, connect_while_alive, finest, fit_to, place_of, shown_index
 from beadseg.widgets.predict.controller import PLACE_EVENTS, LiveSession
 from beadseg.widgets.predict.correction import CorrectionRow
+from beadseg.widgets.predict.keep_row import KeepRow
 from beadseg.widgets.predict.object_sliders import ObjectSliders
-from beadseg.widgets.predict.result_tables import Region, ResultsView
-from beadseg.widgets.predict.session import LayerImage, first_axis_of
+from beadseg.widgets.predict.result_tables import (
+    Region,
+    ResultsView,
+    area_text,
+    corrected_lines,
+    density_lines,
+    whole_count,
+)
+from beadseg.widgets.predict.session import LayerImage, first_axis_of, image_row, region_rows
+from beadseg.widgets.predict.size_fields import SizeFields, is_circle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +41,10 @@ if TYPE_CHECKING:
 
     from beadseg.config.predict import ObjectConfig
     from beadseg.widgets.common import MessageArea
-    from beadseg.widgets.predict.session import Session
+    from beadseg.widgets.predict.session import Measured, Session
 
 EMPTY = (
-    "1. Open an image in the viewer (File ▸ Open Sample ▸ beadseg has some) and choose it here.\n2. Press Predict. The "
+    "1. Open an image in the viewer (File ▸ Open Sample ▸ beadseg has some) and choose it here.\n2. Press Count. The "
     "general model needs no training; a model of your own is chosen above by its run folder.\n3. Move the sliders: "
     "labels, count and table follow at once."
 )
@@ -45,8 +54,6 @@ MOST_CHANNELS = 6
 """A longer axis is not offered as channels."""
 REGION_MS = 80
 """A region at rest for so long is counted in, ms."""
-WHOLE = 100.0
-"""Densities from here on are shown without decimals."""
 
 
 class ImagePanel(QWidget):
@@ -74,20 +81,28 @@ class ImagePanel(QWidget):
         """Of the layer that is chosen."""
         self._lives = [self.live]
         self.layer = LayerChoice(viewer, (Image,), accepts=_is_an_image)
-        self.layer.setToolTip("The layer that is predicted: grey or colour, any depth, also stacks and OME-Zarr")
-        self.predict = QPushButton("Predict")
-        self.predict.setToolTip("Find the beads of all planes of this layer; the viewer stays usable meanwhile")
+        self.layer.setToolTip("The layer that is counted: grey or colour, any depth, also stacks and OME-Zarr")
+        self.predict = QPushButton("Count")
+        self.predict.setToolTip(
+            "Count the beads of all planes of this layer, or of all image layers that are selected in the layer list. "
+            "The viewer stays usable meanwhile"
+        )
+        self.every = QPushButton("Count all")
+        self.every.setToolTip("Count the beads of every image layer, one after the other")
+        self._left: list[Image] = []
+        """Layers that are counted after the one that is counted now."""
         self.axis = QComboBox()
         self._axis_by_hand = False
         self.axis.setToolTip("What the first axis of the layer is; of channels, which one is predicted")
         self.sliders, self.results = ObjectSliders(), ResultsView()
-        self.region = LayerChoice(viewer, (Shapes,), none="whole image")
+        self.sizes = SizeFields(viewer, self._image, self._bead_near, messages)
+        self.region = LayerChoice(viewer, (Shapes,), none="whole image", accepts=lambda layer: not is_circle(layer))
         self.region.setToolTip("Count only in the shapes of this layer (rectangles, ellipses, polygons)")
-        self.draw = QPushButton("Draw")
-        self.draw.setToolTip("Make a layer to draw a region in, and count in it")
+        self.draw = QPushButton("Draw region")
+        self.draw.setToolTip("Make a layer to draw regions in, and count in each of them")
         self.empty = QLabel(EMPTY)
         self.correction = CorrectionRow(viewer, lambda: self.live, self._chosen_bead, messages)
-        self.keep = KeepRow(lambda: self.live, self._chosen_region, messages)
+        self.keep = KeepRow(lambda: self.live, self._chosen_region, messages, lambda: self._lives, self._run)
         self._region_moved_later = QTimer(self)
         self._build()
         self._connect()
@@ -98,6 +113,7 @@ class ImagePanel(QWidget):
         row = QHBoxLayout()
         row.addWidget(self.layer, 1)
         row.addWidget(self.predict)
+        row.addWidget(self.every)
         self.axis_row = QWidget()
         axis = QFormLayout(self.axis_row)
         axis.setContentsMargins(0, 0, 0, 0)
@@ -114,12 +130,13 @@ class ImagePanel(QWidget):
         region.addRow("Count in", where)
         inner.addWidget(self.correction)
         inner.addLayout(region)
-        inner.addWidget(self.results, 1)
         inner.addWidget(self.keep)
+        inner.addWidget(self.results, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addLayout(row)
         layout.addWidget(self.axis_row)
+        layout.addWidget(self.sizes)
         layout.addWidget(ProgressRow(self.background))
         layout.addWidget(self.empty)
         layout.addWidget(self.found, 1)
@@ -127,19 +144,25 @@ class ImagePanel(QWidget):
 
     def _connect(self) -> None:
         self.predict.clicked.connect(self._predict)
+        self.every.clicked.connect(self._predict_all)
+        self.sizes.diameter_changed.connect(self._count_again)
         me = id(self)
         self.background.started.connect(lambda: keep_collections_short(me))
         for over in (self.background.failed, self.destroyed):
             over.connect(lambda *said: collect_all_again(me))
         self.background.started.connect(self._show_state)
         self.background.returned.connect(self._show)
-        self.background.failed.connect(self.messages.show_error)
+        self.background.failed.connect(self._failed)
         self.background.ended.connect(self._show_state)
+        self.background.returned.connect(self._predict_next)
         self._connect_live(self.live)
         self.sliders.valueChanged.connect(self._choose)
         self.results.bead_chosen.connect(self._bead_chosen)
         self.results.removal_asked.connect(lambda: self.correction.act("remove"))
         self.results.plane_chosen.connect(lambda number: self.live.go_to_plane(number))
+        self.keep.saved.connect(self._show_saved)
+        self.results.image_chosen.connect(self._image_chosen)
+        self.results.region_chosen.connect(self._region_row_chosen)
         self.region.layer_changed.connect(self._region_chosen)
         self.draw.clicked.connect(self._draw_region)
         self._region_moved_later.setSingleShot(True)
@@ -149,6 +172,7 @@ class ImagePanel(QWidget):
         self.layer.offer_changed.connect(self._show_state)
         events = self._viewer.layers.events
         connect_while_alive(self, self._viewer.layers.selection.events.active, self._active_changed)
+        connect_while_alive(self, self._viewer.layers.selection.events.changed, self._show_state)
         connect_while_alive(self, events.inserted, self._inserted)
         connect_while_alive(self, self._viewer.dims.events.axis_labels, self._axes_labelled)
         self.axis.currentIndexChanged.connect(self._axis_chosen)
@@ -158,7 +182,7 @@ class ImagePanel(QWidget):
         for over in (live.failed, live.shown.settled):
             over.connect(lambda *said: collect_all_again(me))
         live.counted.connect(lambda count: self._counted() if live is self.live else None)
-        live.measured.connect(lambda measured: self._show_measured() if live is self.live else None)
+        live.measured.connect(lambda measured: self._measured(live, measured))
         live.shown.ready.connect(lambda: self.correction.follow() if live is self.live else None)
         live.failed.connect(self.messages.show_error)
         live.bead_clicked.connect(lambda row: self._bead_clicked(row) if live is self.live else None)
@@ -178,7 +202,13 @@ class ImagePanel(QWidget):
         shown = self.live.session is not None
         self.found.setVisible(shown)
         self.empty.setVisible(not shown)
-        self.predict.setEnabled(self.layer.layer is not None and not self.background.running)
+        several = len(self._selected())
+        self.predict.setText(f"Count {several} images" if several > 1 else "Count")
+        self.every.setVisible(self.layer.count() > 1)
+        counting_this = self.background.running and self._below is not None and self._below == self.live.below
+        self.correction.setEnabled(not counting_this)  # what is changed meanwhile would be of the result before
+        for button in (self.predict, self.every):
+            button.setEnabled(self.layer.layer is not None and not self.background.running)
 
     def _active_changed(self) -> None:
         active = self._viewer.layers.selection.active
@@ -214,7 +244,35 @@ class ImagePanel(QWidget):
                 self._show_numbers()
         self._show_state()
         self._show_correction()
+        self._show_sizes()
         self.correction.follow()
+        self.keep.propose(layer)
+
+    def _image(self) -> Image | None:
+        layer = self.layer.layer
+        return layer if isinstance(layer, Image) else None
+
+    def _images(self) -> list[Image]:
+        return [layer for layer in self._viewer.layers if isinstance(layer, Image) and _is_an_image(layer)]
+
+    def _selected(self) -> list[Image]:
+        return [layer for layer in self._images() if layer in self._viewer.layers.selection]
+
+    def _show_sizes(self) -> None:
+        session = self.live.session
+        if session is None:
+            self.sizes.follow()
+        else:
+            self.sizes.follow(session.separations[0].diameter, session.image.pixel_size_um)
+
+    def _bead_near(self, y: float, x: float) -> tuple[float, float] | None:
+        """Return the centre of the measured bead that is nearest to a place, px."""
+        measured = self.live.measured_now
+        if measured is None or not len(measured.beads):
+            return None
+        places = measured.beads[["y", "x"]].to_numpy(float)
+        nearest = places[int(np.argmin(np.hypot(*(places - (y, x)).T)))]
+        return float(nearest[0]), float(nearest[1])
 
     def _new_live(self) -> LiveSession:
         live = LiveSession(self._viewer, self)
@@ -266,17 +324,53 @@ class ImagePanel(QWidget):
 
     @guarded
     def _predict(self) -> None:
+        """Count the layer that is chosen, or those that are selected where these are several."""
+        selected, layer = self._selected(), self._image()
+        if layer is None:
+            raise InputError("There is no image layer.", remedy="Open an image, or choose a layer of the kind image.")
+        self._begin(selected if len(selected) > 1 else [layer])
+
+    @guarded
+    def _predict_all(self) -> None:
+        self._begin(self._images())
+
+    @guarded
+    def _count_again(self) -> None:
+        """Count the layer again, with another bead diameter; corrections would be lost by that."""
+        layer, session = self._image(), self.live.session
+        if layer is None or self.background.running:
+            return
+        if session is not None and session.corrected:
+            raise InputError("The beads were corrected.", remedy="Press Count to count the image again.")
+        self._begin([layer])
+
+    def _begin(self, layers: list[Image]) -> None:
+        self.messages.clear()
+        self._left = layers
+        self._predict_next()
+
+    @guarded
+    def _predict_next(self) -> None:
+        """Count the next of the layers that are left; those that were removed meanwhile are skipped."""
         from beadseg.widgets.predict.session import predict_layer
 
-        layer = self.layer.layer
-        if not isinstance(layer, Image):
-            raise InputError("There is no image layer.", remedy="Open an image, or choose a layer of the kind image.")
-        run, options = self._run(), PluginSettings.read().options()
+        self._left = [layer for layer in self._left if layer in self._viewer.layers]
+        if not self._left or self.background.running:
+            return
+        layer = self._left.pop(0)
+        self.layer.layer = layer
+        run, options = self._run(), [*PluginSettings.read().options(), *self.sizes.options]
         first = str(self.axis.currentData() or "") if self.axis_row.isVisibleTo(self) else ""
         image, unsaved = LayerImage.of(layer, tuple(self._viewer.dims.axis_labels), first), unsaved_corrections()
-        self.messages.clear()
         self._below = layer
         self.background.start(lambda on_event, stop: predict_layer(image, run, options, unsaved, on_event, stop))
+
+    def _failed(self, error: object) -> None:
+        """Tell what went wrong; the layers that are left are counted all the same, unless a person stopped it."""
+        if isinstance(error, Cancelled):
+            self._left = []
+        self._predict_next()
+        self.messages.show_error(error)
 
     @guarded
     def _show(self, session: Session) -> None:
@@ -320,6 +414,27 @@ class ImagePanel(QWidget):
     # --- Showing ------------------------------------------------------------------------------------------------------
 
     @guarded
+    def _measured(self, live: LiveSession, measured: Measured) -> None:
+        if live.session is not None and live.below is not None:
+            self.results.take_image(image_row(live.session, str(live.below.name), measured))
+        if live is self.live:
+            self._show_measured()
+
+    def _show_saved(self) -> None:
+        for live in self._lives:
+            if live.session is not None and live.measured_now is not None and live.below is not None:
+                self.results.take_image(image_row(live.session, str(live.below.name), live.measured_now))
+
+    @guarded
+    def _image_chosen(self, name: str) -> None:
+        """Show the results of a row of the table of images."""
+        for layer in self._images():
+            if str(layer.name) == name:
+                self._viewer.layers.selection.active = layer
+                return
+        raise InputError("Its layer is not in the viewer any more.", name, "Open the image again.")
+
+    @guarded
     def _show_measured(self) -> None:
         session, measured = self.live.session, self.live.measured_now
         if session is not None and measured is not None and measured.plane == self.live.number:
@@ -347,17 +462,18 @@ class ImagePanel(QWidget):
             return
         row = measured.row
         total = count if count is not None else measured.counts[number]
-        lines = _corrected_lines(row) if "corrected" in row else _density_lines(row)
+        lines = corrected_lines(row) if "corrected" in row else density_lines(row)
+        self.results.show_regions([] if region is None else region_rows(session, region, measured))
         if region is not None:
             part = session.region_row(region, measured)
-            total = part["beads"]
-            lines = [f"{plural(total, 'bead')} in {region.name}, {_area(part)}", *_density_lines(part)]
-            lines.append(f"{plural(row['beads'], 'bead')} in the whole image")
+            total = whole_count(part)
+            lines = [f"{plural(total, 'bead')} in {region.name}, {area_text(part)}", *density_lines(part)]
+            lines.append(f"{plural(whole_count(row), 'bead')} in the whole image")
         elif len(session.planes) > 1:
             lines.append(f"{plural(sum(measured.counts), 'bead')} in all {len(session.planes)} planes")
         self.results.show_count(total)
         lines += [sentence(row["flags"])] if row["flags"] else []
-        if session.stored.appearance is None:
+        if session.stored.appearance is None and not session.stored.fingerprint.get("simulated"):
             lines.append(NOT_COMPARED)
         self.results.detail.setText("\n".join(lines))
 
@@ -372,13 +488,20 @@ class ImagePanel(QWidget):
     def _draw_region(self) -> None:
         below = self.live.below
         if below is None:
-            raise InputError("Nothing was predicted yet.", remedy="Press Predict first.")
+            raise InputError("Nothing was counted yet.", remedy="Press Count first.")
         options = place_of(below, 2)
         shapes = Shapes(ndim=2, name="Region", face_color="transparent", edge_color="#ffd400", edge_width=2, **options)
         self._viewer.add_layer(shapes)
         shapes.mode = "add_rectangle"
         self.region.layer = shapes
         self.messages.show_text("Draw rectangles, ellipses or polygons with the tools at the top left.")
+
+    @guarded
+    def _region_row_chosen(self, number: int) -> None:
+        """Select a shape, as a click on its row asks for."""
+        shapes = self.region.layer
+        if isinstance(shapes, Shapes):
+            shapes.selected_data = {number}
 
     @guarded
     def _region_chosen(self, layer: Shapes | None) -> None:
@@ -428,88 +551,3 @@ def _title(session: Session, below: Image, number: int) -> str:
     names = below.metadata.get("beadseg", {}).get("samples", ())
     plane = names[number] if len(names) == len(planes) else planes[number]
     return f"{below.name}: {plane} ({number + 1} of {len(planes)})"
-
-
-def _area(row: dict[str, Any]) -> str:
-    return f"{row['area_px']:,} px²" if row["area_mm2"] == "" else f"{row['area_mm2']:,.4g} mm²"
-
-
-def _density_lines(row: dict[str, Any]) -> list[str]:
-    """Return what a row of ``counts.csv`` or ``regions.csv`` says of density and interval, in words."""
-    name, unit = ("beads_per_mm2", "mm²") if row["beads_per_mm2"] != "" else ("beads_per_mpx", "megapixel")
-    lines = [] if row[name] == "" else [f"{_density(float(row[name]))} per {unit}"]
-    if row["beads_low"] != "":
-        lines.append(f"95 % interval of the count: {row['beads_low']:,.0f} to {row['beads_high']:,.0f}")
-    return lines
-
-
-def _corrected_lines(row: dict[str, Any]) -> list[str]:
-    """Return what a row says of a count that a person corrected, and of the automatic one beside it."""
-    unit, name = ("mm²", "per_mm2") if row["beads_per_mm2"] != "" else ("megapixel", "per_mpx")
-    density, low, high = (float(row[f"corrected_{name}{limit}"]) for limit in ("", "_total_low", "_total_high"))
-    lines = [f"{_density(density)} per {unit}, by sampling alone {_density(low)} to {_density(high)} (95 %)"]
-    interval = f", 95 % interval {row['beads_low']:,.0f} to {row['beads_high']:,.0f}" if row["beads_low"] != "" else ""
-    return [*lines, f"Automatic: {plural(row['beads'], 'bead')}{interval}"]
-
-
-def _density(value: float) -> str:
-    """Return a density without digits that a count cannot have."""
-    return f"{value:,.0f}" if value >= WHOLE else f"{value:,.3g}"
-
-
-class KeepRow(QWidget):
-    """Saves what is chosen now, from a thread."""
-
-    def __init__(
-        self, live: Callable[[], LiveSession], region: Callable[[], Region | None], messages: MessageArea
-    ) -> None:
-        super().__init__()
-        self._live, self._region, self.messages = live, region, messages
-        self.background = Background("saving", self)
-        self.folder = FolderField(
-            "Folder", "Folder of results, or of a dataset to add a draft to; it is made where it does not exist"
-        )
-        self.save = QPushButton("Save results")
-        self.save.setToolTip("Write masks, labels, bead table and counts; also the counts in a region")
-        self.draft = QPushButton("Add to dataset as draft")
-        self.draft.setToolTip("Add image and labels to a dataset; nothing trains on them before a person accepted them")
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.addWidget(self.folder, 0, 0, 1, 2)
-        grid.addWidget(self.save, 1, 0)
-        grid.addWidget(self.draft, 1, 1)
-        grid.addWidget(ProgressRow(self.background), 2, 0, 1, 2)
-        self.save.clicked.connect(self._save)
-        self.draft.clicked.connect(self._draft)
-        self.background.started.connect(lambda: self._enable(False))
-        self.background.returned.connect(lambda text: messages.show_text(text, "good"))
-        self.background.failed.connect(messages.show_error)
-        self.background.ended.connect(lambda: self._enable(True))
-
-    def _enable(self, on: bool) -> None:
-        self.save.setEnabled(on)
-        self.draft.setEnabled(on)
-
-    @guarded
-    def _save(self) -> None:
-        from beadseg.widgets.predict.export import save
-
-        region = self._region()
-        self._start(lambda session, objects, out, on_event, stop: save(session, objects, out, region, on_event, stop))
-
-    @guarded
-    def _draft(self) -> None:
-        from beadseg.widgets.predict.export import draft
-
-        self._start(draft)
-
-    def _start(self, keep: Callable[..., str]) -> None:
-        folder: Path | None = self.folder.value()
-        session = self._live().session
-        if folder is None:
-            raise InputError("No folder was given.", remedy="Type or choose one above the buttons.")
-        if session is None:
-            raise InputError("Nothing was predicted yet.", remedy="Press Predict first.")
-        objects = session.objects
-        self.messages.clear()
-        self.background.start(lambda on_event, stop: keep(session, objects, folder, on_event, stop))

@@ -34,6 +34,8 @@ UNITS = {"_px2": "px²", "_um2": "µm²", "_px": "px", "_um": "µm"}
 DIGITS = 4
 """Significant digits of a real number."""
 
+WHOLE = 100.0
+"""Densities from here on are shown without decimals."""
 ELLIPSE_POINTS = 180
 """Corners that an ellipse is drawn with: it is smaller by 0.02 per cent."""
 AREAS = ("rectangle", "polygon", "ellipse")
@@ -49,6 +51,10 @@ class ResultsView(QWidget):
     """Another bead table is shown: a `pandas.DataFrame`, empty where there is none."""
     plane_chosen = Signal(int)
     """Number of a plane."""
+    image_chosen = Signal(str)
+    """Name of an image in the table of images."""
+    region_chosen = Signal(int)
+    """Number of a shape, from 0."""
     removal_asked = Signal()
     """The Delete key was pressed in the bead table."""
 
@@ -64,17 +70,24 @@ class ResultsView(QWidget):
         self.detail = QLabel()
         self.detail.setTextFormat(Qt.TextFormat.PlainText)
         self.detail.setWordWrap(True)
-        self.beads, self.planes = FrameModel(), FrameModel()
+        self.beads, self.planes, self.images, self.regions = (FrameModel() for _ in range(4))
+        self._images: dict[str, dict[str, Any]] = {}
         self.bead_view = _view(
             self.beads,
             "Click a row to go to the bead; click a bead in the image to find its row. Delete removes the bead",
         )
         self.plane_view = _view(self.planes, "Beads of every plane; click a row to show the plane")
-        self.plane_view.setFixedHeight(PLANES_HEIGHT)
+        self.image_view = _view(self.images, "Every image that was counted; click a row to show it")
+        self.region_view = _view(
+            self.regions, "Beads, area and density of every shape; click a row to select the shape"
+        )
+        for view in (self.plane_view, self.image_view, self.region_view):
+            view.setFixedHeight(PLANES_HEIGHT)
+            view.setVisible(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        for widget in (self.title, self.count, self.detail, self.plane_view):
+        for widget in (self.title, self.count, self.detail, self.region_view, self.plane_view, self.image_view):
             layout.addWidget(widget)
         layout.addWidget(self.bead_view, 1)
         self._selecting = False
@@ -87,7 +100,8 @@ class ResultsView(QWidget):
         copy.activated.connect(self._copy_rows)
         _rows_chosen(self.bead_view, self._bead_row)
         _rows_chosen(self.plane_view, self._plane_row)
-        self.plane_view.setVisible(False)
+        _rows_chosen(self.image_view, self._image_row)
+        _rows_chosen(self.region_view, self._region_row)
 
     def show_title(self, title: str) -> None:
         """Show what the number belongs to."""
@@ -121,6 +135,23 @@ class ResultsView(QWidget):
             self.plane_view.setToolTip(
                 f"Beads of every plane, {plural(sum(counts), 'bead')} in all; click a row to show the plane"
             )
+
+    def take_image(self, row: dict[str, Any]) -> None:
+        """Put an image into the table of images, or its new count; the table is shown from the second image on."""
+        if self._images.get(row["image"]) == row:
+            return
+        self._images[row["image"]] = row
+        self._selecting = True
+        self.images.set_table(pd.DataFrame(list(self._images.values())).astype(object))
+        self._selecting = False
+        self.image_view.setVisible(len(self._images) > 1)
+
+    def show_regions(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Show what is in every shape; nothing where there is only one."""
+        self.region_view.setVisible(len(rows) > 1)
+        self._selecting = True
+        self.regions.set_table(pd.DataFrame([_region_cells(row) for row in rows]).astype(object))
+        self._selecting = False
 
     def choose_beads(self, rows: list[int]) -> None:
         """Select rows of the bead table; the view stays where it is."""
@@ -172,9 +203,28 @@ class ResultsView(QWidget):
         if not self._selecting:
             self.bead_chosen.emit(self.beads.position_of(row))
 
+    def _image_row(self, row: int) -> None:
+        if not self._selecting:
+            self.image_chosen.emit(str(self.images.table["image"].iloc[self.images.position_of(row)]))
+
+    def _region_row(self, row: int) -> None:
+        number = self.regions.table["shape"].iloc[self.regions.position_of(row)]
+        if not self._selecting and number != "all":
+            self.region_chosen.emit(int(number) - 1)
+
     def _plane_row(self, row: int) -> None:
         if not self._selecting:
             self.plane_chosen.emit(self.planes.position_of(row))
+
+
+def _region_cells(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what is shown of a row of ``regions.csv``."""
+    kind = "corrected" if row["corrected"] != "" else "beads"
+    if row["area_mm2"] == "":
+        area, density = {"area_px2": row["area_px"]}, {"per megapixel": row[f"{kind}_per_mpx"]}
+    else:
+        area, density = {"area, mm²": row["area_mm2"]}, {"per mm²": row[f"{kind}_per_mm2"]}
+    return {"shape": row["shape"] or "all", "beads": row[kind], **area, **density}
 
 
 def pasted(table: pd.DataFrame) -> str:
@@ -299,6 +349,41 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def whole_count(row: dict[str, Any]) -> int:
+    """Return the count of a row of ``counts.csv`` or ``regions.csv``: as a person corrected it, else the automatic."""
+    return int(row["corrected"] if row.get("corrected", "") != "" else row["beads"])
+
+
+def area_text(row: dict[str, Any]) -> str:
+    """Return the area of a row of ``regions.csv``, in words."""
+    return f"{row['area_px']:,} px²" if row["area_mm2"] == "" else f"{row['area_mm2']:,.4g} mm²"
+
+
+def density_lines(row: dict[str, Any]) -> list[str]:
+    """Return what a row of ``counts.csv`` or ``regions.csv`` says of density and interval, in words."""
+    corrected = row.get("corrected", "") != ""
+    unit, per = ("mm²", "per_mm2") if row["beads_per_mm2"] != "" else ("megapixel", "per_mpx")
+    density = row[f"{'corrected' if corrected else 'beads'}_{per}"]
+    lines = [] if density == "" else [f"{density_text(float(density))} per {unit}"]
+    if row["beads_low"] != "" and not corrected:
+        lines.append(f"95 % interval of the count: {row['beads_low']:,.0f} to {row['beads_high']:,.0f}")
+    return lines
+
+
+def corrected_lines(row: dict[str, Any]) -> list[str]:
+    """Return what a row says of a count that a person corrected, and of the automatic one beside it."""
+    per = "per_mm2" if row["beads_per_mm2"] != "" else "per_mpx"
+    low, high = (density_text(float(row[f"corrected_{per}_total_{limit}"])) for limit in ("low", "high"))
+    lines = [f"{line}, by sampling alone {low} to {high} (95 %)" for line in density_lines(row)]
+    interval = f", 95 % interval {row['beads_low']:,.0f} to {row['beads_high']:,.0f}" if row["beads_low"] != "" else ""
+    return [*lines, f"Automatic: {plural(row['beads'], 'bead')}{interval}"]
+
+
+def density_text(value: float) -> str:
+    """Return a density without digits that a count cannot have."""
+    return f"{value:,.0f}" if value >= WHOLE else f"{value:,.3g}"
+
+
 @dataclass(frozen=True, eq=False)
 class Region:
     """The shapes of a layer, in pixels of an image; made in the viewer's thread, used in any.
@@ -314,6 +399,15 @@ class Region:
 
     name: str
     outlines: tuple[tuple[tuple[int, ...] | None, NDArray[np.float64]], ...]
+    shape: int | str = ""
+    """Number of the shape in the layer, from 1; empty of all together."""
+
+    @property
+    def parts(self) -> list[Region]:
+        """A region of every shape; none where there is only one."""
+        if len(self.outlines) < 2:
+            return []
+        return [Region(self.name, (outline,), number) for number, outline in enumerate(self.outlines, start=1)]
 
     @classmethod
     def of(cls, shapes: Shapes, labels: Labels) -> Region:

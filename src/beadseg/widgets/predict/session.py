@@ -76,6 +76,8 @@ class Measured:
     row: dict[str, Any]
     seen_pixels: float = 0.0
     """Pixels of the plane as the network saw it."""
+    automatic: pd.DataFrame | None = None
+    """The bead table before a person corrected it."""
 
 
 class Session:
@@ -107,9 +109,11 @@ class Session:
         """Where corrections that nobody saved yet are kept; None: nowhere, so that nothing can be corrected."""
         self.recovered = 0
         """Corrections among them that an earlier session left."""
+        self.saved: object = None
+        """The `state` that was saved last."""
         self._keys: list[str] = []
         self._labels: dict[int, NDArray[np.uint32]] = {}
-        self._automatic: dict[int, dict[str, Any]] = {}
+        self._automatic: dict[int, tuple[dict[str, Any], pd.DataFrame]] = {}
         self._polarity: dict[int, Literal["dark", "bright"]] = {}
         self._looked_at: tuple[int, NDArray[Any], ImageSample | None] | None = None
 
@@ -184,6 +188,11 @@ class Session:
         """Corrections that change something, by number of the plane."""
         return {number: each for number, each in self.corrections.items() if each.changed}
 
+    @property
+    def state(self) -> object:
+        """What tells whether anything was chosen or corrected since."""
+        return self.objects, self.image.pixel_size_um, {number: each.when for number, each in self.corrected.items()}
+
     def corrected_planes(self) -> dict[str, tuple[NDArray[np.uint32], pd.DataFrame, dict[str, Any]]]:
         """Return labels, bead table and cells of every corrected plane by name, as `write_corrections` takes them."""
         found = {}
@@ -221,10 +230,10 @@ class Session:
         """Measure the beads of a plane, and count those of every plane."""
         objects, separations = self.objects, self.separations
         prediction = self._prediction(plane, objects, separations[plane])
-        row = self._automatic.get(plane)
-        if row is None:
+        if plane not in self._automatic:
             row = count_row(self.name, self.planes[plane], self.image, prediction, self.stored)
-            self._automatic[plane] = row
+            self._automatic = {plane: (row, prediction.beads)}
+        row, automatic = self._automatic[plane]
         beads, row = self._measured(plane, prediction, row)
         counts = []
         for number, separation in enumerate(separations):
@@ -239,13 +248,13 @@ class Session:
             else:
                 other = self._prediction(number, objects, separation)
                 counts.append(int(self._measured(number, other, {})[0]["counted"].sum()))
-        return Measured(plane, beads, tuple(counts), row, prediction.seen_pixels)
+        return Measured(plane, beads, tuple(counts), row, prediction.seen_pixels, automatic)
 
     def _measured(self, plane: int, prediction: Prediction, row: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Return the bead table of a plane as a person corrected it, else as predicted, and its row with that count."""
         correction = self.corrections.get(plane)
         if correction is None or not correction.changed:
-            return prediction.beads, row
+            return (self._automatic[plane][1] if plane in self._automatic else prediction.beads), row
         labels, ids = without_gaps(correction.labels.copy())
         beads = replace(prediction, labels=labels).beads
         beads["id"] = ids
@@ -279,24 +288,24 @@ class Session:
 
         The interval is that of the calibration for an image of the region's area, where the whole image has one.
         """
-        plane = self.plane_index(measured.plane)
-        beads, size = measured.beads, self.image.pixel_size_um
-        inside = region.inside(plane, beads[["y", "x"]].to_numpy(float))
-        if "counted" in beads:
-            inside &= beads["counted"].to_numpy(bool)
-        count, area = int(inside.sum()), region.area(plane, self.image.size)
-        automatic = measured.row["beads_low"] != "" and "corrected" not in measured.row
-        calibration = self.stored.calibration if automatic else None
+        plane, size = self.plane_index(measured.plane), self.image.pixel_size_um
+        automatic = measured.beads if measured.automatic is None else measured.automatic
+        count, area = _inside(region, plane, automatic), region.area(plane, self.image.size)
+        calibration = self.stored.calibration if measured.row["beads_low"] != "" else None
         height, width = self.image.size
         seen = round(measured.seen_pixels * area / (height * width))
         low, high = calibration.interval(count, seen) if calibration is not None and seen else ("", "")
-        return {
-            "image": self.name, "plane": self.planes[measured.plane], "region": region.name, "beads": count,
-            "beads_low": low, "beads_high": high, "area_px": area,
+        found = {
+            "image": self.name, "plane": self.planes[measured.plane], "region": region.name, "shape": region.shape,
+            "beads": count, "beads_low": low, "beads_high": high, "area_px": area,
             "area_mm2": "" if size is None else area * size**2 / 1e6,
-            "beads_per_mpx": round(count / area * 1e6, 2) if area else "",
-            "beads_per_mm2": round(count / (area * size**2) * 1e6, 3) if area and size is not None else "",
+            **_region_densities("beads", count, area, size),
+            "corrected": "", "corrected_per_mpx": "", "corrected_per_mm2": "",
         }  # fmt: skip
+        if "corrected" in measured.row:
+            corrected = _inside(region, plane, measured.beads)
+            found |= {"corrected": corrected, **_region_densities("corrected", corrected, area, size)}
+        return found
 
     def plane_index(self, number: int) -> tuple[int, ...]:
         """Return the place in the stack of a plane's number."""
@@ -343,6 +352,47 @@ class Session:
             _, pixels = next(itertools.islice(self.image.planes(), plane, None))
             self._looked_at = plane, luminance(pixels), self.stored.sample(pixels, self.maps[plane].scale)
         return self._looked_at[1:]
+
+
+def region_rows(session: Session, region: Region, measured: Measured) -> list[dict[str, Any]]:
+    """Return the row of ``regions.csv`` of a measured plane: of all shapes together, then of each where they are more.
+
+    Shapes of other planes are left out.
+    """
+    plane = session.plane_index(measured.plane)
+    return [session.region_row(part, measured) for part in (region, *region.parts) if part.on(plane)]
+
+
+def image_row(session: Session, name: str, measured: Measured) -> dict[str, Any]:
+    """Return the row of an image in the table of images: its count, and how sure and how dense it is.
+
+    Interval, density and flags are those of a single image; of a stack there are several.
+    """
+    row, single = measured.row, len(session.planes) == 1
+    corrected = row.get("corrected", "") != ""
+    total = sum(measured.counts)
+    unit, per = ("mm²", "per_mm2") if row["beads_per_mm2"] != "" else ("megapixel", "per_mpx")
+    density = row[f"{'corrected' if corrected else 'beads'}_{per}"] if single else ""
+    sure = single and not corrected and row["beads_low"] != ""
+    return {
+        "image": name, "beads": total, "automatic": row["beads"] if single and corrected else "",
+        "95 %": f"{row['beads_low']:,.0f} to {row['beads_high']:,.0f}" if sure else "",
+        "density": "" if density == "" else f"{density:,.4g} / {unit}", "flags": row["flags"] if single else "",
+        "saved": "yes" if session.saved == session.state else "",
+    }  # fmt: skip
+
+
+def _inside(region: Region, plane: tuple[int, ...], beads: pd.DataFrame) -> int:
+    """Return how many beads of a table that count lie in a region."""
+    inside = region.inside(plane, beads[["y", "x"]].to_numpy(float))
+    return int((inside & beads["counted"].to_numpy(bool)).sum() if "counted" in beads else inside.sum())
+
+
+def _region_densities(name: str, count: int, area: int, size: float | None) -> dict[str, Any]:
+    return {
+        f"{name}_per_mpx": round(count / area * 1e6, 2) if area else "",
+        f"{name}_per_mm2": round(count / (area * size**2) * 1e6, 3) if area and size is not None else "",
+    }
 
 
 def predict_layer(

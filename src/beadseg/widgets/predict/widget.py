@@ -1,4 +1,4 @@
-"""The Predict widget: beads of one image, or of every image of a folder, by a trained run."""
+"""The Count widget: beads of images in the viewer, or of every image of a folder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QMenu,
     QPlainTextEdit,
     QPushButton,
     QTabWidget,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -34,7 +36,7 @@ from beadseg.widgets.common import (
     in_window,
     temporary_folder,
 )
-from beadseg.widgets.common.settings import FolderField, PluginSettings
+from beadseg.widgets.common.settings import FolderField, PluginSettings, last, recent_models, remember_counted_with
 from beadseg.widgets.improve import TeachPanel
 from beadseg.widgets.layers import PluginWidget, scrolling, titled
 from beadseg.widgets.predict.image_panel import ImagePanel
@@ -63,7 +65,7 @@ GENERAL_MODEL = "The model that comes with beadseg: it measures the size of the 
 
 
 class PredictWidget(PluginWidget):
-    """Predicts with a run.
+    """Counts beads with the general model or a run.
 
     Parameters
     ----------
@@ -95,10 +97,10 @@ class PredictWidget(PluginWidget):
         self.teach = TeachPanel(self._run, self.messages, add=self._adds)
         self.teach.used.connect(lambda run: self.run.choose(Path(run)))
         self.tabs.addTab(scrolling(titled(TEACH, self.teach)), "Teach")
-        self.tabs.setCornerWidget(HelpButton("Predict"))
+        self.tabs.setCornerWidget(HelpButton("Count"))
         form = QFormLayout()
         form.setContentsMargins(4, 4, 4, 0)
-        form.addRow("Run", self.run)
+        form.addRow("Model", self._run_row())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(4)
@@ -108,6 +110,7 @@ class PredictWidget(PluginWidget):
         layout.addWidget(self.links)
         layout.addWidget(self.messages)
         self.run.valueChanged.connect(self._show_run)
+        self.image.background.returned.connect(self._remember)
         self.about.setVisible(False)
         first = PluginSettings.read().run or (GENERAL if general_file().is_file() else "")
         if first:
@@ -123,6 +126,37 @@ class PredictWidget(PluginWidget):
         self.teach.end()
         self.image.keep.background.cancel()
         self.image.end()
+
+    def _run_row(self) -> QHBoxLayout:
+        """Return the field of the model with the button that offers those used last."""
+        self.recent = QToolButton()
+        self.recent.setText("Recent")
+        self.recent.setToolTip("Choose the general model, or a run that you counted with or trained before")
+        self.recent.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self._menu = QMenu(self.recent)
+        self._menu.aboutToShow.connect(self._fill_recent)
+        self.recent.setMenu(self._menu)
+        row = QHBoxLayout()
+        row.addWidget(self.run, 1)
+        row.addWidget(self.recent)
+        return row
+
+    def _fill_recent(self) -> None:
+        """Offer the general model, and below it the runs used last."""
+        self._menu.clear()
+        if general_file().is_file():
+            self._menu.addAction(GENERAL, lambda: self.run.choose(Path(GENERAL)))
+        trained, _ = last()
+        runs = dict.fromkeys([*recent_models(), *([] if trained is None else [trained])])
+        if runs:
+            self._menu.addSeparator()
+        for run in runs:
+            self._menu.addAction(str(run), lambda run=run: self.run.choose(run))
+
+    def _remember(self) -> None:
+        run = self.run.value()
+        if run is not None and run != Path(GENERAL):
+            remember_counted_with(run)
 
     def _adds(self, dataset: Path) -> Add:
         """Return what adds the image that is shown to a dataset."""
@@ -227,13 +261,13 @@ class FolderPanel(QWidget):
         self._viewer, self._run, self._chosen, self.messages = viewer, run, chosen, messages
         self._done: Path | None = None
         self.background = Background("predicting", self)
-        self.images = FolderField("Folder of images", "Every image in it is predicted: PNG, JPEG, BMP, TIFF, OME-Zarr")
+        self.images = FolderField("Folder of images", "Every image in it is counted: PNG, JPEG, BMP, TIFF, OME-Zarr")
         self.out = FolderField("Folder of results", "Masks, labels, overlays, tables and counts are written here")
         self.sliders = QCheckBox("Use the slider settings")
         self.sliders.setToolTip("Use threshold, separation, size and confidence as set for the image, not as trained")
-        self.again = QCheckBox("again what was predicted before")
+        self.again = QCheckBox("again what was counted before")
         self.again.setToolTip("Otherwise images with results of the same file, model and options are skipped")
-        self.predict = QPushButton("Predict folder")
+        self.predict = QPushButton("Count folder")
         self.predict.setToolTip("Count all images of the folder")
         self.open = QPushButton("Open results")
         self.open.setToolTip("Show images, labels and centres of the results as layers")
@@ -301,7 +335,7 @@ class FolderPanel(QWidget):
         from beadseg.widgets.io.folder_layers import read_prediction
 
         if self._done is None:
-            raise InputError("Nothing was predicted yet.", remedy="Press Predict folder first.")
+            raise InputError("Nothing was counted yet.", remedy="Press Count folder first.")
         for layer in read_prediction(self._done):
             self._viewer.add_layer(Layer.create(*layer))
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer
 
+from beadseg.annotation.corrections import count_of
 from beadseg.annotation.review import write_table
 from beadseg.errors import BeadsegError, InputError
 from beadseg.text import plural
 from beadseg.widgets.common import MessageArea, guarded, plain_tip
-from beadseg.widgets.mouse_tools import BeadTool, IgnoreTool, MouseTools, Tool, change_layer
+from beadseg.widgets.mouse_tools import BeadTool, IgnoreTool, MouseTools, Tool
 from beadseg.widgets.review.keys import ACTION, Keys
-from beadseg.widgets.review.sample import Preload, grey_plane
+from beadseg.widgets.review.sample import Preload
 from beadseg.widgets.review.session import (
     before,
     codes_in,
@@ -25,17 +26,15 @@ from beadseg.widgets.review.session import (
     state_text,
     summary,
 )
-from beadseg.widgets.review.view import Comparison, View
+from beadseg.widgets.review.view import Comparison, MaskBeads, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Literal
 
     from napari.viewer import Viewer
-    from numpy.typing import NDArray
 
     from beadseg.annotation.audit.document import Box
-    from beadseg.annotation.edit import Labels, Patch
+    from beadseg.annotation.edit import Labels
     from beadseg.annotation.review import Step
     from beadseg.widgets.review.sample import ReviewSample
     from beadseg.widgets.review.session import Item, Session
@@ -76,12 +75,14 @@ class Controller(QObject):
         self.current: str | None = None
         self.sample: ReviewSample | None = None
         self._way = Comparison.MASK
+        self._counted: tuple[ReviewSample, int] | None = None
+        """A sample with the beads of its mask, which need not be counted with every stroke."""
         self._banner = ""
         """The message about the current sample, which goes with it."""
         self.preload = Preload(session.read)
         self.view = View(viewer, self)
         tools: dict[str, Tool] = {
-            "beads": BeadTool(self, self.show_status),
+            "beads": BeadTool(MaskBeads(self.view, session.bead_size), self.show_status),
             "ignore": IgnoreTool(self._image_size, self.view.aim, self.ignore, self.show_status),
         }
         self.mouse = MouseTools(tools, panel.show_tool)
@@ -166,6 +167,7 @@ class Controller(QObject):
         """Write the strokes on the current sample to the disk; raises `MachineError`."""
         if self.sample is not None and self.view.mask is not None:
             self.session.autosave.save(np.asarray(self.view.mask.data))
+            self._show_count()
 
     @guarded
     def _keep_comment(self) -> None:
@@ -204,26 +206,6 @@ class Controller(QObject):
         self.mouse.hold(None)
         self.view.close()
         self.finish()
-
-    # --- For the tools: `beadseg.widgets.mouse_tools.Beads` -----------------------------------------------------------
-
-    def bead_labels(self, plane: tuple[int, ...]) -> Labels | None:
-        """Return the mask of a plane, as it is seen."""
-        mask = self.view.mask
-        return None if self.sample is None or mask is None else np.asarray(mask.data)[plane]
-
-    def grey(self, plane: tuple[int, ...]) -> NDArray[np.generic]:
-        """Return the brightness of a plane."""
-        return grey_plane(self.shown(), plane)
-
-    def bead_size(self, y: float, x: float, plane: tuple[int, ...]) -> tuple[float, Literal["dark", "bright"]]:
-        """Return the diameter of a bead of this dataset, px, and what beads are against the background."""
-        return self.session.bead_size()
-
-    def change(self, patch: Patch, plane: tuple[int, ...]) -> None:
-        """Change the mask of a plane, as a stroke of napari's own."""
-        if self.view.mask is not None:
-            change_layer(self.view.mask, patch, plane)
 
     def _image_size(self) -> tuple[int, int] | None:
         return None if self.sample is None else self.sample.labels.shape[-2:]
@@ -369,7 +351,17 @@ class Controller(QObject):
             findings = "The audit found nothing here." if self.session.audit else "Not audited yet: press Audit."
         offer = self.sample.why if self.sample is not None and self.sample.proposal is not None else ""
         self.panel.show_sample(self.current, state_text(state), findings, offer)
+        self._show_count()
         self.panel.show_way(self.view.comparison)
+
+    def _show_count(self) -> None:
+        """Show the beads of the mask as it is seen; of a stack, of all planes."""
+        if self.sample is None or self.view.mask is None:
+            return
+        if self._counted is None or self._counted[0] is not self.sample:
+            self._counted = self.sample, count_of(self.sample.labels)
+        before, now = self._counted[1], count_of(np.asarray(self.view.mask.data))
+        self.panel.show_count(before, now)
 
     def _finish(self) -> None:
         self.messages.show_text(summary(self.session), "good")

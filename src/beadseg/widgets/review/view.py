@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from beadseg.errors import InputError
 from beadseg.widgets.layers import StepQueue
+from beadseg.widgets.mouse_tools import change_layer
+from beadseg.widgets.review.sample import grey_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Literal
 
     from napari.layers import Image, Labels, Layer, Vectors
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
     from beadseg.annotation.audit.document import Box
+    from beadseg.annotation.edit import Patch
     from beadseg.widgets.review.sample import ReviewSample
 
 BLINK_MS = 600
@@ -253,6 +258,41 @@ class View(QObject):
         if proposal is not None and self.mask is not None:
             proposal.visible = not proposal.visible
             self.mask.visible = not proposal.visible
+
+
+class MaskBeads:
+    """The mask that is seen, for the bead tool: `beadseg.widgets.mouse_tools.Beads`.
+
+    Parameters
+    ----------
+    view : View
+        Where the mask is.
+    size : callable
+        Returns the diameter of a bead of the dataset, px, and what beads are against the background.
+    """
+
+    def __init__(self, view: View, size: Callable[[], tuple[float, Literal["dark", "bright"]]]) -> None:
+        self._view, self._size = view, size
+
+    def bead_labels(self, plane: tuple[int, ...]) -> NDArray[np.uint32] | None:
+        """Return the mask of a plane."""
+        mask = self._view.mask
+        return None if self._view.sample is None or mask is None else np.asarray(mask.data)[plane]
+
+    def grey(self, plane: tuple[int, ...]) -> NDArray[np.generic]:
+        """Return the brightness of a plane."""
+        if self._view.sample is None:
+            raise InputError("No sample is shown.", remedy="Click one in the queue.")
+        return grey_plane(self._view.sample, plane)
+
+    def bead_size(self, y: float, x: float, plane: tuple[int, ...]) -> tuple[float, Literal["dark", "bright"]]:
+        """Return the diameter of a bead, and what beads are: those of the dataset, at every place."""
+        return self._size()
+
+    def change(self, patch: Patch, plane: tuple[int, ...]) -> None:
+        """Change the mask of a plane, as a stroke of napari's own."""
+        if self._view.mask is not None:
+            change_layer(self._view.mask, patch, plane)
 
 
 class SampleLayers(QObject):

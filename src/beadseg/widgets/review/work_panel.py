@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from beadseg.annotation.review.steps import STATES
+from beadseg.text import plural
 from beadseg.widgets.common.message import HelpButton, framed, plain_tip
 from beadseg.widgets.review.keys import ACTION
 from beadseg.widgets.review.session import ANY, Filter
@@ -106,8 +107,12 @@ class WorkPanel(QWidget):
         self.finding.setEnabled(bool(codes))
         self.finding.blockSignals(False)
 
+    _sample = ""
+    """Name of the current sample."""
+
     def show_sample(self, name: str, state: str, findings: str, offer: str) -> None:
         """Show the current sample in words; `offer`: what the proposal does, empty where there is none."""
+        self._sample = name
         self.name.setText(name)
         self.name.setToolTip(plain_tip(name))
         self.about.setText(state)
@@ -115,6 +120,11 @@ class WorkPanel(QWidget):
         self.findings.setVisible(bool(findings))
         self.offer.setText(f"Proposal: {offer}" if offer else "No correction is proposed.")
         self.comparison.setEnabled(bool(offer))
+
+    def show_count(self, before: int, now: int) -> None:
+        """Show how many beads the mask of the current sample has, and had before it was changed."""
+        changed = "" if now == before else f" ({before:,} before)"
+        self.name.setText(f"{self._sample}: {plural(now, 'bead')}{changed}")
 
     def show_way(self, way: Comparison) -> None:
         """Show which of mask and proposal is seen."""
