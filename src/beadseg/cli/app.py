@@ -38,7 +38,7 @@ COMMANDS: dict[str, str] = {
     "draft": "Make first annotations for images that have none, for a person to correct.",
     "suggest": "Rank unlabelled images by what annotating them would teach a trained model.",
     "improve": "Train a model further on a few accepted samples, and say whether it is better.",
-    "predict": "Segment and count the beads of images with a trained run.",
+    "predict": "Segment and count the beads of images, by the general model or a trained run.",
     "evaluate": "Score predictions against a dataset's masks or labels.",
     "reproduce": "Repeat a prediction or an evaluation, and say what differs.",
     "density": "Turn counts into densities and analyse a dilution series; compare with counts by hand.",
