@@ -259,6 +259,7 @@ def size_of_pixels_and_beads(person: Counter, layer: Any) -> None:
 
     sizes = person.image.sizes
     assert sizes.pixel.text() == "unknown"
+    sizes.pixel.setFocus()  # Enter there is not the bead tool's
     sizes.pixel.setValue(0.5)
     person.qtbot.keyClick(sizes.pixel, Qt.Key.Key_Return)
     person.settle()

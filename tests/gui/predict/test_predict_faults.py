@@ -110,7 +110,7 @@ def test_cancel_ends_the_process_and_leaves_nothing(
     row = next(row for row in widget.image.findChildren(ProgressRow) if not row.isHidden())
     with qtbot.waitSignal(widget.image.background.ended, timeout=PATIENCE_MS):
         click(qtbot, row.cancel)
-    assert "cancelled" in widget.messages.text
+    assert "Cancelled." in widget.messages.text
     assert not list(tmp_path.glob("beadseg-viewer-*"))
     assert len(viewer.layers) == 1
     assert widget.image.predict.isEnabled()

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("beadseg")
 _NAME = "beadsegMessage"
 _IN_WINDOW = (
-    (r"Use --again to predict (them )?again", "Tick “again what was predicted before” to predict them again"),
+    (r"Use --again to predict (them )?again", "Tick “again what was counted before” to count them again"),
     (r"--set (\S+?)=(\S+?)(?=[\s.,;)`]|$)", r"the setting \1 = \2"),
     (r"--config (\S+)", r"the settings of \1"),
     (r"(a new|another|the) --out folder", r"\1 folder for the results"),

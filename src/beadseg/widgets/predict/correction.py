@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QAbstractSlider,
     QAbstractSpinBox,
-    QApplication,
     QComboBox,
     QHBoxLayout,
     QLabel,
@@ -197,12 +196,12 @@ class CorrectionRow(QWidget):
         """Do what a key of the cross stands for; it comes with the first one, in the middle of what is seen."""
         live = self._live()
         labels = live.shown.labels
-        if labels is None or live.session is None or isinstance(QApplication.focusWidget(), FIELDS):
+        if labels is None or live.session is None or isinstance(self.window().focusWidget(), FIELDS):
             return
         if self._cursor is None or self._cursor not in self._viewer.layers:
             centre = [*labels.data_to_world([0.0] * labels.ndim)[:-2], *camera_of(self._viewer).center[-2:]]
             place = np.asarray(labels.world_to_data(centre), float)[-2:]
-            size, _ = live.bead_size(*place, live.plane)
+            size, _ = live.bead_size(float(place[0]), float(place[1]), live.plane)
             self._cursor = Points([np.rint(place)], name=CURSOR, symbol="cross", size=size, face_color="#ffd400",
                                   opacity=0.8, **place_of(labels, 2))  # fmt: skip
             add_beside(self._viewer, self._cursor)

@@ -365,10 +365,12 @@ class ImagePanel(QWidget):
         self._below = layer
         self.background.start(lambda on_event, stop: predict_layer(image, run, options, unsaved, on_event, stop))
 
-    def _failed(self, error: object) -> None:
+    def _failed(self, error: BaseException) -> None:
         """Tell what went wrong; the layers that are left are counted all the same, unless a person stopped it."""
         if isinstance(error, Cancelled):
             self._left = []
+            self.messages.show_text("Cancelled.")
+            return
         self._predict_next()
         self.messages.show_error(error)
 

@@ -92,8 +92,10 @@ class KeepRow(QWidget):
         self.folder.line.setPlaceholderText("Folder" if self._proposed is None else str(self._proposed))
 
     def _enable(self, on: bool) -> None:
-        self.save.setEnabled(on)
-        self.draft.setEnabled(on)
+        for button in (self.save, self.draft):
+            if not on and self.window().focusWidget() is button:
+                button.clearFocus()  # Qt would pass it on to the bead table, which then goes to its first bead
+            button.setEnabled(on)
 
     @guarded
     def _save(self) -> None:
