@@ -436,6 +436,12 @@ def canvas_of(part: QObject | None) -> QOpenGLWidget | None:
     return None if centre is None else centre.findChild(QOpenGLWidget)
 
 
+def focus_beside(part: QWidget) -> QWidget | None:
+    """Return what has the focus in the window of a widget, or gets it when that window becomes active."""
+    window = part.window()
+    return None if window is None else window.focusWidget()
+
+
 def connect_while_alive(owner: QObject, event: Any, slot: Callable[..., Any]) -> None:
     """Connect a slot of `owner` to an event of napari until `owner` is destroyed."""
     event.connect(slot)

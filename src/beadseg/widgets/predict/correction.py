@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from beadseg.errors import InputError
 from beadseg.text import plural
 from beadseg.widgets.common import guarded
-from beadseg.widgets.layers import add_beside, camera_of, canvas_of, connect_while_alive, place_of
+from beadseg.widgets.layers import add_beside, camera_of, canvas_of, connect_while_alive, focus_beside, place_of
 from beadseg.widgets.mouse_tools import BeadTool, MouseTools
 from beadseg.widgets.review.keys import Action, Keys
 
@@ -196,7 +196,7 @@ class CorrectionRow(QWidget):
         """Do what a key of the cross stands for; it comes with the first one, in the middle of what is seen."""
         live = self._live()
         labels = live.shown.labels
-        if labels is None or live.session is None or isinstance(self.window().focusWidget(), FIELDS):
+        if labels is None or live.session is None or isinstance(focus_beside(self), FIELDS):
             return
         if self._cursor is None or self._cursor not in self._viewer.layers:
             centre = [*labels.data_to_world([0.0] * labels.ndim)[:-2], *camera_of(self._viewer).center[-2:]]

@@ -12,6 +12,7 @@ from beadseg.data.documents import refuse_output
 from beadseg.errors import BeadsegError, InputError
 from beadseg.widgets.common import Background, ProgressRow, guarded
 from beadseg.widgets.common.settings import FolderField
+from beadseg.widgets.layers import focus_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,7 +94,7 @@ class KeepRow(QWidget):
 
     def _enable(self, on: bool) -> None:
         for button in (self.save, self.draft):
-            if not on and self.window().focusWidget() is button:
+            if not on and focus_beside(self) is button:
                 button.clearFocus()  # Qt would pass it on to the bead table, which then goes to its first bead
             button.setEnabled(on)
 
