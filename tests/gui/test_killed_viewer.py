@@ -36,6 +36,9 @@ from beadseg import files
 beads, run, settings = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
 viewer = napari.Viewer(show=True)
 _, widget = viewer.window.add_plugin_dock_widget("beadseg", "Train")
+while getattr(widget, "content", widget) is None:  # it is being loaded
+    QApplication.processEvents()
+widget = getattr(widget, "content", widget)
 widget.setup.dataset.choose(beads)
 widget.setup.run.choose(run)
 for setting in settings:
@@ -59,6 +62,9 @@ import numpy as np
 from qtpy.QtWidgets import QApplication
 viewer = napari.Viewer(show=True)
 _, widget = viewer.window.add_plugin_dock_widget("beadseg", "Count")
+while getattr(widget, "content", widget) is None:  # it is being loaded
+    QApplication.processEvents()
+widget = getattr(widget, "content", widget)
 viewer.add_image(np.zeros((3000, 3000), np.uint8), name="large")
 widget.run.choose(Path(sys.argv[1]))
 widget.image.predict.click()

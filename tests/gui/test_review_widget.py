@@ -481,6 +481,9 @@ from qtpy.QtWidgets import QApplication
 viewer = napari.Viewer(show=True)
 viewer.window.resize(1280, 800)
 _, widget = viewer.window.add_plugin_dock_widget("beadseg", "Review")
+while getattr(widget, "content", widget) is None:  # it is being loaded
+    QApplication.processEvents()
+widget = getattr(widget, "content", widget)
 person = Person(QtBot(SimpleNamespace()), viewer, widget)
 person.open(Path(sys.argv[1]), Path(sys.argv[1]).parent / "audit")
 person.key("R")
