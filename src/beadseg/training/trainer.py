@@ -333,7 +333,7 @@ class Trainer:
 
     def _lost_checkpoint(self) -> RunError | None:
         """Return what is wrong where epochs are recorded, but the checkpoint is gone from which training resumes."""
-        if (self.folder / files.LAST).exists() or not (self.folder / files.HISTORY).exists():
+        if (self.folder / files.LAST).exists() or not (self.folder / files.HISTORY).is_file():
             return None
         text = f"{files.LAST} is missing, from which training would resume."
         return RunError(text, self.folder, "Copy it back, or train in a new --out folder; predict works without it.")

@@ -368,9 +368,7 @@ class ImagePanel(QWidget):
     def _failed(self, error: BaseException) -> None:
         """Tell what went wrong; the layers that are left are counted all the same, unless a person stopped it."""
         if isinstance(error, Cancelled):
-            self._left = []
-            self.messages.show_text("Cancelled.")
-            return
+            self._left, error = [], Cancelled("Cancelled.")
         self._predict_next()
         self.messages.show_error(error)
 
