@@ -49,6 +49,8 @@ class Studio:
         self.viewer.theme = theme
         self.viewer.window.resize(*SIZE)
         self.widget: Any = self.viewer.window.add_plugin_dock_widget("beadseg", name)[1]
+        self.wait(lambda: getattr(self.widget, "content", self.widget) is not None)  # its modules are loaded
+        self.widget = getattr(self.widget, "content", self.widget)
         self._out = out
 
     def wait(self, ready: Callable[[], bool]) -> None:
@@ -176,6 +178,8 @@ def train(studio: Studio, work: Path) -> Iterator[str]:
 
 def predict(studio: Studio, work: Path) -> Iterator[str]:
     """Yield the names of the pictures of the Count widget."""
+    from qtpy.QtWidgets import QScrollArea
+
     widget = studio.widget
     yield "predict-start"
     studio.viewer.open_sample("beadseg", "dense")
@@ -185,6 +189,9 @@ def predict(studio: Studio, work: Path) -> Iterator[str]:
     live = widget.image.live
     studio.wait(lambda: live.shown.centres is not None and not live.busy)
     widget.image.results.choose_bead(20)
+    studio.rest()
+    for area in widget.findChildren(QScrollArea):  # down to the table
+        area.verticalScrollBar().setValue(area.verticalScrollBar().maximum())
     yield "predict-table"
     live.stop()
 
