@@ -90,11 +90,20 @@ def _objects(document: _Json, path: Path, size: tuple[Any, Any], failures: list[
     for number, shape in enumerate(document["shapes"]):
         try:
             annotation = _object(shape, size)
-        except (InputError, KeyError, TypeError, ValueError, IndexError, binascii.Error, OSError) as error:
+        except (
+            InputError,
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+            IndexError,
+            binascii.Error,
+            OSError,
+        ) as error:
             what = error.what if isinstance(error, InputError) else f"cannot be read ({type(error).__name__})."
             failures.append(Failure(path.name, f"Shape {number} {what}"))
             continue
-        group = shape.get("group_id")
+        group = None if shape.get("group_id") is None else str(shape["group_id"])
         known = groups.get((group, annotation["label"])) if group is not None else None
         if known is not None and isinstance(annotation.get("segmentation"), list):
             known["segmentation"] += annotation["segmentation"]
