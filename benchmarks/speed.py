@@ -83,8 +83,8 @@ class Table:
     def add(self, name: str, seconds: float, processor: float, **more: float) -> None:
         """Add and print a row."""
         self.rows[name] = {"seconds": round(seconds, 4), "processor": round(processor, 4), **more}
-        told = "  ".join(f"{key} {value:.3g}" for key, value in more.items())
-        print(f"{name:<44} {seconds:8.3f} s  processor {processor:8.3f} s  {told}", flush=True)
+        extra = "  ".join(f"{key} {value:.3g}" for key, value in more.items())
+        print(f"{name:<44} {seconds:8.3f} s  processor {processor:8.3f} s  {extra}", flush=True)
 
     def ratio(self, slow: str, fast: str) -> None:
         """Print how many times as fast one row is as another."""

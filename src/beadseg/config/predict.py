@@ -166,7 +166,7 @@ class DensityConfig(Config):
     """Everything that turns counts into densities and a dilution series."""
 
     pixel_size_um: Annotated[float, Field(gt=0.0, le=1e4, title="Pixel size")] | None = None
-    """Side of a pixel, µm, of all images; None: as each image's file told it."""
+    """Side of a pixel, µm, of all images; None: the size that each image file stores."""
     depth_um: Annotated[float, Field(gt=0.0, le=1e6, title="Chamber depth")] | None = None
     """Depth of the counting chamber, µm, for densities by volume; None: by area only."""
     groups: GroupRule = ByField()

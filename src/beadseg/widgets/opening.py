@@ -50,7 +50,7 @@ def _load(widget: str) -> None:
     module, name = WIDGETS[widget]
     try:
         _loaded[widget] = getattr(import_module(module), name)
-    except BaseException as error:
+    except BaseException as error:  # of any kind: the dock shows it, else it would say "Loading" for ever
         _loaded[widget] = error
     del _threads[widget]
 

@@ -121,7 +121,7 @@ class Finding(Config):
 
 
 class NotAssessable(Config):
-    """What could not be told of a sample, and why."""
+    """What could not be assessed in a sample, and why."""
 
     codes: tuple[Code, ...]
     """Checks that were not made."""
@@ -181,7 +181,7 @@ class SampleAudit(Config):
     fit: MaskFit | None = None
     """The best fit of its mask; None where mask or image has no beads."""
     not_assessable: tuple[NotAssessable, ...] = ()
-    """What could not be told."""
+    """What could not be assessed."""
 
 
 class Baseline(Config):
