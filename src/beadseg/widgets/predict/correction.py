@@ -129,6 +129,9 @@ class CorrectionRow(QWidget):
             self._remove(live)
         else:
             getattr(live, name)()
+        canvas = canvas_of(self)
+        if self.mouse.on and canvas is not None:
+            canvas.setFocus()  # the keys of the cross are the canvas's
 
     def follow(self) -> None:
         """Serve the layers and the plane that are shown now."""
@@ -168,9 +171,6 @@ class CorrectionRow(QWidget):
         live.shown.labels.visible = True
         self._viewer.layers.selection.active = live.shown.labels
         self.mouse.hold(live.shown.labels, TOOL)
-        canvas = canvas_of(self)
-        if canvas is not None:
-            canvas.setFocus()  # the keys of the cross are the canvas's
         self.messages.show_text(HOW)
 
     def _remove(self, live: LiveSession) -> None:
