@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beadseg import events
-from beadseg.errors import HeldError, MachineError
+from beadseg.errors import HeldError, MachineError, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -383,7 +383,7 @@ def refuse_unwritable(path: Path, *, file: bool = False) -> None:
     if not there.is_dir() and os.path.lexists(there):
         raise MachineError("A file is in the way of this folder.", path, "Choose another name or move the file.")
     try:
-        _temporary_beside(there / path.name).unlink(missing_ok=True)
+        _temporary_beside(there / "any").unlink(missing_ok=True)
     except MachineError as error:
         raise MachineError(error.what, path, error.remedy) from None
 
@@ -483,6 +483,12 @@ def machine_error(error: OSError, path: Path) -> MachineError:
     if isinstance(error, FileNotFoundError):
         remedy = "Check that the folder exists."
     return MachineError(f"Cannot be written: {reason}.", path, remedy)
+
+
+def read_error(error: OSError, path: Path) -> RunError:
+    """Return why the operating system does not let a file be read, as an error with a remedy."""
+    remedy = "Check its permissions." if isinstance(error, PermissionError) else "Check the path and the disk."
+    return RunError(f"Cannot be read: {error.strerror or error}.", path, remedy)
 
 
 def _temporary_beside(path: Path) -> Path:

@@ -59,7 +59,9 @@ def read_document(path: Path, *keys: str) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError("No such file.", path, REMEDY) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise files.read_error(error, path) from None
+    except (ValueError, RecursionError) as error:
         raise RunError(f"Cannot be read as JSON ({_reason(error)}).", path, REMEDY) from None
     if not isinstance(document, dict):
         raise RunError(f"Holds no JSON object but a {type(document).__name__}.", path, REMEDY)
@@ -100,7 +102,7 @@ def read_table(path: Path, *columns: str) -> list[dict[str, str]]:
         rows = list(reader)
         names = reader.fieldnames or ()
     except InputError as error:
-        raise RunError(error.what, path, REMEDY) from None
+        raise RunError(error.what, path, error.remedy) from None
     except (ValueError, csv.Error) as error:
         raise RunError(f"Cannot be read as a table ({_reason(error)}).", path, REMEDY) from None
     missing = [column for column in columns if column not in names]
@@ -275,11 +277,8 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _document(folder: Path) -> dict[str, Any]:
-    try:
-        document = json.loads((folder / files.PREDICTION).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
+    path = folder / files.PREDICTION
+    return read_document(path) if path.exists() else {}
 
 
 def read_failures(folder: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from beadseg import files
 from beadseg.config import METRICS, TrainConfig
 from beadseg.errors import RunError
 from beadseg.events import OnEvent, log
-from beadseg.files import beside, current, find_again, relative_path, write_atomically, write_table
+from beadseg.files import beside, current, find_again, read_error, relative_path, write_atomically, write_table
 from beadseg.measure.matching import COUNT_METRICS, DENSITIES
 from beadseg.text import original, safe_cell
 
@@ -85,6 +85,8 @@ def freeze(
         with samples_path.open(encoding="utf-8", newline="") as file:
             before = [[original(row[name] if name != "points_sha256" else row.get(name) or "") for name in frozen]
                       for row in csv.DictReader(file)]  # fmt: skip
+    except PermissionError as error:
+        raise read_error(error, samples_path) from None
     except (OSError, ValueError, KeyError, csv.Error):
         raise RunError("The run's list of samples is missing or damaged.", samples_path,
                        "Copy it back, or give a new --out folder.") from None  # fmt: skip
@@ -187,7 +189,9 @@ def read_history(path: Path) -> list[Row]:
         ]
     except FileNotFoundError:
         raise RunError("No history.", path, "Give the folder of a run that has finished at least one epoch.") from None
-    except (OSError, ValueError, TypeError, csv.Error) as error:
+    except OSError as error:
+        raise read_error(error, path) from None
+    except (ValueError, TypeError, csv.Error) as error:
         detail = " ".join(str(error).split()).rstrip(".")
         raise RunError(
             f"The history cannot be read ({detail}).", path, "Copy it back; a training that goes on rewrites it."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -14,13 +13,13 @@ from scipy import ndimage
 from beadseg import files
 from beadseg.data.annotations.coco import CATEGORY, write_coco
 from beadseg.data.annotations.fiji import write_fiji_rois
-from beadseg.data.annotations.importing import refuse_full
 from beadseg.data.annotations.regions import Failure, LabelledImage, Region, failures_csv, regions_of, rings_of, tight
 from beadseg.data.image_io import open_image, read_labels
 from beadseg.data.masks import label_objects
 from beadseg.data.scan import Filter, Problem, scan, stem_of
 from beadseg.errors import BeadsegError, Cancelled, ImageError, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
+from beadseg.runtime.locking import appearing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -160,25 +159,14 @@ def export_labels(
     InputError
         `out` is not empty, the category has no name, or no sample could be exported. Nothing is written.
     MachineError
-        The disk is full or the folder not writable.
+        The disk is full or the folder not writable. Nothing is left behind.
     Cancelled
-        `stop` was set; files that were finished stay.
+        `stop` was set. Nothing is left behind.
     """
-    refuse_full(out)
     if not options.category.strip():
         raise InputError("The name of the category is empty.", "--category", "Give a name, such as bead.")
-    created = [folder for folder in (out, *out.parents) if not folder.exists()]
-    files.ensure_folder(out)
-    try:
-        return _export(samples, out, options, on_event, stop)
-    except Cancelled as error:
-        remedy = "What was finished is in the folder; to export all, choose a new or empty one."
-        raise Cancelled(error.what, out, remedy) from None
-    except InputError:
-        with suppress(OSError):  # somebody else's file in it
-            for folder in created:
-                folder.rmdir()
-        raise
+    with appearing(out, on_event) as folder:
+        return _export(samples, folder, options, on_event, stop)
 
 
 def _export(

@@ -19,10 +19,11 @@ from beadseg.data.simulate.scene import FieldOfView, Scene, Window, simulate
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.files import IMAGES, LABELS, SCENES, TRUTH, ensure_folder, write_atomically
+from beadseg.runtime.locking import appearing
 from beadseg.text import csv_text, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -195,7 +196,7 @@ def write_dataset(
     MachineError
         When the disk is full or the folder not writable.
     Cancelled
-        When `stop` is set; the images written so far stay, without ``truth.csv`` and ``scenes.json``.
+        When `stop` is set. Nothing is left behind.
     """
     return write_tiles(out, plan(series), {"series": series.model_dump(mode="json")}, on_event, stop)
 
@@ -206,24 +207,23 @@ def write_tiles(
     recipe: dict[str, Any],
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
+    also: Callable[[Path], object] = lambda folder: None,
 ) -> pd.DataFrame:
-    """Simulate planned tiles and write them as `write_dataset` does; `recipe` goes into ``scenes.json``."""
-    refuse_full(out)
-    for folder in (IMAGES, LABELS):
-        ensure_folder(out / folder)
-    tables, counts = _write_tiles(out, tiles, on_event, stop)
-    truth = pd.concat(tables, ignore_index=True) if tables else _empty_truth()
-    write_atomically(out / TRUTH, csv_text(truth, "%.4f"))
-    write_atomically(out / SCENES, json.dumps(_scenes(recipe, tiles, counts), indent=2) + "\n")
+    """Simulate planned tiles and write them as `write_dataset` does, with what `also` writes into the folder.
+
+    `recipe` goes into ``scenes.json``.
+    """
+    with appearing(out, on_event) as folder:
+        for name in (IMAGES, LABELS):
+            ensure_folder(folder / name)
+        tables, counts = _write_tiles(folder, tiles, on_event, stop)
+        truth = pd.concat(tables, ignore_index=True) if tables else _empty_truth()
+        write_atomically(folder / TRUTH, csv_text(truth, "%.4f"))
+        write_atomically(folder / SCENES, json.dumps(_scenes(recipe, tiles, counts), indent=2) + "\n")
+        also(folder)
     message = f"Wrote {plural(len(tiles), 'image')} with {plural(len(truth), 'bead')} to {out}."
     on_event(Event("result", message, data={"out": str(out), "images": len(tiles), "beads": len(truth)}))
     return truth
-
-
-def refuse_full(out: Path) -> None:
-    """Raise `InputError` when the folder holds anything."""
-    if out.is_dir() and any(out.iterdir()):
-        raise InputError("The folder is not empty.", out, "Choose a new or empty folder; nothing was written.")
 
 
 def _write_tiles(
