@@ -281,6 +281,17 @@ def _document(folder: Path) -> dict[str, Any]:
     return read_document(path) if path.exists() else {}
 
 
+def seen_in_training(folder: Path) -> set[str]:
+    """Return the images of a prediction folder, by name, that its model was trained or chosen with, as far as known."""
+    run = Path(str(_document(folder).get("run", "")))
+    try:
+        rows = read_table(run / files.SAMPLES, "image_sha256")
+    except RunError:  # the general model, or a run that is not there any more
+        return set()
+    known = {row["image_sha256"] for row in rows} - {""}
+    return {name for name, result in read_results(folder).items() if result.get("sha256") in known}
+
+
 def read_failures(folder: Path) -> dict[str, str]:
     """Return why images of a prediction folder failed, by source."""
     failures = {}
@@ -467,6 +478,21 @@ def refuse_output(folder: Path, images: Sequence[Path]) -> None:
         source = files.real_path(files.user_path(image))
         if out == source or out in source.parents or source in out.parents:
             raise InputError(f"Holds an image to be predicted ({files.printable(image)}).", folder, remedy)
+
+
+def refuse_foreign_folder(folder: Path, own: str, what: str) -> None:
+    """Raise `InputError` where `what` (a run, an audit …) would be written among the files of something else.
+
+    `own` is the file by which its own folder is known; results of other commands and datasets have others.
+    """
+    remedy = "Give a folder of its own; nothing was written."
+    place = files.real_path(folder)
+    dataset = _dataset_of(place)
+    if dataset is not None:
+        raise InputError(f"Belongs to the dataset {dataset}, so that {what} cannot be written there.", folder, remedy)
+    for name in (files.CONFIG, files.PREDICTION, files.CROSSVAL, files.SWEEP, files.EVALUATION, files.DENSITY):
+        if name != own and (place / name).is_file():
+            raise InputError(f"Holds {name} of something else, so that {what} cannot be written there.", folder, remedy)
 
 
 def _dataset_of(out: Path) -> Path | None:

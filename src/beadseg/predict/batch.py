@@ -26,7 +26,7 @@ from beadseg.data.raw import (
     kind_of,
     refuse_address,
 )
-from beadseg.data.scan import SYSTEM_FILES, natural_key
+from beadseg.data.scan import SYSTEM_FILES, natural_key, results_among
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError, is_out_of_memory
 from beadseg.events import Event, Level, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, printable, user_path
@@ -428,6 +428,12 @@ def _images_in(folder: Path, on_event: OnEvent) -> list[Path]:
         what = f"Holds no images, but {'; '.join(text for text, _, _ in others)}." if others else "No images found."
         remedy = others[0][1] if others else f"Known types: {KNOWN_KINDS}."
         raise InputError(what, folder, remedy)
+    if results := results_among(found):
+        found = [path for path in found if path not in results]
+        names = listed(sorted((path.name for path in results), key=natural_key), 3)
+        number = plural(len(results), "mask or other result", "masks or other results")
+        text = f"{number} of images beside them ({names})"
+        others.append((text, "To count these, name the files themselves.", "warning"))
     for text, remedy, level in others:
         on_event(Event("left-out", f"Left out in {folder}: {text}. {remedy}", level, {"path": str(folder)}))
     return sorted(found, key=lambda p: natural_key(p.name))

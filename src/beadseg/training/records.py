@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from beadseg import files
 from beadseg.config import METRICS, TrainConfig
 from beadseg.errors import RunError
-from beadseg.events import OnEvent, log
+from beadseg.events import OnEvent, ignore, log
 from beadseg.files import beside, current, find_again, read_error, relative_path, write_atomically, write_table
 from beadseg.measure.matching import COUNT_METRICS, DENSITIES
-from beadseg.text import original, safe_cell
+from beadseg.text import original, plural, safe_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,14 +59,22 @@ def freeze(
     split: Split,
     objects: Mapping[str, int],
     asked: TrainConfig | None = None,
+    on_event: OnEvent = ignore,
 ) -> bool:
     """Write configuration, split and sample hashes into a new run; compare them in one that was begun, and say so.
 
-    `config` is complete; `asked` is what it was planned from.
+    `config` is complete; `asked` is what it was planned from. `on_event` is told of images on both sides of the split.
     """
     rows = []
     for fold, names in (("train", split.train), ("val", split.val), ("test", split.test)):
         rows += [_sample_row(dataset[name], fold, objects[name], folder) for name in names]
+    trained = {row["image_sha256"]: row["sample"] for row in rows if row["fold"] == "train"}
+    copies = [row for row in rows if row["fold"] != "train" and row["image_sha256"] in trained]
+    if copies:
+        first = f"{copies[0]['sample']} and {trained[copies[0]['image_sha256']]}"
+        number = plural(len(copies), "validation image is", "validation images are")
+        text = f"{number} the same as training images ({first}), so that scores are too high. Delete the copies."
+        on_event(log(text, "warning"))
     config_path, samples_path = folder / files.CONFIG, folder / files.SAMPLES
     if not config_path.exists():
         if (folder / files.LAST).exists():
