@@ -24,8 +24,9 @@ _ANNOTATION_SUFFIX = re.compile(r"[-_. ](?:cp_)?(?:masks?|labels?|ignore|seg|poi
 """What programs (Cellpose: ``_cp_masks``, ``_seg``) and people add to an image's name."""
 
 _RESULT_SUFFIX = re.compile(
-    r"[-_. ](?:(?:cp_)?(?:masks?|labels?|outlines?|flows?|seg|segmentation)|ignore|overlay|probabilit(?:y|ies)|"
-    r"(?:simple segmentation|uncertainty|features|(?:object|pixel)[-_ ](?:predictions|identities|probabilities)))$",
+    r"[-_. ](?:(?:cp_)?(?:masks?|labels?|outlines?|flows?|seg|segmentation)|ignore|overlays?|thumb(?:nail)?"
+    r"|probabilit(?:y|ies)|simple segmentation|uncertainty|features"
+    r"|(?:object|pixel)[-_ ](?:predictions|identities|probabilities))$",
     re.IGNORECASE,
 )
 """What Cellpose, ilastik, StarDist and people add to an image's name for what was made from it."""
