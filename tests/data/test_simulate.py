@@ -350,5 +350,6 @@ def test_a_folder_with_files_is_left_alone(tmp_path: Path) -> None:
 def test_stop_ends_between_images(tmp_path: Path) -> None:
     stop = StopFlag()
     with pytest.raises(Cancelled):
-        write_dataset(tmp_path / "out", SeriesConfig(scene=SMALL), lambda event: stop.set(), stop)
+        write_dataset(tmp_path, SeriesConfig(scene=SMALL), lambda event: stop.set(), stop)
     assert list(tmp_path.iterdir()) == []
+    assert not [path for path in tmp_path.parent.iterdir() if path.name.startswith(".beadseg-")]

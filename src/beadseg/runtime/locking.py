@@ -6,11 +6,9 @@ machines, also on network file systems.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import secrets
-import shutil
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -22,7 +20,7 @@ from pydantic import ValidationError
 
 from beadseg import files
 from beadseg.config.base import Config
-from beadseg.errors import BusyError, InputError, MachineError
+from beadseg.errors import BusyError, MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, log
 
 if TYPE_CHECKING:
@@ -107,74 +105,6 @@ def _take_over(
         time.sleep(min(heartbeat, 2.0) / 2)
     if remove(path, owner, beat, stale):
         on_event(log(f"The lock of {name} was left behind ({reason}); it is taken over.", "warning"))
-
-
-@contextmanager
-def appearing(out: Path, on_event: OnEvent = ignore) -> Iterator[Path]:
-    """Give a folder to fill that becomes `out` in the end: whole, or not at all.
-
-    It lies hidden beside `out`, or in it where `out` is there and must stay: a mount, the working directory, a folder
-    in one that may not be written in. What a killed process left of an earlier try is removed.
-
-    Raises
-    ------
-    InputError
-        `out` is not a new or empty folder.
-    BusyError
-        Another living process makes the same folder.
-    MachineError
-        The disk is full or the folder not writable.
-    """
-    out = out.absolute()
-    name = f"{files.TEMPORARY_PREFIX}{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:12]}{files.TEMPORARY_SUFFIX}"
-    if out.exists() and not out.is_dir():
-        raise InputError("Is a file.", out, "Choose a new or empty folder; nothing was written.")
-    if out.is_dir() and any(path.name != name for path in out.iterdir()):
-        raise InputError("The folder is not empty.", out, "Choose a new or empty folder; nothing was written.")
-    created = [folder for folder in out.parents if not folder.exists()]
-    parent = files.ensure_folder(out.parent)
-    unfinished = files.ensure_folder((out if out.is_dir() and not _can_go(out) else parent) / name)
-    try:
-        with locked(unfinished, on_event):
-            _empty(unfinished)
-            try:
-                yield unfinished
-                (unfinished / files.LOCK).unlink(missing_ok=True)
-                _appear(unfinished, out)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-    except BusyError as error:
-        raise BusyError(error.what, out, error.remedy) from None
-    finally:
-        for folder in created if not out.exists() else ():
-            with suppress(OSError):  # another process uses it by now
-                folder.rmdir()
-
-
-def _can_go(folder: Path) -> bool:
-    """Return whether an empty folder may be removed, to be replaced by another."""
-    return not os.path.ismount(folder) and folder.resolve() != Path.cwd() and os.access(folder.parent, os.W_OK)
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name != files.LOCK:
-            path.unlink(missing_ok=True)
-
-
-def _appear(unfinished: Path, out: Path) -> None:
-    try:
-        if unfinished.parent == out:
-            for path in unfinished.iterdir():
-                path.rename(out / path.name)
-            return
-        if out.is_dir():
-            out.rmdir()  # it is empty; Windows does not rename onto a folder
-        unfinished.rename(out)
-    except OSError as error:
-        raise files.machine_error(error, out) from error
 
 
 class ProcessId(Config):
@@ -333,7 +263,8 @@ def server_time(path: Path) -> float:
     except OSError as error:
         raise files.machine_error(error, path) from error
     finally:
-        probe.unlink(missing_ok=True)
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def remove(path: Path, owner: Owner | None, beat: float | None, stale: float) -> bool:
@@ -348,7 +279,7 @@ def remove(path: Path, owner: Owner | None, beat: float | None, stale: float) ->
     except FileExistsError:
         claimed = last_beat(claim)
         if claimed is not None and server_time(path) - claimed >= stale:  # its maker died at it
-            claim.unlink(missing_ok=True)
+            files.remove_file(claim)
         time.sleep(0.05)
         return False
     except OSError as error:
@@ -356,10 +287,11 @@ def remove(path: Path, owner: Owner | None, beat: float | None, stale: float) ->
     try:
         if read(path) != owner or last_beat(path) != beat:
             return False
-        path.unlink(missing_ok=True)
+        files.remove_file(path)
         return True
     finally:
-        claim.unlink(missing_ok=True)
+        with suppress(OSError):
+            claim.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -373,8 +305,9 @@ def kept_alive(path: Path, owner: Owner, seconds: float, lost: Callable[[Owner],
     finally:
         ended.set()
         thread.join()
-        if read(path) == owner:
-            path.unlink(missing_ok=True)
+        with suppress(OSError):  # what is left behind is a dead process's, and is taken over
+            if read(path) == owner:
+                path.unlink(missing_ok=True)
 
 
 def _show_life(path: Path, owner: Owner, ended: threading.Event, seconds: float, lost: Callable[[Owner], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -19,7 +20,6 @@ from beadseg.data.masks import label_objects
 from beadseg.data.scan import Filter, Problem, scan, stem_of
 from beadseg.errors import BeadsegError, Cancelled, ImageError, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
-from beadseg.runtime.locking import appearing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -159,14 +159,24 @@ def export_labels(
     InputError
         `out` is not empty, the category has no name, or no sample could be exported. Nothing is written.
     MachineError
-        The disk is full or the folder not writable. Nothing is left behind.
+        The disk is full or the folder not writable.
     Cancelled
-        `stop` was set. Nothing is left behind.
+        `stop` was set. Nothing is written.
     """
+    files.refuse_full(out)
     if not options.category.strip():
         raise InputError("The name of the category is empty.", "--category", "Give a name, such as bead.")
-    with appearing(out, on_event) as folder:
-        return _export(samples, folder, options, on_event, stop)
+    created = [folder for folder in out.parents if not folder.exists()]
+    try:
+        with files.new_folder(out) as unfinished:
+            return _export(samples, unfinished, options, on_event, stop)
+    except Cancelled as error:
+        raise Cancelled(error.what, out, "Nothing was written; the same command begins again.") from None
+    except InputError:
+        with suppress(OSError):  # somebody else's file in it
+            for folder in created:
+                folder.rmdir()
+        raise
 
 
 def _export(

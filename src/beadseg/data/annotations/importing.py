@@ -26,7 +26,6 @@ from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, is_zarr
 from beadseg.data.scan import ending_of, natural_key, stem_of
 from beadseg.errors import BeadsegError, Cancelled, ImageError, InputError, MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, log, track
-from beadseg.runtime.locking import appearing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -96,11 +95,12 @@ def import_annotations(
     Cancelled
         `stop` was set. Nothing is left behind.
     """
+    files.refuse_full(out)
     paths = _image_files(images)
     for note in source.notes:
         on_event(log(note))
-    with appearing(out, on_event) as folder:
-        return _Importer(folder, paths).run(source, images, on_event, stop)
+    with files.new_folder(out) as unfinished:
+        return _Importer(unfinished, paths).run(source, images, on_event, stop)
 
 
 def _image_files(folder: Path) -> list[Path]:

@@ -305,8 +305,8 @@ def write_like(
     MachineError
         When the disk is full or the folder not writable.
     Cancelled
-        When `stop` is set. Nothing is left behind.
+        When `stop` is set; nothing is written.
     """
     tiles = plan_like(likeness, series)
     recipe = {"like": LIKENESS, "like_series": series.model_dump(mode="json")}
-    return write_tiles(out, tiles, recipe, on_event, stop, lambda folder: likeness.write(folder / LIKENESS))
+    return write_tiles(out, tiles, recipe, on_event, stop, {LIKENESS: f"{likeness.model_dump_json()}\n"})
