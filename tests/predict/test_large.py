@@ -22,7 +22,7 @@ from beadseg.cli.predict import memory_of
 from beadseg.config import ObjectConfig, TrainConfig
 from beadseg.config.network import BackgroundNormConfig, ImageConfig, RangeNormConfig, RgbConfig
 from beadseg.data.image_io import open_image
-from beadseg.errors import ConfigError, InputError, MachineError
+from beadseg.errors import ConfigError, InputError
 from beadseg.model.inputs import Preparation, percentiles, prepare, resized
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import predict_folder
@@ -49,7 +49,7 @@ class Centres(Darkness):
 def model(network: str = "centres", *changes: str) -> Segmenter:
     heads = ["network.heads=[foreground,centre]"] if network == "centres" else []
     common = ["image.channels.kind=grey", "predict.objects.diameter=7", "predict.precision=fp32",
-              "predict.backend=torch", "predict.tiling.whole_image_pixels=40000"]  # fmt: skip
+              "predict.backend=torch", "predict.tiling.whole_image_pixels=400000"]  # fmt: skip
     config = TrainConfig.preset("dense", "unet").with_overrides([*common, *heads, *changes])
     found = Segmenter(Centres() if heads else Darkness(), config, FINGERPRINT, torch.device("cpu"))
     found.model_sha256 = network
@@ -167,7 +167,7 @@ def test_what_blocks_cannot_do_exactly_is_refused(path: Path, tmp_path: Path) ->
         refused(model("centres", "predict.objects.separate=false"))
     with pytest.raises(ConfigError, match="zscore"):
         refused(model("centres", "image.norm.kind=zscore"))
-    with pytest.raises(MachineError, match="not enough"):
+    with pytest.raises(InputError, match="not enough"):
         refused(model(), Means(10**9))
     with pytest.raises(InputError, match="too large to be told"):
         refused(model(), Means(905_000_000, 1, 64), path)

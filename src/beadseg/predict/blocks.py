@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from beadseg.errors import MachineError
+from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore, progress
 from beadseg.model.backends import OPENVINO
 
@@ -256,14 +256,14 @@ class Means:
 
         Raises
         ------
-        MachineError
+        InputError
             There is less memory than the smallest block takes.
         """
         fits = [side for side in SIDES if (1.25 * side) ** 2 <= self.pixels]
         if not fits:
             least = self.processes * (PROGRAM_BYTES + BLOCK_BYTES * (1.25 * SIDES[0]) ** 2)
             text = f"{self.memory / 1e9:.1f} GB of memory are not enough for an image in blocks."
-            raise MachineError(text, where, f"Give at least {least / 1e9:.1f} GB, or fewer --processes.")
+            raise InputError(text, where, f"Give at least {least / 1e9:.1f} GB, or fewer --processes.")
         return fits[-1] if self.side is None else self.side
 
     @property

@@ -25,7 +25,7 @@ from beadseg import files
 from beadseg.config.network import RgbConfig
 from beadseg.data.image_io import LazyImage, open_image
 from beadseg.data.ome_zarr_write import write_label_blocks
-from beadseg.errors import ConfigError, InputError, MachineError
+from beadseg.errors import ConfigError, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, progress
 from beadseg.files import ensure_folder, write_atomically
 from beadseg.measure.appearance import Appearance, ImageSample, appearance, sample_of
@@ -104,7 +104,7 @@ def predict_large(
     ConfigError, InputError
         Blocks would not give what the whole image would.
     MachineError
-        There is not enough memory or disk.
+        The folder cannot be written to.
     """
     image = open_image(path)
     large = LargeImage(segmenter, image, ensure_folder(work), means, path)
@@ -218,7 +218,7 @@ class LargeImage:
         if taken > self.means.free:
             text = f"The network takes {(taken + PROGRAM_BYTES) / 1e9:.1f} GB of memory in every process."
             remedy = "Give more --memory, or set tiling.whole_image_pixels to a quarter of what it is."
-            raise MachineError(text, self.path, remedy)
+            raise InputError(text, self.path, remedy)
         return side
 
     @property
