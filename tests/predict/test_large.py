@@ -32,6 +32,7 @@ from beadseg.predict.instances import _Borders, separate
 from beadseg.predict.large import predict_large
 from beadseg.predict.segmenter import brought_back
 from beadseg.predict.windows import BroughtBack, Prepared, Resized
+from beadseg.widgets.io.folder_layers import read_prediction
 
 ROOM = 10**10
 LITTLE = 1_150_000_000
@@ -155,6 +156,10 @@ def test_what_is_killed_goes_on(tmp_path: Path) -> None:
     predict_folder(model(), [big], tmp_path / "calm", means=Means(LITTLE))
     assert results(out) == results(tmp_path / "calm")
     assert predict_folder(model(), [big], out, means=means).skipped == 1
+    ((levels, shown, kind),) = read_prediction(out)
+    assert (kind, shown["multiscale"], shown["name"]) == ("labels", True, "big: beads")
+    assert [level.shape for level in levels] == [(1300, 1650), (650, 825), (325, 412), (162, 206)]
+    np.testing.assert_array_equal(levels[2][:], levels[0][::4, ::4][:325, :412])
     predict_folder(model(), [big], out, means=Means(ROOM), again=True)
     assert [entry.name for entry in (out / files.LABELS).iterdir()] == ["big.tif"]
 
@@ -168,9 +173,9 @@ def test_what_blocks_cannot_do_exactly_is_refused(path: Path, tmp_path: Path) ->
     with pytest.raises(ConfigError, match="zscore"):
         refused(model("centres", "image.norm.kind=zscore"))
     with pytest.raises(InputError, match="not enough"):
-        refused(model(), Means(10**9))
-    with pytest.raises(InputError, match="too large to be told"):
-        refused(model(), Means(905_000_000, 1, 64), path)
+        refused(model(), Means(901_000_000))
+    with pytest.raises(InputError, match="The network takes"):
+        refused(model(), Means(990_000_000))
     tifffile.imwrite(tmp_path / "stack.tif", np.zeros((3, 40, 50), np.uint8), photometric="minisblack")
     with pytest.raises(InputError, match="stack"):
         refused(model(), image=tmp_path / "stack.tif")

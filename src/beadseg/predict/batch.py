@@ -408,7 +408,8 @@ def reason_of(error: Exception, path: Path) -> str:
     if isinstance(error, BeadsegError):
         return str(error) if error.where else f"{printable(path)}: {error}"
     if is_out_of_memory(error):
-        remedy = "Use smaller tiles (--set tiling.whole_image_pixels=1000000 --set tiling.tile=512) or more memory."
+        smaller = "(--set tiling.whole_image_pixels=1000000 --set tiling.tile=512)"
+        remedy = f"Use smaller tiles {smaller}, blocks (--memory 4GB), or more memory."
         return f"{path}: Does not fit into memory. {remedy}"
     return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"
 
