@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from beadseg.config import ObjectConfig, TrainConfig
 from beadseg.config.network import BackgroundNormConfig, ImageConfig, RangeNormConfig, RgbConfig
 from beadseg.data.image_io import open_image
 from beadseg.errors import ConfigError, InputError
+from beadseg.events import Event
 from beadseg.model.inputs import Preparation, percentiles, prepare, resized
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import predict_folder
@@ -52,7 +54,8 @@ def model(network: str = "centres", *changes: str) -> Segmenter:
     common = ["image.channels.kind=grey", "predict.objects.diameter=7", "predict.precision=fp32",
               "predict.backend=torch", "predict.tiling.whole_image_pixels=400000"]  # fmt: skip
     config = TrainConfig.preset("dense", "unet").with_overrides([*common, *heads, *changes])
-    found = Segmenter(Centres() if heads else Darkness(), config, FINGERPRINT, torch.device("cpu"))
+    weights: Any = Centres() if heads else Darkness()
+    found = Segmenter(weights, config, FINGERPRINT, torch.device("cpu"))
     found.model_sha256 = network
     return found
 
@@ -67,7 +70,7 @@ def picture(height: int, width: int, beads: int) -> np.ndarray:
     line = np.abs(y - 0.4 * x - 60) < 2
     ring = np.abs(np.hypot(y - height / 2, x - width / 2) - 40) < 3
     light = 180 + 30 * np.sin(y / 90) + rng.normal(0, 3, y.shape)
-    return np.clip(np.where(discs | line | ring, 0.45, 1) * light, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.where(discs | line | ring, 0.45, 1) * light, 0, 255), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +114,7 @@ def test_resampled_blocks_do_not_depend_on_their_size(diameter: float, path: Pat
     assert rows[0] == rows[1]
     assert results(tmp_path / "1024") == results(tmp_path / "200")
     ((_, _, whole),) = segmenter.predict_planes(open_image(path))
-    assert rows[0][0]["beads"] == pytest.approx(whole.count, abs=0.002 * whole.count)
+    assert rows[0][0]["beads"] == pytest.approx(whole.count, abs=1)
 
 
 def test_two_processes_and_one_find_the_same(path: Path, tmp_path: Path) -> None:
@@ -127,7 +130,7 @@ sys.path[:0] = sys.argv[1:3]
 from test_large import LITTLE, Path, model
 from beadseg.predict.batch import predict_folder
 from beadseg.predict.blocks import Means
-predict_folder(model(), [Path(sys.argv[3])], sys.argv[4], means=Means(LITTLE, 1, 64))
+predict_folder(model(), [Path(sys.argv[3])], sys.argv[4], means=Means(LITTLE, 1, 160))
 """
 
 
@@ -146,8 +149,8 @@ def test_what_is_killed_goes_on(tmp_path: Path) -> None:
         seen = len(blocks)
     assert seen >= 4
     times = {block.name: block.stat().st_mtime_ns for block in blocks}
-    events = []
-    means = Means(LITTLE, 1, 64)
+    events: list[Event] = []
+    means = Means(LITTLE, 1, 160)
     found = predict_folder(model(), [big], out, means=means, on_event=events.append)
     assert not len(found.failures)
     assert times

@@ -256,7 +256,7 @@ def memory_of(text: str | None) -> int:
 
         from beadseg.cli.hardware import container_memory
 
-        return min(psutil.virtual_memory().total, container_memory() or sys.maxsize)
+        return min(int(psutil.virtual_memory().total), container_memory() or sys.maxsize)
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
     if found is None or float(found[1]) <= 0:
         raise ConfigError(f"{text!r} is not an amount of memory.", "--memory", "Write, for example, 4GB or 500MB.")

@@ -112,7 +112,8 @@ class Order:
         ensure_folder(self.stage)
         overlays, maps = (kind in self.kinds for kind in (files.OVERLAYS, files.MAPS))
         if self.means is not None and is_large(image, self.means.memory):
-            from beadseg.predict.large import Segmenter, predict_large  # late: most images are not large
+            from beadseg.predict.large import predict_large  # late: most images are not large
+            from beadseg.predict.segmenter import Segmenter
 
             if isinstance(predictor, Segmenter):
                 text = f"{self.name}: predicted in blocks, since it does not fit into memory; no mask"

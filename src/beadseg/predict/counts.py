@@ -278,7 +278,8 @@ def nothing_because(intensity: Brightness) -> list[str]:
     """Return why nothing may have been found in an image, as far as its brightness (Y, X) alone tells it."""
     percents = [0.1, 50, 99.9]
     whole = isinstance(intensity, np.ndarray)
-    found = np.percentile(intensity, percents) if whole else percentiles(lambda: _strips(intensity), percents)
+    found: Any = np.percentile(np.asarray(intensity), percents) if whole else None
+    found = percentiles(lambda: _strips(intensity), percents) if found is None else found
     low, middle, high = (float(value) for value in found)
     if low == high:
         return [f"nearly all pixels have the value {middle:,.6g}"]

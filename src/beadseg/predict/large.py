@@ -175,7 +175,8 @@ class LargeImage:
     @property
     def blocks(self) -> Iterator[tuple[int, int]]:
         """First row and column of every block."""
-        return itertools.product(*(range(0, length, self.side) for length in self.image.size))
+        rows, columns = (range(0, length, self.side) for length in self.image.size)
+        return itertools.product(rows, columns)
 
     def _size(self) -> Size:
         """Return the size of the beads; it is looked for once."""
@@ -190,7 +191,7 @@ class LargeImage:
         path, config = self.work / f"{name}.npz", self.config.seen_at(factor)
         if not path.exists():
             found = Preparation.of(source, config)
-            write_atomically(path, lambda file: np.savez(file, **found.arrays()))
+            _save(path, found.arrays())
         with np.load(path) as kept:
             return Prepared(source, Preparation.of_arrays(config, dict(kept)))
 
@@ -232,7 +233,7 @@ class LargeImage:
         if not path.exists():
             part = self._separated(block, stop)
             found = part.found(self.objects, self.plane, self.image)
-            write_atomically(path, lambda file: np.savez(file, **found))
+            _save(path, found)
         return path
 
     def _separated(self, block: tuple[int, int], stop: StopFlag | None) -> _Part:
@@ -276,7 +277,7 @@ class LargeImage:
         bead = [0]
         write_label_blocks(labels, self.image.size, self._labels(kept, ids, bead), self.image.pixel_size_um)
         _write_table(ensure_folder(folder / files.BEADS) / name, table)
-        found = LargePrediction(self, table, candidates, integral, bead[0] / math.prod(self.image.size), labels)
+        found: Any = LargePrediction(self, table, candidates, integral, bead[0] / math.prod(self.image.size), labels)
         return count_row(name, "", self.image, found, self.segmenter)
 
     def _labels(
@@ -358,7 +359,8 @@ class _Tiles:
         if not path.exists():
             values = self._computed(row * self.side, column * self.side)
             write_atomically(path, lambda file: np.save(file, values))
-        return np.load(path, mmap_mode="r")
+        kept: NDArray[np.float32] = np.load(path, mmap_mode="r")
+        return kept
 
     def _computed(self, top: int, left: int) -> NDArray[np.float32]:
         network, (channels, height, width) = self.backend.network, self.x.shape
@@ -416,7 +418,8 @@ class _Part:
         return np.ascontiguousarray(plane[top : top + self.side, left : left + self.side])
 
     def _inside(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return ((places >= self.block) & (places < np.add(self.block, self.side))).all(axis=1)
+        within = (places >= self.block) & (places < np.add(self.block, self.side))
+        return np.asarray(within.all(axis=1))
 
     def _candidates(self, labels: NDArray[np.uint32], count: int) -> NDArray[np.int64]:
         """Return the candidate, from 0, of each of the labels 1 to `count`."""
@@ -441,6 +444,10 @@ def _groups(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     touch = sparse.coo_array((np.ones(pairs.shape[1], bool), tuple(pairs)), shape=(count, count))
     _, group = connected_components(touch, directed=False)
     return np.asarray(np.bincount(group)[group], np.int64)
+
+
+def _save(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 
 def _read(path: Path, but: str = "") -> dict[str, NDArray[Any]]:
@@ -547,4 +554,5 @@ class _Head:
     number: int
 
     def __getitem__(self, where: tuple[slice, slice]) -> NDArray[np.float32]:
-        return self.maps.part(*where)[self.number]
+        values: NDArray[np.float32] = self.maps.part(*where)[self.number]
+        return values

@@ -16,7 +16,7 @@ from beadseg.model.inputs import Preparation, Source, bands, chosen_channel
 from beadseg.predict.segmenter import neighbours
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from beadseg.config.network import ChannelConfig
     from beadseg.data.image_io import LazyImage
@@ -63,7 +63,7 @@ class Plane:
 
 @dataclass(frozen=True, eq=False)
 class Resized:
-    """A source resampled to Y and X of `size`: as `beadseg.model.inputs.resized` does, but for float rounding."""
+    """A source resampled to Y and X of `size`: as `beadseg.model.inputs.resized` does, but for the last digit."""
 
     source: Source
     size: tuple[int, int]
@@ -86,7 +86,7 @@ class Resized:
         (first, last), (left, right) = ((int(w.indices.min()), int(w.indices.max()) + 1) for w in (down, across))
         values = self.source.part(slice(first, last), slice(left, right))
         down, across = down[:, first:last], across[:, left:right]
-        return np.stack([(across @ (down @ channel.astype(np.float32)).T).T for channel in values])
+        return np.stack([down @ (across @ channel.astype(np.float32).T).T for channel in values])
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +149,7 @@ class BroughtBack:
         (first, last), (left, right) = ((int(w.indices.min()), int(w.indices.max()) + 1) for w in (down, across))
         values = self.maps.part(slice(first, last), slice(left, right))
         down, across = down[:, first:last], across[:, left:right]
-        out = np.stack([(across @ (down @ each).T).T for each in values])
+        out = np.stack([down @ (across @ each.T).T for each in values])
         if len(out) > 1:
             high = _highest(values[1], first, rows, self.seen[0], self.size[0])
             out[1] = _highest(high.T, left, columns, self.seen[1], self.size[1]).T
@@ -160,37 +160,45 @@ def _highest(values: NDArray[np.float32], first: int, along: slice, count: int, 
     """Return the highest of the rows that become one, as torch's adaptive pooling does; `first` is the first row's."""
     at = np.arange(along.start, along.stop)
     start, end = at * count // length, -(-(at + 1) * count // length)
-    out = values[start - first]
+    out: NDArray[np.float32] = values[start - first]
     for step in range(1, int((end - start).max())):
         out = np.maximum(out, values[np.minimum(start + step, end - 1) - first])
     return out
 
 
 def _antialiased(count: int, length: int) -> sparse.csr_array:
-    """Return torch's weights (length, count) of the bilinear antialiased interpolation of an axis."""
-    scale = count / length
-    centre = scale * (np.arange(length) + 0.5)
-    first = np.maximum(0, (centre - scale + 0.5).astype(np.int64))
-    size = np.minimum(count, (centre + scale + 0.5).astype(np.int64)) - first
+    """Return torch's weights (length, count) of the bilinear antialiased interpolation of an axis, rounded as there."""
+    scale, half = np.float32(count) / np.float32(length), np.float64(0.5)
+    centre = (np.float64(scale) * (np.arange(length) + half)).astype(np.float32)
+    first = np.maximum(0, ((centre - scale).astype(np.float64) + half).astype(np.int64))
+    size = np.minimum(count, ((centre + scale).astype(np.float64) + half).astype(np.int64)) - first
     at = first[:, np.newaxis] + np.arange(int(size.max()))
-    weights = np.maximum(0.0, 1 - np.abs((at - centre[:, np.newaxis] + 0.5) / scale))
-    weights[at - first[:, np.newaxis] >= size[:, np.newaxis]] = 0.0
-    weights /= weights.sum(axis=1, keepdims=True)
-    return _rows(np.minimum(at, count - 1), weights, count)
+    away = (at.astype(np.float32) - centre[:, np.newaxis]).astype(np.float64) + half
+    weights = np.maximum(0, 1 - np.abs((away * (1 / scale)).astype(np.float32)))
+    weights[at - first[:, np.newaxis] >= size[:, np.newaxis]] = 0
+    total = np.add.accumulate(weights, axis=1, dtype=np.float32)[:, -1:]
+    return _rows(np.minimum(at, count - 1), weights / total, count)
 
 
 def _bicubic(count: int, length: int) -> sparse.csr_array:
-    """Return torch's weights (length, count) of the bicubic interpolation of an axis."""
-    position = count / length * (np.arange(length) + 0.5) - 0.5
+    """Return torch's weights (length, count) of the bicubic interpolation of an axis, rounded as there."""
+    scale = np.float32(count) / np.float32(length)
+    position = _fused(scale, np.arange(length, dtype=np.float32) + np.float32(0.5), -0.5)
     first = np.floor(position).astype(np.int64)
-    away = np.abs(position[:, np.newaxis] - first[:, np.newaxis] - np.arange(-1, 3))
-    near = ((CUBIC + 2) * away - (CUBIC + 3)) * away * away + 1
-    far = ((CUBIC * away - 5 * CUBIC) * away + 8 * CUBIC) * away - 4 * CUBIC
+    after = position - first.astype(np.float32)
+    away = np.stack([after + 1, after, 1 - after, 2 - after], axis=1)
+    near = _fused(_fused(CUBIC + 2, away, -(CUBIC + 3)) * away, away, 1.0)
+    far = _fused(_fused(_fused(CUBIC, away, -5 * CUBIC), away, 8 * CUBIC), away, -4 * CUBIC)
     at = np.clip(first[:, np.newaxis] + np.arange(-1, 3), 0, count - 1)
-    return _rows(at, np.where(away <= 1, near, far), count)
+    return _rows(at, np.where(np.array([False, True, True, False]), near, far), count)
 
 
-def _rows(at: NDArray[np.int64], weights: NDArray[np.float64], count: int) -> sparse.csr_array:
+def _fused(a: ArrayLike, b: NDArray[np.float32], c: float) -> NDArray[np.float32]:
+    """Return ``a * b + c`` in float32, rounded once, as processors do it."""
+    return np.asarray(np.asarray(a, np.float64) * b + c, np.float32)
+
+
+def _rows(at: NDArray[np.int64], weights: NDArray[np.float32], count: int) -> sparse.csr_array:
     rows = np.repeat(np.arange(len(at)), at.shape[1])
     matrix = sparse.coo_array((weights.reshape(-1), (rows, at.reshape(-1))), shape=(len(at), count)).tocsr()
     matrix.sum_duplicates()
