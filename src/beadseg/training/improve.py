@@ -35,13 +35,12 @@ from beadseg.measure.scores import score_image
 from beadseg.model.checkpoint import load_checkpoint, save_checkpoint
 from beadseg.predict.segmenter import Segmenter
 from beadseg.text import plural
+from beadseg.training.postprocessing import between
 from beadseg.training.run import train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from torch import Tensor
 
     from beadseg.config.predict import PredictConfig
     from beadseg.data.dataset import Sample
@@ -253,7 +252,7 @@ def _settle(
     before = _f1_of_looks(present, looks, stop).f1
     for number, way in enumerate((*WAYS, 0.0)):
         on_event(progress("what it could before", number, len(WAYS) + 1))
-        tensors = {name: _between(old[name], value, way) for name, value in trained.items()}
+        tensors = between(old, trained, way)
         new.network.load_state_dict(tensors)
         after = _f1_of_looks(new, looks, stop).f1
         if after >= before - FORGOTTEN:
@@ -261,12 +260,6 @@ def _settle(
     config = {**meta["config"], "predict": kept.model_dump(mode="json")}
     save_checkpoint(path, tensors, {**meta, "config": config, "objects": kept.objects.model_dump(mode="json")})
     return new, way, (before, after)
-
-
-def _between(old: Tensor, new: Tensor, way: float) -> Tensor:
-    if not new.is_floating_point() or way == 1.0:
-        return new
-    return torch.lerp(old.float(), new.float(), way).to(new.dtype)
 
 
 def _f1_of_looks(segmenter: Segmenter, looks: Sequence[Look], stop: StopFlag) -> Detection:
