@@ -54,9 +54,9 @@ MORE_EVIDENCE = 1.6
 """A diameter that was given is doubted where beads half or twice as large have so many times its evidence."""
 RIVAL_OCTAVES, RIVAL_SHARE = 1.2, 0.5
 """A scale so far from the chosen one, whose beads cover so much of what its beads do, is named in a doubt."""
-FAINT_PX, FAINT, FAINT_BEADS = 10.0, 2.0, 8
-"""Beads smaller than this (px), when so much or less says that they are beads (`_sureness`), may be missed; it can be
-told of so many beads or more."""
+FAINT_PX, FAINT, FAINT_GIVEN, FAINT_BEADS = 10.0, 2.0, 3.0, 8
+"""Beads smaller than this (px), when less than this says that they are beads (`_sureness`; where the diameter was given
+less than that), may be missed; it can be told of so many beads or more."""
 SEEN, LOWEST = 1e-4, -6.0
 """Share of the area below which beads of another size speak for nothing; the least value of that sign, octaves."""
 OCTAVES = 4.0
@@ -128,7 +128,9 @@ def checked_size(
     views = [_view(answer, part, objects, given.diameter * 2.0 ** (step / 2)) for step in (0, -2, 2, -1, 1)]
     own, rival = views[0], max(views[1:3], key=lambda view: view.evidence)
     if rival.surest < LEAST_CONFIDENCE or rival.evidence <= MORE_EVIDENCE * own.evidence:
-        return Size(given.diameter, _faint(views, own.diameter, _sureness(own, views)) if own.surest else "")
+        return Size(
+            given.diameter, _faint(views, own.diameter, _sureness(own, views), FAINT_GIVEN) if own.surest else ""
+        )
     text = f"more beads of about {rival.diameter:.2g} px are found than of {given.diameter:.3g} px: check the diameter"
     return Size(given.diameter, text)
 
@@ -318,7 +320,7 @@ def _doubt(best: View, views: list[View], diameter: float) -> str:
         return outside(diameter)
     sure, rival = _sureness(best, views), _rival(best, views)
     if sure >= 0:
-        return _faint([best], diameter, sure)
+        return _faint([best], diameter, sure, FAINT)
     if rival is not None and rival.share > RIVAL_SHARE * best.share:
         return f"beads of {diameter:.3g} px and of {rival.diameter:.3g} px would both fit: give the diameter"
     return "what was found may not be beads"
@@ -331,9 +333,9 @@ def _sureness(best: View, views: list[View]) -> float:
     return float(np.array([*best.signs, max(ratio, LOWEST), _agreement(best, views), 1.0]) @ BEAD_SIGNS)
 
 
-def _faint(views: list[View], diameter: float, sure: float) -> str:
+def _faint(views: list[View], diameter: float, sure: float, enough: float) -> str:
     """Return a doubt where there are enough small beads to tell that they are hard to see; empty where they are not."""
-    if diameter >= FAINT_PX or sure >= FAINT or max(view.signs[6] for view in views) < math.log2(FAINT_BEADS + 1):
+    if diameter >= FAINT_PX or sure >= enough or max(view.signs[6] for view in views) < math.log2(FAINT_BEADS + 1):
         return ""
     return f"beads of {diameter:.2g} px are faint, blurred or crowded: some may be missed"
 
@@ -348,7 +350,7 @@ def _busiest(plane: NDArray[np.generic], side: int, scale: float) -> NDArray[np.
     """Return the part (C, side, side) of a plane that has most structure of about `scale` px, or all of a small one."""
     height, width = plane.shape[-2:]
     if height <= side and width <= side:
-        return plane
+        return plane[:]  # also of an image of which parts are read
     step = max(1, int(scale / 4), max(height, width) // LOOKED_AT)
     grey = plane[:, ::step, ::step].mean(axis=0, dtype=np.float32)
     grey = np.nan_to_num(grey, copy=False)
