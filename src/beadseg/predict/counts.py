@@ -294,7 +294,7 @@ def nothing_because(intensity: Brightness) -> list[str]:
 
 
 def like_a_mask(intensity: Brightness) -> list[str]:
-    """Return a flag where an image (Y, X) is a mask, or labels: even areas on an even background. Parts are looked at."""
+    """Return a flag where parts of an image (Y, X) are like a mask, or labels: even areas on an even background."""
     tops = range(0, intensity.shape[0], max(1, intensity.shape[0] // STRIP // 8) * STRIP)
     part = np.concatenate([intensity[top : top + STRIP][:, : 16 * STRIP] for top in tops])
     inside = part > part.min()
