@@ -7,13 +7,11 @@ the new one, never half of it, also after a kill, a full disk or a power cut.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import platform
 import secrets
 import shutil
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +19,7 @@ from beadseg import events
 from beadseg.errors import HeldError, InputError, MachineError, RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 
 # --- A dataset folder -------------------------------------------------------------------------------------------------
@@ -409,54 +407,6 @@ def ensure_folder(path: Path) -> Path:
     except OSError as error:
         raise machine_error(error, path) from error
     return path
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder to fill; at the end it becomes `out`, so that all of it is there or nothing.
-
-    It lies beside `out`, or inside where `out` is an empty folder that cannot be replaced (a mounted disk, the working
-    folder). What killed processes of this machine left of `out` is removed.
-
-    Parameters
-    ----------
-    out : pathlib.Path
-        A new or empty folder.
-
-    Raises
-    ------
-    InputError
-        `out` is a file, or holds something.
-    MachineError
-        The disk is full, or the place is not writable.
-    """
-    import psutil  # late: most commands make no folder
-
-    refuse_full(out)
-    out = real_path(out)
-    ensure_folder(out.parent)
-    inside = out.is_dir() and (out.is_mount() or out == real_path(Path()) or not os.access(out.parent, os.W_OK))
-    known = hashlib.sha256(f"{platform.node()}/{printable(out.name)}".encode()).hexdigest()[:12]
-    place = out if inside else out.parent
-    for left in place.glob(f"{TEMPORARY_PREFIX}{known}-*{TEMPORARY_SUFFIX}"):
-        if not psutil.pid_exists(int(left.name.split("-")[2])):
-            shutil.rmtree(left, ignore_errors=True)
-    unfinished = place / f"{TEMPORARY_PREFIX}{known}-{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
-    try:
-        yield ensure_folder(unfinished)
-        try:
-            if inside:
-                for path in unfinished.iterdir():
-                    path.rename(out / path.name)
-                return
-            if out.is_dir():
-                remove_unfinished(out)
-                out.rmdir()  # Windows does not rename onto a folder
-            unfinished.rename(out)
-        except OSError as error:
-            raise machine_error(error, out) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def refuse_full(out: Path) -> None:

@@ -30,6 +30,7 @@ from beadseg.files import write_atomically
 from beadseg.model import inputs
 from beadseg.model.checkpoint import model_file, named_model
 from beadseg.predict.segmenter import Segmenter
+from beadseg.runtime.locking import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -402,7 +403,7 @@ def take_in(path: Path, out: Path) -> list[str]:
     if out.exists():
         raise InputError("Exists already.", out, "Choose a new folder; nothing was written.")
     contents = _packed(path)
-    with files.new_folder(out) as folder:
+    with new_folder(out) as folder:
         for name, content in contents.items():
             files.ensure_folder((folder / name).parent)
             write_atomically(folder / name, content)
