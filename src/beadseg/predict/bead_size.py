@@ -128,9 +128,9 @@ def checked_size(
     views = [_view(answer, part, objects, given.diameter * 2.0 ** (step / 2)) for step in (0, -2, 2, -1, 1)]
     own, rival = views[0], max(views[1:3], key=lambda view: view.evidence)
     if rival.surest < LEAST_CONFIDENCE or rival.evidence <= MORE_EVIDENCE * own.evidence:
-        return Size(
-            given.diameter, _faint(views, own.diameter, _sureness(own, views), FAINT_GIVEN) if own.surest else ""
-        )
+        beads = max(view.beads for view in views) * plane.size / part.size
+        sure = _sureness(own, views) if own.surest else math.inf
+        return Size(given.diameter, _faint(beads, own.diameter, sure, FAINT_GIVEN))
     text = f"more beads of about {rival.diameter:.2g} px are found than of {given.diameter:.3g} px: check the diameter"
     return Size(given.diameter, text)
 
@@ -241,6 +241,11 @@ class View:
     surest: float = 0.0
     signs: NDArray[np.float64] = field(default_factory=lambda: np.zeros(SIGNS))
 
+    @property
+    def beads(self) -> int:
+        """Number of beads in what was looked at."""
+        return round(2 ** float(self.signs[6])) - 1
+
 
 def _view(
     answer: Callable[[NDArray[np.generic], float], Maps],
@@ -320,7 +325,7 @@ def _doubt(best: View, views: list[View], diameter: float) -> str:
         return outside(diameter)
     sure, rival = _sureness(best, views), _rival(best, views)
     if sure >= 0:
-        return _faint([best], diameter, sure, FAINT)
+        return _faint(best.beads, diameter, sure, FAINT)
     if rival is not None and rival.share > RIVAL_SHARE * best.share:
         return f"beads of {diameter:.3g} px and of {rival.diameter:.3g} px would both fit: give the diameter"
     return "what was found may not be beads"
@@ -333,9 +338,9 @@ def _sureness(best: View, views: list[View]) -> float:
     return float(np.array([*best.signs, max(ratio, LOWEST), _agreement(best, views), 1.0]) @ BEAD_SIGNS)
 
 
-def _faint(views: list[View], diameter: float, sure: float, enough: float) -> str:
+def _faint(beads: float, diameter: float, sure: float, enough: float) -> str:
     """Return a doubt where there are enough small beads to tell that they are hard to see; empty where they are not."""
-    if diameter >= FAINT_PX or sure >= enough or max(view.signs[6] for view in views) < math.log2(FAINT_BEADS + 1):
+    if diameter >= FAINT_PX or sure >= enough or beads < FAINT_BEADS:
         return ""
     return f"beads of {diameter:.2g} px are faint, blurred or crowded: some may be missed"
 
