@@ -49,7 +49,6 @@ SMALL = 80
 """A module with fewer code lines and one importer, in its own folder, is part of that importer."""
 SMALL_FOR_A_REASON = {
     "cli/tutorial.py": "loads torch, pandas and matplotlib, which `demo --help` must not",
-    "sweep/trial.py": "loads torch, which the process that starts the trials must not",
 }
 
 
@@ -172,6 +171,29 @@ def test_files_modules_and_functions_are_not_too_many_or_too_long() -> None:
     assert len(sizes) <= MOST_FILES
     assert {path: lines for path, lines in sizes.items() if lines > MOST_LINES} == {}
     assert house.longest_function() <= (LONGEST_FUNCTION + 1,)
+
+
+STARTS = {"subprocess.Popen", "subprocess.run", "multiprocessing.Process", "ProcessPoolExecutor", "get_context"}
+
+
+@pytest.mark.parametrize(
+    ("names", "only"),
+    [
+        (STARTS, "runtime/process.py"),
+        ({"psutil.pid_exists"}, "runtime/locking.py"),
+        ({"csv.writer", "csv.DictWriter"}, "text.py"),
+    ],
+)
+def test_one_job_has_one_place(names: set[str], only: str) -> None:
+    """Processes are started in one module, liveness is judged in one, tables are written in one."""
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and (ast.unparse(node.func) in names or ast.unparse(node.func).split(".")[-1] in names)
+    }
+    assert found <= {only}
 
 
 def paths_of_the_design() -> list[list[str]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from beadseg.files import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
 
@@ -84,6 +84,18 @@ def csv_text(table: pd.DataFrame, float_format: str | None = None) -> str:
     if "\r" in text:  # without quotes a carriage return in a name would end its row
         text = str(safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_ALL))
     return text
+
+
+def csv_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as the text of a CSV file, as `csv_text` does, without pandas.
+
+    Numbers are written so that reading them gives the same float; nothing for None.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_safe_or_other(cell) for cell in row] for row in rows)
+    return out.getvalue()
 
 
 def _safe_or_other(cell: Any) -> Any:

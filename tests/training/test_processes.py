@@ -186,7 +186,7 @@ def test_a_process_that_is_killed_ends_the_other(folder: Path, longer: TrainConf
     _, errors = command.communicate(timeout=900)
     assert command.returncode == ExitCode.KILLED  # which a chain of jobs takes for "go on"
     (line,) = errors.splitlines()
-    assert "Process 1 of 2 was ended by SIGKILL, and with it the others." in line
+    assert "Process 1 of 2 was ended by the system (SIGKILL), and with it the others." in line
     assert not any(process.is_running() for process in both)
     assert len(Run(tmp_path / "run").history) >= 1
     assert not (tmp_path / "run" / files.LOCK).exists()
