@@ -47,9 +47,7 @@ LONGEST_FUNCTION = 45
 """Code lines of its body, at most."""
 SMALL = 80
 """A module with fewer code lines and one importer, in its own folder, is part of that importer."""
-SMALL_FOR_A_REASON = {
-    "cli/tutorial.py": "loads torch, pandas and matplotlib, which `demo --help` must not",
-}
+SMALL_FOR_A_REASON = {}
 
 
 def room_of(path: Path) -> str:
@@ -157,13 +155,9 @@ def test_no_crumbs() -> None:
     for path, lines in house.modules().items():
         name = name_of(PACKAGE / path)
         by = importers.get(name, set())
-        if lines < SMALL and len(by) == 1 and path not in SMALL_FOR_A_REASON and not path.endswith("__init__.py"):
+        if lines < SMALL and len(by) == 1 and not path.endswith("__init__.py"):
             crumbs += [f"{path} of {each}" for each in by if each.rpartition(".")[0] == name.rpartition(".")[0]]
     assert crumbs == []
-
-
-def test_every_exception_is_needed() -> None:
-    assert set(SMALL_FOR_A_REASON) <= set(house.modules())
 
 
 def test_files_modules_and_functions_are_not_too_many_or_too_long() -> None:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from two_processes import CASES
 
 from beadseg import files
-from beadseg.cli.hardware import granted_cores
+from beadseg.cli.config_options import granted_cores
 from beadseg.cli.torchrun import MASTER, NODE, NODES, Place
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from beadseg.cli import options
+from beadseg.cli.config_options import container_memory, core_limits, granted_cores, processor
 from beadseg.cli.console import reporter
-from beadseg.cli.hardware import container_memory, core_limits, granted_cores, processor
 from beadseg.errors import ExitCode
 from beadseg.events import Event, Level
 from beadseg.runtime.process import run_briefly

@@ -174,7 +174,7 @@ def _images(
 
     if listed is None:
         return find_images(given, on_event), {}, None
-    from beadseg.cluster.prediction import ImageList
+    from beadseg.cluster.submit import ImageList
 
     frozen = ImageList.read(listed)
     if chunk is None:
@@ -198,7 +198,7 @@ def _workers(
     if text is None:
         yield None
         return
-    from beadseg.cli.hardware import granted_cores
+    from beadseg.cli.config_options import granted_cores
     from beadseg.cluster.over_dask import dask_client, over_dask
     from beadseg.config.site import SiteConfig
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from beadseg.config.network import (
+from beadseg.config.train import (
     BackgroundNormConfig,
     GreyConfig,
     PercentileNormConfig,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from beadseg.config.network import ChannelConfig, ImageConfig, NormConfig
+    from beadseg.config.train import ChannelConfig, ImageConfig, NormConfig
 
     FloatPlane = npt.NDArray[np.float32]
 

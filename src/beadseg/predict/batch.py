@@ -30,7 +30,7 @@ from beadseg.data.scan import SYSTEM_FILES, natural_key
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError, is_out_of_memory
 from beadseg.events import Event, Level, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, printable, user_path
-from beadseg.model.device import free_memory
+from beadseg.model.backends import free_memory
 from beadseg.predict.counts import NOT_COMPARED, sentence
 from beadseg.predict.results import predict_file
 from beadseg.predict.tables import BatchResult, ElementIndex, PredictionIndex, described

@@ -27,8 +27,7 @@ from beadseg.config.train import (
 )
 from beadseg.data.scan import natural_key
 from beadseg.errors import InputError, RunError
-from beadseg.report.curves import EXPECTED_JACCARD
-from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, label_of, new_figure, save, tidy
+from beadseg.report.figure import BLUE, EXPECTED_JACCARD, GREEN, GREY, ORANGE, PURPLE, label_of, new_figure, save, tidy
 from beadseg.text import TIMES, Row, box_table, csv_text, duration, pipe_table, plural
 from beadseg.training.records import read_history
 from beadseg.training.run import Run

@@ -16,7 +16,7 @@ from beadseg.model.checkpoint import read_meta
 from beadseg.runtime.locking import living_owner
 from beadseg.runtime.process import Process
 from beadseg.training.diagnosis import Criterion, Diagnosis, Watch, few_steps
-from beadseg.training.plan import Planned
+from beadseg.training.prepare import Planned
 from beadseg.training.records import Row, gain, read_history, sample_files
 from beadseg.widgets.common import Background
 from beadseg.widgets.common.background import Monitor
