@@ -1,4 +1,4 @@
-"""`beadseg-batch report`, `compare`, `analyze`: the page of a folder made again; runs, presets or datasets explained."""
+"""`beadseg-batch report`, `compare`, `analyze`: a folder's page made again; runs, presets or datasets explained."""
 
 from __future__ import annotations
 
