@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from importlib import resources
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -87,9 +86,6 @@ MEANING: Final[dict[Code, str]] = {
 
 CORRECTABLE: Final[tuple[Code, ...]] = ("mismatch", "orientation", "scale", "affine", "shift", "inverted", "soft")
 """Codes for which a corrected mask can be computed (``mismatch`` where the right mask is in the data set)."""
-
-SCHEMA_FILE = "audit.schema.json"
-"""File in this package."""
 
 
 class Finding(Config):
@@ -288,13 +284,3 @@ class Audit(Config):
 def worst_first(finding: Finding) -> tuple[int, float, str, str]:
     """Return the key by which findings are sorted."""
     return SEVERITIES.index(finding.severity), -finding.badness, finding.sample, finding.code
-
-
-def current_schema() -> str:
-    """Return the schema of the document as it is now, as JSON text."""
-    return json.dumps(Audit.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def published_schema() -> Any:
-    """Return the schema that comes with the package."""
-    return json.loads(resources.files(__package__).joinpath(SCHEMA_FILE).read_text(encoding="utf-8"))
