@@ -148,12 +148,12 @@ def pipe_table(header: Row, rows: Sequence[Row], *, align: bool = True) -> str:
     return "\n".join([lines[0], f"|{'|'.join('-' * (width + 2) for width in widths)}|", *lines[1:]])
 
 
-def box_table(header: Row, groups: Sequence[Sequence[Row]], widest: int = WIDEST, first: int = WIDEST) -> str:
+def box_table(header: Row, groups: Sequence[Sequence[Row]], widest: int = WIDEST) -> str:
     """Return a table of box-drawing characters with a line after the header and after every group of rows.
 
-    Cells are wrapped at `widest` letters, those of the first column at `first`.
+    Cells are wrapped at `widest` letters, those of the first column at `WIDEST`.
     """
-    wrapped = [[_wrapped(row, widest, first) for row in group] for group in ((header,), *groups) if group]
+    wrapped = [[_wrapped(row, widest) for row in group] for group in ((header,), *groups) if group]
     cells = [line for group in wrapped for row in group for line in row]
     widths = [max(len(line[at]) for line in cells) for at in range(len(header))]
 
@@ -181,9 +181,9 @@ def plain_table(rows: Sequence[Row]) -> str:
     return "\n".join([lines[0], "-" * sum((*widths, 2 * (len(widths) - 1))), *lines[1:]])
 
 
-def _wrapped(row: Row, widest: int, first: int) -> list[Row]:
+def _wrapped(row: Row, widest: int) -> list[Row]:
     """Return the lines that a row takes."""
-    cells = [textwrap.wrap(_one_line(cell), widest if at else first) or [""] for at, cell in enumerate(row)]
+    cells = [textwrap.wrap(_one_line(cell), widest if at else WIDEST) or [""] for at, cell in enumerate(row)]
     height = max(len(lines) for lines in cells)
     return [tuple(lines[at] if at < len(lines) else "" for lines in cells) for at in range(height)]
 

@@ -147,7 +147,7 @@ def _converted(network: nn.Module, channels: int) -> Any:
         traced = torch.jit.trace(network, example, check_trace=False)
         openvino = _openvino()
         shape = openvino.PartialShape([-1, channels, -1, -1])
-        with _hidden("openvino_telemetry"):
+        with _without_telemetry():
             return openvino.convert_model(traced, example_input=example, input=shape)
 
 
@@ -172,7 +172,7 @@ def _keep(path: Path, blob: Any) -> None:
 
 def _openvino() -> Any:
     """Return OpenVINO, imported without its telemetry, which would report every import to its maker."""
-    with _hidden("openvino_telemetry"):
+    with _without_telemetry():
         try:
             import openvino
         except ImportError:
@@ -181,8 +181,9 @@ def _openvino() -> Any:
 
 
 @contextmanager
-def _hidden(name: str) -> Iterator[None]:
-    """Let a module that was not imported before appear missing."""
+def _without_telemetry() -> Iterator[None]:
+    """Let OpenVINO's telemetry appear missing, unless it was imported before."""
+    name = "openvino_telemetry"
     if name in sys.modules:
         yield
         return

@@ -130,11 +130,11 @@ def write_practice(parent: Path | None = None) -> Path:
     return root
 
 
-def write_training_data(parent: Path | None = None) -> Path:
+def write_training_data() -> Path:
     """Write a small simulated dataset to train on into a new folder and return that; raises as `write_practice`."""
     from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 
-    root = Path(tempfile.mkdtemp(prefix=FOLDER, dir=parent)) / "beads"
+    root = Path(tempfile.mkdtemp(prefix=FOLDER)) / "beads"
     scene = SceneConfig(height=256, width=256, beads=BEADS)
     write_dataset(root, SeriesConfig(scene=scene, tiles=8, dilutions=(80,), fields=4, seed=5))
     return root
