@@ -13,7 +13,7 @@ from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.report.compare import BATCH, DROPOUT, LEARNING_RATE, LOSS, SPLIT, number, preset_settings, settings_of
 from beadseg.text import TIMES, pipe_table
-from beadseg.training.plan import plan
+from beadseg.training.prepare import plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

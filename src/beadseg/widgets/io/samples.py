@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import imageio.v3 as iio
 import numpy as np
 from scipy import ndimage
 
 from beadseg import files
+from beadseg.data.tiff import png_bytes
 from beadseg.files import ensure_folder, write_atomically
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def write_practice(parent: Path | None = None) -> Path:
         scene = simulate(config, 40 + number)
         mask = fault(np.where(scene.labels > 0, 255, 0).astype(np.uint8))
         for folder, pixels in ((files.IMAGES, scene.image), (files.MASKS, mask)):
-            content = iio.imwrite("<bytes>", pixels, extension=".png")
+            content = png_bytes(pixels)
             write_atomically(root / folder / f"practice_{number + 1:02d}_{name}.png", content)
     return root
 
