@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from beadseg.errors import InputError
 from beadseg.files import ensure_folder, write_atomically
+from beadseg.training.diagnosis import EXPECTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,16 +76,6 @@ def save(figure: Figure, path: Path) -> Path:
 
 MOST_MARKERS = 60
 """Curves of more points than this are lines alone."""
-
-EXPECTED_JACCARD = (
-    (1, 0.30, 0.35),
-    (5, 0.40, 0.45),
-    (10, 0.48, 0.52),
-    (20, 0.55, 0.62),
-    (30, 0.58, 0.68),
-    (40, 0.60, 0.70),
-)
-"""The laboratory's expected validation Jaccard: epoch, lowest, highest (their hyperparameter document)."""
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> Path:
@@ -169,7 +160,8 @@ def _losses(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _scores(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
-    _expected(axes, max(_column(history, "epoch")))
+    if max(_column(history, "epoch")) >= min(EXPECTED):
+        expected_band(axes)
     draw_lines(
         axes,
         history,
@@ -244,10 +236,10 @@ def draw_lines(
             axes.plot(_column(rows, "epoch"), values, style, color=colour, label=label, marker=marker, markersize=3)
 
 
-def _expected(axes: Axes, last: float) -> None:
-    epochs, low, high = zip(*EXPECTED_JACCARD, strict=True)
-    if last >= epochs[0]:
-        axes.fill_between(epochs, low, high, color=GREY, alpha=0.25, linewidth=0, label="expected by the laboratory")
+def expected_band(axes: Axes) -> None:
+    """Fill between the lowest and the highest validation Jaccard that the laboratory expects of each epoch."""
+    low, high = zip(*EXPECTED.values(), strict=True)
+    axes.fill_between([*EXPECTED], low, high, color=GREY, alpha=0.25, linewidth=0, label="expected by the laboratory")
 
 
 def _best(history: Sequence[Mapping[str, Any]]) -> str:
