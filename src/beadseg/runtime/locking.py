@@ -135,7 +135,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     known = hashlib.sha256(f"{platform.node()}/{files.printable(out.name)}".encode()).hexdigest()[:12]
     place = out if inside else out.parent
     for left in place.glob(f"{files.TEMPORARY_PREFIX}{known}-*{files.TEMPORARY_SUFFIX}"):
-        if not psutil.pid_exists(int(left.name.split("-")[2])):
+        if not is_running(int(left.name.split("-")[2])):
             shutil.rmtree(left, ignore_errors=True)
     unfinished = place / f"{files.TEMPORARY_PREFIX}{known}-{os.getpid()}-{secrets.token_hex(4)}{files.TEMPORARY_SUFFIX}"
     try:
@@ -208,6 +208,11 @@ class Owner(ProcessId):
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}" + (f" (job {self.job})" if self.job else "")
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process of this number runs on this machine, whichever it is: all that a bare number can say."""
+    return bool(psutil.pid_exists(pid))
 
 
 def _ticks(pid: int) -> int | None:
