@@ -129,6 +129,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         The disk is full, or the place is not writable.
     """
     files.refuse_full(out)
+    files.refuse_unwritable(out)
     out = files.real_path(out)
     files.ensure_folder(out.parent)
     inside = out.is_dir() and (out.is_mount() or out == files.real_path(Path()) or not os.access(out.parent, os.W_OK))
