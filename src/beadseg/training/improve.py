@@ -250,12 +250,12 @@ def _settle(
     old = {name: value.cpu() for name, value in present.network.state_dict().items()}
     looks = [draw_look(LookConfig(side=LOOK_SIDE, empty=0.0, cells=0.0), FIRST_LOOK + n) for n in range(LOOKS)]
     new = Segmenter.load(out, device=str(present.device), options=present.options)
-    before = _f1_of_looks(present, looks, stop).f1
+    before = looks_found(present, looks, stop).f1
     for number, way in enumerate((*WAYS, 0.0)):
         on_event(progress("what it could before", number, len(WAYS) + 1))
         tensors = {name: _between(old[name], value, way) for name, value in trained.items()}
         new.network.load_state_dict(tensors)
-        after = _f1_of_looks(new, looks, stop).f1
+        after = looks_found(new, looks, stop).f1
         if after >= before - FORGOTTEN:
             break
     config = {**meta["config"], "predict": kept.model_dump(mode="json")}
@@ -269,7 +269,7 @@ def _between(old: Tensor, new: Tensor, way: float) -> Tensor:
     return torch.lerp(old.float(), new.float(), way).to(new.dtype)
 
 
-def _f1_of_looks(segmenter: Segmenter, looks: Sequence[Look], stop: StopFlag) -> Detection:
+def looks_found(segmenter: Segmenter, looks: Sequence[Look], stop: StopFlag) -> Detection:
     """Return hits and misses on simulated looks, at the size that their beads have."""
     total = Detection(0, 0, 0)
     for look in looks:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Points
+from napari.utils import CyclicLabelColormap
 from qtpy.QtCore import QObject, Signal
 
-from beadseg.widgets.io.folder_layers import COLOUR, SIZE
+from beadseg.widgets.io.folder_layers import BEAD_COLOURS, COLOUR, SIZE
 from beadseg.widgets.layers import PlaneStack, StepQueue, add_beside, free_in_canvas, place_of, warm_up
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class ShownLayers(QObject):
         probability = partial(
             Image, multiscale=True, contrast_limits=(0.0, 1.0), colormap="inferno", blending="additive"
         )
-        labels = partial(Labels, multiscale=True, opacity=0.9)
+        colours = CyclicLabelColormap(colors=[(0, 0, 0, 0), *BEAD_COLOURS])
+        labels = partial(Labels, multiscale=True, opacity=0.9, colormap=colours)
         centres = partial(Points, size=SIZE, face_color="transparent", border_color=COLOUR, border_width=0.3, ndim=axes)
         metadata = {"beadseg": {"image": session.name, "run": session.stored.source}}
         steps: list[Callable[[], None]] = []
@@ -188,7 +190,8 @@ class ShownLayers(QObject):
             whole = np.stack(planes).reshape(*session.image.stack_shape, *session.image.size)
             index = self._viewer.layers.index(self.labels)
             plain = Labels(whole, name=self.labels.name, metadata=self.labels.metadata, opacity=0.9,
-                           visible=self.labels.visible, **place_of(self.labels))  # fmt: skip
+                           visible=self.labels.visible, colormap=self.labels.colormap,
+                           **place_of(self.labels))  # fmt: skip
             plain.contour = OUTLINE_PX
             self._viewer.layers.remove(self.labels)
             add_beside(self._viewer, plain, index)

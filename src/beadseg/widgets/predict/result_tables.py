@@ -84,12 +84,16 @@ class ResultsView(QWidget):
         for view in (self.plane_view, self.image_view, self.region_view):
             view.setFixedHeight(PLANES_HEIGHT)
             view.setVisible(False)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        for widget in (self.title, self.count, self.detail, self.region_view, self.plane_view, self.image_view):
-            layout.addWidget(widget)
-        layout.addWidget(self.bead_view, 1)
+        self.head = QWidget()
+        """Name, count and density, which whoever holds this view puts where they are seen."""
+        tables = (self.region_view, self.plane_view, self.image_view)
+        for place, parts in ((self.head, (self.title, self.count, self.detail)), (self, tables)):
+            column = QVBoxLayout(place)
+            column.setContentsMargins(0, 0, 0, 0)
+            column.setSpacing(2)
+            for part in parts:
+                column.addWidget(part)
+        column.addWidget(self.bead_view, 1)
         self._selecting = False
         delete = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self.bead_view)
         delete.setContext(Qt.ShortcutContext.WidgetShortcut)
@@ -102,6 +106,11 @@ class ResultsView(QWidget):
         _rows_chosen(self.plane_view, self._plane_row)
         _rows_chosen(self.image_view, self._image_row)
         _rows_chosen(self.region_view, self._region_row)
+
+    def show_detail(self, lines: Sequence[str]) -> None:
+        """Show density and interval; of a count that is still being measured, nothing in the same place."""
+        self.detail.setMinimumHeight(0 if lines else self.detail.height())
+        self.detail.setText("\n".join(lines))
 
     def show_title(self, title: str) -> None:
         """Show what the number belongs to."""
@@ -196,6 +205,7 @@ class ResultsView(QWidget):
         self.title.setText("")
         self.count.setText("")
         self.detail.setText("")
+        self.detail.setMinimumHeight(0)
         self.show_beads(pd.DataFrame())
         self.show_planes([], [])
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CIRCLE = "bead size"
 """Name of the circle's layer, and its mark in the layer's metadata."""
 COLOUR = "#ffd400"
+NARROW_PX = 84
+"""Least width of the bead diameter's field, screen px."""
 LARGEST_PX = 1000.0
 """Diameter of a bead, px."""
 SEEN = 60.0
@@ -75,6 +77,8 @@ class SizeFields(QWidget):
         self.show_circle.setCheckable(True)
         self.show_circle.setToolTip("Show the bead diameter as a circle over a bead; drag its edge to change it")
         row = QHBoxLayout()
+        row.setSpacing(3)
+        self.diameter.setMinimumWidth(NARROW_PX)
         for part, share in ((self.diameter, 1), (self.found, 1), (self.show_circle, 0)):
             row.addWidget(part, share)
         form = QFormLayout(self)
