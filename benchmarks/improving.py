@@ -45,7 +45,7 @@ HARD = {
 """Looks, by what differs from usual simulated tiles."""
 TILES = (1, 3, 8)
 UNSEEN, FIRST_UNSEEN = 6, 900
-OLD, FIRST_OLD = 24, 8_000_000_000
+OLD, FIRST_OLD = 48, 8_000_000_000
 """Random looks, none of which the program tries itself."""
 MOST_LOST = 0.005
 

@@ -61,11 +61,11 @@ HELD = 4
 """One accepted image in so many is left out."""
 MOST_HELD = 8
 """More images are not scored."""
-LOOKS, LOOK_SIDE, FIRST_LOOK = 8, 160, 7_000_000_000
+LOOKS, LOOK_SIDE, FIRST_LOOK = 40, 128, 7_000_000_000
 """Simulated images that show what the model could before; px; seed of the first."""
 FORGOTTEN = 0.004
 """F1 on these may fall by so much."""
-WAYS = (1.0, 0.6, 0.3)
+WAYS = (1.0, 0.6, 0.35, 0.2)
 """How far to go from the present model's weights to the trained ones; the first that forgets nothing."""
 GAIN = 0.002
 """F1 must rise by more than this to be called better."""

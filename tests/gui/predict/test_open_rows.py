@@ -37,7 +37,8 @@ def test_a_stack_tells_the_file_of_the_plane() -> None:
 
 
 def test_thousands_of_beads_have_no_rings_but_the_chosen_one(make_napari_viewer: Any) -> None:
-    from beadseg.widgets.predict.result_layers import MOST_RINGS, SIZE, ShownLayers
+    from beadseg.widgets.io.folder_layers import SIZE
+    from beadseg.widgets.predict.result_layers import MOST_RINGS, ShownLayers
 
     viewer = make_napari_viewer()
     shown = ShownLayers(viewer)

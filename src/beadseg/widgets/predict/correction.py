@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 TOOL = "beads"
 HOW = (
-    "Click: add or remove a bead. Drag across a bead: separate it. Drag from one bead into another: merge them. Hold "
-    "Space to move the image."
+    "Click: add or remove a bead. Drag across a bead: separate it. Drag from bead to bead: merge them. "
+    "Hold Space to move the image."
 )
 WITHOUT_MOUSE = "Without a mouse: arrow keys and Enter; M begins a drag, Enter ends it."
 ACTIONS: Final = (

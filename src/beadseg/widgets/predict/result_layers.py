@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Points
 from napari.utils import CyclicLabelColormap
 from qtpy.QtCore import QObject, Signal
 
-from beadseg.widgets.io.folder_layers import BEAD_COLOURS, COLOUR, SIZE
+from beadseg.widgets.io.folder_layers import BEAD_COLOURS, COLOUR
 from beadseg.widgets.layers import PlaneStack, StepQueue, add_beside, free_in_canvas, place_of, warm_up
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_RINGS = 3000
 """Of more beads only the chosen one has a ring."""
+DOT, LEAST_DOT = 0.35, 1.5
+"""Size of the rings around the others, in bead diameters, and the least, px: they must not hide the beads."""
 CHOSEN = 2.5
 """Size of the ring around the chosen bead, in bead diameters."""
 OUTLINE_PX = 1
@@ -75,7 +77,9 @@ class ShownLayers(QObject):
         )
         colours = CyclicLabelColormap(colors=[(0, 0, 0, 0), *BEAD_COLOURS])
         labels = partial(Labels, multiscale=True, opacity=0.9, colormap=colours)
-        centres = partial(Points, size=SIZE, face_color="transparent", border_color=COLOUR, border_width=0.3, ndim=axes)
+        centres = partial(
+            Points, size=self._dot, face_color="transparent", border_color=COLOUR, border_width=0.3, ndim=axes
+        )
         metadata = {"beadseg": {"image": session.name, "run": session.stored.source}}
         steps: list[Callable[[], None]] = []
         for kind, title, make, data in (
@@ -172,7 +176,7 @@ class ShownLayers(QObject):
         if layer is None or layer not in self.layers:
             return
         count = len(layer.data)
-        sizes = np.full(count, SIZE)
+        sizes = np.full(count, self._dot)
         shown = np.full(count, count <= MOST_RINGS)
         if row is not None and row < count:
             sizes[row], shown[row] = CHOSEN * self._diameter, True
@@ -180,6 +184,10 @@ class ShownLayers(QObject):
             layer.size = sizes
         if not np.array_equal(np.asarray(layer.shown), shown):
             layer.shown = shown
+
+    @property
+    def _dot(self) -> float:
+        return max(LEAST_DOT, DOT * self._diameter)
 
     def leave(self, session: Session) -> None:
         """Leave labels and centres in the viewer as plain layers, which need the session no more."""
