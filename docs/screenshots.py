@@ -28,7 +28,7 @@ COLOURS = (256, 128, 64, 32)
 FILM, FILM_SIZE, FILM_MS = "film-", (720, 450), 1800
 """Beginning of the names of films; the size of their pictures, px, and how long each is seen."""
 LARGEST = 150_000
-LARGEST_FILM = 90_000
+LARGEST_FILM = 74_000
 PATIENCE_S = 300.0
 """Longest wait for anything."""
 
