@@ -103,7 +103,7 @@ def test_two_processes_compute_the_gradient_of_one(name: str, together: tuple[Pa
 
 
 def test_two_processes_have_the_validation_curve_of_one(alone: Run, together: tuple[Path, list[str]]):
-    assert together[1] == [f"process {rank}: 4 epochs\n" for rank in range(2)]
+    assert [said.splitlines()[0] for said in together[1]] == [f"process {rank}: 4 epochs" for rank in range(2)]
     assert_same_curve(alone, Run(together[0] / "run"))
 
 
@@ -117,6 +117,12 @@ def test_at_the_end_all_processes_have_the_weights_that_one_process_loads(togeth
     assert {name.split(".")[0] for name in tensors} == {"network", "average", "optimizer"}
     network = Segmenter.load(run).network
     assert without_prefix("network", tensors).keys() == network.state_dict().keys()
+
+
+def test_nothing_of_the_contact_outlives_a_training_that_ended_or_was_stopped(together: tuple[Path, list[str]]):
+    """A thread of it that is left when Python ends aborts the process, now and then."""
+    said = [lines.splitlines()[-1] for lines in together[1]]
+    assert said == ["Cancelled, then 0 threads left", "Followed, then 0 threads left"]
 
 
 def children(process: subprocess.Popen[str]) -> list[psutil.Process]:

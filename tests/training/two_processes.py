@@ -16,9 +16,11 @@ from safetensors.torch import save_file
 from beadseg.config import TrainConfig
 from beadseg.config.train import DiceCELossConfig
 from beadseg.data.dataset import Dataset
+from beadseg.errors import Cancelled
+from beadseg.events import Event, StopFlag
 from beadseg.training import train
 from beadseg.training.batches import Batch, TrainingImage, load_images
-from beadseg.training.distributed import Team, joined
+from beadseg.training.distributed import Followed, Team, joined
 from beadseg.training.trainer import Trainer
 
 CASES = {
@@ -61,14 +63,36 @@ def compare(images: list[TrainingImage], config: TrainConfig, out: Path, team: T
             save_file(gradients(images, settings, out, Team()), out / f"{name}-one.safetensors")
 
 
+def threads_of_gloo() -> int:
+    """Return how many threads of this process serve its contact to the other; Linux names them."""
+    return sum("gloo" in (task / "comm").read_text() for task in Path("/proc/self/task").glob("*"))
+
+
+def stopped(dataset: Dataset, config: TrainConfig, out: Path) -> Cancelled | Followed:
+    """Train until the first step is done, and return how it ended: told by the first process, followed by the other."""
+    stop = StopFlag()
+
+    def stop_early(event: Event) -> None:
+        if event.kind == "progress" and event.data["task"].startswith("epoch"):
+            stop.set()
+
+    try:
+        train(dataset, config, out, on_event=stop_early, stop=stop)
+    except (Cancelled, Followed) as error:
+        return error
+    raise AssertionError("not stopped")
+
+
 def main() -> None:
     torch.set_num_threads(1)
     folder, out, config = Path(sys.argv[1]), Path(sys.argv[2]), TrainConfig.from_file(Path(sys.argv[3]))
     dataset = Dataset.open(folder)
     with joined("cpu") as team:
+        kept = stopped(dataset, config, out / "stopped")
         run = train(dataset, config, out / "run")
         print(f"process {team.rank}: {len(run.history)} epochs")
         compare(load_images(list(dataset)[:4], run.config), run.config, out, team)
+    print(f"{type(kept).__name__}, then {threads_of_gloo()} threads left")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # while there is no group: it keeps the one that it finds, for ever
 from torch.distributed.rendezvous import rendezvous
 
 from beadseg.errors import BeadsegError, Cancelled, ConfigError, ExitCode, MachineError, ProcessKilledError
@@ -171,6 +173,9 @@ def joined(device: str = "auto") -> Iterator[Team]:
             yield team
     finally:  # after a failure too: the next training of this process starts afresh
         if dist.is_initialized():
+            # What refers to the group keeps its threads, and a Python that ends before them may abort. It goes first:
+            # the group waits for its threads when it is deleted, and they may wait for Python's lock.
+            gc.collect()
             dist.destroy_process_group()
 
 

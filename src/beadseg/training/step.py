@@ -188,6 +188,11 @@ class Replica:
         """Add the gradient of `loss`; torch's mean over the processes becomes their sum."""
         (loss * self.team.size if self.team.several else loss).backward()
 
+    def leave(self) -> None:
+        """Let go of the other processes, lest an error that refers to this training keeps the contact to them open."""
+        if isinstance(self.network, DistributedDataParallel):
+            self.network = self.network.module
+
     def collecting(self, *, last: bool) -> AbstractContextManager[None]:
         """Return a context for one part of a batch: the gradient is summed over the processes with the `last` part."""
         if last or not isinstance(self.network, DistributedDataParallel):

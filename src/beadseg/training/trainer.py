@@ -167,6 +167,12 @@ class Trainer:
         TrainingError
             The loss became NaN or infinite; the checkpoints from before are kept.
         """
+        try:
+            self._train()
+        finally:
+            self.stepper.replica.leave()
+
+    def _train(self) -> None:
         self._resume()
         if not (self.epoch or self.losses) and (found := few_steps(self.sampler.steps, self.config.epochs)):
             self._warn(found)
