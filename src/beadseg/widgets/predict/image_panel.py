@@ -17,7 +17,7 @@ from beadseg.widgets.common import Background, ProgressRow, guarded
 from beadseg.widgets.common.background import collect_all_again, keep_collections_short
 from beadseg.widgets.common.settings import PluginSettings, unsaved_corrections
 from beadseg.widgets.layers import LayerChoice, connect_while_alive, finest, fit_to, place_of, shown_index
-from beadseg.widgets.predict.controller import PLACE_EVENTS, LiveSession
+from beadseg.widgets.predict.controller import PLACE_EVENTS, LiveSession, title_of
 from beadseg.widgets.predict.correction import CorrectionRow
 from beadseg.widgets.predict.keep_row import KeepRow
 from beadseg.widgets.predict.object_sliders import ObjectSliders
@@ -458,7 +458,7 @@ class ImagePanel(QWidget):
         measured = self.live.measured_now
         fresh = measured is not None and measured.plane == number and not self.live.changing
         region = self._chosen_region()
-        title = _title(session, below, number)
+        title = title_of(session, below, number)
         self.results.show_title(title if region is None else f"{title}, in {region.name}")
         count = session.count(number)
         if measured is None or not fresh:
@@ -548,13 +548,3 @@ class ImagePanel(QWidget):
 def _is_an_image(layer: Image) -> bool:
     """Leave out the probability of a prediction."""
     return "run" not in layer.metadata.get("beadseg", {})
-
-
-def _title(session: Session, below: Image, number: int) -> str:
-    """Return the name of the image, and of the plane of a stack: its file where the layer knows it."""
-    planes = session.planes
-    if len(planes) < 2:
-        return str(below.name)
-    names = below.metadata.get("beadseg", {}).get("samples", ())
-    plane = names[number] if len(names) == len(planes) else planes[number]
-    return f"{below.name}: {plane} ({number + 1} of {len(planes)})"
