@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from matplotlib.path import Path as Outline
-from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QSize, Qt, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QLabel, QTableView, QVBoxLayout, QWidget
 from skimage.draw import polygon2mask
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LEAST_WIDTH = 56
 """Of a column, screen px."""
+LEAST_HEIGHT = 84
+"""Of a table, screen px."""
 PLANES_HEIGHT = 96
 """Of the table of planes, screen px."""
 
@@ -243,14 +245,22 @@ def pasted(table: pd.DataFrame) -> str:
     return str(cells.replace("nan", "").to_csv(sep="\t", index=False, lineterminator="\n"))
 
 
+class _Table(QTableView):
+    """Asks for little height, so that what holds it needs not scroll; it takes what is left."""
+
+    def sizeHint(self) -> QSize:
+        """Return the preferred size."""
+        return QSize(super().sizeHint().width(), LEAST_HEIGHT)
+
+
 def _view(model: FrameModel, explained: str) -> QTableView:
-    view = QTableView()
+    view = _Table()
     view.setModel(model)
     view.setToolTip(explained)
     view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
     view.setSortingEnabled(True)
-    view.setMinimumHeight(80)
+    view.setMinimumHeight(LEAST_HEIGHT)
     view.setTabKeyNavigation(False)
     header = view.verticalHeader()
     if header is not None:

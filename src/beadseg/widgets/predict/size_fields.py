@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CIRCLE = "bead size"
 """Name of the circle's layer, and its mark in the layer's metadata."""
 COLOUR = "#ffd400"
-NARROW_PX = 84
+NARROW_PX = 96
 """Least width of the bead diameter's field, screen px."""
 LARGEST_PX = 1000.0
 """Diameter of a bead, px."""
@@ -85,7 +85,7 @@ class SizeFields(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         form.setVerticalSpacing(2)
         form.addRow("Pixel size", self.pixel)
-        form.addRow("Bead diameter", row)
+        form.addRow("Diameter", row)
         self.pixel.editingFinished.connect(self._pixel_given)
         self.diameter.editingFinished.connect(self._diameter_given)
         self.show_circle.toggled.connect(self._toggle)
