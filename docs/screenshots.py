@@ -25,10 +25,9 @@ SIZE = (1280, 800)
 """Of the window, px."""
 COLOURS = (256, 128, 64, 32)
 """Of a picture's palette: the most with which it has at most `LARGEST` bytes."""
-FILM, FILM_SIZE, FILM_MS = "film-", (720, 450), 1800
-"""Beginning of the names of films; the size of their pictures, px, and how long each is seen."""
+FILM, FILM_SIZE, FILM_MS, FILM_COLOURS = "film-", (640, 400), 1800, 32
+"""Beginning of the names of films; the size of their pictures, px, how long each is seen, and their colours."""
 LARGEST = 150_000
-LARGEST_FILM = 74_000
 PATIENCE_S = 300.0
 """Longest wait for anything."""
 
@@ -103,13 +102,20 @@ class Studio:
         """Write the films, and close the window."""
         for name, pictures in self._films.items():
             path = self._out / f"napari-{name}.gif"
-            for colours in COLOURS[1:]:
-                first, *rest = [picture.quantize(colours, dither=Image.Dither.NONE) for picture in pictures]
-                first.save(path, save_all=True, append_images=rest, duration=FILM_MS, loop=0, optimize=True)
-                if path.stat().st_size <= LARGEST_FILM:
-                    break
+            write_film(path, pictures)
             print(f"{path}: {path.stat().st_size // 1000} kB")
         self.viewer.close()
+
+
+def write_film(path: Path, pictures: list[Image.Image]) -> None:
+    """Write pictures of one size as an animation, in the same few colours, so that only what changes takes room."""
+    width, height = pictures[0].size
+    strip = Image.new("RGB", (width, height * len(pictures)))
+    for place, picture in enumerate(pictures):
+        strip.paste(picture, (0, height * place))
+    palette = strip.quantize(FILM_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    first, *rest = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    first.save(path, save_all=True, append_images=rest, duration=FILM_MS, loop=0, optimize=True)
 
 
 def review(studio: Studio, work: Path) -> Iterator[str]:
@@ -117,7 +123,6 @@ def review(studio: Studio, work: Path) -> Iterator[str]:
     from beadseg.widgets.io.samples import write_practice
 
     widget = studio.widget
-    yield "review-start"
     widget.open(write_practice(work))
     studio.wait(lambda: widget.controller is not None and widget.controller.sample is not None)
     widget.audit()
@@ -203,7 +208,6 @@ def predict(studio: Studio, work: Path) -> Iterator[str]:
     from beadseg.data.simulate import SceneConfig, simulate
 
     image = studio.widget.image
-    yield "predict-start"
     for name, seed in (("drop 1", 5), ("drop 2", 6)):
         scene = simulate(SceneConfig(height=160, width=180, beads=90, debris=1), seed)
         iio.imwrite(work / f"{name}.png", scene.image)
@@ -234,7 +238,9 @@ def corrected(studio: Studio) -> Iterator[str]:
     image, viewer = studio.widget.image, studio.viewer
     live = image.live
     beads = live.measured_now.beads
-    bead = beads[~beads["edge"] & (beads["group"] == 1) & beads["x"].between(50, 130)].iloc[0]
+    bead = beads[
+        ~beads["edge"] & (beads["group"] == 1) & beads["x"].between(60, 120) & beads["y"].between(60, 100)
+    ].iloc[0]
     viewer.scene.camera.zoom *= 2
     viewer.scene.camera.center = (0.0, float(bead["y"]), float(bead["x"]))
     yield "film-correct"
