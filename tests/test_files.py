@@ -8,12 +8,13 @@ from typing import NoReturn
 
 import pytest
 
-from beadseg.errors import ExitCode, MachineError
+from beadseg.errors import ExitCode, InputError, MachineError
 from beadseg.events import STAGED
 from beadseg.files import (
     TEMPORARY_PREFIX,
     ensure_folder,
     is_unfinished,
+    new_folder,
     remove_unfinished,
     unstaged,
     write_atomically,
@@ -83,6 +84,46 @@ def test_missing_folder_is_explained(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permission bits of POSIX")
+def test_a_disk_that_breaks_twice_is_reported_by_its_first_fault(tmp_path: Path) -> None:
+    def fail(path: Path) -> NoReturn:
+        path.unlink()
+        path.mkdir()  # so it cannot be unlinked afterwards
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(MachineError, match="No space left"):
+        write_atomically(tmp_path / "file.txt", fail)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_new_folder_is_there_as_a_whole_or_not_at_all(there: bool, tmp_path: Path) -> None:
+    out = tmp_path / "above/out"
+    if there:
+        out.mkdir(parents=True)
+
+    def fill(fail: bool) -> None:
+        with new_folder(out) as folder:
+            (folder / "a.txt").write_text("a")
+            assert not out.exists() or not any(out.iterdir())
+            if fail:
+                raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        fill(fail=True)
+    assert out.exists() == there
+    fill(fail=False)
+    assert [path.name for path in out.iterdir()] == ["a.txt"]
+    assert list(out.parent.iterdir()) == [out]
+    with pytest.raises(InputError, match="not empty"):
+        fill(fail=False)
+
+
+def test_the_working_folder_is_filled_and_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with new_folder(Path()) as folder:
+        (folder / "a.txt").write_text("a")
+    assert Path("a.txt").read_text() == "a"
+
+
 def test_colleagues_can_read(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:

@@ -11,14 +11,15 @@ import os
 import secrets
 import shutil
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beadseg import events
-from beadseg.errors import HeldError, MachineError
+from beadseg.errors import HeldError, InputError, MachineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 # --- A dataset folder -------------------------------------------------------------------------------------------------
@@ -249,7 +250,8 @@ def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]
     except OSError as error:
         raise machine_error(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a broken disk must not hide what went wrong before
+            temporary.unlink(missing_ok=True)
     _flush_folder(path.parent)
 
 
@@ -284,7 +286,7 @@ def write_table(path: Path, text: str, seconds: float = 2.0) -> Path:
             if not isinstance(error, HeldError) and not in_the_way:
                 raise
         else:
-            beside(path).unlink(missing_ok=True)
+            remove_file(beside(path))
             return path
         if time.monotonic() >= end:
             write_atomically(beside(path), text)  # fails too where the folder is what may not be written in
@@ -383,7 +385,7 @@ def refuse_unwritable(path: Path, *, file: bool = False) -> None:
     if not there.is_dir() and os.path.lexists(there):
         raise MachineError("A file is in the way of this folder.", path, "Choose another name or move the file.")
     try:
-        _temporary_beside(there / path.name).unlink(missing_ok=True)
+        remove_file(_temporary_beside(there / path.name))
     except MachineError as error:
         raise MachineError(error.what, path, error.remedy) from None
 
@@ -405,6 +407,59 @@ def ensure_folder(path: Path) -> Path:
     except OSError as error:
         raise machine_error(error, path) from error
     return path
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Give a folder to fill; at the end it becomes `out`, so that all of it is there or nothing.
+
+    An empty folder that cannot be replaced (a mounted disk, the working folder) is filled itself.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        A new or empty folder.
+
+    Raises
+    ------
+    InputError
+        `out` is a file, or holds something.
+    MachineError
+        The disk is full, or the place is not writable.
+    """
+    refuse_full(out)
+    out = real_path(out)
+    ensure_folder(out.parent)
+    if out.is_dir() and (out.is_mount() or out == real_path(Path()) or not os.access(out.parent, os.W_OK)):
+        yield out
+        return
+    unfinished = out.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        yield ensure_folder(unfinished)
+        try:
+            if out.is_dir():
+                out.rmdir()  # it is empty; Windows does not rename onto a folder
+            unfinished.rename(out)
+        except OSError as error:
+            raise machine_error(error, out) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def refuse_full(out: Path) -> None:
+    """Raise `InputError` unless `out` is a new or empty folder."""
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError("The folder is not empty.", out, "Choose a new or empty folder; nothing was written.")
+    if out.exists() and not out.is_dir():
+        raise InputError("Is a file.", out, "Choose a new or empty folder; nothing was written.")
+
+
+def remove_file(path: Path) -> None:
+    """Delete a file, if it is there; raises `MachineError`."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise machine_error(error, path) from error
 
 
 def printable(name: str | Path) -> str:

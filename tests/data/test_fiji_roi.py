@@ -288,6 +288,14 @@ def test_bombs_and_files_that_are_no_zip_are_refused(tmp_path: Path, monkeypatch
         fiji.read_rois(tmp_path / "b.zip")
 
 
+def test_a_member_without_a_name_is_not_a_roi(tmp_path: Path) -> None:
+    path = tmp_path / "nameless.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(""), b"x")
+    with pytest.raises(InputError, match="Holds no ROI, but a file without a name"):
+        fiji.read_rois(path)
+
+
 def test_a_bomb_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

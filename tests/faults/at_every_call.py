@@ -13,14 +13,17 @@ is done), and again with the call refused: ENOSPC (disk full), EIO (disk broken)
 - an error is a sentence with a remedy, never a traceback,
 - the same command ends with the same result as the undisturbed run.
 
-This process imports everything once and forks for every case; the child stops itself until strace holds it. Linux only.
+This process imports once what an undisturbed run imports, and forks for every case; the child stops itself until strace
+holds it. The trials of a sweep are forked too, in place of new interpreters. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -32,6 +35,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +54,8 @@ POSSIBLE = {"ENOSPC": {*CREATE, *CHANGE, *WRITE, *FLUSH}, "EIO": set(CALLS), "ER
 """Which calls a file system can refuse in which way."""
 
 LINE = re.compile(r"^(\d+) +(\w+)\((.*)")
+
+TIME = rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?"
 
 TINY = ["epochs=2", "epoch.steps=2", "epoch.size=64", "batch=2", "network.width=8", "network.depth=3",
         "precision=fp32", "predict.precision=fp32", "optimizer.lr=1e-2"]  # fmt: skip
@@ -126,19 +132,24 @@ def traced(path: WritePath, folder: Path, log: Path, inject: str = "") -> tuple[
     return os.waitstatus_to_exitcode(status), said.read_text(errors="replace")
 
 
-def plain(path: WritePath, folder: Path) -> tuple[int, str]:
-    """Run a write path in a child that nothing disturbs."""
-    said = folder.parent / "said.txt"
+def plain(path: WritePath, folder: Path, learn: bool = False) -> tuple[int, str]:
+    """Run a write path in a child that nothing disturbs, and import what it imported if so told."""
+    said, modules = folder.parent / "said.txt", folder.parent / "modules.txt"
     child = os.fork()
     if not child:
-        _become(path, folder, said, stop=False)
+        _become(path, folder, said, stop=False, modules=modules if learn else None)
     _, status = os.waitpid(child, 0)
+    if learn:
+        for name in modules.read_text().splitlines():
+            with suppress(Exception):
+                importlib.import_module(name)
     return os.waitstatus_to_exitcode(status), said.read_text(errors="replace")
 
 
-def _become(path: WritePath, folder: Path, said: Path, stop: bool = True) -> None:
+def _become(path: WritePath, folder: Path, said: Path, stop: bool = True, modules: Path | None = None) -> None:
     """Be the child: print into a file, wait for strace, do it, and end without what the parent would do at its end."""
-    code = 70
+    code, forked = 70, multiprocessing.get_context("fork")
+    multiprocessing.get_context = lambda method=None: forked  # type: ignore[assignment]
     try:
         out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1)
@@ -147,6 +158,8 @@ def _become(path: WritePath, folder: Path, said: Path, stop: bool = True) -> Non
         if stop:
             os.kill(os.getpid(), signal.SIGSTOP)
         code = int(path.run(folder))
+        if modules is not None:
+            modules.write_text("\n".join(sys.modules))
     except BaseException:
         import traceback
 
@@ -215,8 +228,8 @@ def _read_whole(path: Path) -> None:
 
 
 def tree(folder: Path) -> dict[str, Any]:
-    """Return the bytes of every finished file below a folder."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    """Return the bytes of every finished file below a folder; the lock of a process that has ended locks nothing."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "lock.json"]
     names = {path: str(path.relative_to(folder)) for path in paths}
     return {name: path.read_bytes() for path, name in names.items() if ".beadseg-" not in name}
 
@@ -232,7 +245,7 @@ def disturb(path: WritePath, root: Path, part: tuple[int, int], end: float) -> T
         shutil.copytree(template, work, symlinks=True)
 
     fresh()
-    code, said = plain(path, work)
+    code, said = plain(path, work, learn=True)
     first = path.result(work)
     fresh()
     started = time.perf_counter()
@@ -303,13 +316,24 @@ def beadseg(*words: str | Path) -> int:
 
 def write_paths(shared: Path) -> list[WritePath]:
     """Return every write path; what they all need is made in `shared`."""
+    import numpy as np
+
+    from beadseg.annotation.corrections import Correction, ids_of
+    from beadseg.annotation.edit import Patch
     from beadseg.annotation.review.store import Review
+    from beadseg.data.image_io import open_image, read_labels
     from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
+    from beadseg.measure.beads import bead_table
+    from beadseg.predict.counts import corrected_cells
+    from beadseg.predict.tables import write_corrections
 
     scene = SceneConfig(height=64, width=64, beads=12, debris=0, channels="grey")
-    data, run, space = shared / "data", shared / "run", shared / "space.yaml"
+    data, run, space, few = shared / "data", shared / "run", shared / "space.yaml", shared / "few"
     write_dataset(data, SeriesConfig(scene=scene, tiles=4, dilutions=(80,), fields=2, seed=1))
     names = sorted(path.stem for path in (data / "images").iterdir())
+    few.mkdir()
+    for image in sorted((data / "images").iterdir())[:2]:
+        shutil.copy(image, few)
     assert (
         _in_child(lambda: beadseg("train", data, "--out", run, "--quiet", "--threads", "1", "--device", "cpu", *SETS))
         == 0
@@ -361,7 +385,8 @@ def write_paths(shared: Path) -> list[WritePath]:
             try:
                 return function(folder)
             except BeadsegError as error:
-                print(error)
+                with suppress(OSError):  # the call that is refused may be this one
+                    print(error)
                 return int(error.exit_code)
 
         return run_
@@ -372,7 +397,7 @@ def write_paths(shared: Path) -> list[WritePath]:
         from beadseg.cluster.prediction import freeze
         from beadseg.predict.batch import find_images
 
-        freeze(folder / "out", find_images([data / "images"]))
+        freeze(folder / "out", find_images([few]))
         for element in range(2):
             os.environ[ELEMENT] = str(element)
             assert _in_child(lambda: merge(folder, "--chunk", "1")) in (0, 5)
@@ -394,7 +419,63 @@ def write_paths(shared: Path) -> list[WritePath]:
         )
 
     def out_tree(folder: Path) -> dict[str, Any]:
-        return tree(folder / "out")
+        """Files of measurements have names by chance; pages hold the time."""
+        found = {name: value for name, value in tree(folder / "out").items() if not name.startswith("measurements/")}
+        return {name: re.sub(TIME, b"", value) if name.endswith(".html") else value for name, value in found.items()}
+
+    def improved(folder: Path) -> dict[str, Any]:
+        """How many steps there are depends on the machine, and so do the weights."""
+        out, noted = folder / "out", folder / "data/review/improve.json"
+        whole = {"improvements": len(json.loads(noted.read_text())["improvements"])} if noted.exists() else {}
+        return whole | dict.fromkeys(tree(out), True) if out.exists() else whole
+
+    def predicted(folder: Path) -> None:
+        """A prediction whose first image a person began to correct in a viewer that was killed."""
+        shutil.copytree(shared / "predicted", folder / "out")
+
+        def begin() -> int:
+            correction = _correction(folder)
+            correction.apply(_painted(correction.labels, 0))
+            return 0
+
+        assert _in_child(begin) == 0
+
+    def corrected(folder: Path) -> int:
+        """Go on with the correction, step by step, and save it."""
+        correction = _correction(folder)
+        correction.recover()
+        for column in range(3):
+            if not (correction.labels[:2, 8 * column : 8 * column + 4] == 900 + column).all():
+                correction.apply(_painted(correction.labels, column))
+        correction.undo()
+        correction.redo()
+        image, count = open_image(next(few.glob(f"{names[0]}.*"))), len(ids_of(correction.labels))
+        cells = corrected_cells(count, "now", "2026-01-01T00:00:00Z", correction.labels.shape, None)
+        planes = {"": (correction.labels.copy(), bead_table(correction.labels), cells)}
+        write_corrections(folder / "out", names[0], image, planes, lambda plane: correction.labels)
+        correction.forget_saved(correction.when)
+        correction.close()
+        return 0
+
+    def unsaved(folder: Path) -> str:
+        """What was painted before is in the file of unsaved strokes, or saved."""
+        saved = folder / "out/corrected" / f"{names[0]}.tif"
+        correction = _correction(folder)
+        correction.recover()
+        labels = read_labels(saved).labels if saved.exists() else correction.labels
+        return "" if (np.asarray(labels)[:2, :4] == 900).all() else "the stroke that was painted before"
+
+    def _correction(folder: Path) -> Correction:
+        labels = np.asarray(read_labels(shared / "predicted/labels" / f"{names[0]}.tif").labels, np.uint32)
+        return Correction(labels, folder / "unsaved", names[0], "now")
+
+    def _painted(labels: Any, column: int) -> Patch:
+        return Patch((slice(0, 2), slice(8 * column, 8 * column + 4)), np.full((2, 4), 900 + column, np.uint32))
+
+    def predict(out: Path, *more: str) -> int:
+        return beadseg("predict", run, few, "--out", out, "--no-report", "--threads", "1", "--quiet", *more)
+
+    assert _in_child(lambda: predict(shared / "predicted")) in (0, 5)
 
     training = ("--threads", "1", "--device", "cpu", "--quiet", *SETS)
     return [
@@ -423,23 +504,39 @@ def write_paths(shared: Path) -> list[WritePath]:
         ),
         WritePath(
             "predict",
-            lambda f: beadseg(
-                "predict",
-                run,
-                data / "images",
-                "--out",
-                f / "out",
-                "--maps",
-                "--no-report",
-                "--threads",
-                "1",
-                "--quiet",
-            ),
+            lambda f: predict(f / "out", "--maps"),
             lambda f: None,
             out_tree,
             thorough=False,
         ),
         WritePath("merge", merge, array, out_tree),
+        WritePath("corrected", as_command(corrected), predicted, out_tree, unsaved),
+        WritePath(
+            "export",
+            lambda f: beadseg("export", "labels", data, "--format", "fiji-roi", "--out", f / "out", "--quiet"),
+            lambda f: None,
+            out_tree,
+        ),
+        WritePath(
+            "simulate",
+            lambda f: beadseg(
+                "simulate",
+                f / "out",
+                "--tiles",
+                "2",
+                "--size",
+                "64",
+                "--beads",
+                "12",
+                "--dilutions",
+                "80",
+                "--fields",
+                "1",
+                "--quiet",
+            ),
+            lambda f: None,
+            out_tree,
+        ),
         WritePath(
             "audit",
             lambda f: beadseg("audit", f / "data", "--out", f / "out", "--propose", "--threads", "1", "--quiet"),
@@ -452,6 +549,28 @@ def write_paths(shared: Path) -> list[WritePath]:
             lambda f: beadseg("train", data, "--out", f / "out", "--checkpoint-minutes", "0.0001", *training),
             lambda f: None,
             out_tree,
+            thorough=False,
+        ),
+        WritePath(
+            "improve",
+            lambda f: beadseg(
+                "improve",
+                f / "data",
+                "--run",
+                run,
+                "--out",
+                f / "out",
+                "--seconds",
+                "1",
+                "--threads",
+                "1",
+                "--device",
+                "cpu",
+                "--quiet",
+            ),
+            decided,
+            improved,
+            lost,
             thorough=False,
         ),
         WritePath(

@@ -131,3 +131,18 @@ def test_corrections_lie_beside_the_automatic_result_and_stay_when_it_is_predict
     assert pd.read_csv(out / files.COUNTS)["corrected"].isna().all()
     write_corrections(out, "stack", image, {}, lambda plane: labels)
     assert not list((out / files.CORRECTED).iterdir())
+
+
+def test_a_corrected_count_is_a_whole_number_beside_images_that_nobody_corrected(
+    segmenter: Segmenter, stack: Path, tmp_path: Path
+) -> None:
+    other, out = tmp_path / "other.tif", tmp_path / "out"
+    other.write_bytes(stack.read_bytes())
+    predict_folder(segmenter, [stack, other], out)
+    image, labels = open_image(stack), np.zeros(open_image(stack).size, np.uint32)
+    table = pd.DataFrame({"id": [1, 9], "y": [3.0, 8.0], "x": [4.0, 5.0]})
+    cells = corrected_cells(2, "ada", "2026-12-01T10:00:00Z", image.size, None)
+    for _ in range(2):  # the same correction again gives the same bytes
+        write_corrections(out, "stack", image, {"z001": (labels, table, cells)}, lambda plane: labels)
+        counts = pd.read_csv(out / files.COUNTS, dtype=str, keep_default_na=False)
+        assert sorted(counts["corrected"]) == ["", "", "", "2"]

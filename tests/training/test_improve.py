@@ -95,7 +95,7 @@ def test_without_accepted_images_nothing_is_trained(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="Holds something already"):
+    with pytest.raises(InputError, match="The folder is not empty"):
         improve(root, tmp_path / "full", seconds=1)
 
 

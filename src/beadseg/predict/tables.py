@@ -46,7 +46,7 @@ from beadseg.runtime.locking import locked
 from beadseg.text import csv_text, original_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -344,7 +344,7 @@ class PredictionIndex:
         """Add the rows of an image that is new to ``counts.csv``; return False where that is not possible."""
         if self.unwritten:
             return False
-        text = csv_text(pd.DataFrame(rows, columns=self._columns).astype(object).fillna(""))
+        text = csv_text(_as_they_are(rows, self._columns))
         path = self.folder / files.COUNTS
         try:
             before = path.stat().st_size
@@ -373,7 +373,7 @@ class PredictionIndex:
         """
         began = time.monotonic()
         rows = [row for rows in self.rows.values() for row in rows]
-        counts = pd.DataFrame(rows, columns=self._columns).astype(object).fillna("")
+        counts = _as_they_are(rows, self._columns)
         failures = pd.DataFrame(list(self.failures.items()), columns=list(FAILURE_COLUMNS))
         texts = {files.COUNTS: csv_text(counts)} | ({files.FAILURES: csv_text(failures)} if len(failures) else {})
         unwritten = []
@@ -383,7 +383,7 @@ class PredictionIndex:
                 unwritten.append(path)
                 self._warn_unwritten(path)
         if not len(failures):
-            (self.folder / files.FAILURES).unlink(missing_ok=True)
+            files.remove_file(self.folder / files.FAILURES)
         self.unwritten = unwritten
         self._written = time.monotonic()
         self._cost = self._written - began
@@ -420,7 +420,7 @@ class PredictionIndex:
         self.write_about(self._about)
         if not self.unwritten:
             for journal in journals_of(self.folder):
-                journal.unlink(missing_ok=True)
+                files.remove_file(journal)
 
     def result_of(self, names: Mapping[Path, str], failures: Mapping[str, str], skipped: int = 0) -> BatchResult:
         """Return what became of a batch: the rows of these images, and why some failed (by source)."""
@@ -539,7 +539,12 @@ def write_corrections(
         index.close()
         if not planes:
             for ending in (".tif", ".csv"):
-                (kept / f"{name}{ending}").unlink(missing_ok=True)
+                files.remove_file(kept / f"{name}{ending}")
+
+
+def _as_they_are(rows: list[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Return rows as a table of cells as they are: a whole number stays one beside cells that are empty."""
+    return pd.DataFrame(rows, columns=list(columns), dtype=object).fillna("")
 
 
 def described(path: Path, made_with: str, kinds: Iterable[str]) -> dict[str, Any]:

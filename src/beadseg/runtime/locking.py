@@ -263,7 +263,8 @@ def server_time(path: Path) -> float:
     except OSError as error:
         raise files.machine_error(error, path) from error
     finally:
-        probe.unlink(missing_ok=True)
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def remove(path: Path, owner: Owner | None, beat: float | None, stale: float) -> bool:
@@ -278,7 +279,7 @@ def remove(path: Path, owner: Owner | None, beat: float | None, stale: float) ->
     except FileExistsError:
         claimed = last_beat(claim)
         if claimed is not None and server_time(path) - claimed >= stale:  # its maker died at it
-            claim.unlink(missing_ok=True)
+            files.remove_file(claim)
         time.sleep(0.05)
         return False
     except OSError as error:
@@ -286,10 +287,11 @@ def remove(path: Path, owner: Owner | None, beat: float | None, stale: float) ->
     try:
         if read(path) != owner or last_beat(path) != beat:
             return False
-        path.unlink(missing_ok=True)
+        files.remove_file(path)
         return True
     finally:
-        claim.unlink(missing_ok=True)
+        with suppress(OSError):
+            claim.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -303,8 +305,9 @@ def kept_alive(path: Path, owner: Owner, seconds: float, lost: Callable[[Owner],
     finally:
         ended.set()
         thread.join()
-        if read(path) == owner:
-            path.unlink(missing_ok=True)
+        with suppress(OSError):  # what is left behind is a dead process's, and is taken over
+            if read(path) == owner:
+                path.unlink(missing_ok=True)
 
 
 def _show_life(path: Path, owner: Owner, ended: threading.Event, seconds: float, lost: Callable[[Owner], None]) -> None:

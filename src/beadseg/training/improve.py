@@ -26,7 +26,6 @@ from beadseg.data.dataset import Dataset
 from beadseg.data.simulate.look_config import LookConfig
 from beadseg.data.simulate.looks import draw_look
 from beadseg.data.split import Split
-from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore, log, progress, track
 from beadseg.files import write_atomically
 from beadseg.measure.beads import bead_table
@@ -35,13 +34,12 @@ from beadseg.measure.scores import score_image
 from beadseg.model.checkpoint import load_checkpoint, save_checkpoint
 from beadseg.predict.segmenter import Segmenter
 from beadseg.text import plural
+from beadseg.training.postprocessing import between
 from beadseg.training.run import train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from torch import Tensor
 
     from beadseg.config.predict import PredictConfig
     from beadseg.data.dataset import Sample
@@ -170,8 +168,7 @@ def improve(
     """
     begun = time.monotonic()
     stop = StopFlag() if stop is None else stop
-    if out.exists() and any(out.iterdir()):
-        raise InputError("Holds something already.", out, "Choose a new folder for the improved model.")
+    files.refuse_full(out)
     opened = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset, require_masks=False)
     accepted = reviewed(opened, "accepted", on_event)
     split = left_out(Review.open(opened), accepted)
@@ -179,19 +176,20 @@ def improve(
     steps = _steps(present, seconds)
     config = _config(present, model, steps)
     on_event(log(f"{len(split.train)} images to train on, {len(split.val)} left out; {steps} steps."))
-    train(accepted, config, out, split=Split(split.train, ()), device=device, on_event=on_event, stop=stop)
-    held = [accepted[name] for name in split.val[:MOST_HELD]]
-    kept, present.options = present.options, present.options.replace(backend="torch", precision="fp32")
-    new, way, looks = _settle(out, present, kept, on_event, stop)
-    before, after = (_f1(one, held, on_event, stop) for one in (present, new))
-    found = Improvement(
-        model=str(out), before=str(model),
-        trained=len(split.train), held=len(held), beads=before.tp + before.fn,
-        f1_before=before.f1 if held else None, f1_after=after.f1 if held else None,
-        looks_before=looks[0], looks_after=looks[1], way=way, seconds=round(time.monotonic() - begun, 1),
-        when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    )  # fmt: skip
-    _note(opened.root, found)
+    with files.new_folder(out) as unfinished:
+        train(accepted, config, unfinished, split=Split(split.train, ()), device=device, on_event=on_event, stop=stop)
+        held = [accepted[name] for name in split.val[:MOST_HELD]]
+        kept, present.options = present.options, present.options.replace(backend="torch", precision="fp32")
+        new, way, looks = _settle(unfinished, present, kept, on_event, stop)
+        before, after = (_f1(one, held, on_event, stop) for one in (present, new))
+        found = Improvement(
+            model=str(out), before=str(model),
+            trained=len(split.train), held=len(held), beads=before.tp + before.fn,
+            f1_before=before.f1 if held else None, f1_after=after.f1 if held else None,
+            looks_before=looks[0], looks_after=looks[1], way=way, seconds=round(time.monotonic() - begun, 1),
+            when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )  # fmt: skip
+        _note(opened.root, found)
     return found
 
 
@@ -253,7 +251,7 @@ def _settle(
     before = looks_found(present, looks, stop).f1
     for number, way in enumerate((*WAYS, 0.0)):
         on_event(progress("what it could before", number, len(WAYS) + 1))
-        tensors = {name: _between(old[name], value, way) for name, value in trained.items()}
+        tensors = between(old, trained, way)
         new.network.load_state_dict(tensors)
         after = looks_found(new, looks, stop).f1
         if after >= before - FORGOTTEN:
@@ -261,12 +259,6 @@ def _settle(
     config = {**meta["config"], "predict": kept.model_dump(mode="json")}
     save_checkpoint(path, tensors, {**meta, "config": config, "objects": kept.objects.model_dump(mode="json")})
     return new, way, (before, after)
-
-
-def _between(old: Tensor, new: Tensor, way: float) -> Tensor:
-    if not new.is_floating_point() or way == 1.0:
-        return new
-    return torch.lerp(old.float(), new.float(), way).to(new.dtype)
 
 
 def looks_found(segmenter: Segmenter, looks: Sequence[Look], stop: StopFlag) -> Detection:
@@ -298,7 +290,6 @@ def _f1(segmenter: Segmenter, held: Sequence[Sample], on_event: OnEvent, stop: S
 
 def _note(root: Path, found: Improvement) -> None:
     """Keep what came of it beside the review: the curve of F1 against annotated images."""
-    path = root / files.REVIEW / files.IMPROVEMENTS
-    write_atomically(
-        path, json.dumps({"schema_version": 1, "improvements": [*improvements(root), asdict(found)]}, indent=2)
-    )
+    others = [each for each in improvements(root) if each.get("model") != found.model]  # of a call that was killed
+    document = {"schema_version": 1, "improvements": [*others, asdict(found)]}
+    write_atomically(root / files.REVIEW / files.IMPROVEMENTS, json.dumps(document, indent=2))

@@ -89,3 +89,8 @@ def test_folder_in_the_way(root: Path) -> None:
     (root / files.REVIEW).write_text("a file")
     with pytest.raises(MachineError, match="in the way"):
         Strokes(unsaved_folder(root), "a", np.zeros((4, 4), np.uint32), "ada")
+
+
+def test_a_folder_that_cannot_be_listed_says_so(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="cannot be listed"):
+        abandoned(tmp_path / ("x" * 300), "ada")

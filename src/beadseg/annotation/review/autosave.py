@@ -23,7 +23,7 @@ from beadseg import files
 from beadseg.annotation.edit import Patch
 from beadseg.annotation.review.steps import new_id, now
 from beadseg.annotation.review.store import NAME_BYTES
-from beadseg.errors import InputError
+from beadseg.errors import InputError, MachineError
 from beadseg.files import ensure_folder, machine_error, write_atomically
 from beadseg.runtime.locking import ProcessId
 
@@ -111,9 +111,20 @@ def unsaved_folder(root: Path) -> Path:
 
 
 def abandoned(folder: Path, by: str) -> dict[str, list[Path]]:
-    """Return the files of `by` that no other living process writes, by sample, oldest first, without damaged ones."""
+    """Return the files of `by` that no other living process writes, by sample, oldest first, without damaged ones.
+
+    Raises
+    ------
+    MachineError
+        The disk does not answer.
+    """
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob(f"*{SUFFIX}"), key=_age):
+    try:
+        paths = sorted(folder.glob(f"*{SUFFIX}"), key=_age)
+    except OSError as error:
+        text = f"The changes that were not saved cannot be listed: {error.strerror}."
+        raise MachineError(text, folder, "Check the disk, then try again.") from error
+    for path in paths:
         try:
             header = _header(path)
         except InputError:

@@ -14,7 +14,6 @@ from scipy import ndimage
 from beadseg import files
 from beadseg.data.annotations.coco import CATEGORY, write_coco
 from beadseg.data.annotations.fiji import write_fiji_rois
-from beadseg.data.annotations.importing import refuse_full
 from beadseg.data.annotations.regions import Failure, LabelledImage, Region, failures_csv, regions_of, rings_of, tight
 from beadseg.data.image_io import open_image, read_labels
 from beadseg.data.masks import label_objects
@@ -162,18 +161,17 @@ def export_labels(
     MachineError
         The disk is full or the folder not writable.
     Cancelled
-        `stop` was set; files that were finished stay.
+        `stop` was set. Nothing is written.
     """
-    refuse_full(out)
+    files.refuse_full(out)
     if not options.category.strip():
         raise InputError("The name of the category is empty.", "--category", "Give a name, such as bead.")
-    created = [folder for folder in (out, *out.parents) if not folder.exists()]
-    files.ensure_folder(out)
+    created = [folder for folder in out.parents if not folder.exists()]
     try:
-        return _export(samples, out, options, on_event, stop)
+        with files.new_folder(out) as unfinished:
+            return _export(samples, unfinished, options, on_event, stop)
     except Cancelled as error:
-        remedy = "What was finished is in the folder; to export all, choose a new or empty one."
-        raise Cancelled(error.what, out, remedy) from None
+        raise Cancelled(error.what, out, "Nothing was written; the same command begins again.") from None
     except InputError:
         with suppress(OSError):  # somebody else's file in it
             for folder in created:

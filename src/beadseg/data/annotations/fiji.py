@@ -230,7 +230,9 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
         return
     with zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if _is_roi(info.filename)]
-        held = [info.filename for info in archive.infolist() if not info.is_dir()]
+        held = [
+            info.filename or "a file without a name" for info in archive.infolist() if not info.filename.endswith("/")
+        ]
         if held and not members:  # without any file it is of an image without beads
             text = f"Holds no ROI, but {listed(held, 3)}."
             raise InputError(text, path, "Save the ROIs in Fiji's ROI Manager: More > Save.")

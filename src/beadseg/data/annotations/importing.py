@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
 import shutil
 from collections import Counter
 from dataclasses import dataclass
@@ -96,28 +95,12 @@ def import_annotations(
     Cancelled
         `stop` was set. Nothing is left behind.
     """
-    refuse_full(out)
+    files.refuse_full(out)
     paths = _image_files(images)
     for note in source.notes:
         on_event(log(note))
-    files.ensure_folder(out.absolute().parent)
-    unfinished = out.absolute().with_name(
-        f"{files.TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{files.TEMPORARY_SUFFIX}"
-    )
-    try:
-        result = _Importer(unfinished, paths).run(source, images, on_event, stop)
-        _appear(unfinished, out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return result
-
-
-def refuse_full(out: Path) -> None:
-    """Raise `InputError` unless `out` is a new or empty folder."""
-    if out.is_dir() and any(out.iterdir()):
-        raise InputError("The folder is not empty.", out, "Choose a new or empty folder; nothing was written.")
-    if out.exists() and not out.is_dir():
-        raise InputError("Is a file.", out, "Choose a new or empty folder; nothing was written.")
+    with files.new_folder(out) as unfinished:
+        return _Importer(unfinished, paths).run(source, images, on_event, stop)
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -137,15 +120,6 @@ def shortened(file_name: str, longest: int = 240) -> str:
     ending = ending_of(Path(file_name))
     mark = f"_{hashlib.sha256(os.fsencode(file_name)).hexdigest()[:8]}{ending}"
     return os.fsencode(file_name)[: longest - len(mark)].decode("utf-8", "ignore") + mark
-
-
-def _appear(unfinished: Path, out: Path) -> None:
-    try:
-        if out.is_dir():
-            out.rmdir()  # it is empty; Windows does not rename onto a folder
-        unfinished.rename(out)
-    except OSError as error:
-        raise files.machine_error(error, out) from error
 
 
 class _Importer:

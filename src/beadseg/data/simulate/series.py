@@ -18,11 +18,11 @@ from beadseg.data.simulate.config import SceneConfig
 from beadseg.data.simulate.scene import FieldOfView, Scene, Window, simulate
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
-from beadseg.files import IMAGES, LABELS, SCENES, TRUTH, ensure_folder, write_atomically
+from beadseg.files import IMAGES, LABELS, SCENES, TRUTH, ensure_folder, new_folder, write_atomically
 from beadseg.text import csv_text, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -195,7 +195,7 @@ def write_dataset(
     MachineError
         When the disk is full or the folder not writable.
     Cancelled
-        When `stop` is set; the images written so far stay, without ``truth.csv`` and ``scenes.json``.
+        When `stop` is set; nothing is written.
     """
     return write_tiles(out, plan(series), {"series": series.model_dump(mode="json")}, on_event, stop)
 
@@ -206,24 +206,23 @@ def write_tiles(
     recipe: dict[str, Any],
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Simulate planned tiles and write them as `write_dataset` does; `recipe` goes into ``scenes.json``."""
-    refuse_full(out)
-    for folder in (IMAGES, LABELS):
-        ensure_folder(out / folder)
-    tables, counts = _write_tiles(out, tiles, on_event, stop)
-    truth = pd.concat(tables, ignore_index=True) if tables else _empty_truth()
-    write_atomically(out / TRUTH, csv_text(truth, "%.4f"))
-    write_atomically(out / SCENES, json.dumps(_scenes(recipe, tiles, counts), indent=2) + "\n")
+    """Simulate planned tiles and write them as `write_dataset` does; `recipe` goes into ``scenes.json``.
+
+    `more` are texts of further files by name.
+    """
+    with new_folder(out) as unfinished:
+        for folder in (IMAGES, LABELS):
+            ensure_folder(unfinished / folder)
+        tables, counts = _write_tiles(unfinished, tiles, on_event, stop)
+        truth = pd.concat(tables, ignore_index=True) if tables else _empty_truth()
+        scenes = json.dumps(_scenes(recipe, tiles, counts), indent=2) + "\n"
+        for name, text in {TRUTH: csv_text(truth, "%.4f"), SCENES: scenes, **(more or {})}.items():
+            write_atomically(unfinished / name, text)
     message = f"Wrote {plural(len(tiles), 'image')} with {plural(len(truth), 'bead')} to {out}."
     on_event(Event("result", message, data={"out": str(out), "images": len(tiles), "beads": len(truth)}))
     return truth
-
-
-def refuse_full(out: Path) -> None:
-    """Raise `InputError` when the folder holds anything."""
-    if out.is_dir() and any(out.iterdir()):
-        raise InputError("The folder is not empty.", out, "Choose a new or empty folder; nothing was written.")
 
 
 def _write_tiles(

@@ -82,8 +82,8 @@ class ObjectSliders(QWidget):
         ):  # fmt: skip
             more.addRow(label, part)
         self.filters.addWidget(inner)
-        for part in (self.filters, self.filters.content()):
-            within = part.layout()
+        for frame in (self.filters, self.filters.content()):
+            within = frame.layout()
             if within is not None:
                 within.setContentsMargins(0, 0, 0, 0)
         form.addRow(self.filters)

@@ -15,10 +15,10 @@ from beadseg.data.simulate.config import SceneConfig
 from beadseg.data.simulate.like import background, templates
 from beadseg.data.simulate.like.templates import Shapes, arrange
 from beadseg.data.simulate.scene import WHITE, Scene, truth
-from beadseg.data.simulate.series import Dilution, grid, refuse_full, seed_of, write_tiles
+from beadseg.data.simulate.series import Dilution, grid, seed_of, write_tiles
 from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore
-from beadseg.files import LIKENESS, ensure_folder
+from beadseg.files import LIKENESS
 from beadseg.text import plural
 
 if TYPE_CHECKING:
@@ -305,12 +305,8 @@ def write_like(
     MachineError
         When the disk is full or the folder not writable.
     Cancelled
-        When `stop` is set; the images written so far stay, without ``truth.csv`` and ``scenes.json``.
+        When `stop` is set; nothing is written.
     """
     tiles = plan_like(likeness, series)
-    refuse_full(out)
-    ensure_folder(out)
     recipe = {"like": LIKENESS, "like_series": series.model_dump(mode="json")}
-    truth = write_tiles(out, tiles, recipe, on_event, stop)
-    likeness.write(out / LIKENESS)
-    return truth
+    return write_tiles(out, tiles, recipe, on_event, stop, {LIKENESS: f"{likeness.model_dump_json()}\n"})
