@@ -31,6 +31,7 @@ from beadseg.files import write_atomically
 from beadseg.measure.beads import bead_table
 from beadseg.measure.matching import Detection, match_points
 from beadseg.measure.scores import score_image
+from beadseg.model.backends import torch_only
 from beadseg.model.checkpoint import load_checkpoint, save_checkpoint
 from beadseg.predict.segmenter import Segmenter
 from beadseg.text import plural
@@ -130,6 +131,7 @@ class Improvement:
         return f"{verdict}: {scores}, {where}; trained on {images}.{few}"
 
 
+@torch_only()
 def improve(
     dataset: Dataset | Path | str,
     out: Path,
@@ -179,7 +181,7 @@ def improve(
     with files.new_folder(out) as unfinished:
         train(accepted, config, unfinished, split=Split(split.train, ()), device=device, on_event=on_event, stop=stop)
         held = [accepted[name] for name in split.val[:MOST_HELD]]
-        kept, present.options = present.options, present.options.replace(backend="torch", precision="fp32")
+        kept, present.options = present.options, present.options.replace(precision="fp32")
         new, way, looks = _settle(unfinished, present, kept, on_event, stop)
         before, after = (_f1(one, held, on_event, stop) for one in (present, new))
         found = Improvement(
@@ -219,7 +221,7 @@ def _config(present: Segmenter, model: Path | str, steps: int) -> TrainConfig:
             intensity=0.2, noise=0.1, blur=0.05), annotations="trust", tune=False, train_scores=0, ema=0.9,
         epochs=1, batch=BATCH, accumulate=1, optimizer=OptimizerConfig(lr=RATE), stop=StopConfig(metric="f1"),
         epoch=PatchEpochConfig(steps=steps, size=SIDE, on_bead=0.8, simulated=SIMULATED if own.image.bead_px else 0.0),
-        predict=present.options.replace(size=size, backend="torch"),
+        predict=present.options.replace(size=size),
     )  # fmt: skip
 
 

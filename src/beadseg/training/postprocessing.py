@@ -301,8 +301,6 @@ def calibrate_model(
         `stop` was set; the model file is as it was.
     """
     segmenter = Segmenter.load(path, device=device)
-    # As the training computed: a new model is not worth the test of every backend, nor a second runtime in the process.
-    segmenter.options = segmenter.options.replace(backend="torch")
     if segmenter.calibration is None or not segmenter.calibration.fits(segmenter.options.objects):
         _calibrate(path, segmenter, validation, training, on_event, stop)
     if segmenter.appearance is None:

@@ -22,6 +22,7 @@ from beadseg.data.documents import read_entries
 from beadseg.errors import BeadsegError, InputError, RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder, unstaged, write_atomically
+from beadseg.model.backends import torch_only
 from beadseg.runtime.locking import locked
 from beadseg.text import plural
 from beadseg.training.batches import load_images_of_machine
@@ -96,6 +97,7 @@ class Run:
         return max(rows, key=lambda row: (gain(metric, row[f"val_{metric}"]), -row["epoch"]))
 
 
+@torch_only()
 def train(
     dataset: Dataset,
     config: TrainConfig,
