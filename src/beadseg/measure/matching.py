@@ -199,7 +199,7 @@ def overlap_table(predicted: NDArray[np.integer], true: NDArray[np.integer]) -> 
     shape = (len(predicted_ids), len(true_ids))
     # The constructor sums what falls on the same cell: the number of shared pixels per pair.
     shared = sparse.coo_array((ones, (predicted_at[both], true_at[both])), shape=shape).tocsr().tocoo()
-    rows, columns = shared.coords
+    rows, columns = shared.row, shared.col
     union = predicted_area[rows] + true_area[columns] - shared.data
     return OverlapTable(rows.astype(np.int64), columns.astype(np.int64), shared.data / union, predicted_ids, true_ids)
 
