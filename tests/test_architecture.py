@@ -39,7 +39,7 @@ GUI = {"napari", "qtpy", "magicgui", "superqt", "vispy", "PyQt5", "PyQt6", "PySi
 HEAVY = GUI | {"torch", "monai", "pandas", "skimage", "sklearn", "scipy", "matplotlib"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 DESIGN = PACKAGE.parents[1] / "docs" / "design.md"
-MOST_FILES = 236
+MOST_FILES = 238
 """220 when the modules were regrouped; some room for new commands and widgets."""
 MOST_LINES = 450
 """Code lines of a module, at most."""

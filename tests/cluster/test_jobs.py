@@ -68,6 +68,7 @@ def test_what_can_be_seen_to_be_wrong_is_said_before_anything_is_sent(
         "valid integer": ["submit", "train", str(beads), "--out", str(run), "--set", "epochs=x"],
         "No images were given.": ["submit", "predict", str(beads), "--out", str(run)],
         "more than half of the walltime": ["submit", "train", str(beads), "--out", str(run), "--walltime", "00:00:09"],
+        "--walltime: '90' is not a time.": ["submit", "train", str(beads), "--out", str(run), "--walltime", "90"],
         "There is no field 'qeue'": ["submit", "train", str(beads), "--out", str(run), "--site", "qeue=long"],
         "line break": ["submit", "train", str(beads), "--out", str(place / "a\nb")],
     }

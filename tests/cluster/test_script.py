@@ -228,12 +228,14 @@ def test_after_a_qdel_without_time_to_end_the_next_job_does_not_go_on(
 def test_a_node_without_qsub_is_said(pbs: FakePbs, tmp_path: Path):
     (tmp_path / "bin" / "qsub").rename(tmp_path / "bin" / "qsub-of-the-login-node")
     folder = tmp_path / "run"
-    site = SiteConfig.parse({"command": ["true"], "scratch": str(tmp_path)})
+    site = SiteConfig.parse({"command": ["bash", "-c", "exit 6"], "scratch": str(tmp_path)})
     (folder / "jobs").mkdir(parents=True)
     (folder / "jobs" / "train.sh").write_text(render(JobScript("train", (), folder, tmp_path, jobs=3), site))
     done = subprocess.run(["bash", str(folder / "jobs" / "train.sh")], check=False)
-    assert done.returncode == 0
-    assert "WARNING The next job could not be sent from this node" in (folder / "jobs/train-no-job.log").read_text()
+    assert done.returncode == 6  # its time was up
+    said = (folder / "jobs/train-no-job.log").read_text()
+    assert "WARNING The next job could not be sent from this node" in said
+    assert "WARNING Part 1 of at most 3, and no job follows: send the job again to go on." in said
 
 
 # --- What a program finds ---------------------------------------------------------------------------------------------

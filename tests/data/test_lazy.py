@@ -172,3 +172,49 @@ def test_an_absurd_plane_is_refused_before_it_is_read(tmp_path: Path):
             page.tags["ImageLength"].overwrite(10**6)
     with pytest.raises(ImageError):
         open_image(path)
+
+
+PARTS: dict[str, dict[str, Any]] = {
+    "in one piece": {},
+    "strips": {"compression": "zlib", "rowsperstrip": 37},
+    "tiles": {"tile": (64, 80)},
+    "compressed tiles": {"tile": (64, 80), "compression": "zlib", "predictor": True},
+    "colours apart": {"tile": (64, 80), "compression": "zlib", "planarconfig": "separate"},
+    "big-endian": {"rowsperstrip": 16, "compression": "lzw", "bigtiff": True, "byteorder": ">"},
+    "0 is white": {"tile": (64, 64), "photometric": "miniswhite"},
+}
+
+
+@pytest.mark.parametrize("kind", [*PARTS, "ome-zarr"])
+@pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_part_is_that_of_the_whole(kind: str, colour: bool, dtype: str, tmp_path: Path) -> None:
+    values = pixels(*((200, 217, 3) if colour else (200, 217)), dtype=dtype)
+    options = {"photometric": "rgb" if colour else "minisblack"} | PARTS.get(kind, {})
+    if (kind == "0 is white" and (colour or dtype == "float32")) or (kind == "colours apart" and not colour):
+        pytest.skip("there is no such file")
+    path = tmp_path / ("a.ome.zarr" if kind == "ome-zarr" else "a.tif")
+    if kind == "ome-zarr":
+        image = Image(np.ascontiguousarray(np.moveaxis(values, -1, 0)), "CYX") if colour else Image(values, "YX")
+        write_ome_zarr(path, None, image)
+    else:
+        tifffile.imwrite(path, np.moveaxis(values, -1, 0) if kind == "colours apart" else values, **options)
+    image = open_image(path)
+    ((_, whole),) = image.planes()
+    assert image.in_parts
+    for rows, columns in (
+        ((0, 200), (0, 217)),
+        ((10, 150), (33, 200)),
+        ((199, 200), (216, 217)),
+        ((64, 128), (80, 160)),
+    ):
+        part = image.part(slice(*rows), slice(*columns))
+        assert part.dtype == whole.dtype
+        np.testing.assert_array_equal(part, whole[:, slice(*rows), slice(*columns)])
+
+
+def test_what_is_not_read_in_parts_is_cut_from_the_whole(tmp_path: Path) -> None:
+    iio.imwrite(tmp_path / "a.png", pixels(30, 41))
+    image = open_image(tmp_path / "a.png")
+    assert not image.in_parts
+    np.testing.assert_array_equal(image.part(slice(3, 9), slice(5, 41))[0], pixels(30, 41)[3:9, 5:])

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from beadseg.config.network import HalfUNetConfig
 from beadseg.errors import ConfigError
 from beadseg.events import Event
-from beadseg.model.backends import Backend, OpenVinoBackend, TorchBackend, Wish, cache_folder, chosen_backend
+from beadseg.model.backends import (
+    Backend,
+    OpenVinoBackend,
+    TorchBackend,
+    Wish,
+    cache_folder,
+    chosen_backend,
+    torch_only,
+)
 from beadseg.model.networks import Network, build_network
 
 CPU = torch.device("cpu")
@@ -96,6 +104,15 @@ def test_a_choice_is_remembered_and_not_tested_again(network: Network, remembere
     assert (again.name, again.precision, asked, said) == (first.name, "bf16", [], [])
     choose(network, Wish(precision="bf16"), agrees, model="another")
     assert asked
+
+
+def test_beside_training_torch_computes_whatever_is_asked_for(network: Network, remembered: Path):
+    """A second runtime in the process of a training made it crash."""
+    with torch_only():
+        with torch_only():
+            assert choose(network, Wish("openvino", "fp32"))[0].name == "torch"
+        assert choose(network, Wish())[0].name == "torch"
+    assert choose(network, Wish("openvino", "fp32"))[0].name == "openvino"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"backend": "abacus", "precision": "bf16", "channels": 1}'])

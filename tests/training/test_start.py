@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 
 from beadseg import files
@@ -15,8 +18,9 @@ from beadseg.data.dataset import Dataset
 from beadseg.data.fingerprint import fingerprint
 from beadseg.data.scan import sha256_of
 from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
+from beadseg.data.split import Split
 from beadseg.errors import ConfigError, RunError
-from beadseg.model.checkpoint import general_file, load_checkpoint, read_meta
+from beadseg.model.checkpoint import general_file, load_checkpoint, read_meta, without_prefix
 from beadseg.model.networks import build_network
 from beadseg.predict.segmenter import Segmenter
 from beadseg.training import train
@@ -112,3 +116,39 @@ def test_a_run_that_starts_from_the_general_model_counts_large_beads_in_their_ow
     assert calibrated.integral.area == pytest.approx(math.pi * 16, rel=0.6)
     again = train(dataset, started("start_from=" + str(run.folder)), tmp_path / "again")
     assert read_meta(again.folder / files.BEST)["started_from"]["model"] == str(run.folder)
+
+
+def test_a_network_that_wrong_masks_taught_is_moved_back_to_what_it_knew(folder: Path, tmp_path: Path):
+    """The masks of the training tiles mark the gaps between the beads; those of the validation tiles are right."""
+    wrong = tmp_path / "wrong"
+    shutil.copytree(folder, wrong)
+    names = sorted(path.stem for path in (wrong / files.IMAGES).iterdir())
+    shutil.rmtree(wrong / files.MASKS, ignore_errors=True)
+    for name in names[:4]:
+        path = wrong / files.LABELS / f"{name}.tif"
+        beads = tifffile.imread(path)
+        tifffile.imwrite(path, np.roll(beads, beads.shape[0] // 2, axis=0))
+    config = started("optimizer.lr=3e-3", "epoch.steps=15", "annotations=trust", "epoch.simulated=0")
+    dataset = Dataset.open(wrong)
+    run = train(dataset, config, tmp_path / "run", split=Split(tuple(names[:4]), tuple(names[4:])), refit=True)
+    tensors, meta = load_checkpoint(run.folder / files.BEST)
+    assert meta["way"] < 1
+    assert read_meta(run.folder / files.FINAL)["way"] == meta["way"]
+    assert "to the trained ones are kept: they score better on the validation images (Jaccard and F1:" in (
+        run.folder / files.LOG
+    ).read_text(encoding="utf-8")
+    trained = without_prefix("average", load_checkpoint(run.folder / files.LAST)[0])
+    network = build_network(run.config.network, 3)
+    start_weights(network, "general")
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(tensors[name], torch.lerp(value.float(), trained[name].float(), meta["way"]))
+
+
+def test_without_validation_images_the_trained_weights_are_kept(folder: Path, tmp_path: Path):
+    dataset = Dataset.open(folder)
+    run = train(dataset, started(), tmp_path / "run", split=Split(tuple(dataset.names[:2]), ()))
+    tensors, meta = load_checkpoint(run.folder / files.BEST)
+    assert "way" not in meta
+    trained = without_prefix("average", load_checkpoint(run.folder / files.LAST)[0])
+    assert all(torch.equal(tensors[name], trained[name]) for name in trained)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -85,6 +86,17 @@ PrecisionOption = Annotated[
     str | None,
     typer.Option("--precision", metavar="auto|fp32|bf16", help="Arithmetic of the network. Default: auto."),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", metavar="4GB",
+        help="Predict images in blocks that take more. Default: what this machine has.",
+    ),
+]  # fmt: skip
+Processes = Annotated[
+    int,
+    typer.Option("--processes", min=1, metavar="N", help="Processes that share the blocks of one image, and --memory."),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -105,6 +117,8 @@ def predict(
     diameter: Diameter = None,
     backend: BackendOption = None,
     precision: PrecisionOption = None,
+    memory: Memory = None,
+    processes: Processes = 1,
     set_: SetOption = None,
     again: Again = False,
     list_: ListOption = None,
@@ -129,6 +143,7 @@ def predict(
     from beadseg.data.documents import refuse_output
     from beadseg.model.checkpoint import model_name, which_general
     from beadseg.predict.batch import predict_folder
+    from beadseg.predict.blocks import Means
     from beadseg.predict.segmenter import Segmenter
 
     if report := report and chunk is None:
@@ -140,6 +155,7 @@ def predict(
         use_threads(threads)
         changes = changes_of(set_, diameter, channel)
         changes += [f"{name}={value}" for name, value in (("backend", backend), ("precision", precision)) if value]
+        means = Means(memory_of(memory), processes)
         paths, names, element = _images(images or [], list_, chunk, on_event)
         refuse_output(out, paths)
         if list_ is None:
@@ -154,7 +170,8 @@ def predict(
         with _workers(dask, cluster, model_name(run), changes, device, threads, out, on_event) as elsewhere:
             result = predict_folder(segmenter, paths, out, overlays=overlays, maps=maps, source=model_name(run),
                                     model_sha256=segmenter.model_sha256, again=again, names=names, element=element,
-                                    elsewhere=elsewhere, has_ended=has_ended, on_event=on_event, stop=stop)  # fmt: skip
+                                    elsewhere=elsewhere, means=means, has_ended=has_ended, on_event=on_event,
+                                    stop=stop)  # fmt: skip
         page = report_or_warn(partial(write_prediction_page, out, on_event, stop), out, on_event) if report else ""
         _report_batch(result, out, page, on_event)
     if result.unwritten:
@@ -224,6 +241,26 @@ def changes_of(set_: list[str] | None, diameter: str | None, channel: int | None
         raise ConfigError(text, "--diameter", "Give a positive number in px or µm, for example 7, 7px or 3um.")
     unit = "px" if found[2] in (None, "px") else "um"
     return [*changes, f"size.diameter={float(found[1])}", f"size.unit={unit}"]
+
+
+def memory_of(text: str | None) -> int:
+    """Return a number of bytes such as ``4GB``; without one all that this machine, or the container, has.
+
+    Raises
+    ------
+    ConfigError
+        `text` is not such a number.
+    """
+    if text is None:
+        import psutil
+
+        from beadseg.cli.hardware import container_memory
+
+        return min(int(psutil.virtual_memory().total), container_memory() or sys.maxsize)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    if found is None or float(found[1]) <= 0:
+        raise ConfigError(f"{text!r} is not an amount of memory.", "--memory", "Write, for example, 4GB or 500MB.")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " "))
 
 
 def _report_batch(result: BatchResult, out: Path, page: str, on_event: OnEvent) -> None:

@@ -160,10 +160,14 @@ def _sent_event(names: list[str], wanted: list[JobScript], site: SiteConfig) -> 
 
 def profile(path: Path, changes: list[str] | None, walltime: str | None, margin: float | None) -> SiteConfig:
     """Return a cluster's profile with what the command line changes."""
-    from beadseg.config.site import SiteConfig
+    from beadseg.config.site import SiteConfig, as_walltime
 
     site = SiteConfig.from_file(path)
-    times = [f"walltime='{walltime}'"] if walltime is not None else []
+    try:
+        times = [f"walltime='{as_walltime(walltime)}'"] if walltime is not None else []
+    except ValueError:
+        remedy = "Write it as HH:MM:SS, or as 12h, 90m or 1d12h."
+        raise ConfigError(f"{walltime!r} is not a time.", "--walltime", remedy) from None
     times += [f"margin={margin}"] if margin is not None else []
     return site.with_overrides([*(changes or []), *times]) if changes or times else site
 

@@ -19,7 +19,7 @@ from PIL import Image as PilImage
 from PIL import UnidentifiedImageError
 
 from beadseg.data.masks import Mask, interpret_labels, interpret_mask
-from beadseg.data.ome_zarr import find_image, read_ome_zarr, read_planes
+from beadseg.data.ome_zarr import find_image, part_reader, read_ome_zarr, read_planes
 from beadseg.data.raw import (
     ORIENTATION,
     QUARTER_TURNS,
@@ -34,7 +34,16 @@ from beadseg.data.raw import (
     upright,
     valid_orientation,
 )
-from beadseg.data.tiff import axis_names, is_tiff, meaning, only_series, opened, orientation_of, read_tiff
+from beadseg.data.tiff import (
+    axis_names,
+    is_tiff,
+    meaning,
+    only_series,
+    opened,
+    orientation_of,
+    read_tiff,
+    segment_reader,
+)
 from beadseg.errors import ImageError
 from beadseg.files import user_path
 
@@ -388,11 +397,30 @@ class LazyImage(Planes):
     pixel_size_um: float | None
     _read: Callable[[], Iterator[np.ndarray]] = field(repr=False)
     turned: bool = False
+    _part: Callable[[slice, slice], np.ndarray] | None = field(default=None, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of every axis."""
         return self.lengths
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether `part` reads no more than it returns: of single images in OME-Zarr, and most TIFF files."""
+        return self._part is not None
+
+    def part(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return some rows and columns (C, Y, X) of a single image; the slices have a start and a stop.
+
+        Raises
+        ------
+        ImageError
+            A part is damaged or holds NaN or infinite values.
+        """
+        if self._part is None:
+            (plane,) = self._read()
+            return plane[:, rows, columns]
+        return self._part(rows, columns)
 
     def planes(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the name and the (C, Y, X) pixels of every plane, as `Image.planes` does, reading one at a time.
@@ -445,7 +473,9 @@ def _open_zarr(path: Path) -> LazyImage:
     def read() -> Iterator[np.ndarray]:
         return (as_intensities(plane, path) for plane in read_planes(image))
 
-    return LazyImage(image.kept_axes, shape, dtype, image.pixel_size_um, read)
+    part = part_reader(image)
+    parts = None if {"T", "Z"} & set(image.kept_axes) else lambda *where: as_intensities(part(*where), path)
+    return LazyImage(image.kept_axes, shape, dtype, image.pixel_size_um, read, _part=parts)
 
 
 def _layout(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> LazyImage | None:
@@ -471,7 +501,10 @@ def _layout(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path
         return (as_intensities(plane, path, inverted=inverted) for plane in turned)
 
     stored = np.dtype(np.uint8) if dtype.kind == "b" else dtype
-    return LazyImage(axes, shape, stored, pixel_size_um, read, turned=orientation != 1)
+    single = orientation == 1 and axes in ("YX", "CYX") and series.keyframe.imagedepth == 1
+    part = _mapped_reader(path, names, axes) if contiguous else segment_reader(path)
+    parts = lambda *where: as_intensities(part(*where), path, inverted=inverted)  # noqa: E731
+    return LazyImage(axes, shape, stored, pixel_size_um, read, orientation != 1, parts if single else None)
 
 
 def _has_plain_pages(series: tifffile.TiffPageSeries, names: list[str]) -> bool:
@@ -489,13 +522,29 @@ def _leading(series: tifffile.TiffPageSeries) -> int | None:
     return None
 
 
+def _map(tiff: tifffile.TiffFile, path: Path, names: list[str], axes: str) -> np.ndarray:
+    series = only_series(tiff, path)
+    stored = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
+    return _ordered(np.memmap(path, stored, "r", int(series.dataoffset or 0), series.shape), names, axes)
+
+
+def _mapped_reader(path: Path, names: list[str], axes: str) -> Callable[[slice, slice], np.ndarray]:
+    """Return what reads some rows and columns (C, Y, X) of a single image whose pixels lie in one piece."""
+
+    def read(rows: slice, columns: slice) -> np.ndarray:
+        with opened(path) as tiff:
+            part = _map(tiff, path, names, axes)[..., rows, columns]
+            part = np.ascontiguousarray(part, part.dtype.newbyteorder("="))
+        return part if "C" in axes else part[np.newaxis]
+
+    return read
+
+
 def _mapped(path: Path, names: list[str], axes: str) -> Iterator[np.ndarray]:
     """Yield the planes of pixels that lie in one piece."""
     with opened(path) as tiff:
-        series = only_series(tiff, path)
-        stored = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
-        pixels = np.memmap(path, stored, "r", int(series.dataoffset or 0), series.shape)
-        ordered = _ordered(pixels, names, axes)
+        ordered = _map(tiff, path, names, axes)
+        stored = ordered.dtype
         stack = ordered.shape[: len([letter for letter in axes if letter in "TZ"])]
         for index in np.ndindex(*stack):
             plane = np.ascontiguousarray(ordered[index], stored.newbyteorder("="))

@@ -19,7 +19,7 @@ from beadseg.data.raw import Raw, check_size, damaged, is_zarr, micrometres, pla
 from beadseg.errors import ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 _BLOSC_HEADER = 16
@@ -80,15 +80,35 @@ def read_planes(image: ZarrImage) -> Iterator[np.ndarray]:
         yield np.ascontiguousarray(plane if "C" in inside else plane[np.newaxis])
 
 
+def part_reader(image: ZarrImage) -> Callable[[slice, slice], np.ndarray]:
+    """Return what reads some rows and columns (C, Y, X) of an image without stacks; its chunks are checked once."""
+    checked: list[bool] = []
+    present = [letter for letter in image.axes if letter in image.kept_axes]
+
+    def read(rows: slice, columns: slice) -> np.ndarray:
+        if not checked:
+            _check_chunks(image, {})
+            checked.append(True)
+        part = _selected(image, {"Y": rows, "X": columns})
+        part = part.transpose([present.index(a) for a in "CYX" if a in present])
+        return np.ascontiguousarray(part if "C" in present else part[np.newaxis])
+
+    return read
+
+
 def _read_array(image: ZarrImage, at: dict[str, int]) -> np.ndarray:
     """Return the array at the indices `at` of some axes, without axes of length 1, in native byte order."""
+    _check_chunks(image, at)
+    return _selected(image, at)
+
+
+def _selected(image: ZarrImage, at: Mapping[str, int | slice]) -> np.ndarray:
     import zarr
     from zarr.storage import LocalStore
 
     selection = tuple(
         at.get(letter, slice(None) if letter in image.kept_axes else 0) for letter in image.axes
     )  # fmt: skip
-    _check_chunks(image, at)
     try:
         array: Any = zarr.open_array(
             store=LocalStore(image.array, read_only=True), mode="r", zarr_format=3 if image.zarr_format == 3 else 2

@@ -6,6 +6,7 @@ An image lies at the root and its labels in ``labels/beads``, as the specificati
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import shutil
@@ -20,7 +21,7 @@ from beadseg.data.raw import ZARR_SUFFIX, is_zarr
 from beadseg.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import zarr
 
@@ -77,8 +78,8 @@ def write_ome_zarr(
     )
     try:
         _fill(temporary, path.name, image, axes, checked, version, size)
-        _flush(temporary)
-        _move(temporary, path)
+        flush(temporary)
+        move(temporary, path)
     except OSError as error:
         raise files.machine_error(error, path) from error
     finally:
@@ -164,6 +165,45 @@ def _write_levels(
         for array in arrays:
             array[index] = plane
             plane = halve(plane) if array is not arrays[-1] else plane
+    return _multiscale(axes, len(sizes), version, pixel_size_um)
+
+
+def write_label_blocks(
+    path: Path, size: tuple[int, int], blocks: Iterable[tuple[int, int, np.ndarray]], pixel_size_um: float | None
+) -> None:
+    """Write labels that come in blocks, none of them too large for the memory, as an OME-Zarr 0.5 with its pyramid.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A folder that nobody reads yet; what was there before is replaced.
+    size : (int, int)
+        Y and X.
+    blocks : iterable of (int, int, (Y, X) uint32)
+        First row and column, multiples of `CHUNK`, and ids.
+    pixel_size_um : float, optional
+        Side of a pixel, µm.
+    """
+    import zarr
+
+    shutil.rmtree(path, ignore_errors=True)
+    root = zarr.open_group(store=str(path), mode="w-", zarr_format=3)
+    sizes = _level_sizes(*size)
+    arrays: list[Any] = [_create(root, str(level), each, np.dtype(np.uint32), "YX") for level, each in enumerate(sizes)]
+    for top, left, labels in blocks:
+        arrays[0][top : top + labels.shape[0], left : left + labels.shape[1]] = labels
+    for finer, coarser in itertools.pairwise(arrays):
+        for top, left in itertools.product(*(range(0, length, CHUNK) for length in coarser.shape)):
+            high, wide = (min(CHUNK, n - at) for n, at in zip(coarser.shape, (top, left), strict=True))
+            part = finer[2 * top : 2 * (top + high), 2 * left : 2 * (left + wide)]
+            coarser[top : top + high, left : left + wide] = part[::2, ::2]
+    document = {"name": BEADS_LABEL, **_multiscale("YX", len(sizes), "0.5", pixel_size_um)}
+    _describe(root, {"multiscales": [document], "image-label": {"colors": []}}, "0.5")
+    flush(path)
+
+
+def _multiscale(axes: str, levels: int, version: Version, pixel_size_um: float | None) -> dict[str, Any]:
+    """Return an entry of ``multiscales``."""
     unit = {} if pixel_size_um is None else {"unit": "micrometer"}
     side = 1.0 if pixel_size_um is None else float(pixel_size_um)
     return {
@@ -176,7 +216,7 @@ def _write_levels(
                     {"type": "scale", "scale": [side * 2**level if a in "YX" else 1.0 for a in axes]}
                 ],
             }
-            for level in range(len(sizes))
+            for level in range(levels)
         ],
     }
 
@@ -228,7 +268,7 @@ def _every_second(plane: np.ndarray) -> np.ndarray:
     return plane[:height:2, :width:2]
 
 
-def _flush(folder: Path) -> None:
+def flush(folder: Path) -> None:
     """Wait until everything is on the disk, so that the rename cannot get there first."""
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -236,7 +276,7 @@ def _flush(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _move(new: Path, path: Path) -> None:
+def move(new: Path, path: Path) -> None:
     """Put `new` in the place of `path`; what was there is kept until then."""
     old = new.with_name(f"{new.stem.removesuffix(files.TEMPORARY_SUFFIX)}-old{files.TEMPORARY_SUFFIX}{new.suffix}")
     replaced = path.exists()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import struct
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,9 +31,11 @@ from beadseg.errors import BeadsegError, ImageError
 from beadseg.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+_KEPT_BYTES = 128 * 1024**2
+"""Decoded strips and tiles that are kept for the next part."""
 _UNNAMED = "IQ"
 _OTHER_COLOURS = {
     "SEPARATED": "printing colours (CMYK)",
@@ -97,6 +100,65 @@ def _decode(tiff: tifffile.TiffFile, path: Path) -> Raw:
     orientation = orientation_of(series)
     data = upright(data, axes, orientation)
     return Raw(data, axes, *meaning(tiff, series, path), imagej=bool(tiff.is_imagej), turned=orientation != 1)
+
+
+def segment_reader(path: Path) -> Callable[[slice, slice], np.ndarray]:
+    """Return what reads some rows and columns (C, Y, X) of a single image by its strips or tiles.
+
+    The last ones that were decoded are kept (`_KEPT_BYTES`), since parts lie side by side.
+    """
+    kept: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+
+    def read(rows: slice, columns: slice) -> np.ndarray:
+        with opened(path) as tiff:
+            pages = [page.aspage() for page in only_series(tiff, path).pages if page is not None]
+            return np.concatenate([_part_of_page(tiff, page, rows, columns, kept) for page in pages])
+
+    return read
+
+
+def _part_of_page(
+    tiff: tifffile.TiffFile, page: Any, rows: slice, columns: slice, kept: OrderedDict[tuple[int, int], np.ndarray]
+) -> np.ndarray:
+    """Return rows and columns (C, Y, X) of a page: tifffile's segments are (depth, Y, X, samples) of one sample set."""
+    sets = page.samplesperpixel if page.planarconfig == 2 else 1
+    per_set = len(page.dataoffsets) // sets
+    high, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    across = -(-page.imagewidth // wide)
+    samples = 1 if sets > 1 else page.samplesperpixel
+    out = np.zeros((sets * samples, rows.stop - rows.start, columns.stop - columns.start), page.dtype.newbyteorder("="))
+    for plane in range(sets):
+        own = out[plane * samples : (plane + 1) * samples]
+        for down in range(rows.start // high, -(-rows.stop // high)):
+            for along in range(columns.start // wide, -(-columns.stop // wide)):
+                segment = _segment(tiff, page, plane * per_set + down * across + along, kept)
+                top, left = down * high - rows.start, along * wide - columns.start
+                _lay(own, segment, top, left)
+    return out
+
+
+def _lay(out: np.ndarray, segment: np.ndarray, top: int, left: int) -> None:
+    """Copy what lies inside of `out` (samples, Y, X) of a segment (Y, X, samples) whose first pixel is (top, left)."""
+    high, wide = min(out.shape[1], top + segment.shape[0]), min(out.shape[2], left + segment.shape[1])
+    first, start = max(0, top), max(0, left)
+    out[:, first:high, start:wide] = segment[first - top : high - top, start - left : wide - left].transpose(2, 0, 1)
+
+
+def _segment(
+    tiff: tifffile.TiffFile, page: Any, index: int, kept: OrderedDict[tuple[int, int], np.ndarray]
+) -> np.ndarray:
+    """Return a decoded strip or tile (Y, X, samples)."""
+    key = (page.index, index)
+    if key not in kept:
+        tiff.filehandle.seek(page.dataoffsets[index])
+        data = tiff.filehandle.read(page.databytecounts[index]) or None
+        tables = {} if page.jpegtables is None else {"jpegtables": page.jpegtables}
+        segment, _, (_, high, wide, samples) = page.decode(data, index, **tables)
+        kept[key] = np.zeros((high, wide, samples), page.dtype) if segment is None else segment[0, :high, :wide]
+    kept.move_to_end(key)
+    while len(kept) > 1 and sum(each.nbytes for each in kept.values()) > _KEPT_BYTES:
+        kept.popitem(last=False)
+    return kept[key]
 
 
 def orientation_of(series: tifffile.TiffPageSeries) -> int:

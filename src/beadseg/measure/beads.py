@@ -25,6 +25,7 @@ def bead_table(
     intensity: NDArray[np.generic] | None = None,
     probability: NDArray[np.floating] | None = None,
     pixel_size_um: float | None = None,
+    corner: tuple[int, int] = (0, 0),
 ) -> pd.DataFrame:
     """Measure every object of a label image.
 
@@ -38,6 +39,8 @@ def bead_table(
         Foreground probability to average over each bead; NaN in the table where it is missing.
     pixel_size_um : float, optional
         Side of a pixel, µm; adds `MICROMETRE_COLUMNS`.
+    corner : (int, int)
+        Where the first pixel lies in a larger image, px.
 
     Returns
     -------
@@ -68,8 +71,8 @@ def bead_table(
     table = pd.DataFrame(
         {
             "id": ids,
-            "y": np.bincount(at, weights=rows, minlength=len(ids)) / area,
-            "x": np.bincount(at, weights=columns, minlength=len(ids)) / area,
+            "y": np.bincount(at, weights=rows + corner[0], minlength=len(ids)) / area,
+            "x": np.bincount(at, weights=columns + corner[1], minlength=len(ids)) / area,
             "area_px": area,
             "equivalent_diameter_px": equivalent_diameter(area),
             "mean_intensity": mean(intensity),

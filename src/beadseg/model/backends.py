@@ -47,6 +47,8 @@ TIMED_PX = 512
 """Side of the tile that backends are timed with, px."""
 REPEATS = 3
 """Each is timed so often, in turn; the shortest time counts."""
+_TRAINING: list[bool] = []
+"""As long as what trains in this process."""
 HOPELESS = 2.0
 """What takes so many times as long as the fastest is not timed again."""
 
@@ -258,7 +260,7 @@ def chosen_backend(
         Is told what was chosen, when it had to be tested.
     """
     device = next(network.parameters()).device
-    if not model and wish.backend == "auto":
+    if _TRAINING or (not model and wish.backend == "auto"):
         wish = Wish(TORCH, wish.precision)
     candidates = wish.candidates(device)
     if candidates == [(TORCH, "fp32")]:
@@ -280,6 +282,19 @@ def chosen_backend(
         best = _made(network, (best.name, best.precision), len(x), key)
     _remember(key, {"backend": best.name, "precision": best.precision, "channels": len(x), "seconds": times})
     return best
+
+
+@contextmanager
+def torch_only() -> Iterator[None]:
+    """Let torch compute every network, whatever is asked for.
+
+    Around all that trains: a second runtime in the same process, with threads of its own, has made training crash.
+    """
+    _TRAINING.append(True)
+    try:
+        yield
+    finally:
+        _TRAINING.pop()
 
 
 def _made(network: nn.Module, kind: tuple[str, Precision], channels: int, key: str = "") -> Backend:

@@ -5,8 +5,9 @@ Normalisation by the local background: what a pixel looks like does not change w
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -19,11 +20,11 @@ from beadseg.config.network import (
     SingleChannelConfig,
     ZScoreNormConfig,
 )
-from beadseg.errors import ImageError
+from beadseg.errors import ConfigError, ImageError
 from beadseg.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -49,6 +50,8 @@ _OBJECT_NOISE = 6.0
 """A pixel this many standard deviations of noise off its background belongs to something."""
 MOST = 100.0
 """No value is farther from the background: beads come out at about 1, a hot pixel of a camera at any number."""
+_BAND_PIXELS = 8_000_000
+"""So many pixels of an image that does not fit into memory are looked at together."""
 _ROWS = 256
 """Rows interpolated at a time: a huge image needs no second copy of itself."""
 _OBJECT_QUANTILE = 75.0
@@ -79,7 +82,8 @@ def prepare(plane: npt.NDArray[Any], config: ImageConfig) -> FloatPlane:
     """
     _check(plane)
     chosen, valid = _finite(_available(plane, config.channels))
-    scaled = _scaler(chosen, _unit(plane, config.norm))
+    unit = fixed_unit(plane.dtype, config.norm)
+    scaled = _scaler(chosen.dtype, _magnitude(chosen) if unit is None else unit)
     normalise = _normaliser(config.norm)
     if isinstance(config.channels, GreyConfig) and len(chosen) == 3:
         out = normalise(_weighted(chosen, scaled))[np.newaxis]
@@ -182,11 +186,13 @@ def _available(plane: npt.NDArray[Any], config: ChannelConfig) -> npt.NDArray[An
     return plane[config.index : config.index + 1]
 
 
-def _unit(plane: npt.NDArray[Any], config: NormConfig) -> float | None:
+def fixed_unit(dtype: np.dtype, config: NormConfig) -> float | None:
     """Return the fixed intensity that becomes 1, or None where the image's own largest magnitude does."""
-    if isinstance(config, RangeNormConfig) and plane.dtype.kind in "iu":
-        return float(np.iinfo(plane.dtype).max)
-    return None
+    return float(np.iinfo(dtype).max) if isinstance(config, RangeNormConfig) and dtype.kind in "iu" else None
+
+
+def _magnitude(plane: npt.NDArray[Any]) -> float:
+    return max(abs(float(plane.max())), abs(float(plane.min())))
 
 
 def _finite(plane: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
@@ -196,16 +202,14 @@ def _finite(plane: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.b
     return plane, None
 
 
-def _scaler(plane: npt.NDArray[Any], unit: float | None) -> Callable[[npt.NDArray[Any]], FloatPlane]:
-    """Return the function that makes a channel float32, divided by `unit` or the plane's largest magnitude.
+def _scaler(dtype: np.dtype, unit: float) -> Callable[[npt.NDArray[Any]], FloatPlane]:
+    """Return the function that makes a channel float32, divided by `unit`: a fixed one or the largest magnitude.
 
     Dividing by the largest magnitude first makes values beyond the range of float32 harmless. One channel at a time:
     a large colour image as float32 is several times its size in the file.
     """
-    if unit is None:
-        unit = max(abs(float(plane.max())), abs(float(plane.min())))
-        unit = unit if unit > 0 else 1.0
-    wide = plane.dtype.itemsize > 4 or plane.dtype == np.uint32
+    unit = unit if unit > 0 else 1.0
+    wide = dtype.itemsize > 4 or dtype == np.uint32
     if wide or not 1e-30 < unit < 1e30:
         return lambda channel: (channel.astype(np.float64) / unit).astype(np.float32)
 
@@ -300,11 +304,21 @@ def relative_to_background(plane: FloatPlane, window: int, gain: float) -> Float
     blocks, noise = _block_statistics(plane, window)
     background = _interpolate(blocks, plane.shape)
     deviation = plane - background
-    typical = float(np.median(blocks))
-    floor = max(SHADE_FLOOR * typical, NOISE_FLOOR * noise, gain * _object_contrast(deviation, typical, noise))
-    denominator = np.maximum(background, np.float32(floor), out=background)
+    contrast = _object_contrast(deviation, float(np.median(blocks)), noise)
+    limits = _floor(blocks, noise, gain * contrast), 1e-6 * _largest(np.abs(plane))
+    return _over(background, deviation, limits, gain)
+
+
+def _floor(blocks: FloatPlane, noise: float, contrast: float) -> float:
+    """Return what the denominator is never below."""
+    return max(SHADE_FLOOR * float(np.median(blocks)), NOISE_FLOOR * noise, contrast)
+
+
+def _over(background: FloatPlane, deviation: FloatPlane, limits: tuple[float, float], gain: float) -> FloatPlane:
+    """Return, in the place of `deviation`, ``gain * deviation / denominator``; 0 where that is nearly nothing."""
+    denominator = np.maximum(background, np.float32(limits[0]), out=background)
     # A rounding error of the interpolation is not a contrast.
-    flat = denominator <= np.float32(1e-6 * _largest(np.abs(plane)))
+    flat = denominator <= np.float32(limits[1])
     with np.errstate(over="ignore"):  # a hot pixel over a background of nearly nothing
         np.divide(deviation, denominator, out=deviation, where=~flat)
     deviation[flat] = 0.0
@@ -326,12 +340,19 @@ def _block_statistics(plane: FloatPlane, window: int) -> tuple[npt.NDArray[np.fl
     medians = np.empty((len(rows) - 1, len(columns) - 1), np.float32)
     spreads = np.empty_like(medians)
     for i, (top, bottom) in enumerate(pairwise(rows)):
-        for chosen, blocks in _alike(plane[top:bottom], columns):
-            medians[i, chosen] = _medians(blocks)
-            # Every second pixel of a spread is enough for a floor, and halves the cost.
-            off = np.abs(blocks[:, ::2] - medians[i, chosen][:, np.newaxis, np.newaxis])
-            spreads[i, chosen] = _medians(off)
+        _strip_statistics(plane[top:bottom], columns, medians[i], spreads[i])
     return medians, 1.4826 * float(np.median(spreads))
+
+
+def _strip_statistics(
+    strip: FloatPlane, columns: npt.NDArray[np.int64], medians: FloatPlane, spreads: FloatPlane
+) -> None:
+    """Write the medians and the median deviations of the blocks of one strip."""
+    for chosen, blocks in _alike(strip, columns):
+        medians[chosen] = _medians(blocks)
+        # Every second pixel of a spread is enough for a floor, and halves the cost.
+        off = np.abs(blocks[:, ::2] - medians[chosen][:, np.newaxis, np.newaxis])
+        spreads[chosen] = _medians(off)
 
 
 def _alike(strip: FloatPlane, edges: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.int64], FloatPlane]]:
@@ -361,14 +382,20 @@ def _edges(length: int, window: int) -> npt.NDArray[np.int64]:
     return np.arange(count + 1, dtype=np.int64) * length // count
 
 
-def _interpolate(blocks: npt.NDArray[np.float32], shape: tuple[int, ...]) -> FloatPlane:
-    """Return `blocks` interpolated bilinearly between their centres to `shape`; constant beyond the outer centres."""
+def _interpolate(
+    blocks: npt.NDArray[np.float32], shape: tuple[int, ...], part: tuple[slice, slice] = (slice(None), slice(None))
+) -> FloatPlane:
+    """Return `blocks` interpolated bilinearly between their centres to `shape`; constant beyond the outer centres.
+
+    With `part` only these rows and columns.
+    """
     (top, bottom, down), (left, right, across) = (
-        _neighbours(count, length) for count, length in zip(blocks.shape, shape, strict=True)
+        tuple(each[along] for each in _neighbours(count, length))
+        for count, length, along in zip(blocks.shape, shape, part, strict=True)
     )
     wide = blocks[:, left] * (1 - across) + blocks[:, right] * across
-    out = np.empty(shape, np.float32)
-    for start in range(0, shape[0], _ROWS):
+    out = np.empty((len(top), len(left)), np.float32)
+    for start in range(0, len(top), _ROWS):
         rows = slice(start, start + _ROWS)
         out[rows] = wide[top[rows]]
         out[rows] *= (1 - down[rows])[:, np.newaxis]
@@ -397,3 +424,184 @@ def _object_contrast(deviation: FloatPlane, typical: float, noise: float) -> flo
         return 0.0
     contrast = float(np.percentile(objects, _OBJECT_QUANTILE))
     return contrast if contrast > limit else 0.0
+
+
+class Source(Protocol):
+    """An image (C, Y, X) of which parts are read."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, Y and X."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of its values."""
+
+    def part(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """Return rows and columns, finite values; both slices have a start and a stop."""
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """What must be known of a whole image so that its parts are prepared as `prepare` does the whole.
+
+    Attributes
+    ----------
+    config : ImageConfig
+        Channels and normalisation.
+    unit : float
+        Intensity that becomes 1 before anything else.
+    grounds : tuple
+        The local background of each channel that the network sees; empty where nothing is relative to it.
+    """
+
+    config: ImageConfig
+    unit: float
+    grounds: tuple[_Ground, ...] = ()
+
+    @classmethod
+    def of(cls, source: Source, config: ImageConfig) -> Preparation:
+        """Look at an image, part by part, several times.
+
+        Raises
+        ------
+        ConfigError
+            The normalisation needs sums over the whole image, which parts do not give to the last digit.
+        """
+        if not isinstance(config.norm, BackgroundNormConfig | RangeNormConfig):
+            text = f"Images that do not fit into memory cannot be normalised by {config.norm.kind!r}."
+            raise ConfigError(text, "image.norm", "Train with image.norm.kind=background, or use more memory.")
+        unit = fixed_unit(source.dtype, config.norm)
+        if unit is None:
+            unit = max(_magnitude(_available(part, config.channels)) for _, part in bands(source))
+        plain = cls(config, unit)
+        if isinstance(config.norm, RangeNormConfig):
+            return plain
+        count = len(plain._scaled(source.part(slice(0, 1), slice(0, 1))))
+        norm, size = config.norm, (source.shape[1], source.shape[2])
+        return cls(config, unit, tuple(_Ground.of(plain._reader(source, c), size, norm) for c in range(count)))
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return it as arrays, for a file."""
+        kept = {f"blocks{i}": ground.blocks for i, ground in enumerate(self.grounds)}
+        told = np.array([each for ground in self.grounds for each in (*ground.size, *ground.limits, ground.gain)])
+        return {"unit": np.array(self.unit), "told": told.reshape(-1, 5), **kept}
+
+    @classmethod
+    def of_arrays(cls, config: ImageConfig, kept: dict[str, npt.NDArray[Any]]) -> Preparation:
+        """Return what `arrays` was of."""
+        grounds = tuple(
+            _Ground(kept[f"blocks{i}"], (int(high), int(wide)), (floor, flat), gain)
+            for i, (high, wide, floor, flat, gain) in enumerate(kept["told"].tolist())
+        )
+        return cls(config, float(kept["unit"]), grounds)
+
+    def part(self, values: npt.NDArray[Any], top: int, left: int) -> FloatPlane:
+        """Return the network's input (Cin, Y, X) for a part (C, Y, X) of the image whose first pixel is given."""
+        out = self._scaled(values)
+        if self.grounds:
+            out = [ground.relative(each, top, left) for ground, each in zip(self.grounds, out, strict=True)]
+        many = 3 if isinstance(self.config.channels, RgbConfig) else 1
+        return np.ascontiguousarray(np.repeat(np.stack(out), many if len(out) == 1 else 1, axis=0))
+
+    def _scaled(self, values: npt.NDArray[Any]) -> list[FloatPlane]:
+        chosen = _available(values, self.config.channels)
+        scaled = _scaler(chosen.dtype, self.unit)
+        grey = isinstance(self.config.channels, GreyConfig) and len(chosen) == 3
+        return [_weighted(chosen, scaled)] if grey else [scaled(channel) for channel in chosen]
+
+    def _reader(self, source: Source, channel: int) -> Callable[[int, int], FloatPlane]:
+        whole = slice(0, source.shape[2])
+        return lambda top, bottom: self._scaled(source.part(slice(top, bottom), whole))[channel]
+
+
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """The local background of one channel, see `relative_to_background`."""
+
+    blocks: FloatPlane
+    size: tuple[int, int]
+    limits: tuple[float, float]
+    gain: float
+
+    @classmethod
+    def of(cls, read: Callable[[int, int], FloatPlane], size: tuple[int, int], norm: BackgroundNormConfig) -> _Ground:
+        rows, columns = (_edges(length, norm.window) for length in size)
+        medians = np.empty((len(rows) - 1, len(columns) - 1), np.float32)
+        spreads, largest = np.empty_like(medians), 0.0
+        several = max(1, _BAND_PIXELS // (norm.window * size[1]))
+        for first in range(0, len(medians), several):
+            edges = rows[first : first + several + 1]
+            band = read(int(edges[0]), min(int(edges[-1]) + 1, size[0]))
+            for i, (top, bottom) in enumerate(pairwise(edges - edges[0]), first):
+                _strip_statistics(band[top:bottom], columns, medians[i], spreads[i])
+            largest = max(largest, _largest(np.abs(band)))
+        noise = 1.4826 * float(np.median(spreads))
+        contrast = cls(medians, size, (0.0, 0.0), norm.gain)._contrast(read, noise)
+        return cls(medians, size, (_floor(medians, noise, norm.gain * contrast), 1e-6 * largest), norm.gain)
+
+    def relative(self, values: FloatPlane, top: int, left: int) -> FloatPlane:
+        """Return a part relative to the background."""
+        background = self._background(values.shape, top, left)
+        return _over(background, values - background, self.limits, self.gain)
+
+    def _background(self, shape: tuple[int, ...], top: int, left: int) -> FloatPlane:
+        return _interpolate(self.blocks, self.size, (slice(top, top + shape[0]), slice(left, left + shape[1])))
+
+    def _contrast(self, read: Callable[[int, int], FloatPlane], noise: float) -> float:
+        """Return what `_object_contrast` does, band by band."""
+        limit = DARK_FIELD * max(float(np.median(self.blocks)), 0.0)
+
+        step = max(2, _BAND_PIXELS // self.size[1])
+
+        def sizes() -> Iterator[FloatPlane]:  # each with the first row of the next
+            for top in range(0, self.size[0], step):
+                values = read(top, min(top + step + 1, self.size[0]))
+                yield np.abs(values - self._background(values.shape, top, 0))
+
+        if max(float(size.max()) for size in sizes()) <= limit:
+            return 0.0
+        least = max(_OBJECT_NOISE * noise, 1e-3 * max(_largest(size) for size in sizes()))
+        contrast = percentiles(lambda: (size[:step][size[:step] > least] for size in sizes()), [_OBJECT_QUANTILE])[0]
+        return contrast if contrast > limit else 0.0
+
+
+def bands(source: Source) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Yield the first row and the pixels (C, Y, X) of parts as wide as the image."""
+    step = max(1, _BAND_PIXELS // source.shape[2])
+    for top in range(0, source.shape[1], step):
+        yield top, source.part(slice(top, min(top + step, source.shape[1])), slice(0, source.shape[2]))
+
+
+def percentiles(parts: Callable[[], Iterable[FloatPlane]], wanted: Sequence[float]) -> list[float]:
+    """Return what `numpy.percentile` does of float32 values that are read part by part, twice; 0 where there are none.
+
+    Values are counted by the upper half of their bits, then by the lower half where a percentile lies.
+    """
+    counts = np.zeros(1 << 16, np.int64)
+    for part in parts():
+        counts += np.bincount(_sortable(part) >> 16, minlength=1 << 16)
+    total, below = int(counts.sum()), np.concatenate([[0], np.cumsum(counts)])
+    if not total:
+        return [0.0] * len(wanted)
+    places = [(total - 1) * (percent / 100) for percent in wanted]
+    ranks = sorted({rank for place in places for rank in (int(place), min(int(place) + 1, total - 1))})
+    upper = {rank: int(np.searchsorted(below, rank, side="right")) - 1 for rank in ranks}
+    lower = {half: np.zeros(1 << 16, np.int64) for half in upper.values()}
+    for part in parts():
+        keys = _sortable(part)
+        for half, within in lower.items():
+            within += np.bincount(keys[keys >> 16 == half] & 0xFFFF, minlength=1 << 16)
+    values = {}
+    for rank, half in upper.items():
+        low = int(np.searchsorted(np.cumsum(lower[half]), rank - below[half], side="right"))
+        key = np.uint32(half << 16 | low)
+        values[rank] = (key ^ np.uint32(1 << 31) if key >> 31 else ~key).view(np.float32)
+    pairs = [np.array([values[int(place)], values[min(int(place) + 1, total - 1)]]) for place in places]
+    return [float(np.percentile(pair, 100 * (place % 1))) for pair, place in zip(pairs, places, strict=True)]
+
+
+def _sortable(values: FloatPlane) -> npt.NDArray[np.uint32]:
+    """Return whole numbers in the order of the values."""
+    bits = np.ascontiguousarray(values, np.float32).reshape(-1).view(np.uint32)
+    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import platform
+import re
+import secrets
 import shutil
 from collections import Counter
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import psutil
+
 from beadseg import files
 from beadseg.data.documents import refuse_output
 from beadseg.data.fields import listed
+from beadseg.data.image_io import open_image
 from beadseg.data.raw import (
     IMAGE_SUFFIXES,
     KNOWN_KINDS,
@@ -31,6 +38,7 @@ from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError, is
 from beadseg.events import Event, Level, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, printable, user_path
 from beadseg.model.device import free_memory
+from beadseg.predict.blocks import Means, is_large
 from beadseg.predict.counts import NOT_COMPARED, sentence
 from beadseg.predict.results import predict_file
 from beadseg.predict.tables import BatchResult, ElementIndex, PredictionIndex, described
@@ -41,10 +49,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from beadseg.predict.prediction import Predictor
+    from beadseg.predict.segmenter import Segmenter
 
 Answer: TypeAlias = tuple[list[dict[str, Any]], dict[str, Any]]
 Elsewhere: TypeAlias = "Callable[[list[Order], StopFlag | None], Iterator[tuple[Order, Answer | str]]]"
 
+BLOCKS = f"{files.TEMPORARY_PREFIX}blocks-"
+"""Folders of the blocks of large images begin with this; the image's name and what the blocks are of follow."""
 MOST_DEATHS = 2
 """An image is listed as failed when so many processes were killed while they predicted it."""
 
@@ -65,6 +76,8 @@ class Order:
         What model and options are known by.
     kinds : tuple of str
         Which results are wanted, see `beadseg.predict.results`.
+    means : Means, optional
+        Memory; an image that takes more is predicted in blocks.
     """
 
     path: Path
@@ -72,6 +85,7 @@ class Order:
     stage: Path
     made_with: str
     kinds: tuple[str, ...]
+    means: Means | None = None
 
     def work(self, predictor: Predictor) -> Answer | str:
         """Predict the image; return its rows of counts and what the results are of, or why it failed.
@@ -82,14 +96,52 @@ class Order:
             The folder cannot be written to.
         """
         try:
-            result = described(self.path, self.made_with, self.kinds)
-            rows = predict_file(predictor, self.path, self.name, ensure_folder(self.stage),
-                                overlays=files.OVERLAYS in self.kinds, maps=files.MAPS in self.kinds)  # fmt: skip
+            rows, result = self.predicted(predictor)
         except MachineError:
             raise
         except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
             return reason_of(error, self.path)
         return rows, result
+
+    def predicted(
+        self, predictor: Predictor, on_event: OnEvent = ignore, stop: StopFlag | None = None,
+        begun: Callable[[], None] = lambda: None,
+    ) -> Answer:  # fmt: skip
+        """Predict the image, in blocks where it is too large; `begun` is called where a kill costs no more than one."""
+        result, image = described(self.path, self.made_with, self.kinds), open_image(self.path)
+        ensure_folder(self.stage)
+        overlays, maps = (kind in self.kinds for kind in (files.OVERLAYS, files.MAPS))
+        if self.means is not None and is_large(image, self.means.memory):
+            from beadseg.predict.large import predict_large  # late: most images are not large
+            from beadseg.predict.segmenter import Segmenter
+
+            if isinstance(predictor, Segmenter):
+                text = f"{self.name}: predicted in blocks, since it does not fit into memory; no mask"
+                on_event(log(f"{text} and no overlay are written." if overlays else f"{text} is written."))
+                if maps:
+                    raise InputError("Is too large for its maps to be kept.", self.path, "Leave out --maps.")
+                begun()
+                work = self._work_folder(predictor, result)
+                rows = predict_large(predictor, self.path, self.name, self.stage, work, self.means, on_event, stop)
+                return rows, result | {"in_blocks": True}
+        rows = predict_file(predictor, image, self.name, self.stage, overlays=overlays, maps=maps,
+                            on_event=on_event, stop=stop)  # fmt: skip
+        return rows, result
+
+    def _work_folder(self, segmenter: Segmenter, result: dict[str, Any]) -> Path:
+        """Return the folder of the blocks of this very file, model and options; blocks of others are removed."""
+        told = [result, version("beadseg"), segmenter.backend().name, segmenter.precision()]
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        folder = self.stage.parent / f"{BLOCKS}{self.name}-{digest if self.made_with else secrets.token_hex(6)}"
+        remove_blocks(self.stage.parent, self.name, but=folder)
+        return folder
+
+
+def remove_blocks(folder: Path, name: str, but: Path | None = None) -> None:
+    """Remove the blocks of an image from a prediction folder."""
+    for left in folder.glob(f"{BLOCKS}{glob.escape(name)}-*"):
+        if left != but and re.fullmatch(r"[0-9a-f]{12}", left.name.removeprefix(f"{BLOCKS}{name}-")):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def predict_folder(
@@ -106,6 +158,7 @@ def predict_folder(
     names: Mapping[Path, str] | None = None,
     element: int | None = None,
     elsewhere: Elsewhere | None = None,
+    means: Means | None = None,
     has_ended: Callable[[str], bool] = lambda job: False,
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
@@ -143,6 +196,9 @@ def predict_folder(
         tables. A call without it takes over what all elements found, and predicts what is missing.
     elsewhere : callable, optional
         Predicts the images in other processes, and yields what becomes of each; see `Order`.
+    means : Means, optional
+        Memory: a single image that takes more is predicted in blocks (`beadseg.predict.large`). What the machine has
+        when not given.
     has_ended : callable
         Tells whether the PBS job of this id has certainly ended: one that left the folder locked.
     on_event, stop
@@ -173,6 +229,7 @@ def predict_folder(
         batch.made_with = made_with(predictor, model_sha256)
         batch.one_model = bool(model_sha256)
         batch.elsewhere = elsewhere
+        batch.means = means or Means(psutil.virtual_memory().total)
         index.write_tables()
         index.write_about(about(predictor, source, model_sha256))
         if len(batch.names) < len(images):
@@ -200,6 +257,7 @@ class _Batch:
 
     made_with = ""
     elsewhere: Elsewhere | None = None
+    means: Means | None = None
     one_model = False
     """All images of the folder are of this very model; otherwise of several of one kind, as in a cross-validation."""
 
@@ -258,6 +316,7 @@ class _Batch:
                 Path(f"{start}-{number}{files.TEMPORARY_SUFFIX}"),
                 self.made_with,
                 (*self._kinds,),
+                self.means,
             )
             for number, (path, name) in enumerate(left.items())
         ]
@@ -269,6 +328,7 @@ class _Batch:
                 self._fail(order.path, order.name, answer, keep=self._is_current(order.name, order.path))
             else:
                 self._index.done(order.name, *answer, order.stage)
+                remove_blocks(self._index.folder, order.name)
                 self._on_event(image_event(order.name, answer[0]))
             shutil.rmtree(order.stage, ignore_errors=True)
 
@@ -292,10 +352,11 @@ class _Batch:
     def _try(self, path: Path, name: str) -> None:
         stage = self._index.stage
         try:
-            result = described(path, self.made_with, self._kinds)
-            rows = predict_file(self._predictor, path, name, ensure_folder(stage), overlays=self._overlays,
-                                maps=self._maps, on_event=self._on_event, stop=self._stop)  # fmt: skip
+            order = Order(path, name, stage, self.made_with, (*self._kinds,), self.means)
+            leave = partial(self._index.leave, name)
+            rows, result = order.predicted(self._predictor, self._on_event, self._stop, leave)
             self._index.done(name, rows, result)
+            remove_blocks(self._index.folder, name)
         except Cancelled:
             raise
         except MachineError as error:
@@ -348,7 +409,8 @@ def reason_of(error: Exception, path: Path) -> str:
     if isinstance(error, BeadsegError):
         return str(error) if error.where else f"{printable(path)}: {error}"
     if is_out_of_memory(error):
-        remedy = "Use smaller tiles (--set tiling.whole_image_pixels=1000000 --set tiling.tile=512) or more memory."
+        smaller = "(--set tiling.whole_image_pixels=1000000 --set tiling.tile=512)"
+        remedy = f"Use smaller tiles {smaller}, blocks (--memory 4GB), or more memory."
         return f"{path}: Does not fit into memory. {remedy}"
     return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"
 

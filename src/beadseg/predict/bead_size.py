@@ -331,7 +331,7 @@ def _busiest(plane: NDArray[np.generic], side: int, scale: float) -> NDArray[np.
     """Return the part (C, side, side) of a plane that has most structure of about `scale` px, or all of a small one."""
     height, width = plane.shape[-2:]
     if height <= side and width <= side:
-        return plane
+        return plane[:]  # also of an image of which parts are read
     step = max(1, int(scale / 4), max(height, width) // LOOKED_AT)
     grey = plane[:, ::step, ::step].mean(axis=0, dtype=np.float32)
     grey = np.nan_to_num(grey, copy=False)

@@ -7,22 +7,26 @@ reach is measured; where it has no end (instance norm), tiles are blended with G
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
+from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore, progress
 from beadseg.model.backends import OPENVINO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from beadseg.config.predict import TilingConfig
+    from beadseg.data.image_io import LazyImage
     from beadseg.model.backends import Backend
 
 LEAN = 3
@@ -31,6 +35,16 @@ WORTH = 2.0
 """Blocks are computed when their pixels, overlaps included, are at most so many times the image's."""
 PROBED = 24
 """Length, in multiples of the network's coarsest pixel, of the image that a network's reach is measured on."""
+SIDES = (512, 1024, 2048, 4096)
+"""Sides of a block of an image that does not fit into memory, px."""
+NETWORK_BYTES = 160
+"""Memory that a pixel takes while OpenVINO computes the network; torch takes three times as much."""
+BLOCK_BYTES = 150
+"""Memory that a pixel of a block takes while beads are separated."""
+PROGRAM_BYTES = 900_000_000
+"""Memory of Python with its libraries and the model."""
+WHOLE_BYTES = 120
+"""Memory that a pixel takes of an image that is predicted whole."""
 _REACHES: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
 
 
@@ -61,7 +75,7 @@ def probabilities(
     """
     multiple = int(backend.network.size_multiple)  # type: ignore[arg-type]
     height, width = image.shape[-2:]
-    limit = tiling.whole_image_pixels * (LEAN if backend.name == OPENVINO else 1)
+    limit = pixels_at_once(backend, tiling)
     if height * width <= limit:
         return _whole(backend, image, multiple, stop)
     reach = network_reach(backend.network, len(image))
@@ -72,13 +86,18 @@ def probabilities(
     return _in_blocks(backend, image, block, reach, on_event, stop)
 
 
+def pixels_at_once(backend: Backend, tiling: TilingConfig) -> int:
+    """Return how many pixels may pass through the network together."""
+    return tiling.whole_image_pixels * (LEAN if backend.name == OPENVINO else 1)
+
+
 def _whole(backend: Backend, image: NDArray[np.float32], multiple: int, stop: StopFlag | None) -> NDArray[np.float32]:
     if stop is not None:
         stop.check()
-    return _sigmoid(backend(pad_to_multiple(image[np.newaxis], multiple))[0], image.shape[-2:])
+    return sigmoid(backend(pad_to_multiple(image[np.newaxis], multiple))[0], image.shape[-2:])
 
 
-def _sigmoid(logits: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+def sigmoid(logits: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return the probabilities of the upper left part, of Y and X as in `shape`, of logits (K, Y, X)."""
     cropped = np.ascontiguousarray(logits[:, : shape[0], : shape[1]])
     result: NDArray[np.float32] = torch.from_numpy(cropped).sigmoid_().numpy()
@@ -143,7 +162,7 @@ def _in_blocks(
         if out is None:
             out = np.empty((len(logits), height, width), np.float32)
         own = out[:, top : top + block[0], left : left + block[1]]
-        own[...] = _sigmoid(logits, own.shape[1:])
+        own[...] = sigmoid(logits, own.shape[1:])
         on_event(progress("tiles", done, len(parts)))
     assert out is not None  # an image has pixels
     return out
@@ -209,3 +228,55 @@ def _multiple(size: int, of: int) -> int:
 def _tiles(size: int, tile: int, overlap: float) -> int:
     step = max(1, int(tile * (1 - overlap)))
     return max(1, math.ceil((size - tile) / step) + 1)
+
+
+@dataclass(frozen=True)
+class Means:
+    """What one image may take.
+
+    Attributes
+    ----------
+    memory : int
+        Bytes, of all processes together.
+    processes : int
+        Processes that share the blocks.
+    side : int or None
+        Of a block, px; None: as large as the memory allows. The results are the same.
+    backwards : bool
+        Last block first; the results are the same.
+    """
+
+    memory: int
+    processes: int = 1
+    side: int | None = None
+    backwards: bool = False
+
+    def block(self, where: Path) -> int:
+        """Return the side of a block, px.
+
+        Raises
+        ------
+        InputError
+            There is less memory than the smallest block takes.
+        """
+        fits = [side for side in SIDES if (1.25 * side) ** 2 <= self.pixels]
+        if not fits:
+            least = self.processes * (PROGRAM_BYTES + BLOCK_BYTES * (1.25 * SIDES[0]) ** 2)
+            text = f"{self.memory / 1e9:.1f} GB of memory are not enough for an image in blocks."
+            raise InputError(text, where, f"Give at least {least / 1e9:.1f} GB, or fewer --processes.")
+        return fits[-1] if self.side is None else self.side
+
+    @property
+    def free(self) -> int:
+        """Bytes that a process may take beside the program itself."""
+        return max(0, self.memory // self.processes - PROGRAM_BYTES)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a block, with what is around it, that fit."""
+        return self.free // BLOCK_BYTES
+
+
+def is_large(image: LazyImage, memory: int) -> bool:
+    """Tell whether a single image takes more than so many bytes when it is predicted whole."""
+    return not image.stack_shape and PROGRAM_BYTES + WHOLE_BYTES * math.prod(image.size) > memory

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from scipy import ndimage
 
 from beadseg.measure.appearance import levels
 from beadseg.measure.calibration import combined, poisson_interval
+from beadseg.model.inputs import percentiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,6 +58,8 @@ OFFSET = 5.0
 """Values that vary so many times less, relative to the background, seem to have an offset."""
 IMPLAUSIBLE, UNLIKE = "implausible count: ", "unlike the training images: "
 """What a flag begins with, wherever it stands: the count is what is wrong, or the image is not what the model knows."""
+STRIP = 256
+"""Rows that are looked at together, a multiple of `BLOCK`."""
 BLOCK, EMPTY, DISTINCT = 16, 0.05, 0.25
 """An image has an empty part when this share of its blocks (px) holds one value that is so far from the others."""
 FAINT = 0.05
@@ -73,15 +76,15 @@ NOT_COMPARED = (
 
 def count_row(name: str, plane: str, image: LazyImage, prediction: Prediction, predictor: Predictor) -> dict[str, Any]:
     """Return one plane's row of ``counts.csv``; what cannot be told is an empty cell."""
-    height, width = prediction.labels.shape
+    height, width = prediction.shape
     pixels = height * width
     count, size = prediction.count, image.pixel_size_um
-    coverage = float((prediction.labels > 0).mean())
+    coverage = prediction.coverage
     known = predictor.calibration
     calibration = known if known is not None and known.fits(prediction.objects) else None
     seen = round(prediction.seen_pixels)  # densities and areas are the model's own: of the image as it saw it
     second = None if calibration is None else calibration.second_count(prediction.integral, seen)
-    every = int(prediction.labels.max(initial=0))  # those that do not count are in the area too
+    every = prediction.every  # those that do not count are in the area too
     found = [*flags(count, coverage, seen, predictor.fingerprint), *disagreement(every, second, seen, calibration)]
     found += [prediction.doubt] if prediction.doubt else []
     differences = _differences(prediction, predictor, calibration)
@@ -255,9 +258,29 @@ def sentence(flags: str) -> str:
     return f"{flags[:1].upper()}{flags[1:].rstrip('.')}."
 
 
-def nothing_because(intensity: NDArray[np.float32]) -> list[str]:
+class Brightness(Protocol):
+    """The brightness (Y, X) float32 of an image, in memory or read row by row."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Y and X."""
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        """Return some rows."""
+
+
+def _strips(intensity: Brightness) -> Iterator[NDArray[np.float32]]:
+    for top in range(0, intensity.shape[0], STRIP):
+        yield intensity[top : top + STRIP]
+
+
+def nothing_because(intensity: Brightness) -> list[str]:
     """Return why nothing may have been found in an image, as far as its brightness (Y, X) alone tells it."""
-    low, middle, high = (float(value) for value in np.percentile(intensity, [0.1, 50, 99.9]))
+    percents = [0.1, 50, 99.9]
+    whole = isinstance(intensity, np.ndarray)
+    found: Any = np.percentile(np.asarray(intensity), percents) if whole else None
+    found = percentiles(lambda: _strips(intensity), percents) if found is None else found
+    low, middle, high = (float(value) for value in found)
     if low == high:
         return [f"nearly all pixels have the value {middle:,.6g}"]
     if max(high - middle, middle - low) < FAINT * abs(middle):
@@ -267,7 +290,7 @@ def nothing_because(intensity: NDArray[np.float32]) -> list[str]:
     return []
 
 
-def empty_parts(intensity: NDArray[np.float32]) -> list[str]:
+def empty_parts(intensity: Brightness) -> list[str]:
     """Return a flag where much of an image (Y, X) holds one value that its background does not have.
 
     Black borders, corners of a stitched or turned image, the bar with the legend: beads beside these are measured
@@ -276,8 +299,10 @@ def empty_parts(intensity: NDArray[np.float32]) -> list[str]:
     height, width = (side - side % BLOCK for side in intensity.shape)
     if min(height, width) == 0:
         return []
-    blocks = intensity[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-    low, high = blocks.min(axis=(1, 3)), blocks.max(axis=(1, 3))
+    strips = (strip[: len(strip) // BLOCK * BLOCK, :width] for strip in _strips(intensity))
+    blocks = (strip.reshape(-1, BLOCK, width // BLOCK, BLOCK) for strip in strips)
+    ends = [(each.min(axis=(1, 3)), each.max(axis=(1, 3))) for each in blocks]
+    low, high = (np.concatenate(each) for each in zip(*ends, strict=True))
     even = low == high
     if not even.any() or even.all():
         return []

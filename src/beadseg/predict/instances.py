@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, sparse
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from beadseg.data.masks import equal_regions, label_objects
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from beadseg.config.predict import ObjectConfig
+
+Cut: TypeAlias = tuple[bool, bool, bool, bool]
+"""Which edges are cut out of a larger plane: upper, lower, left, right."""
 
 LEVEL = 0.5
 """Probability at which shapes are looked at: every connected component there has a seed of its own."""
@@ -33,8 +37,10 @@ def separate(
     config: ObjectConfig,
     centre: NDArray[np.float32] | None = None,
     diameter: float | None = None,
+    cut: Cut = (False, False, False, False),
+    corner: tuple[int, int] = (0, 0),
 ) -> Separation:
-    """Find the candidates for beads of one plane.
+    """Find the candidates for beads of one plane, or of a part of it.
 
     Seeds are the peaks of the centre map, or without one of the distance to the edge at a probability of 0.5 (where
     nothing reaches 0.5, of the probability). Every connected component gets at least one seed. Each pixel that can be
@@ -51,6 +57,11 @@ def separate(
         Centre map, between 0 and 1, with a peak at every bead's centre.
     diameter : float, optional
         Of the beads in these maps, px; when not given, `config.diameter`.
+    cut : (bool, bool, bool, bool)
+        At which edges (upper, lower, left, right) the maps are cut out of larger ones: `Separation.unsure` then says
+        how far from these the whole may have other candidates.
+    corner : (int, int)
+        Where the first pixel of a part lies in the whole.
 
     Raises
     ------
@@ -58,18 +69,19 @@ def separate(
         The diameter is not known.
     """
     diameter = needed_diameter(config) if diameter is None else diameter
+    borders = _Borders((probability.shape[0], probability.shape[1]), cut, corner)
     pixels = np.flatnonzero(probability >= np.float32(config.seeds.lowest))
     likely = np.asarray(probability.reshape(-1)[pixels], np.float32)
     seeds = np.zeros(0, np.int64)
     if config.separate and len(pixels):
-        height = _height(probability, centre, config.seeds.smoothing * diameter)
+        height = _height(probability, centre, config.seeds.smoothing * diameter, borders)
         apart = max(1.5, config.seeds.distance * diameter)
-        seeds = peaks(height, pixels, distance=apart, reach=diameter, valley=config.seeds.valley)
+        seeds = peaks(height, pixels, distance=apart, reach=diameter, valley=config.seeds.valley, borders=borders)
         if centre is not None:
             seeds = seeds[height.reshape(-1)[seeds] >= config.seeds.threshold]
-        seeds = _with_missing(seeds, height, probability >= LEVEL)
-    seeds = _with_missing(seeds, probability, probability >= np.float32(config.seeds.lowest))
-    owner = grow((probability.shape[0], probability.shape[1]), pixels, seeds)
+        seeds = _with_missing(seeds, height, probability >= LEVEL, borders)
+    seeds = _with_missing(seeds, probability, probability >= np.float32(config.seeds.lowest), borders)
+    owner, steps = _grown(borders.shape, pixels, seeds)
     values = likely if centre is None else np.asarray(centre.reshape(-1)[pixels], np.float32)
     return Separation(
         shape=(probability.shape[0], probability.shape[1]),
@@ -81,23 +93,92 @@ def separate(
         confidence=_highest(values, owner, len(seeds)),
         touching=not config.separate,
         diameter=diameter,
+        unsure=borders.unsure(pixels, owner, seeds, steps) if any(cut) else 0,
     )
 
 
-def _height(probability: NDArray[np.float32], centre: NDArray[np.float32] | None, sigma: float) -> NDArray[np.float32]:
+class _Borders:
+    """How far from the edges at which maps were cut out of larger ones the whole may have other seeds.
+
+    Attributes
+    ----------
+    depth : int
+        Seeds farther from these edges, px, are those of the whole; the outermost pixels are at 1.
+    """
+
+    def __init__(self, shape: tuple[int, int], cut: Cut, corner: tuple[int, int] = (0, 0)) -> None:
+        self.shape, self.cut, self.corner, self.depth = shape, cut, corner, 0
+
+    def of(self, flat: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how far pixels, flat indices, are from the nearest of these edges."""
+        y, x = np.divmod(flat, self.shape[1])
+        far = np.full(len(flat), sum(self.shape))
+        for each, is_cut in zip((y + 1, self.shape[0] - y, x + 1, self.shape[1] - x), self.cut, strict=True):
+            far = np.minimum(far, each) if is_cut else far
+        return far
+
+    def distances(self, distance: NDArray[np.float32], smoothed: float) -> None:
+        """Take note of distances (Y, X) to the background: what is beyond an edge may be nearer."""
+        inside = np.flatnonzero(distance)
+        far = self.of(inside)
+        wrong = far[distance.reshape(-1)[inside] > far]
+        self.depth = int(wrong.max(initial=0)) + math.ceil(3 * smoothed) + 1
+
+    def peaks(self, at: NDArray[np.int64], rivals: NDArray[np.int64], apart: float) -> None:
+        """Take note of peaks and of which of them compete: those at an edge decide about others, and these likewise."""
+        far = self.of(at)
+        self.depth += 1 + math.ceil(apart)
+        pairs = sparse.coo_array((np.ones(len(rivals), bool), tuple(rivals.T)), shape=(len(at), len(at)))
+        _, group = connected_components(pairs, directed=False)
+        within = np.isin(group, group[far <= self.depth])
+        self.depth = max(self.depth, int(far[within].max(initial=0)))
+
+    def regions(self, regions: NDArray[np.integer], seeds: NDArray[np.int64]) -> None:
+        """Take note of regions (Y, X): what is seen of one at an edge may lack a seed that it has beyond the edge."""
+        near = [slice(0, self.depth), slice(max(0, self.shape[0] - self.depth), None),
+                slice(0, self.depth), slice(max(0, self.shape[1] - self.depth), None)]  # fmt: skip
+        strips = [regions[:, each] if i > 1 else regions[each] for i, each in enumerate(near) if self.cut[i]]
+        flat = regions.reshape(-1)
+        sure = flat[seeds[self.of(seeds) > self.depth]]
+        open_ = np.setdiff1d(np.concatenate([np.unique(strip) for strip in strips]), [0, *np.unique(sure)])
+        if len(open_):
+            self.depth = max(self.depth, int(self.of(np.flatnonzero(np.isin(flat, open_))).max()))
+
+    def unsure(self, pixels: NDArray[np.int64], owner: NDArray[np.uint32], seeds: NDArray[np.int64], steps: int) -> int:
+        """Return how far from the edges beads may be others in the whole.
+
+        In as many steps as regions grow, what is wrong at `depth` comes so much farther. Afterwards a pixel changes
+        only for a nearer seed: one that is within the largest radius of where it comes in, and takes pixels within
+        that radius. A bead's own pixels lie within twice that radius of each other.
+        """
+        if not len(pixels):
+            return self.depth
+        (y, x), (ys, xs) = np.divmod(pixels, self.shape[1]), np.divmod(seeds[owner.astype(np.int64) - 1], self.shape[1])
+        return self.depth + 2 + steps + math.ceil(4 * float(np.hypot(y - ys, x - xs).max()))
+
+
+def _height(
+    probability: NDArray[np.float32], centre: NDArray[np.float32] | None, sigma: float, borders: _Borders
+) -> NDArray[np.float32]:
     """Return the map (Y, X) whose peaks are seeds: the centre map, or the smoothed distance to the edge."""
     if centre is not None:
         return centre
     inside = probability >= LEVEL
-    smooth = ndimage.gaussian_filter(_distance(inside), sigma, truncate=3.0)
+    distance = _distance(inside)
+    if any(borders.cut):
+        borders.distances(distance, sigma)
+    smooth = ndimage.gaussian_filter(distance, sigma, truncate=3.0)
     return np.where(inside, np.maximum(smooth, LEVEL), probability).astype(np.float32)
 
 
 def _with_missing(
-    seeds: NDArray[np.int64], height: NDArray[np.float32], foreground: NDArray[np.bool_]
+    seeds: NDArray[np.int64], height: NDArray[np.float32], foreground: NDArray[np.bool_], borders: _Borders
 ) -> NDArray[np.int64]:
     """Return `seeds` with the highest pixel of each object of `foreground` added that has none; ascending."""
-    regions = equal_regions(foreground, connectivity=2).reshape(-1)
+    plane = equal_regions(foreground, connectivity=2)
+    if any(borders.cut):
+        borders.regions(plane, seeds)
+    regions = plane.reshape(-1)
     without = np.ones(int(regions.max(initial=0)) + 1, bool)
     without[0] = False
     without[regions[seeds]] = False
@@ -147,14 +228,21 @@ def grow(shape: tuple[int, int], pixels: NDArray[np.int64], seeds: NDArray[np.in
     (P,) uint32
         The number of each pixel's seed, 0 where none reaches.
     """
-    field = _Field(shape, pixels)
+    return _grown(shape, pixels, seeds)[0]
+
+
+def _grown(
+    shape: tuple[int, int], pixels: NDArray[np.int64], seeds: NDArray[np.int64]
+) -> tuple[NDArray[np.uint32], int]:
+    """Return the number of each pixel's seed, and in how many steps of a pixel all was divided."""
+    field, steps = _Field(shape, pixels), 0
     front = field.inner(seeds)
     field.owner[front] = np.arange(1, len(seeds) + 1)
     field.distance[front] = 0.0
     ys, xs = (np.concatenate([[0], part]).astype(np.float32) for part in np.divmod(seeds, shape[1]))
     while len(front):
-        front = field.advance(front, ys, xs)
-    return np.asarray(field.owner[field.inner(pixels)])
+        front, steps = field.advance(front, ys, xs), steps + 1
+    return np.asarray(field.owner[field.inner(pixels)]), steps
 
 
 class _Field:
@@ -201,8 +289,9 @@ class _Field:
 
 
 def peaks(
-    height: NDArray[np.float32], pixels: NDArray[np.int64], *, distance: float, reach: float, valley: float
-) -> NDArray[np.int64]:
+    height: NDArray[np.float32], pixels: NDArray[np.int64], *, distance: float, reach: float, valley: float,
+    borders: _Borders | None = None,
+) -> NDArray[np.int64]:  # fmt: skip
     """Return the flat indices, ascending, of the peaks of a map.
 
     A peak is no lower than its eight neighbours; of an even plateau one pixel is taken. Of two the lower one is none
@@ -218,6 +307,8 @@ def peaks(
         Distances of two peaks, px.
     valley : float
         How far the map falls between two peaks, share of the lower one.
+    borders : _Borders, optional
+        Of maps that were cut out of larger ones: is told which peaks compete.
     """
     at = local_maxima(height, pixels)
     at = at[np.argsort(-height.reshape(-1)[at], kind="stable")]
@@ -225,14 +316,16 @@ def peaks(
     # A step on the line is a pixel at most, so that it falls from every peak: without a valley only distance counts.
     reach = reach if valley > 0 else 0.0
     pairs = cKDTree(points).query_pairs(max(distance, reach), output_type="ndarray") if len(points) > 1 else None
-    if pairs is None or not len(pairs):
-        return np.sort(at)
+    pairs = np.zeros((0, 2), np.int64) if pairs is None else pairs
     apart = np.hypot(*(points[pairs[:, 0]] - points[pairs[:, 1]]).T)
     rivals = pairs[apart < distance]
-    if reach:
-        ridge = _lowest_between(height, points[pairs[:, 0]], points[pairs[:, 1]], math.ceil(reach))
+    if reach and len(pairs):
+        corner = (0, 0) if borders is None else borders.corner
+        ridge = _lowest_between(height, points[pairs[:, 0]], points[pairs[:, 1]], math.ceil(reach), corner)
         lower = height.reshape(-1)[at[pairs[:, 1]]]
         rivals = pairs[(apart < distance) | (ridge > (1.0 - valley) * lower)]
+    if borders is not None and any(borders.cut):
+        borders.peaks(at, rivals, max(distance, reach))
     return np.sort(at[~_beaten(rivals, len(at))])
 
 
@@ -266,12 +359,15 @@ def local_maxima(height: NDArray[np.float32], pixels: NDArray[np.int64]) -> NDAr
 
 
 def _lowest_between(
-    height: NDArray[np.float32], one: NDArray[np.int64], other: NDArray[np.int64], steps: int
+    height: NDArray[np.float32], one: NDArray[np.int64], other: NDArray[np.int64], steps: int, corner: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Return the lowest value of the map on the straight lines from `one` to `other`, both (N, 2)."""
+    """Return the lowest value of the map on the straight lines from `one` to `other`, both (N, 2).
+
+    Halves are rounded to even rows and columns of the whole, in which the map begins at `corner`.
+    """
     lowest = np.full(len(one), np.inf, np.float32)
     for part in np.linspace(0.0, 1.0, steps + 1)[1:-1]:
-        y, x = np.rint(one + part * (other - one)).astype(np.int64).T
+        y, x = (np.rint(one + corner + part * (other - one)).astype(np.int64) - corner).T
         lowest = np.minimum(lowest, height[y, x])
     return lowest
 
@@ -300,6 +396,8 @@ class Separation:
         Touching beads are left joined: what is chosen is relabelled by connected components.
     diameter : float or None
         Of the beads in this plane, px; None where it is what a choice says.
+    unsure : int
+        Of a part of a plane: beads with a pixel no farther than this from a cut edge, px, may be others in the whole.
     """
 
     shape: tuple[int, int]
@@ -311,6 +409,7 @@ class Separation:
     confidence: NDArray[np.float32]
     touching: bool = False
     diameter: float | None = None
+    unsure: int = 0
 
     def select(self, *, threshold: float, min_area: int = 1, min_confidence: float = 0.0) -> NDArray[np.uint32]:
         """Return the labels (Y, X) uint32 of the candidates that suffice, 1, 2, … in their order; 0 is background.

@@ -153,8 +153,23 @@ class Prediction:
     def count(self) -> int:
         """Number of beads that count; see `beadseg.predict.prediction.counts`."""
         if self.objects.all_count:
-            return int(self.labels.max(initial=0))
+            return self.every
         return int(self.beads["counted"].sum())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Y and X of the plane, px."""
+        return self.labels.shape[0], self.labels.shape[1]
+
+    @property
+    def every(self) -> int:
+        """Number of beads, counted or not."""
+        return int(self.labels.max(initial=0))
+
+    @property
+    def coverage(self) -> float:
+        """Share of the plane that is bead."""
+        return float((self.labels > 0).mean())
 
     @property
     def diameter(self) -> float:
@@ -215,6 +230,7 @@ def bead_list(
     probability: NDArray[np.float32],
     intensity: NDArray[np.float32],
     pixel_size_um: float | None = None,
+    corner: tuple[int, int] = (0, 0),
 ) -> pd.DataFrame:
     """Measure the beads that were chosen.
 
@@ -228,6 +244,8 @@ def bead_list(
         Of being bead; brightness of the image.
     pixel_size_um : float, optional
         µm per px.
+    corner : (int, int)
+        Where the first pixel lies in a larger image, px.
 
     Returns
     -------
@@ -235,7 +253,7 @@ def bead_list(
         `BEAD_COLUMNS`, one row per bead: `bead_table`, `bead_shapes`, and ``confidence`` (the highest of the bead's
         pixels' candidates) and ``counted`` (`counts`).
     """
-    basic = bead_table(labels, intensity, probability, pixel_size_um)
+    basic = bead_table(labels, intensity, probability, pixel_size_um, corner)
     table = basic.join(bead_shapes(labels, intensity))
     table["confidence"] = _confidence(labels, separation, len(table))
     table["counted"] = counts(table, labels, objects)

@@ -18,6 +18,7 @@ import tifffile
 from beadseg import files
 from beadseg.data.documents import is_plain_name
 from beadseg.data.image_io import LazyImage, open_image
+from beadseg.data.ome_zarr_write import move
 from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.files import ensure_folder, write_atomically
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 KINDS = (files.MASKS, files.LABELS, files.BEADS, files.OVERLAYS, files.MAPS)
 """Folders of results in a prediction folder."""
+LABELS_IN_BLOCKS = ".ome.zarr"
+"""Labels of an image that was predicted in blocks end with this."""
 _CLASSIC_TIFF = 2**32 - 2**25
 """Stacks of more bytes are written as BigTIFF, however well they compress."""
 
@@ -53,7 +56,7 @@ STRETCH_SAMPLE = 4
 
 def predict_file(
     predictor: Predictor,
-    path: Path,
+    image: LazyImage,
     name: str,
     folder: Path,
     *,
@@ -62,7 +65,7 @@ def predict_file(
     on_event: OnEvent = ignore,
     stop: StopFlag | None = None,
 ) -> list[dict[str, Any]]:
-    """Predict one image file or OME-Zarr folder, and return its rows of ``counts.csv``.
+    """Predict one image (see `beadseg.data.image_io.open_image`), and return its rows of ``counts.csv``.
 
     The results, a stack's as multi-page TIFFs, are written into `folder`, which is laid out as a prediction folder. It
     is one that nobody reads yet; `publish` moves them to their places when all are complete.
@@ -76,7 +79,6 @@ def predict_file(
     MachineError
         The folder cannot be written to.
     """
-    image = open_image(path)
     pictures = [kind for kind, wanted in ((files.OVERLAYS, overlays), (files.MAPS, maps)) if wanted]
     for kind in (*KINDS[:3], *pictures):
         ensure_folder(folder / kind)
@@ -115,7 +117,7 @@ def publish(stage: Path, folder: Path, names: Iterable[str]) -> None:
             continue
         ensure_folder(target.parent)
         try:
-            source.replace(target)
+            move(source, target) if source.is_dir() else source.replace(target)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise files.machine_error(error, target) from error
@@ -123,18 +125,18 @@ def publish(stage: Path, folder: Path, names: Iterable[str]) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
+    shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
 
 
 def result_files(folder: Path, name: str, planes: Iterable[str] = ()) -> list[Path]:
     """Return the files that a prediction folder has of an image with these planes."""
     ends = [f"_{plane}" if plane else "" for plane in dict.fromkeys(planes)] or [""]
-    paths = [folder / files.LABELS / f"{name}.tif"]
+    paths = [folder / files.LABELS / f"{name}{suffix}" for suffix in (".tif", LABELS_IN_BLOCKS)]
     paths += [folder / files.MASKS / f"{name}{suffix}" for suffix in (".png", ".tif")]
     paths += [folder / files.BEADS / f"{name}{suffix}" for suffix in (".csv", ".parquet")]
     paths += [folder / files.OVERLAYS / f"{name}{end}.png" for end in ends]
     paths += [folder / files.MAPS / f"{name}{end}.tif" for end in ends]
-    return [path for path in paths if path.is_file()]
+    return [path for path in paths if path.exists()]
 
 
 def write_pages(path: Path, pages: Iterable[NDArray[np.generic]], image: LazyImage, dtype: type[np.generic]) -> None:

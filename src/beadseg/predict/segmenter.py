@@ -162,7 +162,7 @@ class Segmenter:
             pixel_size_um = image.pixel_size_um if pixel_size_um is None else pixel_size_um
         plane = chosen_channel(as_plane(image), self.options.channel, self.config.image.channels)
         size = self.size(plane, pixel_size_um, stop) if diameter_px is None else Size(diameter_px)
-        factor = self._factor(size)
+        factor = self.factor(size)
         x = prepare(plane, self.config.image.seen_at(factor)) if self.appearance is not None else None
         if x is None or factor != 1 or size.diameter is None:
             maps = self.maps(plane, on_event, stop, size)
@@ -176,7 +176,7 @@ class Segmenter:
         training = self.appearance
         return None if training is None else sample_of(plane, x, self.config.image, training.diameter / factor)
 
-    def _factor(self, size: Size) -> float:
+    def factor(self, size: Size) -> float:
         """Return the factor that a plane is resampled by; 1 where its beads have the size that the network knows."""
         factor = 1.0 if size.diameter is None else self.knows / size.diameter
         return 1.0 if abs(factor - 1) < SAME_SIZE else factor
@@ -232,7 +232,7 @@ class Segmenter:
         if size.diameter is None:
             nothing = np.zeros((len(self.config.network.heads), *plane.shape[-2:]), np.float32)
             return Maps.of_heads(nothing, doubt=size.doubt)
-        factor = self._factor(size)
+        factor = self.factor(size)
         if factor == 1:
             return replace(self.prepared_maps(prepare(plane, self.config.image), on_event, stop), doubt=size.doubt)
         seen = self._resampled_maps(plane, factor, on_event, stop)
@@ -400,8 +400,8 @@ def _enlarged(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np
 
     Beyond the outer pixels' centres it goes on as it was: an even rim along the image's border would be full of peaks.
     """
-    top, bottom, down = _neighbours(values.shape[0], shape[0])
-    left, right, across = _neighbours(values.shape[1], shape[1])
+    top, bottom, down = neighbours(values.shape[0], shape[0])
+    left, right, across = neighbours(values.shape[1], shape[1])
     wide = values[:, left] * (1 - across) + values[:, right] * across
     out = wide[top]
     out *= (1 - down)[:, np.newaxis]
@@ -409,7 +409,7 @@ def _enlarged(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np
     return np.clip(out, 0.0, 1.0, out=out)
 
 
-def _neighbours(count: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+def neighbours(count: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Return, for each of `length` pixels, two pixels of a side of `count` px and the weight of the second."""
     position = (np.arange(length) + 0.5) * (count / length) - 0.5
     first = np.clip(np.floor(position), 0, max(0, count - 2)).astype(np.int64)

@@ -231,8 +231,9 @@ class PredictionIndex:
             return False
         if not set(kinds) <= set(result.get("kinds", ())) or not _are_whole(self.rows[name]):
             return False
+        kinds = {files.LABELS, files.BEADS} if result.get("in_blocks") else set(kinds)
         there = result_files(self.folder, name, self._planes(name))
-        if not set(kinds) <= {file.parent.name for file in there}:
+        if not kinds <= {file.parent.name for file in there}:
             return False
         return self._same_content(name, path)
 
@@ -267,7 +268,7 @@ class PredictionIndex:
             A result cannot be replaced, or the folder cannot be written to.
         """
         stage = stage or self.stage
-        new = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
+        new = sorted(path.relative_to(stage).as_posix() for path in stage.glob("*/*"))
         entry = {"image": name, "source": self.sources[name], "rows": rows, "result": result,
                  "files": new, "stage": stage.name}  # fmt: skip
         known = name in self.rows or self.sources[name] in self.failures
@@ -319,7 +320,7 @@ class PredictionIndex:
             new = [self.folder / file for file in entry["files"]]
         for path in set(before) - set(new):
             with contextlib.suppress(PermissionError):  # open in another program; nothing refers to it any more
-                path.unlink(missing_ok=True)
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _with_corrections(self, name: str, rows: list[dict[str, Any]], result: dict[str, Any]) -> list[dict[str, Any]]:
         """Return new rows of an image with what a person corrected in it before, if its file is still the same."""

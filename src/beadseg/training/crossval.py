@@ -17,6 +17,7 @@ from beadseg.files import ensure_folder
 from beadseg.measure.evaluation import Evaluation, evaluate
 from beadseg.measure.scores import Overlap, aggregate, count_overlap
 from beadseg.measure.spots import threshold_baseline
+from beadseg.model.backends import torch_only
 from beadseg.model.inputs import luminance
 from beadseg.predict.batch import predict_folder
 from beadseg.predict.segmenter import Segmenter
@@ -67,6 +68,7 @@ def make_folds(dataset: Dataset, config: TrainConfig, k: int | None, on_event: O
     return result
 
 
+@torch_only()
 def crossval(
     dataset: Dataset,
     config: TrainConfig,

@@ -31,16 +31,16 @@ from beadseg.files import write_atomically
 from beadseg.measure.beads import bead_table
 from beadseg.measure.matching import Detection, match_points
 from beadseg.measure.scores import score_image
+from beadseg.model.backends import torch_only
 from beadseg.model.checkpoint import load_checkpoint, save_checkpoint
 from beadseg.predict.segmenter import Segmenter
 from beadseg.text import plural
+from beadseg.training.postprocessing import between
 from beadseg.training.run import train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from torch import Tensor
 
     from beadseg.config.predict import PredictConfig
     from beadseg.data.dataset import Sample
@@ -131,6 +131,7 @@ class Improvement:
         return f"{verdict}: {scores}, {where}; trained on {images}.{few}"
 
 
+@torch_only()
 def improve(
     dataset: Dataset | Path | str,
     out: Path,
@@ -180,7 +181,7 @@ def improve(
     with files.new_folder(out) as unfinished:
         train(accepted, config, unfinished, split=Split(split.train, ()), device=device, on_event=on_event, stop=stop)
         held = [accepted[name] for name in split.val[:MOST_HELD]]
-        kept, present.options = present.options, present.options.replace(backend="torch", precision="fp32")
+        kept, present.options = present.options, present.options.replace(precision="fp32")
         new, way, looks = _settle(unfinished, present, kept, on_event, stop)
         before, after = (_f1(one, held, on_event, stop) for one in (present, new))
         found = Improvement(
@@ -220,7 +221,7 @@ def _config(present: Segmenter, model: Path | str, steps: int) -> TrainConfig:
             intensity=0.2, noise=0.1, blur=0.05), annotations="trust", tune=False, train_scores=0, ema=0.9,
         epochs=1, batch=BATCH, accumulate=1, optimizer=OptimizerConfig(lr=RATE), stop=StopConfig(metric="f1"),
         epoch=PatchEpochConfig(steps=steps, size=SIDE, on_bead=0.8, simulated=SIMULATED if own.image.bead_px else 0.0),
-        predict=present.options.replace(size=size, backend="torch"),
+        predict=present.options.replace(size=size),
     )  # fmt: skip
 
 
@@ -252,7 +253,7 @@ def _settle(
     before = _f1_of_looks(present, looks, stop).f1
     for number, way in enumerate((*WAYS, 0.0)):
         on_event(progress("what it could before", number, len(WAYS) + 1))
-        tensors = {name: _between(old[name], value, way) for name, value in trained.items()}
+        tensors = between(old, trained, way)
         new.network.load_state_dict(tensors)
         after = _f1_of_looks(new, looks, stop).f1
         if after >= before - FORGOTTEN:
@@ -260,12 +261,6 @@ def _settle(
     config = {**meta["config"], "predict": kept.model_dump(mode="json")}
     save_checkpoint(path, tensors, {**meta, "config": config, "objects": kept.objects.model_dump(mode="json")})
     return new, way, (before, after)
-
-
-def _between(old: Tensor, new: Tensor, way: float) -> Tensor:
-    if not new.is_floating_point() or way == 1.0:
-        return new
-    return torch.lerp(old.float(), new.float(), way).to(new.dtype)
 
 
 def _f1_of_looks(segmenter: Segmenter, looks: Sequence[Look], stop: StopFlag) -> Detection:

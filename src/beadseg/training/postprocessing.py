@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 
 from beadseg import files
+from beadseg.errors import BeadsegError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import write_atomically
 from beadseg.measure.appearance import APPEARANCE, TrainingAppearance, appearance, sample_of_input
@@ -25,13 +27,15 @@ from beadseg.predict.instances import needed_diameter
 from beadseg.predict.prediction import Maps
 from beadseg.predict.segmenter import Segmenter
 from beadseg.text import plural
-from beadseg.training.validation import counted, spread
+from beadseg.training.trainer import start_weights
+from beadseg.training.validation import counted, score, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from beadseg.config import ObjectConfig, PredictConfig
     from beadseg.measure.appearance import Appearance
@@ -54,6 +58,9 @@ TIE = 0.0005
 ENOUGH = 50
 """With fewer true beads nothing is fitted."""
 
+WAYS = (1.0, 0.7, 0.5, 0.3)
+"""Shares of the way from the weights that training started from to the trained ones; tried in this order."""
+
 MOST_IMAGES = 60
 """So many images, spread over the densities, are enough."""
 LEAST_PARTS = 20
@@ -64,6 +71,74 @@ MOST_MEASURED = 30
 """Number of validation, and of training images whose look is measured."""
 LARGEST_MEASURED = 1024
 """Side of the central square that is measured in larger images, px."""
+
+
+def keep_what_it_knew(trainer: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | None) -> None:
+    """Move the best model's weights back towards those that training started from, as far as that scores better.
+
+    Few annotated images, or wrong ones, make a network forget what it could before; weights between both models keep
+    it (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). Jaccard and F1 of the validation images decide
+    together. Nothing is changed without such images, or where training started from random weights.
+
+    Raises
+    ------
+    RunError
+        The model file is damaged.
+    Cancelled
+        `stop` was set.
+    """
+    config = trainer.config
+    path = folder / files.BEST
+    trained, meta = load_checkpoint(path)
+    finished = {"way", "objects", CALIBRATION} & meta.keys()
+    if config.start_from == "none" or not trainer.validation or finished:
+        return
+    network = copy.deepcopy(trainer.average).eval()
+    try:
+        start = started_from(network, config.start_from)
+    except BeadsegError as error:  # a run that is gone by now
+        on_event(log(f"The trained weights are kept as they are: {error}", "warning"))
+        return
+    images = spread(trainer.validation, MOST_TRAINING_IMAGES)
+    found: dict[float, dict[str, float]] = {}
+    for way in track(WAYS, "what it knew before", len(WAYS), on_event, stop):
+        network.load_state_dict(between(start, trained, way))
+        scores = score(network, images, trainer.loss, config.predict, trainer.precision, stop)
+        found[way] = {key: scores[key] for key in ("jaccard_images", "f1") if key in scores}
+    way = max(WAYS, key=lambda way: float(np.nan_to_num(np.mean([*found[way].values()]))))
+    save_checkpoint(path, between(start, trained, way), {**meta, "way": way})
+    if way < 1:
+        before, after = (", ".join(f"{value:.3f}" for value in found[at].values()) for at in (1.0, way))
+        names = " and ".join({"jaccard_images": "Jaccard", "f1": "F1"}[key] for key in found[way])
+        on_event(log(f"Weights {way:.0%} of the way from {config.start_from} to the trained ones are kept: they score "
+                     f"better on the validation images ({names}: {before}, then {after})."))  # fmt: skip
+
+
+def go_as_far(source: Path, target: Path, trainer: Trainer) -> None:
+    """Move the weights of the model `target` back as far as those of the model `source` were."""
+    way = load_checkpoint(source)[1].get("way", 1.0)
+    tensors, meta = load_checkpoint(target)
+    if way < 1 and "way" not in meta:
+        start = started_from(copy.deepcopy(trainer.average), trainer.config.start_from)
+        save_checkpoint(target, between(start, tensors, way), {**meta, "way": way})
+
+
+def started_from(network: Network, start_from: str) -> dict[str, Tensor]:
+    """Give `network` the weights that training started from, and return them, on the CPU."""
+    start_weights(network, start_from)
+    return {name: value.cpu().clone() for name, value in network.state_dict().items()}
+
+
+def between(start: Mapping[str, Tensor], trained: Mapping[str, Tensor], way: float) -> dict[str, Tensor]:
+    """Return weights that are a share `way` of the way from `start` to `trained`, of the type of `trained`."""
+    if way == 1.0:
+        return dict(trained)
+    return {
+        name: torch.lerp(start[name].float(), value.float(), way).to(value.dtype)
+        if value.is_floating_point()
+        else value
+        for name, value in trained.items()
+    }
 
 
 def fit_objects(trainer: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | None) -> None:
@@ -226,8 +301,6 @@ def calibrate_model(
         `stop` was set; the model file is as it was.
     """
     segmenter = Segmenter.load(path, device=device)
-    # As the training computed: a new model is not worth the test of every backend, nor a second runtime in the process.
-    segmenter.options = segmenter.options.replace(backend="torch")
     if segmenter.calibration is None or not segmenter.calibration.fits(segmenter.options.objects):
         _calibrate(path, segmenter, validation, training, on_event, stop)
     if segmenter.appearance is None:

@@ -22,13 +22,14 @@ from beadseg.data.documents import read_entries
 from beadseg.errors import BeadsegError, InputError, RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder, unstaged, write_atomically
+from beadseg.model.backends import torch_only
 from beadseg.runtime.locking import locked
 from beadseg.text import plural
 from beadseg.training.batches import load_images_of_machine
 from beadseg.training.diagnosis import Criterion, Diagnosis, Verdict, Watch, criteria, few_steps
 from beadseg.training.distributed import Team, joined, own_device
 from beadseg.training.plan import Planned
-from beadseg.training.postprocessing import calibrate_model, fit_objects, give_objects
+from beadseg.training.postprocessing import calibrate_model, fit_objects, give_objects, go_as_far, keep_what_it_knew
 from beadseg.training.prepare import DECODED_SHARE, prepare
 from beadseg.training.records import Row, freeze, gain, read_history, write_rows
 from beadseg.training.targets import Completed
@@ -96,6 +97,7 @@ class Run:
         return max(rows, key=lambda row: (gain(metric, row[f"val_{metric}"]), -row["epoch"]))
 
 
+@torch_only()
 def train(
     dataset: Dataset,
     config: TrainConfig,
@@ -203,6 +205,7 @@ def _train(
     try:
         trainer.run()
         if team.first:
+            keep_what_it_knew(trainer, folder, heard, stop)
             fit_objects(trainer, folder, heard, stop)
     finally:
         if team.first:
@@ -316,6 +319,7 @@ def _refit(first: Trainer, folder: Path, on_event: OnEvent, stop: StopFlag | Non
     Trainer(everything, [], config, inner, first.description, first.device, on_event, stop, seconds, team).run()
     if not team.first:
         return
+    go_as_far(folder / files.BEST, inner / files.BEST, first)
     give_objects(folder / files.BEST, inner / files.BEST)
     calibrate_model(inner / files.BEST, [], everything, str(first.device), on_event, stop)
     write_atomically(folder / files.FINAL, (inner / files.BEST).read_bytes())

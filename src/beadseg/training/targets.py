@@ -265,8 +265,7 @@ class Guide:
     def model(self) -> Segmenter:
         """The model, in fp32, so that it says the same on every machine."""
         segmenter = Segmenter.load("general" if self.start_from == "none" else self.start_from)
-        segmenter.options = segmenter.options.replace(backend="torch")  # one runtime in a process that trains
-        segmenter.options = segmenter.options.replace(precision="fp32")
+        segmenter.options = segmenter.options.replace(backend="torch", precision="fp32")
         return segmenter
 
     def maps(self, pixels: NDArray[np.generic], diameter: float) -> Maps:

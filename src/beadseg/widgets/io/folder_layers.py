@@ -27,10 +27,12 @@ from beadseg.data.documents import (
 )
 from beadseg.data.fields import numbers_of, text_table
 from beadseg.data.image_io import open_image, read_image, read_labels
-from beadseg.data.raw import IMAGE_SUFFIXES
+from beadseg.data.ome_zarr import find_image
+from beadseg.data.raw import IMAGE_SUFFIXES, is_zarr
 from beadseg.data.scan import natural_key
 from beadseg.errors import InputError, RunError
 from beadseg.model.checkpoint import model_file
+from beadseg.predict.results import LABELS_IN_BLOCKS
 from beadseg.training.records import sample_files
 
 if TYPE_CHECKING:
@@ -104,9 +106,9 @@ def read_prediction(folder: Path) -> list[LayerData]:
     """
     results = _Folder(folder)
     pictures = list(results.pictures())
-    if not pictures:
+    layers = [layer for name, source in results.in_blocks() for layer in _pyramids(results, name, source)]
+    if not pictures and not layers:
         raise RunError("Holds no labels of an image.", folder, "Predict again.")
-    layers: list[LayerData] = []
     for group in grouped(pictures):
         metadata = named(group, folder)
         if is_rgb(group[0]) or group[0].dtype != np.uint32:
@@ -138,9 +140,9 @@ class _Folder:
 
     def file(self, kind: str, name: str) -> Path:
         """Return a result of an image, such as ``labels`` and ``a.tif``."""
-        image = name.rpartition(".")[0]
+        image = name.removesuffix(LABELS_IN_BLOCKS) if name.endswith(LABELS_IN_BLOCKS) else name.rpartition(".")[0]
         moving = self._stages.get(image, self.root) / kind / name
-        return moving if moving.is_file() else self.root / kind / name
+        return moving if moving.exists() else self.root / kind / name
 
     def pictures(self) -> Iterator[Picture]:
         """Yield what there is to show below the labels of each image that was predicted."""
@@ -148,6 +150,34 @@ class _Folder:
             if is_plain_name(name) and self.file(files.LABELS, f"{name}.tif").is_file():
                 way = str(self._ways.get(name, ""))
                 yield _below(self, name, files.find_again(str(self._sources.get(name, "")), way, self.root))
+
+    def in_blocks(self) -> Iterator[tuple[str, Path]]:
+        """Yield name and source of each image that was predicted in blocks."""
+        for name in self._images:
+            if is_plain_name(name) and self.file(files.LABELS, f"{name}{LABELS_IN_BLOCKS}").is_dir():
+                way = str(self._ways.get(name, ""))
+                yield name, files.find_again(str(self._sources.get(name, "")), way, self.root)
+
+
+def _pyramids(folder: _Folder, name: str, source: Path) -> list[LayerData]:
+    """Return the layers of an image too large for the memory: what is looked at is read, at the scale of the screen."""
+    group = folder.file(files.LABELS, f"{name}{LABELS_IN_BLOCKS}")
+    shown = {"name": f"{name}: beads", "multiscale": True, "opacity": 0.6}
+    layers: list[LayerData] = [(_levels(group), shown, "labels")]
+    if source.name and is_zarr(source):
+        levels = _levels(source)
+        split = {"channel_axis": levels[0].ndim - 3} if levels[0].ndim > 2 else {}
+        layers.insert(0, (levels, {"name": f"{name}: image", "multiscale": True, **split}, "image"))
+    return layers
+
+
+def _levels(group: Path) -> list[Any]:
+    """Return the arrays of an OME-Zarr image, largest first, without reading their pixels."""
+    import zarr
+
+    root = zarr.open_group(str(find_image(group).group), mode="r")
+    told: Any = root.attrs.get("ome", root.attrs)
+    return [root[str(level["path"])] for level in told["multiscales"][0]["datasets"]]
 
 
 def _below(folder: _Folder, name: str, source: Path) -> Picture:
