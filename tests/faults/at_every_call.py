@@ -53,7 +53,7 @@ CALLS = (*CREATE, *CHANGE, *DELETE, *WRITE, *FLUSH)
 POSSIBLE = {"ENOSPC": {*CREATE, *CHANGE, *WRITE, *FLUSH}, "EIO": set(CALLS), "EROFS": {*CREATE, *CHANGE, *DELETE}}
 """Which calls a file system can refuse in which way."""
 
-LINE = re.compile(r"^(\d+) +(\w+)\((.*)")
+LINE = re.compile(r"^(\d+ +)?(\w+)\((.*)")
 
 TIME = rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?"
 
