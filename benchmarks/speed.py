@@ -48,8 +48,7 @@ from beadseg.config import TrainConfig
 from beadseg.data import Dataset
 from beadseg.data.simulate import SceneConfig, SeriesConfig, simulate, write_dataset
 from beadseg.errors import BeadsegError
-from beadseg.model.backends import OpenVinoBackend, TorchBackend
-from beadseg.model.device import choose_precision
+from beadseg.model.backends import OpenVinoBackend, TorchBackend, choose_precision
 from beadseg.model.inputs import prepare
 from beadseg.model.networks import Network, build_network
 from beadseg.predict import Segmenter

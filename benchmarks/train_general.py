@@ -30,6 +30,7 @@ import beadseg
 from beadseg.config import TrainConfig
 from beadseg.data.simulate.look_config import LookConfig
 from beadseg.data.simulate.looks import Look, draw_look
+from beadseg.model.backends import arithmetic, choose_precision
 from beadseg.model.checkpoint import (
     load_checkpoint,
     optimizer_tensors,
@@ -38,7 +39,6 @@ from beadseg.model.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from beadseg.model.device import arithmetic, choose_precision
 from beadseg.model.inputs import prepare
 from beadseg.model.losses import build_heads_loss
 from beadseg.model.networks import Network, build_network

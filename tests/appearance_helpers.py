@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from beadseg.config.network import ImageConfig, RgbConfig
+from beadseg.config.train import ImageConfig, RgbConfig
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.measure.appearance import Appearance, appearance, sample_of
 from beadseg.model.inputs import prepare

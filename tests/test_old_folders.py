@@ -58,6 +58,12 @@ def test_an_old_folder_gets_a_page(old: Path, name: str) -> None:
     assert "320x" in page.read_text(encoding="utf-8")
 
 
+def test_a_table_without_a_later_column_gets_a_page(old: Path) -> None:
+    path = old / "counts" / files.COUNTS
+    pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns=["diameter_px"]).to_csv(path, index=False)
+    assert "320x" in write_page(old / "counts", ignore, StopFlag()).read_text(encoding="utf-8")
+
+
 def test_old_folders_open_in_the_viewer(old: Path) -> None:
     assert {kind for _, _, kind in read_prediction(old / "counts")} >= {"labels", "points"}
     write_page(old / "run", ignore, StopFlag())  # draws the curves, which were left out here for their size

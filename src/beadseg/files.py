@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import time
 from contextlib import contextmanager, suppress
@@ -433,7 +432,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     if out.is_dir() and (out.is_mount() or out == real_path(Path()) or not os.access(out.parent, os.W_OK)):
         yield out
         return
-    unfinished = out.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    unfinished = out.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY_SUFFIX}")
     try:
         yield ensure_folder(unfinished)
         try:
@@ -545,7 +544,7 @@ def _temporary_beside(path: Path) -> Path:
 
     Not by `tempfile`, whose files are readable for their owner alone: colleagues share run folders.
     """
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}{path.suffix}")
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY_SUFFIX}{path.suffix}")
     try:
         temporary.touch(exist_ok=False)
     except OSError as error:

@@ -7,8 +7,8 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from beadseg.cli.analyze import domain_names
 from beadseg.cli.app import main
+from beadseg.cli.report import domain_names
 from beadseg.errors import ExitCode
 
 

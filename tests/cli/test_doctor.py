@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from beadseg.cli.app import main
+from beadseg.cli.config_options import container_cores, container_memory, core_limits, granted_cores, processor
 from beadseg.cli.doctor import bf16_difference, examine
-from beadseg.cli.hardware import container_cores, container_memory, core_limits, granted_cores, processor
 from beadseg.errors import ExitCode
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from beadseg import files
 from beadseg.cli.app import main
-from beadseg.cluster.prediction import freeze, list_path
+from beadseg.cluster.submit import freeze, list_path
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.errors import Cancelled, ExitCode

@@ -394,7 +394,7 @@ def write_paths(shared: Path) -> list[WritePath]:
     def array(folder: Path) -> None:
         """A prediction of two elements of an array, which nobody has merged."""
         from beadseg.cli.jobs import ELEMENT
-        from beadseg.cluster.prediction import freeze
+        from beadseg.cluster.submit import freeze
         from beadseg.predict.batch import find_images
 
         freeze(folder / "out", find_images([few]))

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 from beadseg.errors import ConfigError, ExitCode, is_out_of_memory
-from beadseg.model.device import automatic, choose_device
+from beadseg.model.backends import automatic, choose_device
 from beadseg.training.distributed import joined
 from beadseg.training.trainer import _check_batch
 

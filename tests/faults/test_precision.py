@@ -13,8 +13,7 @@ from beadseg import files
 from beadseg.config import ObjectConfig, TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.events import Event
-from beadseg.model.backends import TorchBackend
-from beadseg.model.device import Precision
+from beadseg.model.backends import Precision, TorchBackend
 from beadseg.predict.prediction import Maps
 from beadseg.predict.segmenter import Segmenter, same_beads
 from beadseg.training.batches import load_images

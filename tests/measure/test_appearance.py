@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from appearance_helpers import COLOUR, CONFIG, SCENE, changed, measured, view
-from beadseg.config.network import ImageConfig
+from beadseg.config.train import ImageConfig
 from beadseg.data.simulate import simulate
 from beadseg.measure.appearance import SAMPLED, Appearance, PixelStats, TrainingAppearance, appearance, sample_of
 from beadseg.model.inputs import prepare

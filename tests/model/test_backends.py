@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from beadseg.config.network import HalfUNetConfig
+from beadseg.config.train import HalfUNetConfig
 from beadseg.errors import ConfigError
 from beadseg.events import Event
 from beadseg.model.backends import (
@@ -78,7 +78,7 @@ def test_openvino_does_not_report_to_its_maker():
     pytest.importorskip("openvino")
     code = """
 import sys
-from beadseg.config.network import HalfUNetConfig
+from beadseg.config.train import HalfUNetConfig
 from beadseg.model.backends import OpenVinoBackend
 from beadseg.model.networks import build_network
 OpenVinoBackend(build_network(HalfUNetConfig(depth=3, width=4), 1).eval(), 1)

@@ -5,14 +5,14 @@ import torch
 from monai.networks.nets.attentionunet import UpConv
 from torch import nn
 
-from beadseg.config.network import (
+from beadseg.config.train import (
     AttentionResUnetConfig,
     AttentionUnetConfig,
+    DiceCELossConfig,
     HalfUNetConfig,
     NetworkConfig,
     UNetConfig,
 )
-from beadseg.config.train import DiceCELossConfig
 from beadseg.errors import ConfigError, InputError
 from beadseg.model.losses import build_loss
 from beadseg.model.networks import build_network

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from beadseg import files
-from beadseg.cluster.prediction import ImageList, chunk_of, freeze, list_path
+from beadseg.cluster.submit import ImageList, chunk_of, freeze, list_path
 from beadseg.data.documents import journal_of
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.errors import Cancelled, RunError
@@ -144,7 +144,7 @@ from predict_helpers import FINGERPRINT, Darkness
 from beadseg.config import TrainConfig
 from beadseg.predict import Segmenter
 from beadseg.predict.batch import predict_folder
-from beadseg.cluster.prediction import ImageList, list_path
+from beadseg.cluster.submit import ImageList, list_path
 class Killed(Segmenter):
     model_sha256 = "abc"
     def predict_planes(self, image, *more):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from beadseg import files
 from beadseg.cli.app import main
 from beadseg.config import TrainConfig
-from beadseg.config.network import (
+from beadseg.config.train import (
     BackgroundNormConfig,
     ImageConfig,
     PercentileNormConfig,

@@ -21,7 +21,7 @@ from scipy import ndimage
 from beadseg import files
 from beadseg.cli.predict import memory_of
 from beadseg.config import ObjectConfig, TrainConfig
-from beadseg.config.network import BackgroundNormConfig, ImageConfig, RangeNormConfig, RgbConfig
+from beadseg.config.train import BackgroundNormConfig, ImageConfig, RangeNormConfig, RgbConfig
 from beadseg.data.image_io import open_image
 from beadseg.errors import ConfigError, InputError
 from beadseg.events import Event

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from predict_helpers import FINGERPRINT, Darkness
 
 from beadseg.config import TilingConfig, TrainConfig
-from beadseg.config.network import HalfUNetConfig, NetworkConfig, UNetConfig
+from beadseg.config.train import HalfUNetConfig, NetworkConfig, UNetConfig
 from beadseg.data.simulate import SceneConfig, simulate
 from beadseg.events import Event
 from beadseg.model.backends import TorchBackend

@@ -158,7 +158,7 @@ def _whole() -> dict[str, bytes]:
     from safetensors.numpy import save
 
     from beadseg.annotation.review.steps import STEP_COLUMNS
-    from beadseg.annotation.review.store import tiff_bytes
+    from beadseg.data.tiff import tiff_bytes
     from beadseg.predict.exchange import _write_zip
 
     write_fiji_rois(SCRATCH / "whole.zip", LabelledImage("a", "a.tif", LABELS))

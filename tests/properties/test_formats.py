@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from PIL import Image as PilImage
 from strategies import COORDINATES, IDS, JSON, LABELS, MASKS, OUTLINES, STACKS, damaged
 
-from beadseg.annotation.review.store import tiff_bytes
 from beadseg.data.annotations import regions
 from beadseg.data.annotations.coco import read_coco, write_coco
 from beadseg.data.annotations.fiji import read_fiji_rois, write_fiji_rois
@@ -25,6 +24,7 @@ from beadseg.data.annotations.regions import LabelledImage, Region, paint, tight
 from beadseg.data.image_io import LazyImage, read_labels
 from beadseg.data.ome_zarr_write import write_ome_zarr
 from beadseg.data.points import read_points
+from beadseg.data.tiff import tiff_bytes
 from beadseg.errors import ImageError, InputError
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from beadseg.errors import InputError
-from beadseg.report.curves import curves_figure, draw_curves
+from beadseg.report.figure import curves_figure, draw_curves
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -126,7 +126,7 @@ def test_pictures_are_bounded_in_number_and_size() -> None:
     assert page.size < 15_000_000
     assert page.tags.count("img") == number - 3
     assert "3 more pictures are left out" in page.text
-    assert "1 more pictures are left out" in page.text
+    assert "1 more picture is left out" in page.text
 
 
 @pytest.mark.parametrize(("shape", "size"), [((3000, 1500, 3), (512, MOST_SIDE)), ((40, 60), (60, 40))])

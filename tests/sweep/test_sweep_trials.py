@@ -17,8 +17,7 @@ from beadseg.data.dataset import Dataset
 from beadseg.errors import Cancelled
 from beadseg.events import Event, StopFlag
 from beadseg.sweep.plan import Sweep, Work, begin
-from beadseg.sweep.run import run_sweep
-from beadseg.sweep.trial import run_trial
+from beadseg.sweep.run import run_sweep, run_trial
 
 FIELDS = [
     "epochs=2", "epoch.steps=2", "epoch.size=64", "batch=2", "network.width=4", "network.depth=2", "precision=fp32",
@@ -54,7 +53,7 @@ def test_a_failing_trial_and_a_killed_one_leave_the_others_alone(tmp_path: Path,
     assert first is not None
     assert second is not None
     assert third is not None
-    assert "was ended by SIGKILL" in first.error
+    assert "was ended by the system (SIGKILL)" in first.error
     assert "channel" in second.error
     assert second.details == ""
     assert third.score is not None

@@ -52,6 +52,12 @@ def test_without_validation_images_nothing_applies():
     assert only.verdict == "not applicable"
 
 
+def test_a_steady_rise_is_no_oscillation():
+    name = "no wild oscillations (sigma below 0.05 over the last 10 epochs)"
+    assert verdicts(history([0.1 + 0.05 * i for i in range(12)]), 12)[name] == "met"
+    assert verdicts(history([0.4, 0.6] * 6), 12)[name] == "not met"
+
+
 def test_a_run_that_has_not_learned_is_not_praised_for_being_steady():
     found = {item.name: item for item in criteria(history([0.0] * 12), 12, stopped_early=False)}
     for name in ("train-validation gap below 0.15", "validation within 0.10 of training",

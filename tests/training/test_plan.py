@@ -5,7 +5,7 @@ import pytest
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
 from beadseg.data.fingerprint import Fingerprint, fingerprint
-from beadseg.training.plan import plan
+from beadseg.training.prepare import plan
 
 
 @pytest.fixture(scope="module")

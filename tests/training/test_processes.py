@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from two_processes import CASES
 
 from beadseg import files
-from beadseg.cli.hardware import granted_cores
+from beadseg.cli.config_options import granted_cores
 from beadseg.cli.torchrun import MASTER, NODE, NODES, Place
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
@@ -192,7 +192,7 @@ def test_a_process_that_is_killed_ends_the_other(folder: Path, longer: TrainConf
     _, errors = command.communicate(timeout=900)
     assert command.returncode == ExitCode.KILLED  # which a chain of jobs takes for "go on"
     (line,) = errors.splitlines()
-    assert "Process 1 of 2 was ended by SIGKILL, and with it the others." in line
+    assert "Process 1 of 2 was ended by the system (SIGKILL), and with it the others." in line
     assert not any(process.is_running() for process in both)
     assert len(Run(tmp_path / "run").history) >= 1
     assert not (tmp_path / "run" / files.LOCK).exists()

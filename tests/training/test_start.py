@@ -24,7 +24,7 @@ from beadseg.model.checkpoint import general_file, load_checkpoint, read_meta, w
 from beadseg.model.networks import build_network
 from beadseg.predict.segmenter import Segmenter
 from beadseg.training import train
-from beadseg.training.plan import plan
+from beadseg.training.prepare import plan
 from beadseg.training.trainer import start_weights
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import numpy as np
 
 from beadseg import files
 from beadseg.annotation.review import Review
-from beadseg.annotation.review.store import tiff_bytes
 from beadseg.config import GENERAL
 from beadseg.data.dataset import Dataset
 from beadseg.data.documents import names_of, source_of
 from beadseg.data.image_io import read_image
 from beadseg.data.scan import ending_of, sha256_of, signature_of, stem_of
+from beadseg.data.tiff import tiff_bytes
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError
 from beadseg.events import Event, Level, OnEvent, StopFlag, ignore, track
 from beadseg.files import ensure_folder, machine_error, write_atomically

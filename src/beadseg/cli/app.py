@@ -55,7 +55,7 @@ COMMANDS: dict[str, str] = {
 }
 """Every command with its one-line help; its function has the same name and lies in ``beadseg.cli.NAME``.
 
-A name that Python keeps for itself has an underscore there: ``import_`` in ``beadseg.cli.import_``.
+A name that Python keeps for itself has an underscore there: ``import_``.
 """
 
 TOGETHER = {
@@ -65,6 +65,8 @@ TOGETHER = {
     "improve": "draft",
     "suggest": "draft",
     "compare": "report",
+    "analyze": "report",
+    "import": "export",
     "crossval": "train",
 }
 """Commands that share a module with others."""

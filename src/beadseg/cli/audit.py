@@ -72,8 +72,7 @@ def audit(
     from beadseg.annotation.audit.correction import apply as accept
     from beadseg.annotation.audit.correction import known_codes
     from beadseg.annotation.audit.correction import propose as write_proposals
-    from beadseg.cli.config_options import earlier_size, warn_if_less
-    from beadseg.cli.hardware import granted_cores
+    from beadseg.cli.config_options import earlier_size, granted_cores, warn_if_less
     from beadseg.data.split import Split
     from beadseg.events import Event
     from beadseg.report.audit import write_audit_page

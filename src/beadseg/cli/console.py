@@ -217,9 +217,9 @@ def _json_lines(out: TextIO) -> Iterator[OnEvent]:
 
 
 @contextmanager
-def _log_lines(out: TextIO, clock: Callable[[], float] = time.monotonic) -> Iterator[OnEvent]:
+def _log_lines(out: TextIO) -> Iterator[OnEvent]:
     """Write ``2026-01-02 03:04:05 INFO message``, each line at once; progress sparsely."""
-    pace = LogPace(clock)
+    pace = LogPace()
 
     def listen(event: Event) -> None:
         message = pace.line(event) if event.kind == "progress" else event.message

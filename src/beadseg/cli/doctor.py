@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from beadseg.cli import options
+from beadseg.cli.config_options import container_memory, core_limits, granted_cores, processor
 from beadseg.cli.console import reporter
-from beadseg.cli.hardware import container_memory, core_limits, granted_cores, processor
 from beadseg.errors import ExitCode
 from beadseg.events import Event, Level
+from beadseg.runtime.process import run_briefly
 from beadseg.text import plural
 
 if TYPE_CHECKING:
@@ -444,10 +445,7 @@ def _program(site: SiteConfig) -> Check:
     modules = [f"module load {shlex.join(site.modules)} || exit 3"] if site.modules else []
     text = "\n".join([*modules, *exports, *site.setup, f"command -v -- {shlex.quote(program)}"])
     try:
-        done = subprocess.run(
-            ["bash", "-lc", text], capture_output=True, text=True, errors="replace", timeout=SECONDS,
-            stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+        done = run_briefly(["bash", "-lc", text], SECONDS)
     except subprocess.TimeoutExpired:
         return Check("program", "warn", f"modules and set-up took more than {SECONDS} s", "Try them by hand.")
     if done.returncode != 0:

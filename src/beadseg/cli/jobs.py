@@ -92,7 +92,7 @@ def _job_event(item: JobStatus) -> Event:
 def _progress(folder: Path) -> Event:
     """Return how far the training, the sweep or the prediction in a folder is, from its files."""
     from beadseg import files
-    from beadseg.cluster.prediction import list_path
+    from beadseg.cluster.submit import list_path
     from beadseg.config import TrainConfig
     from beadseg.events import Event
     from beadseg.training.records import read_history
@@ -112,7 +112,7 @@ def _progress(folder: Path) -> Event:
 
 def _progress_of_prediction(folder: Path) -> Event:
     """Return how far a prediction in many jobs is."""
-    from beadseg.cluster.prediction import ImageList, list_path
+    from beadseg.cluster.submit import ImageList, list_path
     from beadseg.data.documents import read_unmerged
     from beadseg.events import Event
 

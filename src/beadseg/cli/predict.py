@@ -191,7 +191,7 @@ def _images(
 
     if listed is None:
         return find_images(given, on_event), {}, None
-    from beadseg.cluster.prediction import ImageList
+    from beadseg.cluster.submit import ImageList
 
     frozen = ImageList.read(listed)
     if chunk is None:
@@ -215,7 +215,7 @@ def _workers(
     if text is None:
         yield None
         return
-    from beadseg.cli.hardware import granted_cores
+    from beadseg.cli.config_options import granted_cores
     from beadseg.cluster.over_dask import dask_client, over_dask
     from beadseg.config.site import SiteConfig
 
@@ -254,7 +254,7 @@ def memory_of(text: str | None) -> int:
     if text is None:
         import psutil
 
-        from beadseg.cli.hardware import container_memory
+        from beadseg.cli.config_options import container_memory
 
         return min(int(psutil.virtual_memory().total), container_memory() or sys.maxsize)
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)

@@ -210,13 +210,12 @@ def jobs_of_prediction(words: list[str], out: Path, running: int, times: int, *,
     out : pathlib.Path
         The prediction folder.
     running, times : int
-        As of `beadseg.cluster.prediction.prediction_jobs`.
+        As of `beadseg.cluster.submit.prediction_jobs`.
     write : bool
         Whether the list of images is written into the folder; otherwise nothing is.
     """
     from beadseg.cluster.job import JobScript
-    from beadseg.cluster.prediction import freeze, list_path, prediction_jobs
-    from beadseg.cluster.submit import refuse_second
+    from beadseg.cluster.submit import freeze, list_path, prediction_jobs, refuse_second
     from beadseg.predict.batch import find_images
 
     checked("predict", words)

@@ -64,7 +64,7 @@ def sweep(
     Every trial is a run in a folder of its own. A failed trial does not stop the others. The same command goes on with
     what has not ended.
     """
-    from beadseg.cli.hardware import granted_cores
+    from beadseg.cli.config_options import granted_cores
     from beadseg.cli.jobs import has_ended
     from beadseg.sweep.plan import Sweep, Work
 

@@ -6,17 +6,20 @@ import os
 import platform
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from beadseg.cli.console import STOP
 from beadseg.errors import ConfigError, ExitCode, ProcessKilledError
-from beadseg.events import LAUNCHED, StopFlag
-from beadseg.runtime.process import signal_name
+from beadseg.events import StopFlag
+from beadseg.runtime import process
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 NODES, NODE, MASTER = "BEADSEG_NODES", "BEADSEG_NODE", "BEADSEG_MASTER"
 """Environment variables of a job on several machines: how many, which this is (from 0), and HOST:PORT of the first."""
@@ -93,15 +96,11 @@ def launch(words: Sequence[str], count: int, stop: StopFlag = STOP) -> int:
         codes = _supervise(children, stop)
     finally:
         for child in children:
-            if child.poll() is None:
-                child.kill()
-            child.wait()
-            if child.stdin is not None:
-                child.stdin.close()
+            process.end_at_once(child)
     return _outcome(codes, place.node * count, place.nodes * count, bool(stop))
 
 
-def _start(words: Sequence[str], place: Place, number: int, count: int) -> subprocess.Popen[bytes]:
+def _start(words: Sequence[str], place: Place, number: int, count: int) -> Popen[bytes]:
     """Start one process; its standard input ends when this process does."""
     environment = {
         **os.environ,
@@ -111,15 +110,14 @@ def _start(words: Sequence[str], place: Place, number: int, count: int) -> subpr
         "LOCAL_WORLD_SIZE": str(count),
         "MASTER_ADDR": place.host,
         "MASTER_PORT": str(place.port),
-        LAUNCHED: "1",
     }
     environment.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack traces of whoever loses contact to another
     if place.nodes == 1 and platform.system() == "Linux":
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the machine's own name may lead nowhere
-    return subprocess.Popen([sys.executable, "-m", "beadseg", *words], env=environment, stdin=subprocess.PIPE)
+    return process.launch(words, environment)
 
 
-def _supervise(children: Sequence[subprocess.Popen[bytes]], stop: StopFlag) -> list[int | None]:
+def _supervise(children: Sequence[Popen[bytes]], stop: StopFlag) -> list[int | None]:
     """Wait until all have ended, hand on a request to stop, end the others after a failure.
 
     Returns
@@ -147,7 +145,7 @@ def _has_failed(code: int | None) -> bool:
     return code not in (None, ExitCode.OK, ExitCode.CANCELLED, ExitCode.OUT_OF_TIME)
 
 
-def _ask_to_stop(children: Sequence[subprocess.Popen[bytes]]) -> None:
+def _ask_to_stop(children: Sequence[Popen[bytes]]) -> None:
     """End the standard input of the processes, which asks them to stop on every system, and send SIGTERM where it asks.
 
     On Windows SIGTERM would end them at once, without a checkpoint.
@@ -167,7 +165,7 @@ def _outcome(codes: Sequence[int | None], first: int, size: int, stopped: bool) 
         if code is not None and code < 0:
             if stopped and -code in (signal.SIGTERM, signal.SIGINT):  # before it could listen
                 return ExitCode.CANCELLED
-            text = f"Process {number} of {size} was ended by {signal_name(code)}, and with it the others."
+            text = f"Process {number} of {size} {process.ending(code)}, and with it the others."
             raise ProcessKilledError(text, remedy="The same command goes on from the last checkpoint.")
     return next((code for code in codes if code), ExitCode.OK)
 

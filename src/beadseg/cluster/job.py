@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from beadseg import files
 from beadseg.errors import MachineError
+from beadseg.runtime.process import run_briefly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,10 +99,7 @@ def call(words: list[str], cwd: str | None = None) -> subprocess.CompletedProces
     """
     environment = {**os.environ, "LC_ALL": "C"}
     try:
-        return subprocess.run(
-            words, cwd=cwd, env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS,
-            stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+        return run_briefly(words, SECONDS, cwd=cwd, env=environment)
     except FileNotFoundError:
         remedy = "Log in to the cluster's login node, or load the module of its batch system."
         raise MachineError(f"There is no {words[0]} on this machine.", "batch system", remedy) from None

@@ -193,8 +193,16 @@ def _diameters(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return diameters[large], diameters[large & inside & round_]
 
 
-def _contrast(pixels: np.ndarray, foreground: np.ndarray, counted: np.ndarray) -> float | None:
-    """Return how much brighter beads are than a ring around them, as a share of the image's range."""
+def beads_and_ring(grey: np.ndarray, foreground: np.ndarray, counted: np.ndarray) -> tuple[float, float] | None:
+    """Return the mean brightness of beads and of a ring around them; None without either: who is dark, who is bright.
+
+    Parameters
+    ----------
+    grey : (Y, X), any real dtype
+        Brightness.
+    foreground, counted : (Y, X) bool
+        Pixels of beads, and those that are looked at.
+    """
     near, far = RING
     distance = ndimage.distance_transform_cdt(~foreground, "chessboard") if foreground.any() else None
     if distance is None:
@@ -202,6 +210,12 @@ def _contrast(pixels: np.ndarray, foreground: np.ndarray, counted: np.ndarray) -
     ring = (distance >= near) & (distance <= far) & counted
     if not ring.any():
         return None
+    return float(grey[foreground].mean(dtype=np.float64)), float(grey[ring].mean(dtype=np.float64))
+
+
+def _contrast(pixels: np.ndarray, foreground: np.ndarray, counted: np.ndarray) -> float | None:
+    """Return how much brighter beads are than a ring around them, as a share of the image's range."""
     grey = pixels.mean(axis=0, dtype=np.float64)
     span = float(grey.max()) - float(grey.min())
-    return float(grey[foreground].mean() - grey[ring].mean()) / span if span > 0 else None
+    means = beads_and_ring(grey, foreground, counted) if span > 0 else None
+    return None if means is None else (means[0] - means[1]) / span

@@ -15,11 +15,10 @@ from beadseg.data.ome_zarr import LABELS_GROUP
 from beadseg.data.raw import IMAGE_SUFFIXES, NOT_UTF8, ZARR_SUFFIX, conversion, kind_of
 from beadseg.errors import ImageError, InputError
 
-SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
+SYSTEM_FILES = {".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
+"""What systems put into folders, in small letters."""
 _ANNOTATION_SUFFIX = re.compile(r"[-_. ](?:cp_)?(?:masks?|labels?|ignore|seg|points?)$", re.IGNORECASE)
 """What programs (Cellpose: ``_cp_masks``, ``_seg``) and people add to an image's name."""
-
-_SYSTEM_FILES = {".ds_store", "thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def scan(
     except OSError as error:
         raise InputError(f"Cannot be listed: {error.strerror}.", folder, "Check its permissions.") from None
     for path in entries:
-        if path.name.startswith(".") or path.name.lower() in SYSTEM_FILES:
+        if is_hidden(path):
             continue
         name = stem_of(path)
         if images is not None and name not in images:
@@ -160,8 +159,13 @@ def _names(folder: Path, without_labels: bool) -> list[str]:
         relative = Path(parent).relative_to(folder)
         if without_labels and LABELS_GROUP in folders and len(relative.parts) < 2:
             folders.remove(LABELS_GROUP)
-        names += [(relative / name).as_posix() for name in inside if name.lower() not in _SYSTEM_FILES]
+        names += [(relative / name).as_posix() for name in inside if name.lower() not in SYSTEM_FILES]
     return names
+
+
+def is_hidden(path: Path) -> bool:
+    """Tell whether a file or folder is nothing that a person put there as an image: hidden, or the system's own."""
+    return path.name.startswith(".") or path.name == "__MACOSX" or path.name.lower() in SYSTEM_FILES
 
 
 def _raise(error: OSError) -> None:

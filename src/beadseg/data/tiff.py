@@ -1,4 +1,4 @@
-"""TIFF files by tifffile: plain, ImageJ, OME; single images and stacks.
+"""TIFF files by tifffile: plain, ImageJ, OME; single images and stacks. And the bytes of a PNG or TIFF to be written.
 
 Axes come from the metadata (OME, ImageJ); pages of a file that names no axes are time points (T). Pixel sizes come
 from OME and ImageJ metadata; the resolution tags of a plain TIFF are believed only where they give a size that
@@ -9,11 +9,13 @@ orientation tag says, as those of PNG and JPEG are.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import struct
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+import imageio.v3 as iio
 import numpy as np
 import tifffile
 
@@ -33,6 +35,8 @@ from beadseg.text import plural
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 _KEPT_BYTES = 128 * 1024**2
 """Decoded strips and tiles that are kept for the next part."""
@@ -327,3 +331,22 @@ def _ome_pixel_size(xml: str) -> float | None:
             return None
         sizes.append(float(value) * scale)
     return plausible_pixel_size(*sizes)
+
+
+def png_bytes(pixels: NDArray[np.generic]) -> bytes:
+    """Return the PNG of an image (Y, X) or (Y, X, 3) uint8 or uint16."""
+    return bytes(iio.imwrite("<bytes>", pixels, extension=".png"))
+
+
+def tiff_bytes(values: NDArray[np.generic], axes: str) -> bytes:
+    """Return a compressed TIFF of a mask or labels whose `axes` are ``YX``, or with T and Z before."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, photometric="minisblack", compression="zlib", metadata={"axes": axes})
+    return buffer.getvalue()
+
+
+def resolution_of(pixel_size_um: float | None) -> dict[str, Any]:
+    """Return what `tifffile.imwrite` is told about the side of a pixel, µm; nothing where it is not known."""
+    if pixel_size_um is None:
+        return {}
+    return {"resolution": (1e4 / pixel_size_um, 1e4 / pixel_size_um), "resolutionunit": "CENTIMETER"}

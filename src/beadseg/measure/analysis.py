@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 
 from beadseg import files
 from beadseg.config.base import Config
-from beadseg.data.fingerprint import fingerprint
+from beadseg.data.fingerprint import beads_and_ring, fingerprint
 from beadseg.data.image_io import open_image
 from beadseg.data.masks import Doubts, label_objects
 from beadseg.errors import InputError, MachineError
@@ -35,8 +34,6 @@ LOOKED_AT = 40
 SMALLEST_DIAMETER = 2.0
 """Smaller beads than this are not spots that could be looked for, px."""
 
-RING = (2, 4)
-"""The surroundings of beads: distance from the mask, px, where soft edges have ended."""
 CLUMP = 1.6
 """Without ids, an object larger than this many times the image's median area counts as several touching beads."""
 
@@ -424,9 +421,5 @@ def _touching(labels: NDArray[np.integer], areas: NDArray[np.integer], median: f
 
 
 def _contrast(grey: NDArray[np.float32], beads: NDArray[np.bool_], counted: NDArray[np.bool_]) -> float | None:
-    if not beads.any():
-        return None
-    distance = ndimage.distance_transform_cdt(~beads, "chessboard")
-    ring = (distance >= RING[0]) & (distance <= RING[1]) & counted
-    around = float(grey[ring].mean(dtype=np.float64)) if ring.any() else 0.0
-    return float(grey[beads].mean(dtype=np.float64)) / around - 1.0 if around > 0 else None
+    means = beads_and_ring(grey, beads, counted)
+    return means[0] / means[1] - 1.0 if means and means[1] > 0 else None

@@ -16,7 +16,7 @@ from pydantic import Field
 from scipy import ndimage
 
 from beadseg.config.base import Config
-from beadseg.config.network import BackgroundNormConfig, RgbConfig
+from beadseg.config.train import BackgroundNormConfig, RgbConfig
 from beadseg.errors import ConfigError, RunError
 from beadseg.model.inputs import DARK_FIELD, luminance
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from beadseg.config.network import ImageConfig
+    from beadseg.config.train import ImageConfig
 
     Floats = NDArray[np.float64]
 

@@ -192,7 +192,7 @@ def _focus(
         _per_bead(np.maximum, values, own, len(area)) for values in (np.hypot(down, across), high, -low)
     )
     span = top + bottom
-    diameter = np.sqrt(4 * area / np.pi)
+    diameter = equivalent_diameter(area)
     return np.asarray(np.divide(steepest * diameter, span, out=np.full(len(area), np.nan), where=span > 0))
 
 

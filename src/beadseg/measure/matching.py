@@ -174,9 +174,9 @@ class OverlapTable:
         candidates = _Candidates(self.predicted[enough], self.true[enough], 1.0 - self.iou[enough])
         return _solve(candidates, len(self.predicted_ids), len(self.true_ids))
 
-    def detections(self, thresholds: tuple[float, ...] = IOU_THRESHOLDS) -> dict[float, Detection]:
-        """Return the counts at each IoU threshold."""
-        return {threshold: self.match(threshold).counts for threshold in thresholds}
+    def detections(self) -> dict[float, Detection]:
+        """Return the counts at each of `IOU_THRESHOLDS`."""
+        return {threshold: self.match(threshold).counts for threshold in IOU_THRESHOLDS}
 
 
 def overlap_table(predicted: NDArray[np.integer], true: NDArray[np.integer]) -> OverlapTable:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from beadseg.config.network import (
+from beadseg.config.train import (
     BackgroundNormConfig,
     GreyConfig,
     PercentileNormConfig,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from beadseg.config.network import ChannelConfig, ImageConfig, NormConfig
+    from beadseg.config.train import ChannelConfig, ImageConfig, NormConfig
 
     FloatPlane = npt.NDArray[np.float32]
 

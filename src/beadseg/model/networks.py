@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from beadseg.config.network import AttentionUnetConfig, HalfUNetConfig, UNetConfig
+from beadseg.config.train import AttentionUnetConfig, HalfUNetConfig, UNetConfig
 from beadseg.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from monai.networks.blocks.acti_norm import ADN
     from monai.networks.blocks.convolutions import Convolution, ResidualUnit
 
-    from beadseg.config.network import AttentionResUnetConfig, NetworkConfig
+    from beadseg.config.train import AttentionResUnetConfig, NetworkConfig
 
 _HEAD_SCALE = 0.1
 """Factor on the head's first weights, so that training starts from the prior and not from noise around it."""

@@ -33,11 +33,11 @@ from beadseg.data.raw import (
     kind_of,
     refuse_address,
 )
-from beadseg.data.scan import SYSTEM_FILES, natural_key
+from beadseg.data.scan import is_hidden, natural_key
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError, is_out_of_memory
 from beadseg.events import Event, Level, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, printable, user_path
-from beadseg.model.device import free_memory
+from beadseg.model.backends import free_memory
 from beadseg.predict.blocks import Means, is_large
 from beadseg.predict.counts import NOT_COMPARED, sentence
 from beadseg.predict.results import predict_file
@@ -477,7 +477,7 @@ def _matches(path: Path) -> list[Path]:
 
 def _images_in(folder: Path, on_event: OnEvent) -> list[Path]:
     try:
-        entries = [path for path in folder.iterdir() if not _is_hidden(path)]
+        entries = [path for path in folder.iterdir() if not is_hidden(path)]
     except OSError as error:
         raise InputError(f"Cannot be listed: {error.strerror}.", folder, "Check its permissions.") from None
     found = [path for path in entries if _is_image(path)]
@@ -518,7 +518,7 @@ def _others(paths: Sequence[Path]) -> list[tuple[str, str, Level]]:
 
 def _holds_images(folder: Path) -> bool:
     try:
-        return any(_is_image(path) and not _is_hidden(path) for path in folder.iterdir())
+        return any(_is_image(path) and not is_hidden(path) for path in folder.iterdir())
     except OSError:  # a folder that may not be entered
         return False
 
@@ -533,10 +533,6 @@ def _refuse_own(folder: Path, found: Sequence[Path]) -> None:
     results = (files.OVERLAYS, files.MASKS, files.LABELS)
     if folder.name in results and (folder.resolve().parent / files.PREDICTION).is_file():
         raise InputError(f"Holds the {folder.name} of a prediction, not images.", folder, remedy)
-
-
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".") or path.name == "__MACOSX" or path.name.lower() in SYSTEM_FILES
 
 
 def _is_image(path: Path) -> bool:

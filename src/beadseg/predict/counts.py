@@ -34,6 +34,8 @@ COUNT_COLUMNS = (
     "coverage", "diameter_px", "height", "width", "pixel_size_um", "flags",
 )  # fmt: skip
 """Columns of ``counts.csv``."""
+LATER_COLUMNS = ("diameter_px",)
+"""Those of them that tables of earlier versions lack: they are empty there."""
 
 CORRECTED_COLUMNS = (
     "corrected", *(f"corrected_{unit}{limit}" for unit in ("per_mpx", "per_mm2") for limit in
@@ -41,6 +43,8 @@ CORRECTED_COLUMNS = (
     "corrected_by", "corrected_when",
 )  # fmt: skip
 """Further columns of ``counts.csv``, where a person corrected an image in the viewer; ``beads`` stays as it was."""
+TEXT_COLUMNS = ("image", "plane", "flags", "corrected_by", "corrected_when")
+"""Columns of both kinds that hold no numbers."""
 
 NEARLY_EVERYTHING = 0.5
 """Share of the image from which a foreground is implausible for separate beads."""

@@ -26,7 +26,7 @@ import yaml
 from torch import Tensor, nn
 
 from beadseg import files
-from beadseg.config.network import BackgroundNormConfig, ImageConfig, PercentileNormConfig, RgbConfig, ZScoreNormConfig
+from beadseg.config.train import BackgroundNormConfig, ImageConfig, PercentileNormConfig, RgbConfig, ZScoreNormConfig
 from beadseg.data.documents import is_plain_name
 from beadseg.errors import ConfigError, InputError
 from beadseg.files import write_atomically

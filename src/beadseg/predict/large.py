@@ -22,7 +22,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from beadseg import files
-from beadseg.config.network import RgbConfig
+from beadseg.config.train import RgbConfig
 from beadseg.data.image_io import LazyImage, open_image
 from beadseg.data.ome_zarr_write import write_label_blocks
 from beadseg.errors import ConfigError, InputError

@@ -16,7 +16,7 @@ import tifffile
 
 from beadseg import files
 from beadseg.config import PredictConfig
-from beadseg.config.network import ImageConfig
+from beadseg.config.train import ImageConfig
 from beadseg.data.documents import read_document
 from beadseg.errors import ConfigError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import imagecodecs
-import imageio.v3 as iio
 import numpy as np
 import pandas as pd
 import tifffile
@@ -19,6 +18,7 @@ from beadseg import files
 from beadseg.data.documents import is_plain_name
 from beadseg.data.image_io import LazyImage, open_image
 from beadseg.data.ome_zarr_write import move
+from beadseg.data.tiff import png_bytes, resolution_of
 from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.files import ensure_folder, write_atomically
@@ -141,10 +141,6 @@ def result_files(folder: Path, name: str, planes: Iterable[str] = ()) -> list[Pa
 
 def write_pages(path: Path, pages: Iterable[NDArray[np.generic]], image: LazyImage, dtype: type[np.generic]) -> None:
     """Write (Y, X) pages, as they come, as a compressed TIFF with the axes, stack and pixel size of `image`."""
-    size = image.pixel_size_um
-    resolution: dict[str, Any] = (
-        {} if size is None else {"resolution": (1e4 / size, 1e4 / size), "resolutionunit": "CENTIMETER"}
-    )
     shape = (*image.stack_shape, *image.size)
     tifffile.imwrite(
         path,
@@ -156,7 +152,7 @@ def write_pages(path: Path, pages: Iterable[NDArray[np.generic]], image: LazyIma
         compression="zlib",
         maxworkers=1,
         metadata={"axes": image.axes.replace("C", "")},
-        **resolution,
+        **resolution_of(image.pixel_size_um),
     )
 
 
@@ -202,7 +198,7 @@ class _Results:
         if len(self.image.names) > 1:
             write_atomically(folder / f"{self.name}.tif", lambda file: write_pages(file, planes, self.image, np.uint8))
         else:
-            write_atomically(folder / f"{self.name}.png", iio.imwrite("<bytes>", next(planes), extension=".png"))
+            write_atomically(folder / f"{self.name}.png", png_bytes(next(planes)))
 
     def write_table(self) -> None:
         """Write one row per bead of all planes, as CSV and as Parquet."""

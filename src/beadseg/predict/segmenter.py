@@ -13,7 +13,7 @@ from PIL import Image as PilImage
 
 from beadseg import files
 from beadseg.config import ObjectConfig, PredictConfig, TrainConfig
-from beadseg.config.network import ChannelConfig, SingleChannelConfig
+from beadseg.config.train import ChannelConfig, SingleChannelConfig
 from beadseg.data.image_io import Image, LazyImage
 from beadseg.data.scan import sha256_of
 from beadseg.errors import ConfigError, InputError, RunError
@@ -21,9 +21,8 @@ from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.measure.appearance import TrainingAppearance, sample_of
 from beadseg.measure.calibration import CALIBRATION, Calibration
 from beadseg.measure.matching import match_labels
-from beadseg.model.backends import Backend, TorchBackend, Wish, chosen_backend
+from beadseg.model.backends import Backend, Precision, TorchBackend, Wish, choose_device, chosen_backend
 from beadseg.model.checkpoint import load_checkpoint, model_file, named_model
-from beadseg.model.device import Precision, choose_device
 from beadseg.model.inputs import chosen_channel, luminance, prepare, resized
 from beadseg.model.networks import Network, build_network
 from beadseg.predict.bead_size import Size, checked_size, find_size, given_size

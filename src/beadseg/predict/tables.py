@@ -40,7 +40,7 @@ from beadseg.data.scan import sha256_of, signature_of
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, StopFlag, ignore
 from beadseg.files import ensure_folder, relative_path, write_atomically, write_table
-from beadseg.predict.counts import CORRECTED_COLUMNS, COUNT_COLUMNS
+from beadseg.predict.counts import CORRECTED_COLUMNS, COUNT_COLUMNS, LATER_COLUMNS, TEXT_COLUMNS
 from beadseg.predict.results import publish, result_files, write_pages
 from beadseg.runtime.locking import locked
 from beadseg.text import csv_text, original_cells
@@ -53,10 +53,7 @@ if TYPE_CHECKING:
     from beadseg.data.image_io import LazyImage
 
 FAILURE_COLUMNS = ("image", "error")
-LATER_COLUMNS = ("diameter_px",)
-"""Columns that tables of earlier versions lack; they are empty there."""
 _NEEDED = ("image", "plane", "beads")
-_TEXTS = ("image", "plane", "flags", "corrected_by", "corrected_when")
 _SHARE_OF_TIME = 0.05
 """Most of the time that may go into writing tables while images are predicted."""
 
@@ -132,7 +129,7 @@ class PredictionIndex:
         path = self.folder / file
         if not path.exists():
             return []
-        table = _table(path, columns)
+        table = texts_of(path, columns)
         if file == files.COUNTS:
             table = without_cut_off(table, self.folder)
             self._columns += [column for column in table.columns if column not in self._columns]
@@ -568,7 +565,8 @@ def _document(folder: Path) -> dict[str, Any]:
 def _typed(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of counts with numbers as numbers, also when it was read from a table."""
     return {
-        name: value if name in _TEXTS or not isinstance(value, str) else _number(value) for name, value in row.items()
+        name: value if name in TEXT_COLUMNS or not isinstance(value, str) else _number(value)
+        for name, value in row.items()
     }
 
 
@@ -577,7 +575,7 @@ def _are_whole(rows: list[dict[str, Any]]) -> bool:
     if len({str(row.get("plane", "")) for row in rows}) < len(rows):
         return False
     for row in (_typed(row) for row in rows):
-        numbers = [row.get(name, "") for name in COUNT_COLUMNS if name not in _TEXTS]
+        numbers = [row.get(name, "") for name in COUNT_COLUMNS if name not in TEXT_COLUMNS]
         whole = isinstance(row["beads"], int | float) and row["beads"] >= 0 and float(row["beads"]).is_integer()
         if not whole or any(isinstance(number, str) and number for number in numbers):
             return False
@@ -591,15 +589,23 @@ def _number(text: str) -> Any:
     return text
 
 
-def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read one of the folder's own tables as text."""
+def texts_of(
+    path: Path, columns: tuple[str, ...], remedy: str = "Move it away, or give a new --out folder."
+) -> pd.DataFrame:
+    """Return one of a prediction folder's own tables, every cell as text.
+
+    Raises
+    ------
+    InputError
+        It is missing or no table, or lacks one of `columns` that tables of all versions have.
+    """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         detail = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"Cannot be read ({detail}).", path, "Move it away, or give a new --out folder.") from None
+        raise InputError(f"Cannot be read ({detail}).", path, remedy) from None
     for name in set(columns) & set(LATER_COLUMNS) - set(table.columns):
         table[name] = ""
     if not set(columns) <= set(table.columns):
-        raise InputError("Is not a table of predictions.", path, "Move it away, or give a new --out folder.")
+        raise InputError("Is not a table of predictions.", path, remedy)
     return original_cells(table)

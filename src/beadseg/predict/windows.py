@@ -18,7 +18,7 @@ from beadseg.predict.segmenter import neighbours
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from beadseg.config.network import ChannelConfig
+    from beadseg.config.train import ChannelConfig
     from beadseg.data.image_io import LazyImage
 
 CUBIC = -0.75

@@ -27,8 +27,7 @@ from beadseg.config.train import (
 )
 from beadseg.data.scan import natural_key
 from beadseg.errors import InputError, RunError
-from beadseg.report.curves import EXPECTED_JACCARD
-from beadseg.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, label_of, new_figure, save, tidy
+from beadseg.report.figure import BLUE, GREEN, ORANGE, PURPLE, expected_band, label_of, new_figure, save, tidy
 from beadseg.text import TIMES, Row, box_table, csv_text, duration, pipe_table, plural
 from beadseg.training.records import read_history
 from beadseg.training.run import Run
@@ -397,8 +396,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
     rows = -(-(len(runs) + 1) // legend_columns)
     figure = new_figure(12, 4.2 + 0.22 * rows)
     by_epoch, by_step = figure.subplots(1, 2, sharey=True)
-    epochs, low, high = zip(*EXPECTED_JACCARD, strict=True)
-    by_epoch.fill_between(epochs, low, high, color=GREY, alpha=0.25, linewidth=0, label="expected by the laboratory")
+    expected_band(by_epoch)
     for index, run in enumerate(runs):
         _draw(by_epoch, run, [point.epoch for point in run.curve], index)
         _draw(by_step, run, [point.step for point in run.curve], index)

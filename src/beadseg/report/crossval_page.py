@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from typing import TYPE_CHECKING
 
 from beadseg import files
-from beadseg.errors import InputError
+from beadseg.data.documents import read_table
+from beadseg.errors import InputError, RunError
 from beadseg.report.figure import BLUE, GREY, label_of, new_figure, tidy
 from beadseg.report.html import Chart, Charts, Column, Notice, Page, Row, Section, Table, Text
-from beadseg.text import original, plural
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,12 +116,11 @@ def _pairs(
 
 def _read(path: Path) -> tuple[list[str], list[Fold]]:
     try:
-        with files.current(path).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_table(files.current(path), "fold", *_NUMBERS)
         folds = [{name: float(row[name]) for name in _NUMBERS} for row in rows]
-        names = [original(row["fold"]) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (RunError, ValueError) as error:
         raise InputError(f"Cannot be read ({error}).", path, "Run the same crossval command again.") from None
+    names = [row["fold"] for row in rows]
     if not [name for name in names if name != MEAN]:
         raise InputError("Holds no fold yet.", path, "Wait until the first fold has been scored.")
     return names, folds

@@ -13,7 +13,7 @@ from beadseg.errors import InputError
 from beadseg.events import OnEvent, StopFlag, ignore
 from beadseg.report.compare import BATCH, DROPOUT, LEARNING_RATE, LOSS, SPLIT, number, preset_settings, settings_of
 from beadseg.text import TIMES, pipe_table
-from beadseg.training.plan import plan
+from beadseg.training.prepare import plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -203,15 +203,15 @@ def _texts(summary: Summary) -> dict[str, tuple[str, float]]:
     per_image, size = summary.objects_per_image, summary.object_size
     return {
         "Objects per image": (f"{per_image.mean:.1f} ({per_image.min:.0f}-{per_image.max:.0f})", per_image.mean),
-        "Object density (per megapixel)": (_with_sd(summary.objects_per_mpx, ".0f"), summary.objects_per_mpx.mean),
+        "Object density (per megapixel)": (_with_sd(summary.objects_per_mpx), summary.objects_per_mpx.mean),
         "Positive pixel ratio": (f"{summary.positive_ratio.mean:.2%}", summary.positive_ratio.mean),
-        "Object size (px²)": ("-", 0.0) if size is None else (_with_sd(size, ".0f"), size.mean),
+        "Object size (px²)": ("-", 0.0) if size is None else (_with_sd(size), size.mean),
         "Training samples": (str(summary.dataset_size), float(summary.dataset_size)),
     }
 
 
-def _with_sd(spread: Spread, form: str) -> str:
-    return f"{spread.mean:{form}} (sd {spread.sd:{form}})"
+def _with_sd(spread: Spread) -> str:
+    return f"{spread.mean:.0f} (sd {spread.sd:.0f})"
 
 
 def _over(second: float, first: float) -> float | None:

@@ -16,7 +16,8 @@ from beadseg.data.scan import natural_key
 from beadseg.errors import Cancelled, ImageError, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.measure.appearance import APPEARANCE
-from beadseg.predict.counts import COUNT_COLUMNS, sentence
+from beadseg.predict.counts import COUNT_COLUMNS, TEXT_COLUMNS, sentence
+from beadseg.predict.tables import FAILURE_COLUMNS, texts_of
 from beadseg.report.figure import BLUE, GREY, ORANGE, label_of, new_figure, tidy
 from beadseg.report.html import (
     Badge,
@@ -38,7 +39,7 @@ from beadseg.report.html import (
     picture_of,
 )
 from beadseg.report.samples import fullest_window
-from beadseg.text import original_cells, plural
+from beadseg.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -52,7 +53,8 @@ MOST_PICTURES = 12
 """Images shown: flagged ones first, then the densest, the sparsest and one in the middle."""
 MOST_FLAGGED = 8
 """Flagged ones among them."""
-_NOT_REAL = ("image", "plane", "beads", "height", "width", "flags")
+REMEDY = "Predict again."
+_NOT_REAL = (*TEXT_COLUMNS, "beads", "height", "width")
 """Columns of counts that hold texts or whole numbers."""
 
 MOST_BARS = 40
@@ -79,7 +81,8 @@ def write_prediction_page(
         `stop` was set.
     """
     counts = read_counts(folder)
-    failures = _table(folder / files.FAILURES) if (folder / files.FAILURES).exists() else pd.DataFrame()
+    path = folder / files.FAILURES
+    failures = texts_of(path, FAILURE_COLUMNS, REMEDY) if path.exists() else pd.DataFrame()
     made_by = read_document(folder / files.PREDICTION)
     page = Page(
         title=f"Predictions in {folder.resolve().name}",
@@ -108,9 +111,7 @@ def read_counts(folder: Path) -> pd.DataFrame:
     InputError
         It is missing, damaged, or no table of predictions.
     """
-    table = with_unmerged(_table(folder / files.COUNTS), folder)
-    if not set(COUNT_COLUMNS) <= set(table.columns):
-        raise InputError("Is not a table of predictions.", folder / files.COUNTS, "Predict again.")
+    table = with_unmerged(texts_of(folder / files.COUNTS, COUNT_COLUMNS, REMEDY), folder)
     for name in (table["image"] + table["plane"]).unique():
         if not is_plain_name(name):
             text = f"Holds an image name that leads out of the folder: {files.printable(name)!r}."
@@ -358,14 +359,6 @@ def _choices(made_by: dict[str, Any]) -> list[Block]:
         for name, key in of_image.items()
     ]
     return [Table(columns, rows, "Settings per image")]
-
-
-def _table(path: Path) -> pd.DataFrame:
-    try:
-        return original_cells(pd.read_csv(path, dtype=str, keep_default_na=False))
-    except (OSError, ValueError) as error:
-        detail = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"Cannot be read ({detail}).", path, "Predict again.") from None
 
 
 def diameter_figure(diameters: NDArray[np.float64], unit: str, expected: float | None = None) -> Figure:

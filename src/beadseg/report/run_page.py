@@ -14,7 +14,7 @@ from beadseg.errors import BeadsegError, Cancelled, ImageError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.measure.matching import DENSITIES
 from beadseg.predict.segmenter import Segmenter
-from beadseg.report.curves import count_panels, curve_panels, draw_curves, has_counts
+from beadseg.report.figure import count_panels, curve_panels, draw_curves, has_counts
 from beadseg.report.html import (
     Badge,
     Block,

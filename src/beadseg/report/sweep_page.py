@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from beadseg import files
 from beadseg.config.sweep import ChoicesConfig, RangeConfig
+from beadseg.data.documents import read_table
 from beadseg.errors import RunError
 from beadseg.report.figure import BLUE, ORANGE, label_of, new_figure, save, tidy
 from beadseg.report.html import Badge, Block, Chart, Column, Notice, Page, Row, Section, Table, Text, Tone, Verbatim
@@ -124,11 +124,10 @@ def _importance(folder: Path) -> Sequence[Block]:
     if not path.exists():
         return ()
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_table(path, "method")
         figure = importance_figure(rows)
         how = _HOW[rows[0]["method"]]
-    except (OSError, ValueError, KeyError, IndexError, csv.Error) as error:
+    except (RunError, ValueError, KeyError, IndexError) as error:
         raise RunError(f"Cannot be read ({error!r}).", path, "Collect the sweep again.") from None
     save(figure, folder / files.IMPORTANCE_FIGURE)
     return (Chart(figure, "How much each parameter matters for the score."), Text(how))

@@ -162,6 +162,11 @@ class Owner(ProcessId):
         return f"process {self.pid} on {self.host}" + (f" (job {self.job})" if self.job else "")
 
 
+def is_running(pid: int) -> bool:
+    """Tell whether a process of this number runs on this machine, whichever it is: all that a bare number can say."""
+    return bool(psutil.pid_exists(pid))
+
+
 def _ticks(pid: int) -> int | None:
     """Return the clock ticks from the boot to the start of a process (field 22 of ``/proc/PID/stat``), or None."""
     try:

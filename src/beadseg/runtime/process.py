@@ -1,31 +1,38 @@
-"""A `beadseg-batch` command as a process of its own: its events, its end, and why it ended. Knows no Qt."""
+"""Child processes: how one starts, is followed, stops, and why it ended. Nothing else in beadseg starts one.
+
+A `beadseg-batch` command, a function, a pool, or another program. Knows no Qt.
+"""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections import deque
-from contextlib import suppress
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from beadseg.errors import BeadsegError, Cancelled, ExitCode, MachineError
-from beadseg.events import LAUNCHED, STOP_FILE, Event
+from beadseg.events import LAUNCHED, STOP_FILE, Event, StopFlag
 from beadseg.files import machine_error
 from beadseg.runtime.locking import ProcessId
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from beadseg.events import OnEvent, StopFlag
+    from beadseg.events import OnEvent
 
 PROCESS = "process"
 """Kind of the first event in the file: which process writes it."""
@@ -46,7 +53,11 @@ STOP_S = 2.0
 FINISHED = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FLAGGED)
 """Exit codes of a command that did all it could."""
 
+SIGNALS = {signal.SIGINT, signal.SIGTERM}
+"""Those that ask to stop."""
+
 _REMEDIES = {
+    "audit": "use fewer --threads, or close other programs; the same command continues.",
     "train": "use a smaller batch or patch, or close other programs. What was finished is kept.",
     "predict": "close other programs, or predict by smaller tiles (tiling.tile). Images that were finished are kept.",
 }
@@ -116,12 +127,8 @@ class Process:
             with output.open("wb"):
                 pass  # what an earlier process wrote is in the run's log
             with output.open("ab") as file:
-                popen = subprocess.Popen(
-                    [sys.executable, "-m", "beadseg", *arguments],
-                    stdin=subprocess.DEVNULL if outlives else subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT,
-                    env=environment if outlives else {**environment, LAUNCHED: "1"},
-                    **_own_group(),
-                )  # fmt: skip
+                popen = launch(arguments, environment, outlives=outlives, stdout=file, stderr=subprocess.STDOUT,
+                               **_own_group())  # fmt: skip
         except OSError as error:
             raise machine_error(error, output) from error
         process = psutil.Process(popen.pid)
@@ -220,8 +227,7 @@ class Process:
                 with suppress(psutil.Error):
                     process.kill()
         if self._popen is not None:
-            self._popen.wait()
-            _forget(self._popen)
+            _await(self._popen)
 
     def outcome(self) -> Outcome:
         """Return how it ended; call it after the last `news`."""
@@ -238,7 +244,7 @@ class Process:
     def _death(self, code: int | None) -> str:
         """Return why a process ended that could not say it itself."""
         if was_killed(code):
-            return why_killed(code, self._command)
+            return why_ended(code, self._command)
         last = next((line for line in reversed(self._stray) if line.strip()), "it said nothing")
         return f"The process failed (exit code {code}): {last}"
 
@@ -273,6 +279,44 @@ class Process:
             return self.output.stat().st_size <= self._at
         except OSError:
             return True
+
+
+def launch(
+    arguments: Sequence[str], environment: Mapping[str, str], *, outlives: bool = False, **more: Any
+) -> subprocess.Popen[bytes]:
+    """Start ``beadseg-batch ARGUMENTS``; unless it `outlives` this process, it stops when its standard input ends.
+
+    It ends with this process, however that came.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "beadseg", *arguments],
+        stdin=subprocess.DEVNULL if outlives else subprocess.PIPE,
+        env=environment if outlives else {**environment, LAUNCHED: "1"},
+        **more,
+    )
+
+
+def end_at_once(popen: subprocess.Popen[bytes]) -> None:
+    """Kill a process that still runs, and let go of it."""
+    if popen.poll() is None:
+        popen.kill()
+    _await(popen)
+
+
+def run_briefly(words: Sequence[str], seconds: float, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run another program that asks nothing, and return what it wrote.
+
+    Raises
+    ------
+    OSError
+        It cannot be started.
+    subprocess.TimeoutExpired
+        It took more than `seconds`, and was ended.
+    """
+    return subprocess.run(
+        words, capture_output=True, encoding="utf-8", errors="replace", timeout=seconds, stdin=subprocess.DEVNULL,
+        check=False, **more,
+    )  # fmt: skip
 
 
 def _await(popen: subprocess.Popen[bytes]) -> None:
@@ -390,15 +434,115 @@ def was_killed(code: int | None) -> bool:
     return code is None or code < 0 or code == _SHELL + 9  # signal.SIGKILL, which Windows lacks
 
 
-def why_killed(code: int | None, command: str) -> str:
-    """Return a message about the end of ``beadseg-batch COMMAND``."""
-    how = f"was ended by the system ({signal_name(code)})" if code else "exited without an error message"
-    return f"The process {how}. Often the memory ran out: {_REMEDIES.get(command, _OTHERWISE)}"
+def why_ended(code: int | None, command: str, what: str = "The process") -> str:
+    """Return a message about the end of ``beadseg-batch COMMAND``, or of one of its processes."""
+    often = f" Often the memory ran out: {_REMEDIES.get(command, _OTHERWISE)}" if was_killed(code) else ""
+    return f"{what} {ending(code)}.{often}"
 
 
-def signal_name(code: int) -> str:
-    """Return the name of the signal that ended a process with this exit code."""
+def ending(code: int | None) -> str:
+    """Return how a process with this exit code ended, as the end of a sentence."""
+    if not was_killed(code):
+        return f"ended with exit code {code}"
+    if code is None:
+        return "exited without an error message"
     number = -code if code < 0 else code - _SHELL
+    name = f"signal {number}"
     with suppress(ValueError):
-        return signal.Signals(number).name
-    return f"signal {number}"
+        name = signal.Signals(number).name
+    return f"was ended by the system ({name})"
+
+
+def call(function: Callable[..., object], arguments: Sequence[Any], on_event: OnEvent, stop: StopFlag) -> int:
+    """Call ``function(*arguments, on_event, stop)`` in a process of its own; return the exit code.
+
+    What kills it, or eats its memory, leaves this process alone. Both hold an end of a pipe: the child sends its events
+    and how it ended; whatever comes from here, also the end of this process, asks it to stop.
+
+    Raises
+    ------
+    BeadsegError
+        Of the function.
+    """
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.get_context("spawn").Process(target=_called, args=(there, function, arguments))
+    with _signals_kept():
+        child.start()
+    there.close()
+    try:
+        error = _follow(here, on_event, stop)
+        child.join()
+    finally:
+        here.close()
+        if child.is_alive():
+            child.kill()
+            child.join()
+    if error is not None:
+        raise error
+    return child.exitcode or 0
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Block the signals that ask to stop while a child starts: it inherits that, and hears of them by the pipe."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _follow(connection: Connection[Any, Any], on_event: OnEvent, stop: StopFlag) -> BeadsegError | None:
+    """Pass the child's events on until it ends; return the error that it ended with, if any."""
+    asked = False
+    with suppress(EOFError, ConnectionError):
+        while True:
+            if stop and not asked:
+                connection.send("stop")
+                asked = True
+            if not connection.poll(4 * LOOK_S):
+                continue
+            item = connection.recv()
+            if not isinstance(item, Event):
+                return item if isinstance(item, BeadsegError) else None
+            on_event(item)
+    return None
+
+
+def _called(connection: Connection[Any, Any], function: Callable[..., object], arguments: Sequence[Any]) -> None:
+    """Do what the child of `call` does."""
+    _leave_signals_to_the_parent()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # as the command does
+    stop, sending = StopFlag(), threading.Lock()
+
+    def send(item: Event | BeadsegError | None) -> None:
+        with sending, suppress(OSError):  # a parent that is gone hears nothing
+            connection.send(item)
+
+    def hear() -> None:
+        with suppress(EOFError, OSError):
+            connection.recv()
+        stop.set()
+
+    threading.Thread(target=hear, daemon=True).start()
+    try:
+        function(*arguments, send, stop)
+    except BeadsegError as error:
+        send(error)
+    else:
+        send(None)
+
+
+def pool(workers: int) -> ProcessPoolExecutor:
+    """Return processes that work for this one, and leave Ctrl-C and the end of a job to it."""
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_signals_to_the_parent)
+
+
+def _leave_signals_to_the_parent() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,6 +12,8 @@ from scipy.stats import rankdata
 
 from beadseg import files
 from beadseg.config.sweep import RangeConfig
+from beadseg.data.documents import read_table
+from beadseg.errors import RunError
 from beadseg.events import OnEvent, ignore
 from beadseg.files import write_atomically
 from beadseg.sweep.space import key_of, study, values_text
@@ -217,11 +218,9 @@ def on_other_data(standing: Standing) -> list[int]:
 def _samples(path: Path) -> Sequence[tuple[str, ...]] | None:
     """Return what a trial was trained on; None where its list is gone or damaged."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
         named = ("sample", "fold", "image_sha256", "mask_sha256", "ignore_sha256")
-        return [(*(row[name] for name in named), row.get("points_sha256") or "") for row in rows]
-    except (OSError, ValueError, KeyError, csv.Error):
+        return [tuple(row.get(name) or "" for name in (*named, "points_sha256")) for row in read_table(path, *named)]
+    except RunError:
         return None
 
 

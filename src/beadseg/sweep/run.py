@@ -1,23 +1,17 @@
-"""Run the trials of a sweep one after the other on one machine, each in a process of its own.
-
-What kills a trial, or eats its memory, leaves the others alone: parent and child hold both ends of a pipe. The child
-sends events and how it ended; whatever comes from the parent, also its end, asks the child to stop.
-"""
+"""Run the trials of a sweep one after the other on one machine, each in a process of its own."""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-import sys
-import threading
-import warnings
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+import math
+import traceback
+from typing import TYPE_CHECKING
 
 from beadseg.config.sweep import TpeConfig
+from beadseg.data.split import make_split
 from beadseg.errors import BeadsegError, BusyError, Cancelled, RunError
-from beadseg.events import Event, OnEvent, StopFlag, log, track
-from beadseg.runtime.process import signal_name
+from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
+from beadseg.files import ensure_folder
+from beadseg.runtime.process import call, why_ended
 from beadseg.sweep.plan import Result, Round, Sweep, Trial
 from beadseg.sweep.ranking import write_tables
 from beadseg.sweep.space import propose, values_text
@@ -25,16 +19,12 @@ from beadseg.text import plural
 from beadseg.training.records import gain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from multiprocessing.connection import Connection
-    from multiprocessing.context import SpawnProcess
-    from pathlib import Path
+    from collections.abc import Sequence
 
+    from beadseg.data.dataset import Dataset
+    from beadseg.data.split import Split
     from beadseg.sweep.plan import Work
-
-POLL = 0.2
-"""How often the parent looks at its stop flag, s."""
-SIGNALS = {signal.SIGINT, signal.SIGTERM}
+    from beadseg.training.run import Run
 
 
 def run_sweep(sweep: Sweep, work: Work, on_event: OnEvent, stop: StopFlag) -> None:
@@ -137,102 +127,81 @@ def _briefly(on_event: OnEvent, heard: set[str]) -> OnEvent:
 
 
 def run_in_child(sweep: Sweep, number: int, work: Work, on_event: OnEvent, stop: StopFlag) -> Result:
-    """Run a trial in a child process; see `beadseg.sweep.trial.run_trial`.
-
-    A child that exits without an error message is a failed trial.
-    """
-    here, there = multiprocessing.Pipe()
-    child = multiprocessing.get_context("spawn").Process(target=_work, args=(there, sweep.folder, number, work))
-    with _signals_kept():
-        child.start()
-    there.close()
+    """Run a trial in a child process; one that exits without an error message is a failed trial."""
     try:
-        raised = _follow(here, on_event, stop)
-        child.join()
-    finally:
-        here.close()
-        if child.is_alive():
-            child.kill()
-            child.join()
-    if isinstance(raised, Cancelled):
-        raise stop.ended(f" in trial {number}", sweep.folder)
-    if raised is not None:
-        raise raised
+        code = call(run_trial, (Sweep(sweep.folder), number, work), on_event, stop)
+    except Cancelled:
+        raise stop.ended(f" in trial {number}", sweep.folder) from None
     result = sweep.result(number)
     if result is None:
         stop.check()
-        result = Result(trial=number, error=_end(child))
+        result = Result(trial=number, error=why_ended(code, "train"))
         sweep.keep(result)
     return result
 
 
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Block the signals that ask to stop while a child starts: it inherits that, and hears of them by the pipe."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+def run_trial(
+    sweep: Sweep, number: int, work: Work, on_event: OnEvent = ignore, stop: StopFlag | None = None
+) -> Result:
+    """Train one trial, or go on with it, and write how it ended; one that has ended is not trained again. Loads torch.
+
+    Raises
+    ------
+    BusyError
+        Another process trains it.
+    Cancelled
+        `stop` was set; every step is kept.
+    """
+    done = sweep.result(number)
+    if done is not None:
+        return done
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        result = _train(sweep, number, work, on_event, stop)
+    except (BusyError, Cancelled):
+        raise
+    except Exception as error:  # whatever it is, it must not stop the other trials
+        result = _failure(number, error)
+    sweep.keep(result)
+    return result
 
 
-def _follow(connection: Connection[Any, Any], on_event: OnEvent, stop: StopFlag) -> BeadsegError | None:
-    """Pass the child's events on until it ends; return the error that it ended with, if any."""
-    told = False
-    with suppress(EOFError, ConnectionError):
-        while True:
-            if stop and not told:
-                connection.send("stop")
-                told = True
-            if not connection.poll(POLL):
-                continue
-            item = connection.recv()
-            if isinstance(item, Event):
-                on_event(item)
-            else:
-                return item if isinstance(item, BeadsegError) else None
-    return None
+def _failure(number: int, error: Exception) -> Result:
+    """Return the result of a trial that ended with an error."""
+    if isinstance(error, BeadsegError):
+        return Result(trial=number, error=str(error))
+    details = "".join(traceback.format_exception(error))
+    return Result(trial=number, error=f"{type(error).__name__}: {error}", details=details)
 
 
-def _end(child: SpawnProcess) -> str:
-    code = child.exitcode or 0
-    if code < 0:
-        name = signal_name(code)
-        return f"Its process was ended by {name}; a SIGKILL that nobody sent usually means that memory ran out."
-    return f"Its process ended with exit code {code} without a result."
-
-
-def _work(connection: Connection[Any, Any], folder: Path, number: int, work: Work) -> None:
-    """Do what the child does."""
-    for name in SIGNALS:
-        signal.signal(name, signal.SIG_IGN)
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # as the command does
-    stop, sending = StopFlag(), threading.Lock()
-    threading.Thread(target=_hear, args=(connection, stop), daemon=True).start()
-
-    def send(item: Event | BeadsegError | None) -> None:
-        with sending, suppress(OSError):  # a parent that is gone hears nothing
-            connection.send(item)
-
-    from beadseg.sweep.trial import run_trial
+def _train(sweep: Sweep, number: int, work: Work, on_event: OnEvent, stop: StopFlag | None) -> Result:
+    from beadseg.training.run import train
 
     if work.threads is not None:
         import torch
 
         torch.set_num_threads(work.threads)
-    try:
-        run_trial(Sweep(folder), number, work, send, stop)
-    except BeadsegError as error:
-        send(error)
-    else:
-        send(None)
+    config = sweep.configured(sweep.trial(number))
+    folder = ensure_folder(sweep.trial_folder(number))
+    run = train(
+        work.dataset, config, folder, split=_split(sweep, work.dataset, on_event, stop), device=work.device,
+        on_event=on_event, stop=stop, checkpoint_minutes=work.checkpoint_minutes, has_ended=work.has_ended,
+    )  # fmt: skip
+    return _result(sweep, number, run)
 
 
-def _hear(connection: Connection[Any, Any], stop: StopFlag) -> None:
-    with suppress(EOFError, OSError):
-        connection.recv()
-    stop.set()
+def _split(sweep: Sweep, dataset: Dataset, on_event: OnEvent, stop: StopFlag | None) -> Split | None:
+    """Return the split of all trials where their own seeds would give each another one."""
+    from beadseg.training.prepare import annotated_objects
+
+    if "seed" not in sweep.plan.space.parameters:
+        return None
+    config = sweep.plan.config
+    return make_split(config.split, dataset, annotated_objects(dataset, on_event, stop), config.seed)
+
+
+def _result(sweep: Sweep, number: int, run: Run) -> Result:
+    best = run.best
+    score = best.get(f"val_{sweep.metric}", math.nan)
+    if not math.isfinite(score):
+        raise RunError("The run has no validation score.", run.folder, "Train with validation samples.")
+    return Result(trial=number, score=score, best_epoch=best["epoch"], epochs=run.history[-1]["epoch"])

@@ -115,7 +115,7 @@ def gap(rows: Sequence[Row], metric: str) -> Diagnosis | None:
 def oscillation(rows: Sequence[Row], metric: str) -> Diagnosis | None:
     """Find a validation score that jumps up and down over the last ten epochs."""
     scores = [row[f"val_{metric}"] for row in rows[-OSCILLATION_EPOCHS:] if f"val_{metric}" in row]
-    if len(scores) < OSCILLATION_EPOCHS or _scatter(scores) <= OSCILLATION_LIMIT:
+    if len(scores) < OSCILLATION_EPOCHS or not oscillates(_scatter(scores)):
         return None
     return Diagnosis(
         code="oscillation",
@@ -177,6 +177,11 @@ class Watch:
     def all(self, rows: Sequence[Row]) -> list[Diagnosis]:
         """Return everything that went wrong in a whole history, in order."""
         return [found for end in range(1, len(rows) + 1) for found in self.new(rows[:end])]
+
+
+def oscillates(scatter: float) -> bool:
+    """Tell whether a score that scatters so from epoch to epoch jumps up and down."""
+    return scatter > OSCILLATION_LIMIT
 
 
 def _scatter(scores: Sequence[float]) -> float:
@@ -278,12 +283,12 @@ def _reached(group: Literal["must achieve"], scores: dict[int, float], least: fl
 
 def _steady(group: Literal["must achieve"], scores: dict[int, float]) -> Criterion:
     name = "no wild oscillations (sigma below 0.05 over the last 10 epochs)"
-    if len(scores) < 10:
+    if len(scores) < OSCILLATION_EPOCHS:
         return _short(group, name, f"the run has {plural(len(scores), 'epoch')}")
     if why := _unlearned(scores):
         return _short(group, name, why)
-    sigma = statistics.pstdev(list(scores.values())[-10:])
-    return _judge(group, name, sigma, sigma < 0.05, "standard deviation")
+    sigma = _scatter(list(scores.values())[-OSCILLATION_EPOCHS:])
+    return _judge(group, name, sigma, not oscillates(sigma), "standard deviation, a steady rise not counted")
 
 
 def _smooth(group: Literal["target"], scores: dict[int, float]) -> Criterion:

@@ -17,7 +17,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from beadseg.errors import BeadsegError, Cancelled, ConfigError, ExitCode, MachineError, ProcessKilledError
 from beadseg.events import LAUNCHED
-from beadseg.model.device import choose_device
+from beadseg.model.backends import choose_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from beadseg.config import ObjectConfig, PredictConfig
     from beadseg.measure.appearance import Appearance
-    from beadseg.model.device import Precision
+    from beadseg.model.backends import Precision
     from beadseg.model.networks import Network
     from beadseg.training.batches import TrainingImage
     from beadseg.training.trainer import Trainer

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-import io
 from typing import TYPE_CHECKING, Any
 
 from beadseg import files
 from beadseg.config import METRICS, TrainConfig
+from beadseg.data.documents import read_table
 from beadseg.errors import RunError
 from beadseg.events import OnEvent, log
 from beadseg.files import beside, current, find_again, relative_path, write_atomically, write_table
 from beadseg.measure.matching import COUNT_METRICS, DENSITIES
-from beadseg.text import original, safe_cell
+from beadseg.text import csv_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,12 +80,13 @@ def freeze(
     if begun != config:
         raise RunError(f"Was started with another configuration ({_difference(begun, config)}).", folder,
                        "Repeat the first command to continue it, or give a new --out folder.")  # fmt: skip
-    frozen = [*(name for name in SAMPLE_COLUMNS if name not in ("image", "mask")), "points_sha256"]
+    frozen = [
+        *(name for name in SAMPLE_COLUMNS if name not in ("image", "mask")),
+        "points_sha256",
+    ]  # the last came later
     try:
-        with samples_path.open(encoding="utf-8", newline="") as file:
-            before = [[original(row[name] if name != "points_sha256" else row.get(name) or "") for name in frozen]
-                      for row in csv.DictReader(file)]  # fmt: skip
-    except (OSError, ValueError, KeyError, csv.Error):
+        before = [[row.get(name) or "" for name in frozen] for row in read_table(samples_path, *frozen[:-1])]
+    except RunError:
         raise RunError("The run's list of samples is missing or damaged.", samples_path,
                        "Copy it back, or give a new --out folder.") from None  # fmt: skip
     if before != [[str(row[name]) for name in frozen] for row in rows]:
@@ -153,22 +154,15 @@ def write_rows(
 
     With `on_event` another program that holds the file does not end the work: see `beadseg.files.write_table`.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    text = csv_rows(columns, ([row.get(name, "") for name in columns] for row in rows))
     if on_event is None:
-        write_atomically(path, text.getvalue())
+        write_atomically(path, text)
         return
     known = beside(path).exists()
-    where = write_table(path, text.getvalue(), seconds=0.0 if known else 2.0)
+    where = write_table(path, text, seconds=0.0 if known else 2.0)
     if where != path and not known:
         what = f"{path} cannot be replaced: another program has it open."
         on_event(log(f"{what} Until it is closed its rows go to {where.name}.", "warning"))
-
-
-def _cell(value: Any) -> Any:
-    return safe_cell(value) if isinstance(value, str) else value
 
 
 def read_history(path: Path) -> list[Row]:

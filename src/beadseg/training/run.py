@@ -28,9 +28,8 @@ from beadseg.text import plural
 from beadseg.training.batches import load_images_of_machine
 from beadseg.training.diagnosis import Criterion, Diagnosis, Verdict, Watch, criteria, few_steps
 from beadseg.training.distributed import Team, joined, own_device
-from beadseg.training.plan import Planned
 from beadseg.training.postprocessing import calibrate_model, fit_objects, give_objects, go_as_far, keep_what_it_knew
-from beadseg.training.prepare import DECODED_SHARE, prepare
+from beadseg.training.prepare import DECODED_SHARE, Planned, prepare
 from beadseg.training.records import Row, freeze, gain, read_history, write_rows
 from beadseg.training.targets import Completed
 from beadseg.training.trainer import CHECKPOINT_SECONDS, Trainer

@@ -17,13 +17,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from beadseg.errors import MachineError, is_out_of_memory
 from beadseg.events import OnEvent, log
-from beadseg.model.device import arithmetic, free_memory
+from beadseg.model.backends import arithmetic, free_memory
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from beadseg.config import TrainConfig
-    from beadseg.model.device import Precision
+    from beadseg.model.backends import Precision
     from beadseg.model.networks import Network
     from beadseg.training.batches import Batch
     from beadseg.training.distributed import Team
@@ -43,7 +43,7 @@ class Stepper:
     config : TrainConfig
         Its optimizer, and into how many parts a batch is divided at first.
     precision : str
-        The arithmetic, see `beadseg.model.device.choose_precision`.
+        The arithmetic, see `beadseg.model.backends.choose_precision`.
     device : torch.device
         Where to compute.
     team : Team

@@ -23,7 +23,7 @@ from beadseg.config import GENERAL, TrainConfig
 from beadseg.data.scan import sha256_of
 from beadseg.errors import Cancelled, ConfigError, RunError, TrainingError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
-from beadseg.model.backends import TorchBackend
+from beadseg.model.backends import TorchBackend, choose_precision
 from beadseg.model.checkpoint import (
     load_checkpoint,
     model_file,
@@ -35,7 +35,6 @@ from beadseg.model.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from beadseg.model.device import choose_precision
 from beadseg.model.inputs import BT601
 from beadseg.model.losses import build_heads_loss
 from beadseg.model.networks import Network, build_network

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from beadseg.config import ObjectConfig, PredictConfig
     from beadseg.events import StopFlag
-    from beadseg.model.device import Precision
+    from beadseg.model.backends import Precision
     from beadseg.model.networks import Network
     from beadseg.predict.instances import Separation
     from beadseg.training.batches import TrainingImage

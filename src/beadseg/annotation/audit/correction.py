@@ -9,7 +9,6 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import imageio.v3 as iio
 import numpy as np
 import tifffile
 from scipy import ndimage
@@ -24,6 +23,7 @@ from beadseg.annotation.review import Review, new_id
 from beadseg.data.dataset import Target
 from beadseg.data.image_io import read_labels, read_mask
 from beadseg.data.masks import label_objects
+from beadseg.data.tiff import png_bytes
 from beadseg.errors import ConfigError, ImageError, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, write_atomically
@@ -341,7 +341,7 @@ def _written(corrected: Correction, out: Path) -> Proposal:
     folder = ensure_folder(out / files.PROPOSALS)
     if corrected.mask.dtype == np.bool_:
         path = folder / f"{corrected.sample}.png"
-        write_atomically(path, iio.imwrite("<bytes>", corrected.mask.astype(np.uint8) * 255, extension=".png"))
+        write_atomically(path, png_bytes(corrected.mask.astype(np.uint8) * 255))
     else:
         path = folder / f"{corrected.sample}.tif"
         buffer = io.BytesIO()

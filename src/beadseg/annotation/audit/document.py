@@ -5,10 +5,8 @@ Every code that the audit can find stands here with its one-line text; docs and 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from importlib import resources
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -17,7 +15,7 @@ from beadseg import files
 from beadseg.config.base import Config
 from beadseg.errors import InputError
 from beadseg.files import ensure_folder, write_together
-from beadseg.text import safe_cell
+from beadseg.text import csv_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,9 +86,6 @@ MEANING: Final[dict[Code, str]] = {
 
 CORRECTABLE: Final[tuple[Code, ...]] = ("mismatch", "orientation", "scale", "affine", "shift", "inverted", "soft")
 """Codes for which a corrected mask can be computed (``mismatch`` where the right mask is in the data set)."""
-
-SCHEMA_FILE = "audit.schema.json"
-"""File in this package."""
 
 
 class Finding(Config):
@@ -255,17 +250,13 @@ class Audit(Config):
     def to_csv(self) -> str:
         """Return the findings as CSV, one row each; a cell that a spreadsheet would run as a formula gets a quote."""
         proposed = {(p.sample, code): p.file for p in self.proposals for code in p.codes}
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(FINDING_COLUMNS)
-        for f in self.findings:
-            box = " ".join(map(str, f.box)) if f.box else ""
-            proposal = proposed.get((f.sample, f.code), "")
-            texts = (f.sample, f.code, f.severity, f.unit, f.message, f.partner or "", f.field, proposal)
-            sample, code, severity, unit, message, partner, field, file = map(safe_cell, texts)
-            writer.writerow((sample, code, severity, f"{f.value:.4g}", unit, message, box, partner, field,
-                             f"{f.badness:.3f}", file))  # fmt: skip
-        return text.getvalue()
+        rows = (  # numbers as such, not as texts that are made safe
+            (f.sample, f.code, f.severity, Decimal(f"{f.value:.4g}"), f.unit, f.message,
+             " ".join(map(str, f.box or ())), f.partner, f.field, Decimal(f"{f.badness:.3f}"),
+             proposed.get((f.sample, f.code)))
+            for f in self.findings
+        )  # fmt: skip
+        return csv_rows(FINDING_COLUMNS, rows)
 
     def write(self, folder: Path) -> None:
         """Write ``audit.json`` and ``audit.csv`` into `folder`; raises `MachineError`."""
@@ -293,13 +284,3 @@ class Audit(Config):
 def worst_first(finding: Finding) -> tuple[int, float, str, str]:
     """Return the key by which findings are sorted."""
     return SEVERITIES.index(finding.severity), -finding.badness, finding.sample, finding.code
-
-
-def current_schema() -> str:
-    """Return the schema of the document as it is now, as JSON text."""
-    return json.dumps(Audit.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def published_schema() -> Any:
-    """Return the schema that comes with the package."""
-    return json.loads(resources.files(__package__).joinpath(SCHEMA_FILE).read_text(encoding="utf-8"))

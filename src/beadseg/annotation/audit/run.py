@@ -9,11 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import signal
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +40,7 @@ from beadseg.data.raw import is_zarr
 from beadseg.errors import BeadsegError, ImageError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, progress
 from beadseg.files import ensure_folder, write_atomically
+from beadseg.runtime import process
 from beadseg.text import plural
 
 if TYPE_CHECKING:
@@ -290,13 +289,7 @@ def _pool(workers: int, total: int) -> Executor:
     """Return threads, which start at once, or for many samples processes, which do not share an interpreter lock."""
     if workers == 1 or total < PROCESSES_FROM:
         return ThreadPoolExecutor(workers)
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_signals_to_the_parent)
-
-
-def _leave_signals_to_the_parent() -> None:
-    """Let only the parent react to Ctrl-C and the end of a job: it stops between batches and keeps what is done."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    return process.pool(workers)
 
 
 def _measured(batch: Sequence[Sample], settings: Settings, store: Store, pool: Executor) -> dict[str, Measurement]:
@@ -323,11 +316,7 @@ def _result(value: Measurement | Future[Measurement]) -> Measurement:
     try:
         return value.result()
     except BrokenProcessPool:
-        raise MachineError(
-            "A worker process was killed, most likely because memory ran out.",
-            "audit",
-            "Use fewer --threads, or ask for more memory; the same command continues.",
-        ) from None
+        raise MachineError(process.why_ended(None, "audit", "A worker process"), "audit") from None
 
 
 def key_of(sample: Sample, settings: Settings) -> str:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 
 from beadseg import files
 from beadseg.annotation.edit import Patch
@@ -25,7 +24,7 @@ from beadseg.annotation.review.steps import new_id, now
 from beadseg.annotation.review.store import NAME_BYTES
 from beadseg.errors import InputError, MachineError
 from beadseg.files import ensure_folder, machine_error, write_atomically
-from beadseg.runtime.locking import ProcessId
+from beadseg.runtime.locking import ProcessId, is_running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -254,4 +253,4 @@ def _goes_on(header: dict[str, Any]) -> bool:
         return False
     if "writer" in header:
         return bool(ProcessId.model_validate(header["writer"]).runs)
-    return bool(header["host"] == socket.gethostname() and psutil.pid_exists(process))  # of an earlier beadseg
+    return bool(header["host"] == socket.gethostname() and is_running(process))  # of an earlier beadseg

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import imageio.v3 as iio
 import numpy as np
-import tifffile
 
 from beadseg import files
 from beadseg.annotation.review import steps
@@ -22,6 +19,7 @@ from beadseg.data.dataset import Dataset, Sample
 from beadseg.data.image_io import read_mask
 from beadseg.data.masks import Mask, interpret_labels, interpret_mask
 from beadseg.data.scan import Problem, natural_key, sha256_of
+from beadseg.data.tiff import png_bytes, tiff_bytes
 from beadseg.errors import ImageError, InputError
 from beadseg.files import ensure_folder, write_atomically
 from beadseg.text import to_line
@@ -526,18 +524,11 @@ def save_mask(root: Path, folder: str, name: str, mask: Mask) -> SavedMask:
     kind: Kind = "mask" if mask.labels is None else "labels"
     values = np.where(mask.foreground, 255, 0).astype(np.uint8) if mask.labels is None else mask.labels
     flat = mask.labels is None and values.ndim == 2
-    content = iio.imwrite("<bytes>", values, extension=".png") if flat else tiff_bytes(values, mask.axes)
+    content = png_bytes(values) if flat else tiff_bytes(values, mask.axes)
     short = name.encode()[:NAME_BYTES].decode(errors="ignore")
     path = ensure_folder(root / files.REVIEW / folder) / f"{short}--{new_id()}{'.png' if flat else '.tif'}"
     write_atomically(path, content)
     return SavedMask(path.relative_to(root).as_posix(), kind, hashlib.sha256(content).hexdigest())
-
-
-def tiff_bytes(values: NDArray[np.generic], axes: str) -> bytes:
-    """Return a compressed TIFF of a mask or labels whose `axes` are ``YX``, or with T and Z before."""
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, values, photometric="minisblack", compression="zlib", metadata={"axes": axes})
-    return buffer.getvalue()
 
 
 def table_text(states: Iterable[SampleReview]) -> str:

@@ -12,7 +12,7 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tifffile
@@ -24,6 +24,7 @@ from beadseg.data.image_io import LazyImage, open_image
 from beadseg.data.ome_zarr import LABELS_GROUP
 from beadseg.data.raw import IMAGE_SUFFIXES, KNOWN_KINDS, is_zarr
 from beadseg.data.scan import ending_of, natural_key, stem_of
+from beadseg.data.tiff import resolution_of
 from beadseg.errors import BeadsegError, Cancelled, ImageError, InputError, MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, log, track
 
@@ -219,8 +220,7 @@ def write_plane_tiff(path: Path, data: NDArray[np.generic], axes: str, pixel_siz
         Side of a pixel, µm.
     """
     options: dict[str, Any] = {"photometric": "minisblack", "compression": "zlib", "software": False}
-    if pixel_size_um is not None:
-        options |= {"resolution": (1e4 / pixel_size_um, 1e4 / pixel_size_um), "resolutionunit": "CENTIMETER"}
+    options |= resolution_of(pixel_size_um)
 
     def write(file: Path) -> None:
         tifffile.imwrite(file, data, metadata={"axes": axes}, **options)

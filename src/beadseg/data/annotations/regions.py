@@ -6,8 +6,6 @@ shape when its centre lies in it.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,7 +14,7 @@ import numpy as np
 
 from beadseg import files
 from beadseg.errors import InputError
-from beadseg.text import safe_cell
+from beadseg.text import csv_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -218,11 +216,7 @@ def regions_of(labels: NDArray[np.integer]) -> Iterator[tuple[int, Region]]:
 
 def failures_csv(failures: Sequence[Failure]) -> str:
     """Return the text of ``failures.csv``: columns image, error."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("image", "error"))
-    table.writerows([safe_cell(files.printable(cell)) for cell in (row.image, row.error)] for row in failures)
-    return text.getvalue()
+    return csv_rows(("image", "error"), [(files.printable(row.image), files.printable(row.error)) for row in failures])
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,6 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-import imageio.v3 as iio
 import numpy as np
 import pandas as pd
 import tifffile
@@ -16,6 +15,7 @@ from pydantic import Field
 from beadseg.config.base import Config
 from beadseg.data.simulate.config import SceneConfig
 from beadseg.data.simulate.scene import FieldOfView, Scene, Window, simulate
+from beadseg.data.tiff import png_bytes
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
 from beadseg.files import IMAGES, LABELS, SCENES, TRUTH, ensure_folder, new_folder, write_atomically
@@ -245,7 +245,7 @@ def _write_scene(out: Path, name: str, scene: Scene) -> None:
     if scene.image.dtype == np.uint16:
         write_atomically(out / IMAGES / f"{name}.tif", lambda path: _write_tiff(path, scene.image))
     else:
-        png = iio.imwrite("<bytes>", scene.image, extension=".png")
+        png = png_bytes(scene.image)
         write_atomically(out / IMAGES / f"{name}.png", png)
     write_atomically(out / LABELS / f"{name}.tif", lambda path: _write_tiff(path, scene.labels))
 

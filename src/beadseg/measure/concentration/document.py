@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
@@ -22,9 +20,6 @@ Unit = Literal["beads_per_ml", "beads_per_mm2", "beads_per_mpx"]
 """Beads per millilitre, per square millimetre, per million pixels: the first that all images allow."""
 Interval = tuple[float, float]
 """Lower and upper limit, 95 %."""
-
-SCHEMA_FILE = "density.schema.json"
-"""File in this package."""
 
 
 class Density(Config):
@@ -223,13 +218,3 @@ def density_table(rows: Sequence[Density], first: tuple[str, ...], last: tuple[s
         else:
             columns[name] = cells
     return pd.DataFrame(columns)
-
-
-def current_schema() -> str:
-    """Return the schema of the document as it is now, as JSON text."""
-    return json.dumps(DensityReport.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def published_schema() -> Any:
-    """Return the schema that comes with the package."""
-    return json.loads(resources.files(__package__).joinpath(SCHEMA_FILE).read_text(encoding="utf-8"))

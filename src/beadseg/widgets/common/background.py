@@ -14,12 +14,12 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-import psutil
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
 from beadseg.errors import InputError, MachineError
 from beadseg.events import Event, StopFlag
+from beadseg.runtime.locking import is_running
 from beadseg.widgets.common.message import keep_place
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def temporary_folder() -> tempfile.TemporaryDirectory[str]:
     """
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}-*-*"):
         number = path.name.split("-")[2]
-        if number.isdecimal() and not psutil.pid_exists(int(number)):
+        if number.isdecimal() and not is_running(int(number)):
             shutil.rmtree(path, ignore_errors=True)
     try:
         return tempfile.TemporaryDirectory(prefix=f"{PREFIX}-{os.getpid()}-")

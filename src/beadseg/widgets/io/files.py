@@ -8,14 +8,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import imageio.v3 as iio
 import numpy as np
 import pandas as pd
 
 from beadseg import files
-from beadseg.annotation.review.store import tiff_bytes
 from beadseg.data.masks import whole_ids
 from beadseg.data.raw import IMAGE_SUFFIXES
+from beadseg.data.tiff import png_bytes, tiff_bytes
 from beadseg.errors import InputError
 from beadseg.files import write_atomically
 from beadseg.measure.beads import bead_table
@@ -129,7 +128,7 @@ def write_mask(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     if target.suffix.lower() == ".png":
         if mask.ndim != 2:
             raise InputError("A stack does not fit into a PNG.", target, "Save it as .tif.")
-        write_atomically(target, iio.imwrite("<bytes>", mask, extension=".png"))
+        write_atomically(target, png_bytes(mask))
     else:
         write_atomically(target, tiff_bytes(mask, _axes(mask, target)))
     return [path]

@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import imageio.v3 as iio
 import numpy as np
 from scipy import ndimage
 
 from beadseg import files
+from beadseg.data.tiff import png_bytes
 from beadseg.files import ensure_folder, write_atomically
 
 if TYPE_CHECKING:
@@ -125,16 +125,16 @@ def write_practice(parent: Path | None = None) -> Path:
         scene = simulate(config, 40 + number)
         mask = fault(np.where(scene.labels > 0, 255, 0).astype(np.uint8))
         for folder, pixels in ((files.IMAGES, scene.image), (files.MASKS, mask)):
-            content = iio.imwrite("<bytes>", pixels, extension=".png")
+            content = png_bytes(pixels)
             write_atomically(root / folder / f"practice_{number + 1:02d}_{name}.png", content)
     return root
 
 
-def write_training_data(parent: Path | None = None) -> Path:
+def write_training_data() -> Path:
     """Write a small simulated dataset to train on into a new folder and return that; raises as `write_practice`."""
     from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
 
-    root = Path(tempfile.mkdtemp(prefix=FOLDER, dir=parent)) / "beads"
+    root = Path(tempfile.mkdtemp(prefix=FOLDER)) / "beads"
     scene = SceneConfig(height=256, width=256, beads=BEADS)
     write_dataset(root, SeriesConfig(scene=scene, tiles=8, dilutions=(80,), fields=4, seed=5))
     return root

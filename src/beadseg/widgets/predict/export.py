@@ -17,9 +17,9 @@ from beadseg.events import Event, track
 from beadseg.files import write_atomically
 from beadseg.predict.batch import predict_folder
 from beadseg.predict.prediction import StoredMaps
-from beadseg.predict.tables import write_corrections
+from beadseg.predict.tables import texts_of, write_corrections
 from beadseg.report.prediction_page import write_prediction_page
-from beadseg.text import csv_text, original_cells, plural
+from beadseg.text import csv_text, plural
 from beadseg.widgets.common import temporary_folder
 from beadseg.widgets.predict.session import region_rows
 
@@ -129,7 +129,7 @@ def _save_region(session: Session, name: str, region: Region, out: Path, stop: S
     ]
     table, path = pd.DataFrame(rows, columns=list(REGION_COLUMNS)), out / files.REGIONS
     if path.exists():
-        before = original_cells(pd.read_csv(path, dtype=str, keep_default_na=False))
+        before = texts_of(path, ("image", "region"))
         others = (before["image"] != name) | (before["region"] != region.name)
         table = pd.concat([before[others], table], ignore_index=True).fillna("")[list(REGION_COLUMNS)]
     write_atomically(path, csv_text(table))

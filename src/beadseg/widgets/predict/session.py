@@ -24,6 +24,7 @@ from beadseg.data.documents import read_table
 from beadseg.data.image_io import LazyImage, open_image
 from beadseg.data.raw import micrometres
 from beadseg.data.scan import sha256_of, stem_of
+from beadseg.data.tiff import resolution_of
 from beadseg.errors import BeadsegError, InputError, RunError
 from beadseg.events import OnEvent, StopFlag, ignore, progress, track
 from beadseg.files import write_atomically
@@ -550,10 +551,6 @@ class LayerImage:
         return own == shape and (image.channels > 1) == self.rgb and image.dtype == np.dtype(self.data.dtype)
 
     def _write(self, file: Path, stop: StopFlag) -> None:
-        size = self.pixel_size_um
-        resolution: dict[str, Any] = (
-            {} if size is None else {"resolution": (1e4 / size, 1e4 / size), "resolutionunit": "CENTIMETER"}
-        )
         dtype = np.uint8 if np.dtype(self.data.dtype).kind == "b" else self.data.dtype
         colour: dict[str, Any] = {"photometric": "rgb"} if self.rgb else {"photometric": "minisblack"}
         if self.rgb and self.data.shape[-1] == 4:
@@ -561,7 +558,8 @@ class LayerImage:
         axes = f"{self.stack_axes}YX{'S' if self.rgb else ''}"
         tifffile.imwrite(
             file, self.planes(stop), shape=self.data.shape, dtype=dtype, metadata={"axes": axes},
-            bigtiff=self.data.size * np.dtype(dtype).itemsize > 2**32 - 2**25, **colour, **resolution,
+            bigtiff=self.data.size * np.dtype(dtype).itemsize > 2**32 - 2**25, **colour,
+            **resolution_of(self.pixel_size_um),
         )  # fmt: skip
 
 

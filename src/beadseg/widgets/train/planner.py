@@ -17,7 +17,7 @@ from beadseg.errors import BeadsegError
 from beadseg.runtime.process import Process
 from beadseg.text import duration, plural
 from beadseg.training.diagnosis import Diagnosis, few_steps
-from beadseg.training.plan import Planned, plan
+from beadseg.training.prepare import Planned, plan
 from beadseg.widgets.common import settings, temporary_folder
 from beadseg.widgets.common.background import Monitor
 from beadseg.widgets.form.schema import leaves, schema_of

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QProgressBar, QTextBrowser, QVBoxLayout, QWidget
 
-from beadseg.report.curves import draw_lines
+from beadseg.report.figure import draw_lines
 from beadseg.text import duration, plural
 from beadseg.training.records import score_name
 

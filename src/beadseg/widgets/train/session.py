@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,15 +9,14 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from beadseg import files
 from beadseg.config import TrainConfig
-from beadseg.data.documents import read_entries
+from beadseg.data.documents import read_entries, read_table
 from beadseg.errors import BeadsegError, ConfigError, RunError
 from beadseg.files import ensure_folder
 from beadseg.model.checkpoint import read_meta
 from beadseg.runtime.locking import living_owner
 from beadseg.runtime.process import Process
-from beadseg.text import original
 from beadseg.training.diagnosis import Criterion, Diagnosis, Watch, few_steps
-from beadseg.training.plan import Planned
+from beadseg.training.prepare import Planned
 from beadseg.training.records import Row, gain, read_history, sample_files
 from beadseg.widgets.common import Background
 from beadseg.widgets.common.background import Monitor
@@ -355,9 +353,8 @@ def _noticed(rows: list[Row], config: TrainConfig) -> list[Diagnosis]:
 
 
 def _validation(path: Path) -> list[ValidationSample]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("fold") == "val"]
-    return [ValidationSample(original(row["sample"]), *sample_files(row, path.parent)) for row in rows]
+    rows = [row for row in read_table(path, "sample", "fold", "image", "mask") if row["fold"] == "val"]
+    return [ValidationSample(row["sample"], *sample_files(row, path.parent)) for row in rows]
 
 
 def _seconds(path: Path) -> float | None:

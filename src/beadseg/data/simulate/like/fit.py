@@ -277,7 +277,7 @@ def survey(pictures: Sequence[Picture], sign: float, diameter: float) -> Survey:
     rng = np.random.default_rng(0)
     views = [_view(each, found, compression, diameter, rng) for each, found in zip(tiles, beads, strict=True)]
     scaled = [templates.Peaks(found.centres, found.height / height) for found, height in zip(beads, usual, strict=True)]
-    return Survey(tuple(views), compression, templates.describe_packing(scaled, diameter, 1.0))
+    return Survey(tuple(views), compression, templates.describe_packing(scaled, diameter))
 
 
 def _usual(tiles: Sequence[Tile]) -> list[float]:

@@ -315,10 +315,10 @@ class Packing:
     found: float = 1.0
 
 
-def describe_packing(found: Sequence[Peaks], diameter: float, usual: float) -> Floats:
+def describe_packing(found: Sequence[Peaks], diameter: float) -> Floats:
     """Return the shares of beads with a neighbour nearer than `NEAR`, and those higher than `HIGH`."""
     distance = np.concatenate([neighbour_distance(each.centres) for each in found]) / diameter
-    height = np.concatenate([each.height for each in found]) / usual
+    height = np.concatenate([each.height for each in found])
     if not len(distance):
         return np.zeros(len(NEAR) + len(HIGH))
     return np.array([(distance < near).mean() for near in NEAR] + [(height > high).mean() for high in HIGH])
@@ -349,7 +349,7 @@ def fit_packing(target: Floats, beads: int, per_px: float, example: Floats, diam
 
     def distance(parameters: Parameters) -> float:
         seen = _try(Packing(*parameters), per_px, profile / profile[0], heights, diameter)
-        return np.inf if seen is None else float(((describe_packing([seen], diameter, 1.0) - target) ** 2).sum())
+        return np.inf if seen is None else float(((describe_packing([seen], diameter) - target) ** 2).sum())
 
     coarse: Iterator[Parameters] = product(*COARSE)
     tried: dict[Parameters, float] = {parameters: distance(parameters) for parameters in coarse}
