@@ -540,3 +540,12 @@ def test_stack_of_masks(tmp_path: Path) -> None:
 def test_a_path_may_be_text_as_the_readme_writes_it(tmp_path: Path) -> None:
     iio.imwrite(tmp_path / "a.png", np.arange(64, dtype=np.uint8).reshape(8, 8))
     assert np.array_equal(read_image(str(tmp_path / "a.png")).data, read_image(tmp_path / "a.png").data)
+
+
+def test_a_tiff_that_claims_more_pixels_than_it_can_hold_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "huge.tif"
+    tifffile.imwrite(path, np.zeros((20, 24), np.uint8), compression="zlib", metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags["ImageWidth"].overwrite(5_000_000)
+    with pytest.raises(ImageError, match=r"claims 0\.1 GiB of pixels"):
+        read_image(path)

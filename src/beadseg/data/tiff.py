@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import struct
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,12 @@ _JPEG = ("OJPEG", "JPEG", "ALT_JPEG", "JPEG_LOSSY")
 
 # Its remarks on odd files belong to whoever configures logging, not on the terminal of somebody who did not.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+BELIEVED_BYTES = 64 * 1024**2
+"""So many bytes of pixels are believed of any file."""
+MOST_COMPRESSED = 100_000
+"""No codec makes an image smaller than by this factor, not even a blank one."""
 
 
 def is_tiff(path: Path) -> bool:
@@ -285,8 +292,11 @@ def _unpack(text: bytes, code: str, path: Path) -> int:
 
 
 def _check_segments(series: tifffile.TiffPageSeries, path: Path) -> None:
-    """Raise when a strip or tile lies past the end of the file: its pixels would read as zeros."""
+    """Raise when a strip or tile lies past the end of the file, or cannot hold so much: pixels would read as zeros."""
     end = path.stat().st_size
+    claimed = math.prod(series.shape) * np.dtype(series.dtype).itemsize
+    if claimed > BELIEVED_BYTES and claimed > MOST_COMPRESSED * end:
+        raise damaged(path, f"it claims {claimed / 1024**3:.1f} GiB of pixels in a file of {end} bytes")
     for page in series.pages:
         if page is None:
             raise damaged(path, "a plane is missing")
