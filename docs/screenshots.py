@@ -9,6 +9,7 @@ others than those of the guide, ``--out DIR`` elsewhere.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -211,6 +212,7 @@ def predict(studio: Studio, work: Path) -> Iterator[str]:
     from beadseg.data.simulate import SceneConfig, simulate
 
     image = studio.widget.image
+    os.environ["XDG_DATA_HOME"] = str(work / "data")  # no corrections of another time
     for name, seed in (("drop 1", 5), ("drop 2", 6)):
         scene = simulate(SceneConfig(height=160, width=180, beads=90, debris=1), seed)
         iio.imwrite(work / f"{name}.png", scene.image)
