@@ -1,8 +1,9 @@
 """Take the pictures of the napari pages from the running program, with simulated data only.
 
 Run ``python docs/screenshots.py`` in a desktop session, or ``xvfb-run -s "-screen 0 1280x1024x24" python
-docs/screenshots.py`` without a screen. It writes ``docs/images/napari-*.png``. ``--only review`` takes some of them,
-``--theme light`` others than those of the guide, ``--out DIR`` elsewhere.
+docs/screenshots.py`` without a screen. It writes ``docs/images/napari-*.png``, and of each of the four jobs (count,
+correct, teach, review) a short film, ``napari-film-*.gif``. ``--only review`` takes some of them, ``--theme light``
+others than those of the guide, ``--out DIR`` elsewhere.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ SIZE = (1280, 800)
 """Of the window, px."""
 COLOURS = (256, 128, 64, 32)
 """Of a picture's palette: the most with which it has at most `LARGEST` bytes."""
+FILM, FILM_SIZE, FILM_MS, FILM_COLOURS = "film-", (640, 400), 1800, 32
+"""Beginning of the names of films; the size of their pictures, px, how long each is seen, and their colours."""
 LARGEST = 150_000
 PATIENCE_S = 300.0
 """Longest wait for anything."""
@@ -52,6 +55,7 @@ class Studio:
         self.wait(lambda: getattr(self.widget, "content", self.widget) is not None)  # its modules are loaded
         self.widget = getattr(self.widget, "content", self.widget)
         self._out = out
+        self._films: dict[str, list[Image.Image]] = {}
 
     def wait(self, ready: Callable[[], bool]) -> None:
         """Let the program go on until `ready`."""
@@ -78,8 +82,12 @@ class Studio:
         self.rest()
 
     def shot(self, name: str) -> None:
-        """Take a picture of the whole window."""
+        """Take a picture of the whole window; of a film, its next one."""
         self.rest()
+        if name.startswith(FILM):
+            taken = Image.fromarray(self.viewer.window.screenshot(flash=False, canvas_only=False)).convert("RGB")
+            self._films.setdefault(name, []).append(taken.resize(FILM_SIZE, Image.Resampling.LANCZOS))
+            return
         path = self._out / f"napari-{name}.png"
         self.viewer.window.screenshot(str(path), flash=False, canvas_only=False)
         with Image.open(path) as taken:
@@ -91,8 +99,23 @@ class Studio:
         print(f"{path}: {path.stat().st_size // 1000} kB")
 
     def close(self) -> None:
-        """Close the window."""
+        """Write the films, and close the window."""
+        for name, pictures in self._films.items():
+            path = self._out / f"napari-{name}.gif"
+            write_film(path, pictures)
+            print(f"{path}: {path.stat().st_size // 1000} kB")
         self.viewer.close()
+
+
+def write_film(path: Path, pictures: list[Image.Image]) -> None:
+    """Write pictures of one size as an animation, in the same few colours, so that only what changes takes room."""
+    width, height = pictures[0].size
+    strip = Image.new("RGB", (width, height * len(pictures)))
+    for place, picture in enumerate(pictures):
+        strip.paste(picture, (0, height * place))
+    palette = strip.quantize(FILM_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    first, *rest = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    first.save(path, save_all=True, append_images=rest, duration=FILM_MS, loop=0, optimize=True)
 
 
 def review(studio: Studio, work: Path) -> Iterator[str]:
@@ -100,7 +123,6 @@ def review(studio: Studio, work: Path) -> Iterator[str]:
     from beadseg.widgets.io.samples import write_practice
 
     widget = studio.widget
-    yield "review-start"
     widget.open(write_practice(work))
     studio.wait(lambda: widget.controller is not None and widget.controller.sample is not None)
     widget.audit()
@@ -111,20 +133,23 @@ def review(studio: Studio, work: Path) -> Iterator[str]:
     studio.rest()
     widget.messages.clear()
     yield "review-queue"
+    yield "film-review"
     for _ in range(3):
         studio.key("T")
     yield "review-proposal"
+    yield "film-review"
     studio.key("C")
     partial = next(item.name for item in widget.controller.session.items if "partial" in item.name)
     widget.work.table.valueChanged.emit(partial)
     studio.wait(lambda: widget.controller.sample is not None)
+    yield "film-review"
     studio.key("D")
     mark_missing(widget.controller)
-    yield "review-beads"
+    yield "film-review"
     studio.key("I")
     top, left, bottom, right = widget.controller.session.item(widget.controller.current).findings[0].box
     widget.controller.ignore((top, left, (top + bottom) // 2, (left + right) // 2), ())
-    yield "review-ignored"
+    yield "film-review"
 
 
 def mark_missing(controller: Any, most: int = 6) -> None:
@@ -178,37 +203,82 @@ def train(studio: Studio, work: Path) -> Iterator[str]:
 
 def predict(studio: Studio, work: Path) -> Iterator[str]:
     """Yield the names of the pictures of the Count widget."""
-    from qtpy.QtWidgets import QScrollArea
+    import imageio.v3 as iio
 
-    widget = studio.widget
-    yield "predict-start"
-    studio.viewer.open_sample("beadseg", "dense")
-    studio.viewer.layers[1].visible = False
-    widget.run.choose(small_run(work))
-    widget.image.predict.click()
-    live = widget.image.live
-    studio.wait(lambda: live.shown.centres is not None and not live.busy)
-    widget.image.results.choose_bead(20)
-    studio.rest()
-    for area in widget.findChildren(QScrollArea):  # down to the table
-        area.verticalScrollBar().setValue(area.verticalScrollBar().maximum())
+    from beadseg.data.simulate import SceneConfig, simulate
+
+    image = studio.widget.image
+    for name, seed in (("drop 1", 5), ("drop 2", 6)):
+        scene = simulate(SceneConfig(height=160, width=180, beads=90, debris=1), seed)
+        iio.imwrite(work / f"{name}.png", scene.image)
+    studio.viewer.open(str(work / "drop 1.png"), plugin="napari")
+    yield "film-count"
+    yield from counted(studio)
+    yield "film-count"
+    image.results.choose_bead(20)
     yield "predict-table"
-    live.stop()
+    yield "film-count"
+    yield from corrected(studio)
+    yield from taught(studio, work)
+    for live in image._lives:
+        live.stop()
 
 
-def small_run(work: Path) -> Path:
-    """Train a small network on simulated tiles for a moment."""
-    from beadseg.config import TrainConfig
-    from beadseg.data.dataset import Dataset
-    from beadseg.data.simulate import SceneConfig, SeriesConfig, write_dataset
-    from beadseg.training import train as train_network
+def counted(studio: Studio) -> Iterator[str]:
+    """Count the image that is chosen."""
+    image = studio.widget.image
+    image.predict.click()
+    studio.rest(0.5)
+    yield "film-count"
+    studio.wait(lambda: image.live.shown.centres is not None and not image.live.busy)
 
-    scene = SceneConfig(height=128, width=128, beads=50)
-    write_dataset(work / "beads", SeriesConfig(scene=scene, tiles=6, dilutions=(80,), fields=2))
-    small = ["epochs=2", "epoch.steps=60", "epoch.size=64", "batch=4", "network.width=8", "network.depth=3",
-             "optimizer.lr=1e-2"]  # fmt: skip
-    config = TrainConfig.preset("dense", "unet").with_overrides(small)
-    return train_network(Dataset.open(work / "beads"), config, work / "run").folder
+
+def corrected(studio: Studio) -> Iterator[str]:
+    """Add a bead, remove it, and separate another."""
+    image, viewer = studio.widget.image, studio.viewer
+    live = image.live
+    beads = live.measured_now.beads
+    bead = beads[
+        ~beads["edge"] & (beads["group"] == 1) & beads["x"].between(60, 120) & beads["y"].between(60, 100)
+    ].iloc[0]
+    viewer.scene.camera.zoom *= 2
+    viewer.scene.camera.center = (0.0, float(bead["y"]), float(bead["x"]))
+    yield "film-correct"
+    image.correction.act("correct")
+    tool, labels, radius = image.correction.mouse.tools["beads"], live.shown.labels, bead["equivalent_diameter_px"] / 2
+    for do in (
+        lambda: tool.click(labels, bead["y"], bead["x"], ()),
+        lambda: tool.click(labels, bead["y"], bead["x"], ()),
+        lambda: tool.drag(labels, (bead["y"] - radius - 2, bead["x"]), (bead["y"] + radius + 2, bead["x"]), ()),
+        live.undo,
+    ):
+        do()
+        studio.wait(lambda: not live.busy)
+        yield "film-correct"
+    image.correction.act("correct")
+
+
+def taught(studio: Studio, work: Path) -> Iterator[str]:
+    """Add two images to a dataset, and improve the model by them."""
+    widget = studio.widget
+    teach = widget.teach
+    widget.messages.clear()
+    widget.tabs.setCurrentIndex(widget.tabs.count() - 1)
+    teach.field.choose(work / "accepted")
+    teach.seconds = 4.0
+    for again in (False, True):
+        if again:
+            studio.viewer.open(str(work / "drop 2.png"), plugin="napari")
+            widget.image.layer.layer = studio.viewer.layers["drop 2"]
+            list(counted(studio))
+        teach.add.click()
+        studio.wait(lambda: not teach.adding.running)
+        yield "film-teach"
+    teach.improve.click()
+    studio.rest(3.0)
+    yield "film-teach"
+    studio.wait(lambda: not teach.background.running)
+    yield "film-teach"
 
 
 def compare(studio: Studio, work: Path) -> Iterator[str]:

@@ -53,7 +53,7 @@ CALLS = (*CREATE, *CHANGE, *DELETE, *WRITE, *FLUSH)
 POSSIBLE = {"ENOSPC": {*CREATE, *CHANGE, *WRITE, *FLUSH}, "EIO": set(CALLS), "EROFS": {*CREATE, *CHANGE, *DELETE}}
 """Which calls a file system can refuse in which way."""
 
-LINE = re.compile(r"^(\d+) +(\w+)\((.*)")
+LINE = re.compile(r"^(\d+ +)?(\w+)\((.*)")
 
 TIME = rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?"
 
@@ -611,16 +611,9 @@ def main() -> int:
         return 4
     os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="Agg", BEADSEG_BY="tester")
     for module in (
-        "beadseg.training",
+        "beadseg.training.run",
         "beadseg.predict.batch",
         "beadseg.report.run_page",
-        "beadseg.annotation.audit",
-        "beadseg.report.audit",
-        "beadseg.sweep.run",
-        "beadseg.cli.train",
-        "beadseg.cli.review_actions",
-        "beadseg.annotation.review.agreement",
-        "beadseg.data.annotations.importing",
         "sklearn.model_selection",
     ):
         __import__(module)

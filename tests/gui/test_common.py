@@ -44,6 +44,40 @@ def test_work_reports_and_returns_in_the_viewers_thread(qtbot: Any) -> None:
     qtbot.waitUntil(lambda: not background.running and not row.isVisibleTo(None))
 
 
+def test_progress_takes_the_place_of_its_button_and_gives_the_keyboard_back(qtbot: Any) -> None:
+    """Else Qt passes the keyboard on: after Count the next letter went into the pixel size, after Save to a bead."""
+    from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QWidget
+
+    from beadseg.widgets.common import Background, ProgressRow
+
+    background, window, buttons = Background("counting"), QWidget(), QWidget()
+    button, field = QPushButton("Count"), QLineEdit()
+    QHBoxLayout(buttons).addWidget(button)
+    row = ProgressRow(background, instead=buttons)
+    column = QHBoxLayout(window)
+    for part in (buttons, row, field):
+        column.addWidget(part)
+    for signal, on in ((background.started, False), (background.ended, True)):
+        signal.connect(lambda on=on: button.setEnabled(on))
+    qtbot.addWidget(window)
+    window.show()
+    for end in ("returned", "cancelled", "elsewhere"):
+        go_on = threading.Event()
+        button.setFocus()
+        background.start(lambda on_event, stop, go_on=go_on: go_on.wait(20))
+        assert (button.isVisible(), row.isVisible()) == (False, True)
+        assert window.focusWidget() is row.cancel
+        if end == "cancelled":
+            row.cancel.click()
+            assert window.focusWidget() is row
+        if end == "elsewhere":
+            field.setFocus()
+        go_on.set()
+        qtbot.waitUntil(lambda: not background.running)
+        assert (button.isVisible(), row.isVisible()) == (True, False)
+        assert window.focusWidget() is (field if end == "elsewhere" else button)
+
+
 def test_cancel_is_the_end_of_the_work(qtbot: Any) -> None:
     from beadseg.widgets.common import Background, ProgressRow
 

@@ -40,6 +40,7 @@ def shown(make_napari_viewer: Any, qtbot: Any) -> tuple[Any, Any, Any]:
     panel = NumbersPanel(messages)
     for widget in (messages, panel):
         qtbot.addWidget(widget)
+    panel.show()
     panel.show_beads(live, BEADS)
     return panel, points, messages
 
@@ -114,6 +115,18 @@ def test_the_table_is_saved(shown: Any, tmp_path: Path, name: str) -> None:
     assert list(table.columns) == list(BEADS.columns)
     assert np.allclose(table["confidence"], BEADS["confidence"], rtol=1e-5)
     assert messages.tone == "good"
+
+
+def test_a_histogram_that_is_not_seen_is_drawn_when_it_is(shown: Any) -> None:
+    """It is drawn for a tenth of a second, which a correction on the other tab must not wait for."""
+    panel, _, _ = shown
+    panel.hide()
+    before = panel.figure.axes
+    panel.show_beads(None, BEADS.iloc[:10])
+    assert panel.figure.axes == before
+    assert panel.about.text().startswith("10 beads")
+    panel.show()
+    assert sum(bar.get_height() for bar in panel.figure.axes[0].patches) == 10
 
 
 def test_nothing_is_shown_of_no_beads(shown: Any) -> None:

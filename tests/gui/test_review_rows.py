@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from review_helpers_gui import Person, make_dataset
+from review_helpers_gui import CENTRES, RADIUS, Person, make_dataset
 
 from beadseg.annotation.review import Review
 from beadseg.annotation.review.autosave import save_comment, saved_comment
@@ -70,3 +71,42 @@ def test_an_inverted_mask_is_seen_as_one(open_widget: Any, qtbot: Any, tmp_path:
     person.settle()
     assert controller.view.mask.contour == 1
     assert not widget.messages.text
+
+
+@pytest.fixture
+def marked(tmp_path: Path) -> Path:
+    """A dataset whose images are annotated by centres alone."""
+    root = make_dataset(tmp_path / "beads", ("a", "b"))
+    shutil.rmtree(root / "masks")
+    (root / "points").mkdir()
+    for name, centres in (("a", CENTRES), ("b", CENTRES[:2])):
+        rows = "".join(f"{y},{x}\n" for y, x in centres)
+        (root / "points" / f"{name}.csv").write_text(f"y,x\n{rows}")
+    return root
+
+
+def test_centres_are_shown_as_beads_and_corrected(open_widget: Any, qtbot: Any, marked: Path) -> None:
+    viewer, widget = open_widget("Review")
+    person = Person(qtbot, viewer, widget)
+    person.open(marked)
+    widget.controller.show("a")
+    person.settle()
+    labels = np.asarray(widget.controller.view.mask.data)
+    assert [int(labels[place]) for place in CENTRES] == [1, 2, 3, 4, 5]
+    areas = np.bincount(labels.ravel())[1:]
+    assert (np.abs(areas / (np.pi * RADIUS**2) - 1) < 0.4).all()
+    assert "annotated by centres" in widget.work.about.text()
+    person.key("D")
+    person.click(*CENTRES[0])
+    person.key("C")
+    state = Review.open(marked).state("a")
+    assert state.state == "corrected"
+    assert len(np.unique(state.sample.read_mask().labels)) == 5
+
+
+def test_centres_of_a_dataset_are_opened(marked: Path) -> None:
+    from beadseg.widgets.io.folder_layers import read_dataset
+
+    image, _, (places, shown, kind) = read_dataset(marked)
+    assert (image[0].shape, kind, shown["ndim"]) == ((2, 96, 96), "points", 3)
+    assert places.tolist() == [[0, y, x] for y, x in CENTRES] + [[1, y, x] for y, x in CENTRES[:2]]

@@ -155,8 +155,9 @@ def test_range_is_what_the_caller_divides_by() -> None:
 def test_bioimageio_accepts_the_package(package: Path) -> None:
     """In a process of its own, as its users run it: it changes torch's and the warnings' settings for good.
 
-    BEADSEG_BIOIMAGEIO may name a folder with other versions of its libraries: its release 0.5.12.0 reads no model
-    at all with pydantic 2.13 or newer.
+    bioimageio.core 0.11.0 asks for bioimageio.spec 0.5.12.0, which reads no model at all with pydantic 2.13 or newer;
+    0.5.14.3 does. BEADSEG_BIOIMAGEIO may name a folder that has it: pip install --no-deps --target FOLDER
+    bioimageio.spec==0.5.14.3.
     """
     pytest.importorskip("bioimageio.core")
     code = (f"from bioimageio.core import test_model\nfound = test_model({str(package)!r}, weight_format='onnx')\n"

@@ -34,6 +34,7 @@ from beadseg.predict.instances import _Borders, separate
 from beadseg.predict.large import predict_large
 from beadseg.predict.segmenter import brought_back
 from beadseg.predict.windows import BroughtBack, Prepared, Resized
+from beadseg.report.prediction_page import write_prediction_page
 from beadseg.widgets.io.folder_layers import read_prediction
 
 ROOM = 10**10
@@ -163,6 +164,7 @@ def test_what_is_killed_goes_on(tmp_path: Path) -> None:
     assert (kind, shown["multiscale"], shown["name"]) == ("labels", True, "big: beads")
     assert [level.shape for level in levels] == [(1300, 1650), (650, 825), (325, 412), (162, 206)]
     np.testing.assert_array_equal(levels[2][:], levels[0][::4, ::4][:325, :412])
+    assert "images that were predicted in blocks have no overlays" in write_prediction_page(out).read_text("utf-8")
     predict_folder(model(), [big], out, means=Means(ROOM), again=True)
     assert [entry.name for entry in (out / files.LABELS).iterdir()] == ["big.tif"]
 

@@ -32,6 +32,8 @@ NEAR = 0.35
 """Standard deviation of that distance, in bead diameters: half of a bead away counts for a third."""
 SIZES = (0.8, 1.25)
 """Smallest and largest radius, in usual radii."""
+FITTED, DIRECTIONS, LARGEST_RADIUS = 100, 24, 48.0
+"""The size of beads is found at so many centres, in so many directions, up to so many px."""
 SPREAD = 0.12
 """Standard deviation of the logarithm of the radius about the usual one."""
 WEAK = 1.0
@@ -41,7 +43,7 @@ FLAT = 1e-9
 """Differences below this share of the brightness are rounding."""
 
 
-def added(labels: Labels, bead: Bead) -> Patch | None:
+def added(labels: Labels, bead: Bead, number: int | None = None) -> Patch | None:
     """Return the patch that marks a bead with a new id where nothing is marked yet; None where no pixel is free.
 
     Parameters
@@ -50,6 +52,8 @@ def added(labels: Labels, bead: Bead) -> Patch | None:
         Instance labels; they stay as they are.
     bead : Bead
         What is marked; at least one pixel.
+    number : int, optional
+        Its id; one more than the largest when not given.
     """
     radius = max(bead.radius, 0.5)
     top, left = (max(0, math.floor(centre - radius)) for centre in (bead.y, bead.x))
@@ -66,7 +70,7 @@ def added(labels: Labels, bead: Bead) -> Patch | None:
     free = disk & (values == 0)
     if not free.any():
         return None
-    values[free] = _new_id(labels)
+    values[free] = _new_id(labels) if number is None else number
     return Patch(window, values)
 
 
@@ -247,6 +251,47 @@ def fit_bead(
     if steepness[row, column, size] <= max(WEAK * usual, FLAT * float(np.abs(smooth).max())):
         return Bead(float(y), float(x), radius, fitted=False)
     return Bead(float(y + offsets[row]), float(x + offsets[column]), float(radii[size]))
+
+
+def bead_size_at(
+    grey: NDArray[np.generic], centres: NDArray[np.floating]
+) -> tuple[float, Literal["dark", "bright"]] | None:
+    """Return the diameter of the beads at (N, 2) centres of an image, px, and what they are against the rest.
+
+    It is where the brightness around a centre, the median over directions and beads, changes most. None where it
+    changes nowhere.
+    """
+    some = centres[:: math.ceil(len(centres) / FITTED)]
+    radii = np.arange(0, min(LARGEST_RADIUS, max(grey.shape) / 2) + STEP, STEP)
+    angles = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)
+    around = np.stack([np.multiply.outer(np.sin(angles), radii), np.multiply.outer(np.cos(angles), radii)])
+    places = np.asarray(some, float).T[:, :, None, None] + around[:, None]
+    smooth = ndimage.gaussian_filter(grey.astype(np.float32), 1.0)
+    profile = np.median(ndimage.map_coordinates(smooth, places, order=1, mode="nearest"), axis=(0, 1))
+    change = np.diff(profile)
+    steepest = int(np.argmax(np.abs(change)))
+    if not change[steepest]:
+        return None
+    return 2 * float(radii[steepest] + STEP / 2), "dark" if change[steepest] > 0 else "bright"
+
+
+def beads_at(
+    grey: NDArray[np.generic],
+    centres: NDArray[np.floating],
+    diameter: float,
+    polarity: Literal["dark", "bright"] = "dark",
+) -> Labels:
+    """Return labels (Y, X) with one bead for each of (N, 2) centres (y, x) px, fitted to the image where it can be."""
+    labels = np.zeros(grey.shape, np.uint32)
+    for number, (y, x) in enumerate(centres.tolist(), start=1):
+        bead = fit_bead(grey, y, x, diameter, polarity)
+        if math.hypot(bead.y - y, bead.x - x) > NEAR * diameter:
+            bead = Bead(y, x, diameter / 2, fitted=False)  # that is another one
+        patch = added(labels, bead, number)
+        if patch is not None:
+            labels[patch.window] = patch.values
+        labels[round(y), round(x)] = number
+    return labels
 
 
 def _around(grey: NDArray[np.generic], y: float, x: float, half: int) -> tuple[Floats, int, int]:

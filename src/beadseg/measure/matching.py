@@ -199,7 +199,7 @@ def overlap_table(predicted: NDArray[np.integer], true: NDArray[np.integer]) -> 
     shape = (len(predicted_ids), len(true_ids))
     # The constructor sums what falls on the same cell: the number of shared pixels per pair.
     shared = sparse.coo_array((ones, (predicted_at[both], true_at[both])), shape=shape).tocsr().tocoo()
-    rows, columns = shared.coords
+    rows, columns = shared.row, shared.col
     union = predicted_area[rows] + true_area[columns] - shared.data
     return OverlapTable(rows.astype(np.int64), columns.astype(np.int64), shared.data / union, predicted_ids, true_ids)
 
@@ -236,10 +236,14 @@ def _solve(candidates: _Candidates, predictions: int, truths: int) -> Matching:
     # stands for "unmatched" and costs more than all real pairs together could save: pairs come first, cost second.
     unmatched = 2.0 + min(len(rows), len(columns))
     own = np.arange(len(rows))
+    # Indices of 32 bits: the solver of SciPy before 1.14 takes no others.
     graph = sparse.csr_array(
         (
             np.concatenate([1.0 + candidates.cost / scale, np.full(len(rows), unmatched)]),
-            (np.concatenate([row_at, own]), np.concatenate([column_at, len(columns) + own])),
+            (
+                np.concatenate([row_at, own]).astype(np.int32),
+                np.concatenate([column_at, len(columns) + own]).astype(np.int32),
+            ),
         ),
         shape=(len(rows), len(columns) + len(rows)),
     )

@@ -10,13 +10,13 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import multiprocessing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numcodecs import Blosc  # type: ignore[import-untyped]
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
@@ -47,13 +47,13 @@ from beadseg.predict.instances import needed_diameter, separate
 from beadseg.predict.prediction import bead_list
 from beadseg.predict.segmenter import Segmenter
 from beadseg.predict.windows import BroughtBack, Plane, Prepared, Resized
+from beadseg.runtime.process import helpers
 from beadseg.text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import torch
     from numpy.typing import NDArray
 
     from beadseg.config import ObjectConfig, PredictConfig, TrainConfig
@@ -109,16 +109,12 @@ def predict_large(
     image = open_image(path)
     large = LargeImage(segmenter, image, ensure_folder(work), means, path)
     blocks = [*large.blocks]
-    helpers = _helpers(segmenter, path, work, means)
-    try:
+    with helpers(_help, _calls(segmenter, path, work, means)):
         for done, block in enumerate(_in_turn(blocks, 0, means)):
             if stop is not None:
                 stop.check()
             on_event(progress("blocks", done, len(blocks)))
             large.found(block, stop)
-    finally:
-        for helper in helpers:
-            helper.kill()
     on_event(progress("blocks", len(blocks), len(blocks)))
     return [large.finish(name, folder)]
 
@@ -130,28 +126,18 @@ def _in_turn(blocks: list[tuple[int, int]], number: int, means: Means) -> list[t
     return [*blocks[first:last], *reversed(blocks[last:]), *reversed(blocks[:first])]
 
 
-def _helpers(segmenter: Segmenter, path: Path, work: Path, means: Means) -> list[Any]:
-    """Start the processes that compute blocks beside this one."""
-    import torch
-
-    start = multiprocessing.get_context("spawn").Process
+def _calls(segmenter: Segmenter, path: Path, work: Path, means: Means) -> list[tuple[Any, ...]]:
+    """Return the arguments of `_help` in the processes that compute blocks beside this one."""
     model = segmenter.network, segmenter.config, segmenter.fingerprint, segmenter.device, segmenter.options
-    helpers = [
-        start(target=_help, args=(*model, segmenter.model_sha256, path, work, means, number, torch.get_num_threads()))
-        for number in range(1, means.processes)
-    ]
-    for helper in helpers:
-        helper.daemon = True
-        helper.start()
-    return helpers
+    threads = torch.get_num_threads()
+    told = path, work, means
+    return [(*model, segmenter.model_sha256, *told, number, threads) for number in range(1, means.processes)]
 
 
 def _help(
     network: Network, config: TrainConfig, fingerprint: dict[str, Any], device: torch.device, options: PredictConfig,
     sha256: str, path: Path, work: Path, means: Means, number: int, threads: int,
 ) -> None:  # fmt: skip
-    import torch
-
     torch.set_num_threads(threads)
     segmenter = Segmenter(network, config, fingerprint, device)
     segmenter.options, segmenter.model_sha256 = options, sha256

@@ -17,6 +17,7 @@ from beadseg.errors import Cancelled, ImageError, InputError
 from beadseg.events import OnEvent, StopFlag, ignore, track
 from beadseg.measure.appearance import APPEARANCE
 from beadseg.predict.counts import COUNT_COLUMNS, TEXT_COLUMNS, sentence
+from beadseg.predict.results import LABELS_IN_BLOCKS
 from beadseg.predict.tables import FAILURE_COLUMNS, texts_of
 from beadseg.report.figure import BLUE, GREY, ORANGE, label_of, new_figure, tidy
 from beadseg.report.html import (
@@ -230,9 +231,12 @@ def _diameters(folder: Path, counts: pd.DataFrame, on_event: OnEvent, stop: Stop
 
 def _pictures(folder: Path, counts: pd.DataFrame, on_event: OnEvent, stop: StopFlag | None) -> Section:
     title = "Pictures"
+    large = "Images that were predicted in blocks have no overlays; the viewer shows them."
+    in_blocks = [(folder / files.LABELS / f"{image}{LABELS_IN_BLOCKS}").is_dir() for image in counts["image"]]
     if not (folder / files.OVERLAYS).is_dir():
-        return Section(title, (Text("Left out: the prediction was made without overlays (--no-overlays)."),))
-    chosen = chosen_rows(counts)
+        reason = large if any(in_blocks) else "The prediction was made without overlays (--no-overlays)."
+        return Section(title, (Text(f"Left out: {reason[0].lower()}{reason[1:]}"),))
+    chosen = [at for at in chosen_rows(counts) if not in_blocks[at]]
     pictures, missing = [], []
     for at in track(chosen, "pictures", len(chosen), on_event, stop):
         row = counts.iloc[at]
@@ -247,6 +251,7 @@ def _pictures(folder: Path, counts: pd.DataFrame, on_event: OnEvent, stop: StopF
         on_event(missing_pictures(missing))
         blocks.append(Items(missing, "Not shown"))
     intro = "Outlines of what was found. Flagged images first, then the densest image, the sparsest, the middle."
+    intro += f" {large}" if any(in_blocks) else ""
     return Section(title, blocks, f"{len(chosen)} of {plural(len(counts), 'image')}. {intro}")
 
 

@@ -28,7 +28,7 @@ from beadseg.files import machine_error
 from beadseg.runtime.locking import ProcessId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -541,6 +541,43 @@ def pool(workers: int) -> ProcessPoolExecutor:
     """Return processes that work for this one, and leave Ctrl-C and the end of a job to it."""
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_signals_to_the_parent)
+
+
+@contextmanager
+def helpers(function: Callable[..., object], calls: Iterable[Sequence[Any]]) -> Iterator[None]:
+    """Call a function in further processes, one per item of `calls`, for as long as the context lasts.
+
+    They are killed at its end, and end with this process. How they fare is not told: whoever starts them does what they
+    leave.
+    """
+    here, there = multiprocessing.Pipe()
+    start = multiprocessing.get_context("spawn").Process
+    children = [start(target=_helped, args=(there, function, call), daemon=True) for call in calls]
+    with _signals_kept():
+        for child in children:
+            child.start()
+    there.close()
+    try:
+        yield
+    finally:
+        here.close()
+        for child in children:
+            child.kill()
+            child.join()
+
+
+def _helped(connection: Connection[Any, Any], function: Callable[..., object], arguments: Sequence[Any]) -> None:
+    """Do what a child of `helpers` does."""
+    _leave_signals_to_the_parent()
+
+    def watch() -> None:
+        with suppress(EOFError, OSError):
+            connection.recv()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    with suppress(BeadsegError):
+        function(*arguments)
 
 
 def _leave_signals_to_the_parent() -> None:

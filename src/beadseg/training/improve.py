@@ -60,11 +60,11 @@ HELD = 4
 """One accepted image in so many is left out."""
 MOST_HELD = 8
 """More images are not scored."""
-LOOKS, LOOK_SIDE, FIRST_LOOK = 8, 160, 7_000_000_000
+LOOKS, LOOK_SIDE, FIRST_LOOK = 40, 128, 7_000_000_000
 """Simulated images that show what the model could before; px; seed of the first."""
 FORGOTTEN = 0.004
 """F1 on these may fall by so much."""
-WAYS = (1.0, 0.6, 0.3)
+WAYS = (1.0, 0.6, 0.35, 0.2)
 """How far to go from the present model's weights to the trained ones; the first that forgets nothing."""
 GAIN = 0.002
 """F1 must rise by more than this to be called better."""
@@ -250,12 +250,12 @@ def _settle(
     old = {name: value.cpu() for name, value in present.network.state_dict().items()}
     looks = [draw_look(LookConfig(side=LOOK_SIDE, empty=0.0, cells=0.0), FIRST_LOOK + n) for n in range(LOOKS)]
     new = Segmenter.load(out, device=str(present.device), options=present.options)
-    before = _f1_of_looks(present, looks, stop).f1
+    before = looks_found(present, looks, stop).f1
     for number, way in enumerate((*WAYS, 0.0)):
         on_event(progress("what it could before", number, len(WAYS) + 1))
         tensors = between(old, trained, way)
         new.network.load_state_dict(tensors)
-        after = _f1_of_looks(new, looks, stop).f1
+        after = looks_found(new, looks, stop).f1
         if after >= before - FORGOTTEN:
             break
     config = {**meta["config"], "predict": kept.model_dump(mode="json")}
@@ -263,7 +263,7 @@ def _settle(
     return new, way, (before, after)
 
 
-def _f1_of_looks(segmenter: Segmenter, looks: Sequence[Look], stop: StopFlag) -> Detection:
+def looks_found(segmenter: Segmenter, looks: Sequence[Look], stop: StopFlag) -> Detection:
     """Return hits and misses on simulated looks, at the size that their beads have."""
     total = Detection(0, 0, 0)
     for look in looks:

@@ -537,6 +537,7 @@ class PluginWidget(QWidget):
 
 def prepare_parts(parent: QWidget, wheel: QObject) -> None:
     """Let the wheel scroll only, the Tab key pass, and give every part a name for a screen reader."""
+    labels = _labels_in(parent)
     for part in parent.findChildren(QWidget):
         if isinstance(part, QComboBox | QAbstractSlider | QAbstractSpinBox) and not isinstance(part, QScrollBar):
             part.installEventFilter(wheel)  # again is the same as once
@@ -548,7 +549,7 @@ def prepare_parts(parent: QWidget, wheel: QObject) -> None:
         if len(tip) > ONE_LINE and not tip.startswith("<"):
             part.setToolTip(plain_tip(tip))  # Qt wraps rich text only
         if part.focusPolicy() & Qt.FocusPolicy.TabFocus and not part.accessibleName():
-            part.setAccessibleName(_name_of(part))
+            part.setAccessibleName(_name_of(part, labels))
 
 
 class _WheelFilter(QObject):
@@ -561,21 +562,28 @@ class _WheelFilter(QObject):
         return False
 
 
-def _name_of(part: QWidget) -> str:
+def _labels_in(parent: QWidget) -> dict[QWidget, str]:
+    """Return the labels of the fields of all forms."""
+    found, role = {}, QFormLayout.ItemRole
+    for form in parent.findChildren(QFormLayout):
+        for row in range(form.rowCount()):
+            items = (form.itemAt(row, role.FieldRole), form.itemAt(row, role.LabelRole))
+            field, label = (None if item is None else item.widget() for item in items)
+            if field is not None and isinstance(label, QLabel) and label.text():
+                found[field] = label.text()
+    return found
+
+
+def _name_of(part: QWidget, labels: dict[QWidget, str]) -> str:
     """Return what a part is called: its own text, else its label in a form, else what its tooltip says first."""
     own = getattr(part, "text", None)
     if callable(own) and not isinstance(part, QAbstractSpinBox) and not hasattr(part, "placeholderText") and own():
         return str(own())
-    child, parent = part, part.parentWidget()
-    while parent is not None:
-        layout = parent.layout()
-        for form in [layout, *parent.findChildren(QFormLayout)]:
-            label = form.labelForField(child) if isinstance(form, QFormLayout) else None
-            if isinstance(label, QLabel) and label.text():
-                return str(label.text())
-        child, parent = parent, parent.parentWidget()
-        if isinstance(child, PluginWidget):
-            break
+    child: QWidget | None = part
+    while child is not None and not isinstance(child, PluginWidget):
+        if child in labels:
+            return labels[child]
+        child = child.parentWidget()
     tip = unescape(str(part.toolTip()).removeprefix("<qt>").removesuffix("</qt>"))
     placeholder = getattr(part, "placeholderText", str)()
     return tip.split(".")[0].split(";")[0] or str(placeholder) or _tab_of(part)

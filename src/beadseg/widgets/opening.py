@@ -45,14 +45,37 @@ def _load(widget: str) -> None:
     for name in ALSO:
         with suppress(ImportError):
             import_module(name)
-    with suppress(Exception):  # the table of units, which napari reads with its first layer
-        import_module("pint").get_application_registry().Unit("um")
+    for warm_up in (_read_units, _read_settings, _draw_letters, _make_dashes):
+        with suppress(Exception):  # done in the viewer's thread otherwise, when it is needed
+            warm_up()
     module, name = WIDGETS[widget]
     try:
         _loaded[widget] = getattr(import_module(module), name)
     except BaseException as error:  # of any kind: the dock shows it, else it would say "Loading" for ever
         _loaded[widget] = error
     del _threads[widget]
+
+
+def _read_units() -> None:
+    """Read the table of units, which napari reads with its first layer."""
+    import_module("pint").get_application_registry().Unit("um")
+
+
+def _read_settings() -> None:
+    """Read the manifests of all plugins, which napari does for the settings of one."""
+    import_module("napari.settings").get_plugin_settings("beadseg")
+
+
+def _draw_letters() -> None:
+    """Let matplotlib find its fonts."""
+    figure = import_module("matplotlib.figure").Figure((1, 1))
+    figure.add_subplot().set_xlabel("Beads")
+    import_module("matplotlib.backends.backend_agg").FigureCanvasAgg(figure).draw()
+
+
+def _make_dashes() -> None:
+    """Make the patterns of lines, which vispy keeps."""
+    import_module("vispy.visuals.line.dash_atlas").DashAtlas()
 
 
 def when_open(widget: QWidget, action: Callable[[Any], object]) -> None:

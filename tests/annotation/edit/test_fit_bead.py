@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from beadseg.annotation.edit import fit_bead
+from beadseg.annotation.edit import bead_size_at, beads_at, fit_bead
 from beadseg.data.simulate import SceneConfig, simulate
 
 
@@ -42,3 +42,24 @@ def test_nothing_to_see_is_the_place_pointed_at() -> None:
     assert (found.y, found.x, found.radius, found.fitted) == (0.0, 29.0, 3.5, False)
     noise = np.random.default_rng(1).normal(100, 3, (60, 60))
     assert not fit_bead(noise, 30, 30, 7.0).fitted
+
+
+@pytest.mark.parametrize("diameter", [5, 7, 15, 30])
+def test_the_size_of_beads_at_centres_is_found(diameter: int) -> None:
+    config = SceneConfig(height=256, width=256, beads=30, debris=0, diameter_px=diameter, defocus_px=diameter / 20)
+    made = simulate(config.replace(channels="grey"), 3)
+    found = bead_size_at(made.image, made.beads[["y", "x"]].to_numpy())
+    assert found is not None
+    assert found == (pytest.approx(diameter, rel=0.2), "dark")
+    assert bead_size_at(255 - made.image, made.beads[["y", "x"]].to_numpy()) == (found[0], "bright")
+    assert bead_size_at(np.zeros((30, 30)), np.array([[5.0, 5.0]])) is None
+
+
+def test_every_centre_is_a_bead() -> None:
+    """Also where two lie in one bead, and where nothing is seen."""
+    y, x = np.mgrid[:60, :60]
+    image = np.where(np.hypot(y - 30, x - 30) <= 5, 60, 160).astype(np.uint8)
+    centres = np.array([[30, 30], [31, 32], [0, 0], [59, 59], [10, 50]], np.float32)
+    labels = beads_at(image, centres, 10.0)
+    assert [labels[round(a), round(b)] for a, b in centres.tolist()] == [1, 2, 3, 4, 5]
+    assert beads_at(image, centres[:0], 10.0).max() == 0

@@ -64,6 +64,40 @@ class Counter(Person):
         return int(y), int(x)
 
 
+class Keyboard(Counter):
+    """Has no mouse."""
+
+    @property
+    def focus(self) -> Any:
+        return self.widget.window().focusWidget()
+
+    def press(self, key: str) -> None:
+        from qtpy.QtCore import Qt
+
+        self.qtbot.keyClick(self.focus, getattr(Qt.Key, f"Key_{key}"))
+        if self.live.session is not None:
+            self.settle()
+
+    def tab_to(self, part: Any) -> None:
+        """Press Tab until a part has the keyboard."""
+        from qtpy.QtCore import Qt
+
+        if self.focus is None:
+            self.canvas.setFocus()
+        for _ in range(150):
+            if self.focus is part:
+                return
+            self.qtbot.keyClick(self.focus, Qt.Key.Key_Tab)
+        raise AssertionError(f"Tab does not lead to {part.text()}")
+
+    def go_to(self, cross: Any, place: tuple[int, int]) -> None:
+        """Move the cross with the arrow keys."""
+        y, x = (int(value) for value in cross.data[0])
+        for steps, forth, back in ((place[0] - y, "Down", "Up"), (place[1] - x, "Right", "Left")):
+            for _ in range(abs(steps)):
+                self.press(forth if steps > 0 else back)
+
+
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     path = tmp_path / "tile.png"
@@ -90,6 +124,7 @@ def test_beads_are_corrected_and_saved_beside_the_automatic_result(
     split_and_merge(person)
     assert not person.image.sliders.isEnabled()
     assert "instead of" in person.image.correction.state.text()
+    everything_is_seen(person)
     now = int(person.live.session.count(0))
     assert person.shown == f"{now} beads"
     assert len(person.image.results.beads.table) == len(person.live.shown.centres.data) == now
@@ -98,6 +133,16 @@ def test_beads_are_corrected_and_saved_beside_the_automatic_result(
     assert f"corrected count, {now}" in widget.messages.text
     saved_is_right(person, tmp_path / "out", automatic, now)
     again_without_correction(person, tmp_path / "out")
+
+
+def everything_is_seen(person: Counter) -> None:
+    """In a window of 1280x800: number, buttons and table, without scrolling."""
+    image = person.image
+    area = image.parent().parent()
+    assert area.horizontalScrollBar().maximum() == 0
+    for part in (image.results.count, image.correction.buttons["undo"], image.keep.save, image.results.bead_view):
+        seen = part.visibleRegion().boundingRect()
+        assert seen.size() == part.size(), (type(part).__name__, seen, part.size())
 
 
 def add_and_remove(person: Counter, found: int) -> None:
@@ -305,3 +350,36 @@ def test_a_dragged_circle_counts_again(open_widget: Any, qtbot: Any, picture: Pa
     assert sizes.diameter.value() == pytest.approx(3 * radius, abs=0.3)
     assert person.live.session.separations[0].diameter == pytest.approx(sizes.diameter.value(), abs=0.1)
     assert sizes.found.text().startswith("used")
+
+
+def test_count_correct_and_save_without_a_mouse(open_widget: Any, qtbot: Any, picture: Path) -> None:
+    viewer, widget = open_widget("Count")
+    person = Keyboard(qtbot, viewer, widget)
+    viewer.open(str(picture), plugin="napari")
+    person.tab_to(person.image.predict)
+    with qtbot.waitSignal(person.image.background.ended, timeout=PATIENCE_MS):
+        person.press("Space")
+    person.settle()
+    found = int(person.labels.max())
+    assert person.focus is person.image.predict  # not the pixel size, which would take the next key
+    person.press("D")
+    assert person.image.correction.mouse.on
+    person.press("Right")
+    cross = viewer.layers["cross"]
+    person.go_to(cross, person.free_place())
+    person.press("Return")
+    assert person.shown == f"{found + 1} beads"
+    bead = person.image.results.beads.table.iloc[2]
+    person.go_to(cross, (round(bead["y"]), round(bead["x"])))
+    person.press("Return")
+    assert person.shown == f"{found} beads"
+    person.press("U")
+    assert person.shown == f"{found + 1} beads"
+    camera = tuple(viewer.scene.camera.center)
+    person.tab_to(person.image.keep.save)
+    with qtbot.waitSignal(person.image.keep.background.ended, timeout=PATIENCE_MS):
+        person.press("Space")
+    assert f"corrected count, {found + 1}" in widget.messages.text
+    assert person.focus is person.image.keep.save
+    assert tuple(viewer.scene.camera.center) == camera  # it once jumped to the first bead
+    assert pd.read_csv(picture.parent / "beadseg-general" / files.COUNTS)["corrected"].tolist() == [found + 1]

@@ -27,17 +27,18 @@ def test_a_hidden_layer_makes_no_stamp_of_an_opened_image(open_widget: Any, qtbo
 
 
 def test_a_stack_tells_the_file_of_the_plane() -> None:
-    from beadseg.widgets.predict.image_panel import _title
+    from beadseg.widgets.predict.controller import title_of
 
     session: Any = SimpleNamespace(planes=["t000", "t001"])
     stack: Any = SimpleNamespace(name="2 samples", metadata={"beadseg": {"samples": ["first_tile", "second_tile"]}})
-    assert _title(session, stack, 1) == "2 samples: second_tile (2 of 2)"
+    assert title_of(session, stack, 1) == "2 samples: second_tile (2 of 2)"
     plain: Any = SimpleNamespace(name="series", metadata={})
-    assert _title(session, plain, 0) == "series: t000 (1 of 2)"
+    assert title_of(session, plain, 0) == "series: t000 (1 of 2)"
 
 
 def test_thousands_of_beads_have_no_rings_but_the_chosen_one(make_napari_viewer: Any) -> None:
-    from beadseg.widgets.predict.result_layers import MOST_RINGS, SIZE, ShownLayers
+    from beadseg.widgets.io.folder_layers import SIZE
+    from beadseg.widgets.predict.result_layers import MOST_RINGS, ShownLayers
 
     viewer = make_napari_viewer()
     shown = ShownLayers(viewer)

@@ -12,7 +12,7 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
@@ -219,7 +219,8 @@ def write_plane_tiff(path: Path, data: NDArray[np.generic], axes: str, pixel_siz
     pixel_size_um : float or None
         Side of a pixel, µm.
     """
-    options = {"photometric": "minisblack", "compression": "zlib", "software": False} | resolution_of(pixel_size_um)
+    options: dict[str, Any] = {"photometric": "minisblack", "compression": "zlib", "software": False}
+    options |= resolution_of(pixel_size_um)
 
     def write(file: Path) -> None:
         tifffile.imwrite(file, data, metadata={"axes": axes}, **options)

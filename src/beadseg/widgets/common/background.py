@@ -184,11 +184,16 @@ class ProgressRow(QWidget):
     ----------
     background : Background
         What is followed.
+    instead : QWidget, optional
+        The buttons that start it: hidden while it goes on, so that the row takes their place. The keyboard goes with
+        them to Cancel and back. Without them the row keeps a place of its own.
     """
 
-    def __init__(self, background: Background, parent: QWidget | None = None) -> None:
+    def __init__(self, background: Background, parent: QWidget | None = None, instead: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._background = background
+        self._background, self._instead = background, instead
+        self._pressed: QWidget | None = None
+        """The button that had the keyboard when the work began."""
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
         self.cancel = QPushButton("Cancel")
@@ -201,7 +206,11 @@ class ProgressRow(QWidget):
         background.started.connect(self._begin)
         background.happened.connect(self._show)
         background.ended.connect(self._end)
-        keep_place(self)
+        if instead is None:
+            keep_place(self)
+        else:
+            background.returned.connect(self._give_focus_back)
+            background.failed.connect(self._give_focus_back)
         self.setVisible(False)
 
     def _begin(self) -> None:
@@ -209,7 +218,14 @@ class ProgressRow(QWidget):
         self.bar.setValue(0)
         self.bar.setFormat(self._background.name)
         self.cancel.setEnabled(True)
+        focus = self._focus()
         self.setVisible(True)
+        if self._instead is None:
+            return
+        self._pressed = focus if focus is not None and self._instead.isAncestorOf(focus) else None
+        if self._pressed is not None:
+            self.cancel.setFocus()
+        self._instead.setVisible(False)
 
     def _show(self, event: Event) -> None:
         found = share(event)
@@ -221,12 +237,26 @@ class ProgressRow(QWidget):
         self.bar.setFormat(f"{task}: {done} of {total}")
 
     def _cancel(self) -> None:
+        self.setFocus()  # else Qt passes it on to the next field
         self.cancel.setEnabled(False)
         self.bar.setFormat("stopping")
         self._background.cancel()
 
     def _end(self) -> None:
+        if self._focus() not in (self, self.cancel):
+            self._pressed = None  # a person went elsewhere meanwhile
+        if self._instead is not None:
+            self._instead.setVisible(True)
         self.setVisible(False)
+
+    def _give_focus_back(self) -> None:
+        pressed, self._pressed = self._pressed, None
+        if pressed is not None:
+            pressed.setFocus()
+
+    def _focus(self) -> QWidget | None:
+        window = self.window()
+        return None if window is None else window.focusWidget()
 
 
 class Monitor(QObject):

@@ -123,7 +123,7 @@ class MessageArea(QFrame):
         row.setContentsMargins(8, 4, 2, 4)
         row.addWidget(area, 1)
         row.addWidget(hide, 0, Qt.AlignmentFlag.AlignTop)
-        self.setFixedHeight(LINES * self.fontMetrics().lineSpacing() + 10)
+        self.setFixedHeight(LINES * self.fontMetrics().lineSpacing() + 16)
         keep_place(self)
         self.setVisible(False)
 

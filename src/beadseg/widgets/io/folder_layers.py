@@ -28,6 +28,7 @@ from beadseg.data.documents import (
 from beadseg.data.fields import numbers_of, text_table
 from beadseg.data.image_io import open_image, read_image, read_labels
 from beadseg.data.ome_zarr import find_image
+from beadseg.data.points import read_points
 from beadseg.data.raw import IMAGE_SUFFIXES, is_zarr
 from beadseg.data.scan import natural_key
 from beadseg.errors import InputError, RunError
@@ -46,6 +47,11 @@ COLOUR = "#ffb000"
 """Of centres: amber, as the outlines of `predict`."""
 SIZE = 4.0
 """Of a centre, px."""
+BEAD_COLOURS = (
+    (1.0, 0.85, 0.1, 1), (1.0, 0.35, 0.3, 1), (0.45, 0.95, 0.3, 1), (1.0, 0.55, 0.95, 1), (1.0, 0.6, 0.1, 1),
+    (0.75, 0.65, 1.0, 1), (0.95, 0.95, 0.95, 1),
+)  # fmt: skip
+"""Of beads, bright on brightfield images, and none like other layers'; red, green, blue, opacity."""
 
 LayerData = tuple[Any, dict[str, Any], str]
 """napari's way to hand over a layer: data, arguments, type."""
@@ -74,7 +80,34 @@ def sample_layers(dataset: Dataset) -> list[LayerData]:
         kind = {"beadseg": {**metadata["beadseg"], "kind": "annotation"}}
         over = {"name": title(group, "annotation"), "opacity": 0.6, "metadata": kind}
         layers += [(stacked(group), shown, "image"), (stacked(annotations), over, "labels")]
+        samples = [dataset[picture.name] for picture in group]
+        if any(sample.points_path is not None for sample in samples):
+            layers.append(_marked_centres(samples, title(group, "centres"), kind))
     return layers
+
+
+def _marked_centres(samples: list[Sample], name: str, metadata: dict[str, Any]) -> LayerData:
+    """Return the centres that samples are annotated by; of several samples, their place in the stack comes first."""
+    places = [_centres(sample) for sample in samples]
+    if len(samples) > 1:
+        places = [np.column_stack([np.full(len(part), at), part]) for at, part in enumerate(places)]
+    data = np.concatenate(places)
+    style = {"size": SIZE, "face_color": "transparent", "border_color": COLOUR, "border_width": 0.3}
+    return data, {**style, "name": name, "ndim": data.shape[1], "metadata": metadata}, "points"
+
+
+def _centres(sample: Sample) -> NDArray[np.float64]:
+    """Return the centres of a sample, with the indices of their plane before y and x; raises `ImageError`."""
+    image = open_image(sample.image_path)
+    axes = len(image.stack_shape)
+    if sample.points_path is None:
+        return np.zeros((0, axes + 2))
+    found = read_points(sample.points_path, image.size, image.stack_shape, image.names)
+    planes = np.ndindex(*image.stack_shape)
+    return np.concatenate([
+        np.column_stack([np.tile(plane, (len(part), 1)).reshape(len(part), axes), part])
+        for plane, part in zip(planes, found, strict=True)
+    ])  # fmt: skip
 
 
 def read_images(folder: Path) -> list[LayerData]:

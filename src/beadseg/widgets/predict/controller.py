@@ -354,6 +354,16 @@ class LiveSession(QObject):
                 self.bead_clicked.emit(int(rows[0]))
 
 
+def title_of(session: Session, below: Image, number: int) -> str:
+    """Return the name of the image, and of the plane of a stack: its file where the layer knows it."""
+    planes = session.planes
+    if len(planes) < 2:
+        return str(below.name)
+    names = below.metadata.get("beadseg", {}).get("samples", ())
+    plane = names[number] if len(names) == len(planes) else planes[number]
+    return f"{below.name}: {plane} ({number + 1} of {len(planes)})"
+
+
 def _close(held: dict[str, Session]) -> None:
     """Remove the files of a session whose widget is gone."""
     for session in held.values():

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 TOOL = "beads"
 HOW = (
-    "Click: add or remove a bead. Drag across a bead: separate it. Drag from one bead into another: merge them. Hold "
-    "Space to move the image."
+    "Click: add or remove a bead. Drag across a bead: separate it. Drag from bead to bead: merge them. "
+    "Hold Space to move the image."
 )
 WITHOUT_MOUSE = "Without a mouse: arrow keys and Enter; M begins a drag, Enter ends it."
 ACTIONS: Final = (
@@ -64,7 +64,7 @@ CURSOR_KEYS: Final = (
 CURSOR = "cross"
 FIELDS: Final = (QAbstractSpinBox, QAbstractSlider, QComboBox, QLineEdit, QAbstractItemView, QAbstractButton)
 """What takes these keys itself; Enter goes on from some of them to the viewer."""
-SLIDERS_OFF = "The sliders are off while beads are corrected; Discard turns them on."
+SLIDERS_OFF = "Discard brings the sliders back."
 
 
 class CorrectionRow(QWidget):
@@ -102,6 +102,7 @@ class CorrectionRow(QWidget):
         self.state = QLabel()
         self.state.setWordWrap(True)
         row = QHBoxLayout()
+        row.setSpacing(3)
         for action in ACTIONS:
             button = self.buttons[action.name]
             button.setToolTip(action.tooltip)
@@ -230,5 +231,5 @@ class CorrectionRow(QWidget):
 
 def corrected_text(correction: Correction) -> str:
     """Return how a corrected plane differs from the automatic result, and by whom it was corrected."""
-    by = f"Corrected by {correction.by}: {plural(correction.steps, 'change')}"
-    return f"{by}, {correction.count:,} instead of {plural(correction.automatic_count, 'bead')}."
+    by = f"{plural(correction.steps, 'change')} by {correction.by}"
+    return f"{by}: {correction.count:,} instead of {plural(correction.automatic_count, 'bead')}."

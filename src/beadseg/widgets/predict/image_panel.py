@@ -17,7 +17,7 @@ from beadseg.widgets.common import Background, ProgressRow, guarded
 from beadseg.widgets.common.background import collect_all_again, keep_collections_short
 from beadseg.widgets.common.settings import PluginSettings, unsaved_corrections
 from beadseg.widgets.layers import LayerChoice, connect_while_alive, finest, fit_to, place_of, shown_index
-from beadseg.widgets.predict.controller import PLACE_EVENTS, LiveSession
+from beadseg.widgets.predict.controller import PLACE_EVENTS, LiveSession, title_of
 from beadseg.widgets.predict.correction import CorrectionRow
 from beadseg.widgets.predict.keep_row import KeepRow
 from beadseg.widgets.predict.object_sliders import ObjectSliders
@@ -110,10 +110,14 @@ class ImagePanel(QWidget):
 
     def _build(self) -> None:
         self.empty.setWordWrap(True)
-        row = QHBoxLayout()
+        row, buttons = QHBoxLayout(), QWidget()
+        within = QHBoxLayout(buttons)
+        within.setContentsMargins(0, 0, 0, 0)
+        within.addWidget(self.predict)
+        within.addWidget(self.every)
         row.addWidget(self.layer, 1)
-        row.addWidget(self.predict)
-        row.addWidget(self.every)
+        row.addWidget(buttons)
+        row.addWidget(ProgressRow(self.background, instead=buttons), 3)
         self.axis_row = QWidget()
         axis = QFormLayout(self.axis_row)
         axis.setContentsMargins(0, 0, 0, 0)
@@ -122,13 +126,14 @@ class ImagePanel(QWidget):
         inner = QVBoxLayout(self.found)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(4)
+        inner.addWidget(self.results.head)
+        inner.addWidget(self.correction)
         inner.addWidget(self.sliders)
         where = QHBoxLayout()
         where.addWidget(self.region, 1)
         where.addWidget(self.draw)
         region = QFormLayout()
         region.addRow("Count in", where)
-        inner.addWidget(self.correction)
         inner.addLayout(region)
         inner.addWidget(self.keep)
         inner.addWidget(self.results, 1)
@@ -137,7 +142,6 @@ class ImagePanel(QWidget):
         layout.addLayout(row)
         layout.addWidget(self.axis_row)
         layout.addWidget(self.sizes)
-        layout.addWidget(ProgressRow(self.background))
         layout.addWidget(self.empty)
         layout.addWidget(self.found, 1)
         layout.addStretch(0)
@@ -401,7 +405,9 @@ class ImagePanel(QWidget):
     def _show_correction(self) -> None:
         """Show what was corrected; the sliders would choose other beads, so they are off meanwhile."""
         session = self.live.session
-        self.sliders.setEnabled(session is None or not session.corrected)
+        corrected = session is not None and bool(session.corrected)
+        self.sliders.setEnabled(not corrected)
+        self.sliders.setVisible(not corrected)  # what they leave free shows more of the table
         self.correction.show_state()
 
     @guarded
@@ -452,11 +458,11 @@ class ImagePanel(QWidget):
         measured = self.live.measured_now
         fresh = measured is not None and measured.plane == number and not self.live.changing
         region = self._chosen_region()
-        title = _title(session, below, number)
+        title = title_of(session, below, number)
         self.results.show_title(title if region is None else f"{title}, in {region.name}")
         count = session.count(number)
         if measured is None or not fresh:
-            self.results.detail.setText("")
+            self.results.show_detail([])
             if region is None and count is not None:
                 self.results.show_count(count)
             return
@@ -475,14 +481,15 @@ class ImagePanel(QWidget):
         lines += [sentence(row["flags"])] if row["flags"] else []
         if session.stored.appearance is None and not session.stored.fingerprint.get("simulated"):
             lines.append(NOT_COMPARED)
-        self.results.detail.setText("\n".join(lines))
+        self.results.show_detail(lines)
 
     # --- Region, rows and beads ---------------------------------------------------------------------------------------
 
     def _chosen_region(self) -> Region | None:
         """Return the shapes to count in, as they are now; None for the whole image."""
         shapes, labels = self.region.layer, self.live.shown.labels
-        return Region.of(shapes, labels) if isinstance(shapes, Shapes) and labels is not None else None
+        region = Region.of(shapes, labels) if isinstance(shapes, Shapes) and labels is not None else None
+        return region if region is not None and region.outlines else None  # nothing is drawn in it yet
 
     @guarded
     def _draw_region(self) -> None:
@@ -541,13 +548,3 @@ class ImagePanel(QWidget):
 def _is_an_image(layer: Image) -> bool:
     """Leave out the probability of a prediction."""
     return "run" not in layer.metadata.get("beadseg", {})
-
-
-def _title(session: Session, below: Image, number: int) -> str:
-    """Return the name of the image, and of the plane of a stack: its file where the layer knows it."""
-    planes = session.planes
-    if len(planes) < 2:
-        return str(below.name)
-    names = below.metadata.get("beadseg", {}).get("samples", ())
-    plane = names[number] if len(names) == len(planes) else planes[number]
-    return f"{below.name}: {plane} ({number + 1} of {len(planes)})"

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from beadseg.data.documents import refuse_output
 from beadseg.errors import BeadsegError, InputError
 from beadseg.widgets.common import Background, ProgressRow, guarded
 from beadseg.widgets.common.settings import FolderField
-from beadseg.widgets.layers import focus_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,12 +63,15 @@ class KeepRow(QWidget):
         self.save.setToolTip("Write masks, labels, tables, counts and report of every image that was counted")
         self.draft = QPushButton("Add to dataset as draft")
         self.draft.setToolTip("Add image and labels to a dataset; nothing trains on them before a person accepted them")
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.addWidget(self.folder, 0, 0, 1, 2)
-        grid.addWidget(self.save, 1, 0)
-        grid.addWidget(self.draft, 1, 1)
-        grid.addWidget(ProgressRow(self.background), 2, 0, 1, 2)
+        column, buttons = QVBoxLayout(self), QWidget()
+        row = QHBoxLayout(buttons)
+        row.addWidget(self.save)
+        row.addWidget(self.draft)
+        for part in (self.folder, buttons, ProgressRow(self.background, instead=buttons)):
+            column.addWidget(part)
+        for layout in (column, row):
+            layout.setContentsMargins(0, 0, 0, 0)
+            layout.setSpacing(4)
         self.save.clicked.connect(self._save)
         self.draft.clicked.connect(self._draft)
         self.background.started.connect(lambda: self._enable(False))
@@ -94,8 +96,6 @@ class KeepRow(QWidget):
 
     def _enable(self, on: bool) -> None:
         for button in (self.save, self.draft):
-            if not on and focus_beside(self) is button:
-                button.clearFocus()  # Qt would pass it on to the bead table, which then goes to its first bead
             button.setEnabled(on)
 
     @guarded

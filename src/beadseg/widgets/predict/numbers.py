@@ -32,6 +32,7 @@ from beadseg.widgets.predict.result_tables import pasted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from qtpy.QtGui import QShowEvent
 
     from beadseg.widgets.common import MessageArea
     from beadseg.widgets.predict.controller import LiveSession
@@ -76,6 +77,8 @@ class NumbersPanel(QWidget):
         self._beads = pd.DataFrame()
         self._chosen: set[int] = set()
         self._edges: NDArray[np.float64] = np.zeros(0)
+        self._stale = True
+        """Whether other values are to be drawn."""
         self.shown_property = QComboBox()
         self.shown_property.setToolTip("What the histogram shows, and what beads are coloured by")
         self.colour = QCheckBox("Colour the beads")
@@ -149,8 +152,20 @@ class NumbersPanel(QWidget):
     def _draw(self) -> None:
         values = self.values
         self._edges = edges_of(values)
-        self.figure.clear()
         self.about.setText(summary_of(values, self.shown_property.currentText()) or FEW)
+        self._stale = not self.isVisible()  # while beads are corrected on the other tab, drawing would hold them up
+        if not self._stale:
+            self._draw_bars(values)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Draw what has come meanwhile."""
+        super().showEvent(event)
+        if self._stale:
+            self._stale = False
+            self._draw_bars(self.values)
+
+    def _draw_bars(self, values: NDArray[np.float64]) -> None:
+        self.figure.clear()
         text = self.palette().windowText().color().name()
         self.figure.set_facecolor("none")
         axes = self.figure.add_subplot()

@@ -82,6 +82,10 @@ class ObjectSliders(QWidget):
         ):  # fmt: skip
             more.addRow(label, part)
         self.filters.addWidget(inner)
+        for frame in (self.filters, self.filters.content()):
+            within = frame.layout()
+            if within is not None:
+                within.setContentsMargins(0, 0, 0, 0)
         form.addRow(self.filters)
         row = QHBoxLayout()
         row.addWidget(self.cut, 1)

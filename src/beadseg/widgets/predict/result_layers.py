@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Points
+from napari.utils import CyclicLabelColormap
 from qtpy.QtCore import QObject, Signal
 
-from beadseg.widgets.io.folder_layers import COLOUR, SIZE
+from beadseg.widgets.io.folder_layers import BEAD_COLOURS, COLOUR
 from beadseg.widgets.layers import PlaneStack, StepQueue, add_beside, free_in_canvas, place_of, warm_up
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_RINGS = 3000
 """Of more beads only the chosen one has a ring."""
+DOT, LEAST_DOT = 0.35, 1.5
+"""Size of the rings around the others, in bead diameters, and the least, px: they must not hide the beads."""
 CHOSEN = 2.5
 """Size of the ring around the chosen bead, in bead diameters."""
 OUTLINE_PX = 1
@@ -72,8 +75,11 @@ class ShownLayers(QObject):
         probability = partial(
             Image, multiscale=True, contrast_limits=(0.0, 1.0), colormap="inferno", blending="additive"
         )
-        labels = partial(Labels, multiscale=True, opacity=0.9)
-        centres = partial(Points, size=SIZE, face_color="transparent", border_color=COLOUR, border_width=0.3, ndim=axes)
+        colours = CyclicLabelColormap(colors=[(0, 0, 0, 0), *BEAD_COLOURS])
+        labels = partial(Labels, multiscale=True, opacity=0.9, colormap=colours)
+        centres = partial(
+            Points, size=self._dot, face_color="transparent", border_color=COLOUR, border_width=0.3, ndim=axes
+        )
         metadata = {"beadseg": {"image": session.name, "run": session.stored.source}}
         steps: list[Callable[[], None]] = []
         for kind, title, make, data in (
@@ -170,7 +176,7 @@ class ShownLayers(QObject):
         if layer is None or layer not in self.layers:
             return
         count = len(layer.data)
-        sizes = np.full(count, SIZE)
+        sizes = np.full(count, self._dot)
         shown = np.full(count, count <= MOST_RINGS)
         if row is not None and row < count:
             sizes[row], shown[row] = CHOSEN * self._diameter, True
@@ -178,6 +184,10 @@ class ShownLayers(QObject):
             layer.size = sizes
         if not np.array_equal(np.asarray(layer.shown), shown):
             layer.shown = shown
+
+    @property
+    def _dot(self) -> float:
+        return max(LEAST_DOT, DOT * self._diameter)
 
     def leave(self, session: Session) -> None:
         """Leave labels and centres in the viewer as plain layers, which need the session no more."""
@@ -188,7 +198,8 @@ class ShownLayers(QObject):
             whole = np.stack(planes).reshape(*session.image.stack_shape, *session.image.size)
             index = self._viewer.layers.index(self.labels)
             plain = Labels(whole, name=self.labels.name, metadata=self.labels.metadata, opacity=0.9,
-                           visible=self.labels.visible, **place_of(self.labels))  # fmt: skip
+                           visible=self.labels.visible, colormap=self.labels.colormap,
+                           **place_of(self.labels))  # fmt: skip
             plain.contour = OUTLINE_PX
             self._viewer.layers.remove(self.labels)
             add_beside(self._viewer, plain, index)

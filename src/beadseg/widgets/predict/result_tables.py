@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from matplotlib.path import Path as Outline
-from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QSize, Qt, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QLabel, QTableView, QVBoxLayout, QWidget
 from skimage.draw import polygon2mask
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LEAST_WIDTH = 56
 """Of a column, screen px."""
+LEAST_HEIGHT = 84
+"""Of a table, screen px."""
 PLANES_HEIGHT = 96
 """Of the table of planes, screen px."""
 
@@ -84,12 +86,16 @@ class ResultsView(QWidget):
         for view in (self.plane_view, self.image_view, self.region_view):
             view.setFixedHeight(PLANES_HEIGHT)
             view.setVisible(False)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        for widget in (self.title, self.count, self.detail, self.region_view, self.plane_view, self.image_view):
-            layout.addWidget(widget)
-        layout.addWidget(self.bead_view, 1)
+        self.head = QWidget()
+        """Name, count and density, which whoever holds this view puts where they are seen."""
+        tables = (self.region_view, self.plane_view, self.image_view)
+        for place, parts in ((self.head, (self.title, self.count, self.detail)), (self, tables)):
+            column = QVBoxLayout(place)
+            column.setContentsMargins(0, 0, 0, 0)
+            column.setSpacing(2)
+            for part in parts:
+                column.addWidget(part)
+        column.addWidget(self.bead_view, 1)
         self._selecting = False
         delete = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self.bead_view)
         delete.setContext(Qt.ShortcutContext.WidgetShortcut)
@@ -102,6 +108,11 @@ class ResultsView(QWidget):
         _rows_chosen(self.plane_view, self._plane_row)
         _rows_chosen(self.image_view, self._image_row)
         _rows_chosen(self.region_view, self._region_row)
+
+    def show_detail(self, lines: Sequence[str]) -> None:
+        """Show density and interval; of a count that is still being measured, nothing in the same place."""
+        self.detail.setMinimumHeight(0 if lines else self.detail.height())
+        self.detail.setText("\n".join(lines))
 
     def show_title(self, title: str) -> None:
         """Show what the number belongs to."""
@@ -196,6 +207,7 @@ class ResultsView(QWidget):
         self.title.setText("")
         self.count.setText("")
         self.detail.setText("")
+        self.detail.setMinimumHeight(0)
         self.show_beads(pd.DataFrame())
         self.show_planes([], [])
 
@@ -233,14 +245,22 @@ def pasted(table: pd.DataFrame) -> str:
     return str(cells.replace("nan", "").to_csv(sep="\t", index=False, lineterminator="\n"))
 
 
+class _Table(QTableView):
+    """Asks for little height, so that what holds it needs not scroll; it takes what is left."""
+
+    def sizeHint(self) -> QSize:
+        """Return the preferred size."""
+        return QSize(super().sizeHint().width(), LEAST_HEIGHT)
+
+
 def _view(model: FrameModel, explained: str) -> QTableView:
-    view = QTableView()
+    view = _Table()
     view.setModel(model)
     view.setToolTip(explained)
     view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
     view.setSortingEnabled(True)
-    view.setMinimumHeight(80)
+    view.setMinimumHeight(LEAST_HEIGHT)
     view.setTabKeyNavigation(False)
     header = view.verticalHeader()
     if header is not None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CIRCLE = "bead size"
 """Name of the circle's layer, and its mark in the layer's metadata."""
 COLOUR = "#ffd400"
+NARROW_PX = 96
+"""Least width of the bead diameter's field, screen px."""
 LARGEST_PX = 1000.0
 """Diameter of a bead, px."""
 SEEN = 60.0
@@ -75,13 +77,15 @@ class SizeFields(QWidget):
         self.show_circle.setCheckable(True)
         self.show_circle.setToolTip("Show the bead diameter as a circle over a bead; drag its edge to change it")
         row = QHBoxLayout()
+        row.setSpacing(3)
+        self.diameter.setMinimumWidth(NARROW_PX)
         for part, share in ((self.diameter, 1), (self.found, 1), (self.show_circle, 0)):
             row.addWidget(part, share)
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.setVerticalSpacing(2)
         form.addRow("Pixel size", self.pixel)
-        form.addRow("Bead diameter", row)
+        form.addRow("Diameter", row)
         self.pixel.editingFinished.connect(self._pixel_given)
         self.diameter.editingFinished.connect(self._diameter_given)
         self.show_circle.toggled.connect(self._toggle)

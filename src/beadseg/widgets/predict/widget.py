@@ -61,7 +61,7 @@ EMPTY = "Counts every image of a folder, and writes masks, tables and a report."
 MOST_LINES = 2000
 """Shown of a long batch; all are in counts.csv."""
 
-GENERAL_MODEL = "The model that comes with beadseg: it measures the size of the beads in every image"
+GENERAL_MODEL = "Comes with beadseg, for beads of any size"
 
 
 class PredictWidget(PluginWidget):
@@ -132,6 +132,7 @@ class PredictWidget(PluginWidget):
         self.recent = QToolButton()
         self.recent.setText("Recent")
         self.recent.setToolTip("Choose the general model, or a run that you counted with or trained before")
+        self.recent.setStyleSheet("QToolButton { padding-right: 14px; } QToolButton::menu-indicator { right: 2px; }")
         self.recent.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self._menu = QMenu(self.recent)
         self._menu.aboutToShow.connect(self._fill_recent)
@@ -367,7 +368,7 @@ def run_info(run: Path) -> str:
         raise RunError(text, path, "Update beadseg, or train again.") from None
     objects, size = config.predict.objects, config.predict.size
     if run == general_file():
-        return f"{GENERAL_MODEL}, threshold {objects.threshold:g}"
+        return GENERAL_MODEL
     diameter = size.diameter or objects.diameter
     beads = "" if diameter is None else f", beads of {diameter:.1f} px"
     unfinished = "" if run.is_file() or (run / files.CRITERIA).exists() else "; its training is not finished"

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from beadseg.annotation.audit.correction import correction
+from beadseg.annotation.edit import beads_at
 from beadseg.annotation.review.store import is_review_file
 from beadseg.data.image_io import read_labels, read_mask
 from beadseg.data.masks import label_objects
+from beadseg.data.points import read_points
 from beadseg.errors import BeadsegError, ImageError
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
     Labels = NDArray[np.uint32]
 
+Size = tuple[float, Literal["dark", "bright"]]
+"""Diameter of a bead, px, and what beads are against their surroundings."""
 Mark = tuple[int, int, int]
 """What tells that a file is still the one that was read: its number on the disk, size and time."""
 
@@ -99,8 +103,12 @@ class ReviewSample:
         return region
 
 
-def read_sample(review: SampleReview, dataset: Dataset, audit: Audit | None, folder: Path | None) -> ReviewSample:
+def read_sample(
+    review: SampleReview, dataset: Dataset, audit: Audit | None, folder: Path | None, size: Size = (7.0, "dark")
+) -> ReviewSample:
     """Read a sample; a mask that cannot be read is an empty one, with the reason in `problem`.
+
+    Where there are centres alone, a bead is drawn at each.
 
     Parameters
     ----------
@@ -110,6 +118,8 @@ def read_sample(review: SampleReview, dataset: Dataset, audit: Audit | None, fol
         Where it is.
     audit, folder
         The audit with its folder, for the proposal; None where there is none.
+    size
+        Of the beads that are drawn at centres.
 
     Raises
     ------
@@ -121,7 +131,7 @@ def read_sample(review: SampleReview, dataset: Dataset, audit: Audit | None, fol
     shape = (*image.stack_shape, *image.size)
     problems = []
     try:
-        labels = _mask(review.sample, shape)
+        labels = _mask(review.sample, shape) if _has_area(review.sample) else _at_centres(review.sample, image, size)
     except ImageError as error:
         labels = np.zeros(shape, np.uint32)
         problems.append(str(error))
@@ -144,6 +154,28 @@ def _limits(pixels: NDArray[np.generic]) -> tuple[float, float]:
         return 0.0, 255.0
     low, high = float(pixels.min()), float(pixels.max())
     return low, high if high > low else low + 1.0
+
+
+def _has_area(sample: Sample) -> bool:
+    """Tell whether a sample has more than centres, or nothing."""
+    return sample.mask_path is not None or sample.points_path is None
+
+
+def _at_centres(sample: Sample, image: Image, size: Size) -> Labels:
+    """Return beads at the centres that a sample is annotated by."""
+    shape = (*image.stack_shape, *image.size)
+    found = [beads_at(grey, centres, *size) for grey, centres in planes_with_centres(sample, image)]
+    return np.stack(found).reshape(shape)
+
+
+def planes_with_centres(sample: Sample, image: Image) -> list[tuple[NDArray[np.generic], NDArray[np.float32]]]:
+    """Return brightness (Y, X) and centres (N, 2) of every plane of a sample with points; raises `ImageError`."""
+    if sample.points_path is None:
+        return []
+    centres = read_points(sample.points_path, image.size, image.stack_shape, image.names)
+    pixels, rgb = displayed(image)
+    grey = pixels.mean(axis=-1) if rgb else pixels
+    return list(zip(grey.reshape(-1, *image.size), centres, strict=True))
 
 
 def _mask(sample: Sample, shape: tuple[int, ...]) -> Labels:

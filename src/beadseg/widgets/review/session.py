@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from beadseg.annotation.edit import difference, tidied
+from beadseg.annotation.edit import bead_size_at, difference, tidied
 from beadseg.annotation.review import Review
 from beadseg.annotation.review.autosave import (
     Strokes,
@@ -26,8 +26,8 @@ from beadseg.annotation.review.autosave import (
 from beadseg.annotation.review.steps import in_force
 from beadseg.annotation.suggest import suggested
 from beadseg.data.fingerprint import fingerprint
-from beadseg.errors import ImageError, InputError, MachineError
-from beadseg.widgets.review.sample import ReviewSample, mark_of, read_sample
+from beadseg.errors import BeadsegError, ImageError, InputError, MachineError
+from beadseg.widgets.review.sample import ReviewSample, mark_of, planes_with_centres, read_sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,7 +122,7 @@ class Session:
 
     def read(self, name: str) -> ReviewSample:
         """Read a sample from the disk; may be called from any thread. Raises `ImageError`."""
-        return read_sample(self.states[name], self.dataset, self.audit, self.audit_folder)
+        return read_sample(self.states[name], self.dataset, self.audit, self.audit_folder, self.bead_size())
 
     def accept(self, sample: ReviewSample, why: str = "") -> tuple[Step, ...]:
         """Accept the mask as it is on the disk. Raises `BeadsegError`, also where the image was exchanged meanwhile."""
@@ -220,8 +220,18 @@ class Session:
         try:
             found = fingerprint(chosen)
         except InputError:
-            return USUAL_PX, "dark"
+            return self._size_at_centres()
         return found.bead_diameter_px, found.polarity
+
+    def _size_at_centres(self) -> tuple[float, Literal["dark", "bright"]]:
+        """Return the size of the beads whose centres are marked, where there are some."""
+        for state in self.states.values():
+            with suppress(BeadsegError):
+                for grey, centres in planes_with_centres(state.sample, state.sample.read_image()):
+                    found = bead_size_at(grey, centres) if len(centres) else None
+                    if found is not None:
+                        return found
+        return USUAL_PX, "dark"
 
 
 @dataclass(frozen=True)
@@ -457,8 +467,10 @@ def state_text(state: SampleReview) -> str:
         text += f": {state.why}"
     if state.origin == "draft":
         text += " (draft made by a machine)"
+    alone = state.sample.mask_path is None and state.sample.points_path is not None
+    centres = ["annotated by centres, shown as beads: Correct (C) saves these as labels"] if alone else []
     ignored = ["part of it is ignored"] if state.sample.ignore_path is not None else []
-    return "; ".join([text, *ignored, *state.notes])
+    return "; ".join([text, *centres, *ignored, *state.notes])
 
 
 def finding_text(finding: Finding) -> str:

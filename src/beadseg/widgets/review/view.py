@@ -11,6 +11,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from beadseg.errors import InputError
+from beadseg.widgets.io.folder_layers import BEAD_COLOURS
 from beadseg.widgets.layers import StepQueue
 from beadseg.widgets.mouse_tools import change_layer
 from beadseg.widgets.review.sample import grey_plane
@@ -40,11 +41,6 @@ IMAGE, MASK, PLACE, OTHER_IMAGE, PROPOSAL, IGNORED = (
 ORDER = (IMAGE, MASK, PLACE, OTHER_IMAGE, PROPOSAL, IGNORED)
 """From the bottom; two viewboxes of three, side by side."""
 COLOURS = {PROPOSAL: ((0.0, 0.9, 1.0, 1),), IGNORED: ((0.25, 0.35, 1.0, 1),)}
-MASK_COLOURS = (
-    (1.0, 0.85, 0.1, 1), (1.0, 0.35, 0.3, 1), (0.45, 0.95, 0.3, 1), (1.0, 0.55, 0.95, 1), (1.0, 0.6, 0.1, 1),
-    (0.75, 0.65, 1.0, 1), (0.95, 0.95, 0.95, 1),
-)  # fmt: skip
-"""Bright on brightfield images, and none like the others'; red, green, blue, opacity."""
 INVERTED = 0.5
 """A mask that marks more of the image than this may be inverted."""
 FILLED, OUTLINED = 0.45, 0.9
@@ -418,7 +414,7 @@ class SampleLayers(QObject):
     def _new_labels(self, name: str, labels: np.ndarray) -> Labels:
         from napari.utils import CyclicLabelColormap
 
-        colormap = CyclicLabelColormap(colors=[(0, 0, 0, 0), *COLOURS.get(name, MASK_COLOURS)])
+        colormap = CyclicLabelColormap(colors=[(0, 0, 0, 0), *COLOURS.get(name, BEAD_COLOURS)])
         layer: Labels = self._viewer.add_labels(
             labels, name=name, colormap=colormap, visible=name == MASK, opacity=FILLED
         )

@@ -190,7 +190,7 @@ class Curves(QWidget):
         self.figure = Figure((3.2, 2.8), facecolor="none")
         self.canvas: Any = FigureCanvasQTAgg(self.figure)  # type: ignore[no-untyped-call]
         self.canvas.setStyleSheet("background: transparent")
-        self.canvas.setMinimumSize(180, 264)
+        self.canvas.setMinimumSize(180, 230)
         self.canvas.setToolTip(_CURVES_HELP)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -218,8 +218,10 @@ class Curves(QWidget):
         self.figure.clear()
         with rc_context({**style, "font.size": 7, "axes.titlesize": 8, "axes.facecolor": "none"}):
             for place, panel in enumerate(PANELS, start=1):
-                draw_panel(self.figure.add_subplot(len(PANELS), 1, place), self.rows, panel)
-        self.figure.subplots_adjust(left=0.12, bottom=0.06, right=0.98, top=0.94, hspace=0.5)
+                axes = self.figure.add_subplot(len(PANELS), 1, place)
+                draw_panel(axes, self.rows, panel)
+                axes.tick_params(labelbottom=place == len(PANELS))  # the title of the next one has the room
+        self.figure.subplots_adjust(left=0.12, bottom=0.08, right=0.98, top=0.94, hspace=0.35)
         self.canvas.draw_idle()
 
 
