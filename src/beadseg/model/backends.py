@@ -366,7 +366,10 @@ def _name(backend: Backend) -> str:
 def cache_folder() -> Path:
     """Return the folder for what can be lost and made again: ``BEADSEG_CACHE``, else in the user's cache folder."""
     given = os.environ.get("BEADSEG_CACHE")
-    return Path(given) if given else user_cache_path("beadseg", appauthor=False)
+    try:
+        return Path(given) if given else user_cache_path("beadseg", appauthor=False)
+    except RuntimeError:  # a user without a home folder, as in some containers: nothing is kept
+        return Path(os.devnull)
 
 
 def _folder() -> Path:
