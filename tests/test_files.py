@@ -14,11 +14,11 @@ from beadseg.files import (
     TEMPORARY_PREFIX,
     ensure_folder,
     is_unfinished,
-    new_folder,
     remove_unfinished,
     unstaged,
     write_atomically,
 )
+from beadseg.runtime.locking import new_folder
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ import errno
 import os
 import shutil
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beadseg import events
-from beadseg.errors import HeldError, InputError, MachineError
+from beadseg.errors import HeldError, InputError, MachineError, RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 
 # --- A dataset folder -------------------------------------------------------------------------------------------------
@@ -384,7 +384,7 @@ def refuse_unwritable(path: Path, *, file: bool = False) -> None:
     if not there.is_dir() and os.path.lexists(there):
         raise MachineError("A file is in the way of this folder.", path, "Choose another name or move the file.")
     try:
-        remove_file(_temporary_beside(there / path.name))
+        remove_file(_temporary_beside(there / "any"))
     except MachineError as error:
         raise MachineError(error.what, path, error.remedy) from None
 
@@ -408,46 +408,9 @@ def ensure_folder(path: Path) -> Path:
     return path
 
 
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder to fill; at the end it becomes `out`, so that all of it is there or nothing.
-
-    An empty folder that cannot be replaced (a mounted disk, the working folder) is filled itself.
-
-    Parameters
-    ----------
-    out : pathlib.Path
-        A new or empty folder.
-
-    Raises
-    ------
-    InputError
-        `out` is a file, or holds something.
-    MachineError
-        The disk is full, or the place is not writable.
-    """
-    refuse_full(out)
-    out = real_path(out)
-    ensure_folder(out.parent)
-    if out.is_dir() and (out.is_mount() or out == real_path(Path()) or not os.access(out.parent, os.W_OK)):
-        yield out
-        return
-    unfinished = out.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY_SUFFIX}")
-    try:
-        yield ensure_folder(unfinished)
-        try:
-            if out.is_dir():
-                out.rmdir()  # it is empty; Windows does not rename onto a folder
-            unfinished.rename(out)
-        except OSError as error:
-            raise machine_error(error, out) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
 def refuse_full(out: Path) -> None:
-    """Raise `InputError` unless `out` is a new or empty folder."""
-    if out.is_dir() and any(out.iterdir()):
+    """Raise `InputError` unless `out` is a new or empty folder; what a killed process left unfinished is nothing."""
+    if out.is_dir() and not all(map(is_unfinished, out.iterdir())):
         raise InputError("The folder is not empty.", out, "Choose a new or empty folder; nothing was written.")
     if out.exists() and not out.is_dir():
         raise InputError("Is a file.", out, "Choose a new or empty folder; nothing was written.")
@@ -537,6 +500,12 @@ def machine_error(error: OSError, path: Path) -> MachineError:
     if isinstance(error, FileNotFoundError):
         remedy = "Check that the folder exists."
     return MachineError(f"Cannot be written: {reason}.", path, remedy)
+
+
+def read_error(error: OSError, path: Path) -> RunError:
+    """Return why the operating system does not let a file be read, as an error with a remedy."""
+    remedy = "Check its permissions." if isinstance(error, PermissionError) else "Check the path and the disk."
+    return RunError(f"Cannot be read: {error.strerror or error}.", path, remedy)
 
 
 def _temporary_beside(path: Path) -> Path:

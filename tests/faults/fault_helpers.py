@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,3 +51,12 @@ def unfinished(folder: Path) -> list[Path]:
 def first(folder: Path, kind: str) -> Path:
     """Return the first file of a part of a dataset."""
     return sorted((folder / kind).iterdir())[0]
+
+
+def child(program: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `beadseg-batch` in a process of its own, `program` before it; without a home folder or a user's name."""
+    names = ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME", "XDG_CACHE_HOME", "BEADSEG_CACHE")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    ending = "; from beadseg.cli.app import main; sys.exit(main(sys.argv[1:]))"
+    return subprocess.run([sys.executable, "-c", f"import sys; {program}{ending}", *map(str, words)],
+                          capture_output=True, text=True, check=False, env=environment)  # fmt: skip

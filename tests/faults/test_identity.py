@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fault_helpers import Cli
+from fault_helpers import Cli, child
 
 from beadseg import files
 from beadseg.cli.submit import checked, parsed
@@ -46,6 +46,35 @@ def test_same_names_in_two_folders_and_two_commands(cli: Cli, run_folder: Path, 
     assert names(out) == ["f1", "A02_f1"]
     assert cli("report", out).code == ExitCode.OK
     assert "A02_f1" in (out / files.REPORT_PAGE).read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_the_same_command_goes_on_and_ctrl_c_takes_no_row_away(cli: Cli, run_folder: Path, beads: Path, tmp_path: Path):
+    """The signal comes in the middle of the first images that are predicted again."""
+    out = tmp_path / "out"
+    words = ("predict", run_folder, beads / files.IMAGES, "--out", out)
+    assert cli(*words).code in DONE
+    before = pd.read_csv(out / files.COUNTS)[["image", "beads"]]
+    assert "6 images predicted before." in cli(*words).out
+    program = "import os, signal, itertools; n = itertools.count(); f = os.fsync"
+    program += "; os.fsync = lambda h: (f(h), next(n) == 12 and signal.raise_signal(signal.SIGINT))"
+    stopped = child(program, *words, "--again", "--quiet", "--threads", "1")
+    assert stopped.returncode == ExitCode.CANCELLED, stopped.stderr
+    assert "run the command again to go on" in stopped.stderr
+    pd.testing.assert_frame_equal(pd.read_csv(out / files.COUNTS)[["image", "beads"]], before)
+    assert len(list((out / files.LABELS).iterdir())) == len(before) == 6
+
+
+def test_a_file_that_is_named_in_several_ways_is_counted_once(
+    cli: Cli, run_folder: Path, plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(plate)
+    (tmp_path / "link").symlink_to(plate)
+    ways = ["A01/f1.png", plate / "A01" / "f1.png", "A02/../A01", "./A01/f1.png", tmp_path / "link" / "A01"]
+    done = cli("predict", run_folder, *ways, "--out", tmp_path / "out")
+    assert done.code in DONE
+    assert names(tmp_path / "out") == ["f1"]
+    assert len(list((tmp_path / "out" / files.LABELS).iterdir())) == 1
 
 
 def test_drafts_of_same_names_are_two_samples(cli: Cli, plate: Path, tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -344,3 +345,43 @@ def test_python_says_what_is_no_image(segmenter: Segmenter, grey: np.ndarray, ki
     with pytest.raises(BeadsegError, match=words) as caught:
         segmenter.predict(made(grey.copy()))
     assert str(caught.value).endswith(".")
+
+
+def test_results_of_other_programs_among_images_are_not_counted(
+    cli: Cli, run_folder: Path, grey: np.ndarray, tmp_path: Path
+):
+    names = ["a_cp_masks", "a_mask", "a_Probabilities", "a_Simple Segmentation", "a-labels", "A_SEG"]
+    for name in ("a", "b_mask", "mask", *names):
+        write(tmp_path / "images" / f"{name}.tif", grey)
+    done = cli("predict", run_folder, tmp_path / "images", "--out", tmp_path / "out", "--no-report")
+    assert pd.read_csv(tmp_path / "out" / files.COUNTS)["image"].tolist() == ["a", "b_mask", "mask"]
+    assert "6 masks or other results of images beside them" in done.out
+    write(tmp_path / "images" / "a.png", grey)
+    again = cli("predict", run_folder, tmp_path / "images", "--out", tmp_path / "out", "--no-report")
+    assert "have the same name but for its ending or capitals (a.png, a.tif): all of them are counted" in again.out
+    cli("predict", run_folder, tmp_path / "images" / "a_mask.tif", "--out", tmp_path / "one", "--no-report")
+    assert pd.read_csv(tmp_path / "one" / files.COUNTS)["image"].tolist() == ["a_mask"]
+
+
+def test_a_mask_given_as_an_image_is_flagged(cli: Cli, tmp_path: Path):
+    scene = simulate(SceneConfig(height=128, width=128, beads=25, debris=0, diameter_px=7), 0)
+    write(tmp_path / "images" / "binary.tif", (scene.labels > 0).astype(np.uint8) * 255)
+    write(tmp_path / "images" / "ids.tif", scene.labels.astype(np.uint16))
+    iio.imwrite(tmp_path / "images" / "image.png", scene.image)
+    cli("predict", "general", tmp_path / "images", "--out", tmp_path / "out", "--no-report")
+    flags = pd.read_csv(tmp_path / "out" / files.COUNTS, index_col="image")["flags"].fillna("")
+    said = {name: "is it an image?" in flag for name, flag in flags.items()}
+    assert said == {"binary": True, "ids": True, "image": False}
+
+
+@pytest.mark.parametrize("given", [(), ("--diameter", "4")])
+def test_counts_of_beads_too_small_to_see_are_flagged(cli: Cli, tmp_path: Path, given: tuple[str, ...]):
+    """Blurred beads of 4 px: no count that is off by more than a tenth, of ten beads or more, is without a flag."""
+    cli("simulate", tmp_path / "beads", "--tiles", "6", "--size", "192", "--beads", "30", "--diameter", "4")
+    cli("predict", "general", tmp_path / "beads" / files.IMAGES, "--out", tmp_path / "out", "--no-report", *given)
+    scenes = json.loads((tmp_path / "beads" / files.SCENES).read_text())["images"]
+    true = pd.Series({scene["sample"]: scene["beads"] for scene in scenes})
+    counts = pd.read_csv(tmp_path / "out" / files.COUNTS, index_col="image").fillna("")
+    wrong = ((counts["beads"] - true).abs() > 0.1 * true) & (true >= 10)
+    assert wrong.sum() >= 3
+    assert (counts["flags"][wrong] != "").all(), counts

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from fault_helpers import SHORT, TINY, Cli, tree, unfinished
+from fault_helpers import SHORT, TINY, Cli, child, tree, unfinished
 
 from beadseg import files
 from beadseg.errors import ExitCode
@@ -99,7 +99,7 @@ def test_an_output_folder_that_cannot_be_made_is_named(
         if command == "simulate"
         else cli(command, *words[command], "--out", out)
     )
-    outcome.is_refusal(ExitCode.MACHINE, str(out), "file is in the way")
+    outcome.is_refusal(ExitCode.MACHINE, str(out.parent), "file is in the way")
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -231,3 +231,85 @@ def test_nothing_is_half_there_in_a_folder_that_may_not_be_written_in(
     assert list(locked.iterdir()) == []
     assert tree(dataset) == before
     assert cli("review", dataset, "accept", name).code == ExitCode.OK
+
+
+UNREADABLE: dict[str, tuple[str, ...]] = {
+    "run/best.safetensors": ("predict", "run", "beads/images", "--out", "out"),
+    "run": ("predict", "run", "beads/images", "--out", "out"),
+    "run/history.csv": ("report", "run"),
+    "run/samples.csv": ("report", "run"),
+    "predicted/prediction.json": ("density", "predicted", "--out", "out"),
+    "predicted/counts.csv": ("density", "predicted", "--out", "out"),
+}
+"""Words of commands that read a file which nobody may read."""
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_may_not_be_read_is_not_called_damaged(
+    cli: Cli, run_folder: Path, beads: Path, predicted: Path, tmp_path: Path, name: str,
+    monkeypatch: pytest.MonkeyPatch, read_only: Callable[[Path], AbstractContextManager[None]],
+):  # fmt: skip
+    for folder, at in ((run_folder, "run"), (beads, "beads"), (predicted, "predicted")):
+        shutil.copytree(folder, tmp_path / at)
+    monkeypatch.chdir(tmp_path)
+    path, nothing = tmp_path / name, tmp_path / "nothing"
+    nothing.mkdir()
+    mode = path.stat().st_mode
+    path.chmod(0)
+    try:
+        with read_only(nothing):
+            outcome = cli(*UNREADABLE[name])
+    finally:
+        path.chmod(mode)
+    outcome.is_refusal(outcome.code, name, "ermission denied", "Check its permissions.")
+    assert outcome.code in (ExitCode.INPUT, ExitCode.MACHINE)
+    assert "amaged" not in outcome.err
+
+
+@needs_posix
+def test_a_user_without_a_name_and_a_home_folder_can_predict_and_report(run_folder: Path, beads: Path, tmp_path: Path):
+    nobody = "import pwd; pwd.getpwuid = {}.__getitem__"
+    words = ("predict", run_folder, beads / files.IMAGES, "--out", tmp_path / "out", "--threads", "1", "--quiet")
+    done = child(nobody, *words)
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert (tmp_path / "out" / files.REPORT_PAGE).is_file()
+
+
+WHOLE: dict[str, tuple[str, ...]] = {
+    "import": ("import", "coco", "coco/annotations.json", "--images", "beads/images"),
+    "import model": ("import", "model", "run.zip"),
+    "export": ("export", "beads", "--format", "geojson"),
+    "simulate": ("simulate", "--tiles", "3", "--fields", "1", "--size", "64", "--beads", "5"),
+}
+"""Words of commands that make a folder."""
+
+
+@needs_posix
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_folder_appears_whole_and_nothing_is_left_of_a_kill(
+    cli: Cli, beads: Path, run_folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(beads, tmp_path / "beads")
+    cli("export", "beads", "--format", "coco", "--out", "coco")
+    cli("export", run_folder, "--format", "zip", "--out", "run.zip")
+    before = {path.name for path in tmp_path.iterdir()}
+    words = (*WHOLE[name], *(["out/new"] if name == "simulate" else ["--out", "out/new"]))
+    killed = (
+        "import os, itertools; n = itertools.count(); f = os.fsync; os.fsync = lambda h: next(n) < 2 or os._exit(9)"
+    )
+    assert child(killed, *words).returncode == 9
+    assert not Path("out/new").exists()
+    assert cli(*words).code == ExitCode.OK
+    assert [path.name for path in Path("out").iterdir()] == ["new"]
+    assert unfinished(Path("out")) == []
+    assert {path.name for path in tmp_path.iterdir()} == before | {"out"}
+
+
+def test_an_empty_folder_that_is_the_working_directory_stays_it(
+    cli: Cli, beads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli("export", beads, "--format", "geojson", "--out", ".").code == ExitCode.OK
+    assert len(list(Path().glob("*.geojson"))) == 6
+    assert [path.suffix for path in Path().iterdir()] == [".geojson"] * 6

@@ -6,9 +6,12 @@ import gc
 import io
 import sys
 import threading
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import matplotlib as mpl
+from packaging.version import Version
 
 from beadseg import files
 from beadseg.annotation.draft import _copy
@@ -115,3 +118,14 @@ def test_a_validation_image_of_any_name_is_shown(tmp_path: Path) -> None:
     labels.mkdir()
     (labels / "f1_r2.tif").write_bytes(b"")  # predicted from f1_r2.ome.tif, or .ome.zarr
     assert _only_file(labels) == labels / "f1_r2.tif"
+
+
+def test_the_lowest_napari_that_is_allowed_has_what_review_uses() -> None:
+    """Review sets the viewer's grid where napari 0.9 has it; before, an installation of 0.6 opened no Review."""
+    from napari.components import ViewerModel
+
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    napari = [each for each in project["optional-dependencies"]["napari"] if each.startswith("napari>=")]
+    assert [Version(each.removeprefix("napari>=")) >= Version("0.9") for each in napari] == [True]
+    assert Version(metadata.version("napari")) >= Version("0.9")
+    assert hasattr(ViewerModel().canvas.grid, "stride")

@@ -370,3 +370,42 @@ def test_a_folder_in_place_of_a_file_is_named(cli: Cli, beads: Path, tmp_path: P
     folder.mkdir()
     outcome = cli("review", beads, "agreement", "--other", beads / "labels", "--out", folder)
     outcome.is_refusal(ExitCode.MACHINE, "scores.csv: Is a folder, where a file is to be written.")
+
+
+@pytest.mark.parametrize("command", ["train", "crossval", "sweep", "audit"])
+def test_nothing_is_written_among_the_files_of_a_dataset(cli: Cli, dataset: Path, tmp_path: Path, command: str):
+    space = tmp_path / "space.yaml"
+    space.write_text("method: {kind: grid}\nparameters: {optimizer.lr: [0.01]}\n")
+    more: dict[str, list[str | Path]] = {"crossval": ["--folds", "2"], "sweep": ["--space", space]}
+    before = tree(dataset)
+    for out in (dataset, dataset / files.LABELS):
+        refused = cli(command, dataset, "--out", out, *more.get(command, []))
+        refused.is_refusal(ExitCode.INPUT, "Belongs to the dataset", "Give a folder of its own")
+    assert tree(dataset) == before
+
+
+@pytest.mark.parametrize(("command", "into"), [("train", "predicted"), ("crossval", "run"), ("audit", "run")])
+def test_a_result_never_goes_among_the_files_of_another(
+    cli: Cli, beads: Path, run_copy: Path, predicted: Path, tmp_path: Path, command: str, into: str
+):
+    out = run_copy if into == "run" else Path(shutil.copytree(predicted, tmp_path / "predicted"))
+    before = tree(out)
+    refused = cli(command, beads, "--out", out, *(["--folds", "2"] if command == "crossval" else []))
+    refused.is_refusal(ExitCode.INPUT, "of something else", "Give a folder of its own")
+    assert tree(out) == before
+
+
+def test_scores_of_images_that_were_trained_on_say_so(cli: Cli, predicted: Path, beads: Path, tmp_path: Path):
+    done = cli("evaluate", predicted, beads, "--out", tmp_path / "evaluation")
+    assert "The model was trained or chosen with 6 of 6 scored images" in done.out
+
+
+def test_copies_on_both_sides_of_a_split_are_named(cli: Cli, dataset: Path, tmp_path: Path):
+    for folder in (files.IMAGES, files.LABELS):
+        one, *_, other = sorted((dataset / folder).iterdir())
+        shutil.copy(one, other)
+    names = [path.stem for path in sorted((dataset / files.IMAGES).iterdir())]
+    split = "".join(f"{name},{'val' if name == names[-1] else 'train'}\n" for name in names)
+    (tmp_path / "split.csv").write_text(f"sample,fold\n{split}")
+    done = cli("train", dataset, "--out", tmp_path / "run", "--split-file", tmp_path / "split.csv", *SHORT)
+    assert f"1 validation image is the same as training images ({names[-1]} and {names[0]})" in done.out

@@ -126,7 +126,7 @@ def test_a_plan_is_written_once_and_only_continued_by_the_same_sweep(tmp_path: P
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path):
     (tmp_path / files.CONFIG).touch()
-    with pytest.raises(RunError, match="Holds a run or predictions, no sweep"):
+    with pytest.raises(InputError, match="of something else, so that a sweep cannot be written there"):
         begun(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [files.CONFIG]
 

@@ -215,6 +215,8 @@ def as_beadseg_error(error: BaseException) -> BeadsegError | None:
         return MachineError("Too many files are open.", error.filename, "Allow more, for example by ulimit -n 4096.")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return machine_error(error, Path(error.filename or "."))
+    if isinstance(error, PermissionError):
+        return MachineError("Cannot be read or written: permission denied.", error.filename, "Check its permissions.")
     if isinstance(error, OSError) and error.errno in NO_ANSWER:
         text = f"The disk or network folder does not answer: {error.strerror}."
         return MachineError(text, error.filename, "Check it and its connection, then run the command again.")

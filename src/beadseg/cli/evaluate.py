@@ -82,7 +82,9 @@ def evaluate(
     """
     from beadseg import files
     from beadseg.cli.config_options import earlier_size, open_dataset, warn_if_less
-    from beadseg.events import Event
+    from beadseg.data.documents import seen_in_training
+    from beadseg.data.fields import listed
+    from beadseg.events import Event, log
     from beadseg.measure.evaluation import evaluate as score
     from beadseg.measure.evaluation import refuse_output
     from beadseg.report.evaluation_page import write_evaluation_page
@@ -101,6 +103,11 @@ def evaluate(
             predictions, truth, density_bins=_numbers(bins), diameter_px=diameter, on_event=on_event, stop=STOP
         )
         _refuse_empty(evaluation, predictions, truth)
+        seen = seen_in_training(predictions) & {image.image for image in evaluation.images}
+        if seen:
+            known = f"{len(seen)} of {plural(len(evaluation.images), 'scored image')} ({listed(sorted(seen), 2)})"
+            text = f"The model was trained or chosen with {known}. Score images that it has not seen."
+            on_event(log(text, "warning"))
         earlier = earlier_size(folder, files.EVALUATION, "images")
         held = HeldLater()
         with held():

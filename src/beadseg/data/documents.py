@@ -59,7 +59,9 @@ def read_document(path: Path, *keys: str) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError("No such file.", path, REMEDY) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise files.read_error(error, path) from None
+    except (ValueError, RecursionError) as error:
         raise RunError(f"Cannot be read as JSON ({_reason(error)}).", path, REMEDY) from None
     if not isinstance(document, dict):
         raise RunError(f"Holds no JSON object but a {type(document).__name__}.", path, REMEDY)
@@ -100,7 +102,7 @@ def read_table(path: Path, *columns: str) -> list[dict[str, str]]:
         rows = list(reader)
         names = reader.fieldnames or ()
     except InputError as error:
-        raise RunError(error.what, path, REMEDY) from None
+        raise RunError(error.what, path, error.remedy) from None
     except (ValueError, csv.Error) as error:
         raise RunError(f"Cannot be read as a table ({_reason(error)}).", path, REMEDY) from None
     missing = [column for column in columns if column not in names]
@@ -275,11 +277,19 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _document(folder: Path) -> dict[str, Any]:
+    path = folder / files.PREDICTION
+    return read_document(path) if path.exists() else {}
+
+
+def seen_in_training(folder: Path) -> set[str]:
+    """Return the images of a prediction folder, by name, that its model was trained or chosen with, as far as known."""
+    run = Path(str(_document(folder).get("run", "")))
     try:
-        document = json.loads((folder / files.PREDICTION).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
+        rows = read_table(run / files.SAMPLES, "image_sha256")
+    except RunError:  # the general model, or a run that is not there any more
+        return set()
+    known = {row["image_sha256"] for row in rows} - {""}
+    return {name for name, result in read_results(folder).items() if result.get("sha256") in known}
 
 
 def read_failures(folder: Path) -> dict[str, str]:
@@ -468,6 +478,21 @@ def refuse_output(folder: Path, images: Sequence[Path]) -> None:
         source = files.real_path(files.user_path(image))
         if out == source or out in source.parents or source in out.parents:
             raise InputError(f"Holds an image to be predicted ({files.printable(image)}).", folder, remedy)
+
+
+def refuse_foreign_folder(folder: Path, own: str, what: str) -> None:
+    """Raise `InputError` where `what` (a run, an audit …) would be written among the files of something else.
+
+    `own` is the file by which its own folder is known; results of other commands and datasets have others.
+    """
+    remedy = "Give a folder of its own; nothing was written."
+    place = files.real_path(folder)
+    dataset = _dataset_of(place)
+    if dataset is not None:
+        raise InputError(f"Belongs to the dataset {dataset}, so that {what} cannot be written there.", folder, remedy)
+    for name in (files.CONFIG, files.PREDICTION, files.CROSSVAL, files.SWEEP, files.EVALUATION, files.DENSITY):
+        if name != own and (place / name).is_file():
+            raise InputError(f"Holds {name} of something else, so that {what} cannot be written there.", folder, remedy)
 
 
 def _dataset_of(out: Path) -> Path | None:

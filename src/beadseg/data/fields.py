@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field
 
 from beadseg.config.base import Config
 from beadseg.errors import InputError
+from beadseg.files import read_error
 from beadseg.text import original_cells
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def decoded(path: Path, remedy: str, most: int = -1) -> str:
     except FileNotFoundError:
         raise InputError("No such file.", path, "Check the path.") from None
     except OSError as error:
-        raise InputError(f"Cannot be read: {error.strerror}.", path, "Check the path.") from None
+        raise read_error(error, path) from None
     for start in _WORKBOOKS:
         if content.startswith(start):
             raise InputError("Is a spreadsheet's own file, not CSV text.", path, "Save it as CSV (UTF-8) there.")

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from beadseg import files
 from beadseg.data.fields import composed, listed
@@ -15,10 +16,21 @@ from beadseg.data.ome_zarr import LABELS_GROUP
 from beadseg.data.raw import IMAGE_SUFFIXES, NOT_UTF8, ZARR_SUFFIX, conversion, kind_of
 from beadseg.errors import ImageError, InputError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 SYSTEM_FILES = {".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
 """What systems put into folders, in small letters."""
 _ANNOTATION_SUFFIX = re.compile(r"[-_. ](?:cp_)?(?:masks?|labels?|ignore|seg|points?)$", re.IGNORECASE)
 """What programs (Cellpose: ``_cp_masks``, ``_seg``) and people add to an image's name."""
+
+_RESULT_SUFFIX = re.compile(
+    r"[-_. ](?:(?:cp_)?(?:masks?|labels?|outlines?|flows?|seg|segmentation)|ignore|overlays?|thumb(?:nail)?"
+    r"|probabilit(?:y|ies)|simple segmentation|uncertainty|features"
+    r"|(?:object|pixel)[-_ ](?:predictions|identities|probabilities))$",
+    re.IGNORECASE,
+)
+"""What Cellpose, ilastik, StarDist and people add to an image's name for what was made from it."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,12 @@ def ending_of(path: Path) -> str:
     stem = path.stem
     stem = stem[:-4] if stem.lower().endswith(".ome") and len(stem) > 4 else stem
     return path.name[len(stem) :]
+
+
+def results_among(paths: Sequence[Path]) -> list[Path]:
+    """Return those of some images that seem to be made from another one: ``a_cp_masks.png`` beside ``a.tif``."""
+    names = {stem_of(path).casefold() for path in paths}
+    return [path for path in paths if _RESULT_SUFFIX.sub("", stem := stem_of(path).casefold()) in names - {stem}]
 
 
 @dataclass(frozen=True)

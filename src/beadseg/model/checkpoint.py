@@ -56,6 +56,10 @@ def read_meta(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError("No such checkpoint.", path, "Give the folder of a run that has finished at least one epoch.")
     try:
+        path.open("rb").close()  # safetensors says "no such file" of one that may not be read
+    except OSError as error:
+        raise files.read_error(error, path) from None
+    try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(_META)
     except (SafetensorError, OSError) as error:

@@ -33,7 +33,7 @@ from beadseg.data.raw import (
     kind_of,
     refuse_address,
 )
-from beadseg.data.scan import is_hidden, natural_key
+from beadseg.data.scan import is_hidden, natural_key, results_among, stem_of
 from beadseg.errors import BeadsegError, Cancelled, InputError, MachineError, is_out_of_memory
 from beadseg.events import Event, Level, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder, printable, user_path
@@ -490,6 +490,16 @@ def _images_in(folder: Path, on_event: OnEvent) -> list[Path]:
         what = f"Holds no images, but {'; '.join(text for text, _, _ in others)}." if others else "No images found."
         remedy = others[0][1] if others else f"Known types: {KNOWN_KINDS}."
         raise InputError(what, folder, remedy)
+    if results := results_among(found):
+        found = [path for path in found if path not in results]
+        names = listed(sorted((path.name for path in results), key=natural_key), 3)
+        number = plural(len(results), "mask or other result", "masks or other results")
+        text = f"{number} of images beside them ({names})"
+        others.append((text, "To count these, name the files themselves.", "warning"))
+    kinds = Counter(stem_of(path).casefold() for path in found)
+    if several := sorted((path.name for path in found if kinds[stem_of(path).casefold()] > 1), key=natural_key):
+        text = f"Files in {folder} have the same name but for its ending or capitals ({listed(several, 3)})"
+        on_event(log(f"{text}: all of them are counted.", "warning"))
     for text, remedy, level in others:
         on_event(Event("left-out", f"Left out in {folder}: {text}. {remedy}", level, {"path": str(folder)}))
     return sorted(found, key=lambda p: natural_key(p.name))

@@ -54,6 +54,9 @@ MORE_EVIDENCE = 1.6
 """A diameter that was given is doubted where beads half or twice as large have so many times its evidence."""
 RIVAL_OCTAVES, RIVAL_SHARE = 1.2, 0.5
 """A scale so far from the chosen one, whose beads cover so much of what its beads do, is named in a doubt."""
+FAINT_PX, FAINT, FAINT_GIVEN, FAINT_BEADS = 10.0, 2.0, 3.0, 8
+"""Beads smaller than this (px), when less than this says that they are beads (`_sureness`; where the diameter was given
+less than that), may be missed; it can be told of so many beads or more."""
 SEEN, LOWEST = 1e-4, -6.0
 """Share of the area below which beads of another size speak for nothing; the least value of that sign, octaves."""
 OCTAVES = 4.0
@@ -116,15 +119,18 @@ def checked_size(
 ) -> Size:
     """Return a diameter that somebody gave, with a doubt where beads half or twice as large are found instead.
 
-    Blurred beads look larger than they are, and what counts is how large they look. Arguments as of `find_size`.
+    Blurred beads look larger than they are, and what counts is how large they look. Small beads that are faint are in
+    doubt, too. Arguments as of `find_size`.
     """
     if given.doubt or given.diameter is None:
         return given
     part = _busiest(plane, round(WINDOW * given.diameter / 2), given.diameter)
-    own, *others = (_view(answer, part, objects, given.diameter * factor) for factor in (1.0, 0.5, 2.0))
-    rival = max(others, key=lambda view: view.evidence)
+    views = [_view(answer, part, objects, given.diameter * 2.0 ** (step / 2)) for step in (0, -2, 2, -1, 1)]
+    own, rival = views[0], max(views[1:3], key=lambda view: view.evidence)
     if rival.surest < LEAST_CONFIDENCE or rival.evidence <= MORE_EVIDENCE * own.evidence:
-        return given
+        beads = max(view.beads for view in views) * plane.size / part.size
+        sure = _sureness(own, views) if own.surest else math.inf
+        return Size(given.diameter, _faint(beads, own.diameter, sure, FAINT_GIVEN))
     text = f"more beads of about {rival.diameter:.2g} px are found than of {given.diameter:.3g} px: check the diameter"
     return Size(given.diameter, text)
 
@@ -235,6 +241,11 @@ class View:
     surest: float = 0.0
     signs: NDArray[np.float64] = field(default_factory=lambda: np.zeros(SIGNS))
 
+    @property
+    def beads(self) -> int:
+        """Number of beads in what was looked at."""
+        return round(2 ** float(self.signs[6])) - 1
+
 
 def _view(
     answer: Callable[[NDArray[np.generic], float], Maps],
@@ -312,13 +323,26 @@ def _doubt(best: View, views: list[View], diameter: float) -> str:
     """Return why the size, and with it the count, is not sure; empty when it is."""
     if not SMALLEST_PX < diameter < LARGEST_PX:
         return outside(diameter)
-    rival = _rival(best, views)
-    ratio = math.log2((rival.share + SEEN) / (best.share + SEEN)) if rival else LOWEST
-    if float(np.array([*best.signs, max(ratio, LOWEST), _agreement(best, views), 1.0]) @ BEAD_SIGNS) >= 0:
-        return ""
+    sure, rival = _sureness(best, views), _rival(best, views)
+    if sure >= 0:
+        return _faint(best.beads, diameter, sure, FAINT)
     if rival is not None and rival.share > RIVAL_SHARE * best.share:
         return f"beads of {diameter:.3g} px and of {rival.diameter:.3g} px would both fit: give the diameter"
     return "what was found may not be beads"
+
+
+def _sureness(best: View, views: list[View]) -> float:
+    """Return how much says that what was found are beads; below 0 it may be something else."""
+    rival = _rival(best, views)
+    ratio = math.log2((rival.share + SEEN) / (best.share + SEEN)) if rival else LOWEST
+    return float(np.array([*best.signs, max(ratio, LOWEST), _agreement(best, views), 1.0]) @ BEAD_SIGNS)
+
+
+def _faint(beads: float, diameter: float, sure: float, enough: float) -> str:
+    """Return a doubt where there are enough small beads to tell that they are hard to see; empty where they are not."""
+    if diameter >= FAINT_PX or sure >= enough or beads < FAINT_BEADS:
+        return ""
+    return f"beads of {diameter:.2g} px are faint, blurred or crowded: some may be missed"
 
 
 def _rival(best: View, views: list[View]) -> View | None:

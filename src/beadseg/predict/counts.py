@@ -66,6 +66,8 @@ STRIP = 256
 """Rows that are looked at together, a multiple of `BLOCK`."""
 BLOCK, EMPTY, DISTINCT = 16, 0.05, 0.25
 """An image has an empty part when this share of its blocks (px) holds one value that is so far from the others."""
+EVEN = 0.8
+"""Share of neighbours with the same value, of pixels above the background, from which an image looks like a mask."""
 FAINT = 0.05
 """Beads stand out by more than this share of the background, unless the background holds an offset."""
 NO_INTERVAL = "no interval is given, because the image is unlike the training images"
@@ -93,6 +95,7 @@ def count_row(name: str, plane: str, image: LazyImage, prediction: Prediction, p
     found += [prediction.doubt] if prediction.doubt else []
     differences = _differences(prediction, predictor, calibration)
     found += empty_parts(prediction.intensity) if predictor.appearance is None else []
+    found += like_a_mask(prediction.intensity)
     found += nothing_because(prediction.intensity) if not every and not differences else []
     if differences and calibration is not None:
         differences.append(NO_INTERVAL)
@@ -292,6 +295,19 @@ def nothing_because(intensity: Brightness) -> list[str]:
         return [f"brightness varies by {varies:.2%} of the background, values are {low:,.9g} to {high:,.9g}: "
                 "was an offset added?"]  # fmt: skip
     return []
+
+
+def like_a_mask(intensity: Brightness) -> list[str]:
+    """Return a flag where parts of an image (Y, X) are like a mask, or labels: even areas on an even background."""
+    tops = range(0, intensity.shape[0], max(1, intensity.shape[0] // STRIP // 8) * STRIP)
+    part = np.concatenate([intensity[top : top + STRIP][:, : 16 * STRIP] for top in tops])
+    inside = part > part.min()
+    beside = inside[:, 1:] & inside[:, :-1]
+    if not 0 < inside.mean() < 0.5 or not beside.any():
+        return []
+    if float((part[:, 1:] == part[:, :-1])[beside].mean()) < EVEN:
+        return []
+    return ["the image consists of even areas, as masks and labels do: is it an image?"]
 
 
 def empty_parts(intensity: Brightness) -> list[str]:

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
-import secrets
-import shutil
 import warnings
 import zipfile
 import zlib
@@ -33,6 +30,7 @@ from beadseg.files import write_atomically
 from beadseg.model import inputs
 from beadseg.model.checkpoint import model_file, named_model
 from beadseg.predict.segmenter import Segmenter
+from beadseg.runtime.locking import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -405,20 +403,11 @@ def take_in(path: Path, out: Path) -> list[str]:
     if out.exists():
         raise InputError("Exists already.", out, "Choose a new folder; nothing was written.")
     contents = _packed(path)
-    unfinished = files.ensure_folder(out.absolute().parent) / (
-        f"{files.TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{files.TEMPORARY_SUFFIX}"
-    )
-    try:
+    with new_folder(out) as folder:
         for name, content in contents.items():
-            target = unfinished / name
-            files.ensure_folder(target.parent)
-            write_atomically(target, content)
-        Segmenter.load(unfinished, device="cpu")
-        unfinished.rename(out)
-    except OSError as error:
-        raise files.machine_error(error, out) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            files.ensure_folder((folder / name).parent)
+            write_atomically(folder / name, content)
+        Segmenter.load(folder, device="cpu")
     return sorted(contents)
 
 

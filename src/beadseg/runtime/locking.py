@@ -6,9 +6,11 @@ machines, also on network file systems.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import secrets
+import shutil
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -105,6 +107,53 @@ def _take_over(
         time.sleep(min(heartbeat, 2.0) / 2)
     if remove(path, owner, beat, stale):
         on_event(log(f"The lock of {name} was left behind ({reason}); it is taken over.", "warning"))
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Give a folder to fill; at the end it becomes `out`, so that all of it is there or nothing.
+
+    It lies beside `out`, or inside where `out` is an empty folder that cannot be replaced (a mounted disk, the working
+    folder). What killed processes of this machine left of `out` is removed.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        A new or empty folder.
+
+    Raises
+    ------
+    InputError
+        `out` is a file, or holds something.
+    MachineError
+        The disk is full, or the place is not writable.
+    """
+    files.refuse_full(out)
+    files.refuse_unwritable(out)
+    out = files.real_path(out)
+    files.ensure_folder(out.parent)
+    inside = out.is_dir() and (out.is_mount() or out == files.real_path(Path()) or not os.access(out.parent, os.W_OK))
+    known = hashlib.sha256(f"{platform.node()}/{files.printable(out.name)}".encode()).hexdigest()[:12]
+    place = out if inside else out.parent
+    for left in place.glob(f"{files.TEMPORARY_PREFIX}{known}-*{files.TEMPORARY_SUFFIX}"):
+        if not is_running(int(left.name.split("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
+    unfinished = place / f"{files.TEMPORARY_PREFIX}{known}-{os.getpid()}-{secrets.token_hex(4)}{files.TEMPORARY_SUFFIX}"
+    try:
+        yield files.ensure_folder(unfinished)
+        try:
+            if inside:
+                for path in unfinished.iterdir():
+                    path.rename(out / path.name)
+                return
+            if out.is_dir():
+                files.remove_unfinished(out)
+                out.rmdir()  # Windows does not rename onto a folder
+            unfinished.rename(out)
+        except OSError as error:
+            raise files.machine_error(error, out) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 class ProcessId(Config):

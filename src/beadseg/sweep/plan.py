@@ -13,7 +13,7 @@ from beadseg import files
 from beadseg.config import TrainConfig
 from beadseg.config.base import Config
 from beadseg.config.sweep import SweepConfig, TpeConfig
-from beadseg.data.documents import read_document
+from beadseg.data.documents import read_document, refuse_foreign_folder
 from beadseg.errors import InputError, RunError
 from beadseg.events import OnEvent, ignore
 from beadseg.files import ensure_folder, write_atomically
@@ -197,8 +197,7 @@ def begin(
     """
     sweep, wanted = Sweep(folder), SweepPlan(space=space, config=config)
     if not (folder / files.SWEEP).exists():
-        if (folder / files.CONFIG).exists() or (folder / files.COUNTS).exists():
-            raise RunError("Holds a run or predictions, no sweep.", folder, "Give a new --out folder.")
+        refuse_foreign_folder(folder, files.SWEEP, "a sweep")
         first = planned(space, config, where)
         with locked(ensure_folder(folder), on_event, has_ended=has_ended):
             if not (folder / files.SWEEP).exists():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from beadseg import files
-from beadseg.data.documents import read_table
+from beadseg.data.documents import read_table, refuse_foreign_folder
 from beadseg.data.masks import count_objects
 from beadseg.data.split import Split, folds, leave_one_field_out, make_split
 from beadseg.errors import RunError
@@ -98,6 +98,7 @@ def crossval(
         The rows of ``crossval.csv``, the mean over folds last.
     """
     dataset = dataset.with_areas("Cross-validation", on_event)
+    refuse_foreign_folder(files.user_path(out), files.CROSSVAL, "a cross-validation")
     folder = ensure_folder(files.user_path(out))
     every = make_folds(dataset, config, k, on_event)
     runs = _run_folders([fold.name for fold in every])

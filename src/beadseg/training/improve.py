@@ -34,6 +34,7 @@ from beadseg.measure.scores import score_image
 from beadseg.model.backends import torch_only
 from beadseg.model.checkpoint import load_checkpoint, save_checkpoint
 from beadseg.predict.segmenter import Segmenter
+from beadseg.runtime.locking import new_folder
 from beadseg.text import plural
 from beadseg.training.postprocessing import between
 from beadseg.training.run import train
@@ -178,7 +179,7 @@ def improve(
     steps = _steps(present, seconds)
     config = _config(present, model, steps)
     on_event(log(f"{len(split.train)} images to train on, {len(split.val)} left out; {steps} steps."))
-    with files.new_folder(out) as unfinished:
+    with new_folder(out) as unfinished:
         train(accepted, config, unfinished, split=Split(split.train, ()), device=device, on_event=on_event, stop=stop)
         held = [accepted[name] for name in split.val[:MOST_HELD]]
         kept, present.options = present.options, present.options.replace(precision="fp32")

@@ -9,10 +9,10 @@ from beadseg import files
 from beadseg.config import METRICS, TrainConfig
 from beadseg.data.documents import read_table
 from beadseg.errors import RunError
-from beadseg.events import OnEvent, log
-from beadseg.files import beside, current, find_again, relative_path, write_atomically, write_table
+from beadseg.events import OnEvent, ignore, log
+from beadseg.files import beside, current, find_again, read_error, relative_path, write_atomically, write_table
 from beadseg.measure.matching import COUNT_METRICS, DENSITIES
-from beadseg.text import csv_rows
+from beadseg.text import csv_rows, plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,14 +59,22 @@ def freeze(
     split: Split,
     objects: Mapping[str, int],
     asked: TrainConfig | None = None,
+    on_event: OnEvent = ignore,
 ) -> bool:
     """Write configuration, split and sample hashes into a new run; compare them in one that was begun, and say so.
 
-    `config` is complete; `asked` is what it was planned from.
+    `config` is complete; `asked` is what it was planned from. `on_event` is told of images on both sides of the split.
     """
     rows = []
     for fold, names in (("train", split.train), ("val", split.val), ("test", split.test)):
         rows += [_sample_row(dataset[name], fold, objects[name], folder) for name in names]
+    trained = {row["image_sha256"]: row["sample"] for row in rows if row["fold"] == "train"}
+    copies = [row for row in rows if row["fold"] != "train" and row["image_sha256"] in trained]
+    if copies:
+        first = f"{copies[0]['sample']} and {trained[copies[0]['image_sha256']]}"
+        number = plural(len(copies), "validation image is", "validation images are")
+        text = f"{number} the same as training images ({first}), so that scores are too high. Delete the copies."
+        on_event(log(text, "warning"))
     config_path, samples_path = folder / files.CONFIG, folder / files.SAMPLES
     if not config_path.exists():
         if (folder / files.LAST).exists():
@@ -86,7 +94,9 @@ def freeze(
     ]  # the last came later
     try:
         before = [[row.get(name) or "" for name in frozen] for row in read_table(samples_path, *frozen[:-1])]
-    except RunError:
+    except RunError as error:
+        if error.what.startswith("Cannot be read:"):
+            raise
         raise RunError("The run's list of samples is missing or damaged.", samples_path,
                        "Copy it back, or give a new --out folder.") from None  # fmt: skip
     if before != [[str(row[name]) for name in frozen] for row in rows]:
@@ -181,7 +191,9 @@ def read_history(path: Path) -> list[Row]:
         ]
     except FileNotFoundError:
         raise RunError("No history.", path, "Give the folder of a run that has finished at least one epoch.") from None
-    except (OSError, ValueError, TypeError, csv.Error) as error:
+    except OSError as error:
+        raise read_error(error, path) from None
+    except (ValueError, TypeError, csv.Error) as error:
         detail = " ".join(str(error).split()).rstrip(".")
         raise RunError(
             f"The history cannot be read ({detail}).", path, "Copy it back; a training that goes on rewrites it."

@@ -18,7 +18,7 @@ import torch
 
 from beadseg import files
 from beadseg.config import ImageEpochConfig, TrainConfig
-from beadseg.data.documents import read_entries
+from beadseg.data.documents import read_entries, refuse_foreign_folder
 from beadseg.errors import BeadsegError, InputError, RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log
 from beadseg.files import ensure_folder, unstaged, write_atomically
@@ -153,6 +153,7 @@ def train(
     Cancelled
         `stop` was set; every step is kept.
     """
+    refuse_foreign_folder(files.user_path(out), files.CONFIG, "a run")
     folder = ensure_folder(files.user_path(out))
     stop = StopFlag() if stop is None else stop
     with joined(device) as team, torch_left_as_found(own_device(device, team)):
@@ -262,7 +263,7 @@ def _begin(
     on_event: OnEvent,
 ) -> bool:
     """Write what the run stands on, or compare it in one that was begun; return whether the run is finished."""
-    begun = freeze(folder, dataset, prepared.config, prepared.split, prepared.objects, asked)
+    begun = freeze(folder, dataset, prepared.config, prepared.split, prepared.objects, asked, on_event)
     found, reasons = prepared.fingerprint, prepared.planned
     document = {"schema_version": 1, "fingerprint": found.model_dump(), "planned": [p.model_dump() for p in reasons]}
     write_atomically(folder / files.PLAN, json.dumps(document, indent=2))

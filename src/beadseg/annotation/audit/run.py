@@ -35,6 +35,7 @@ from beadseg.annotation.audit.rules import (
     leak_rule,
     owner_rule,
 )
+from beadseg.data.documents import refuse_foreign_folder
 from beadseg.data.image_io import read_image
 from beadseg.data.raw import is_zarr
 from beadseg.errors import BeadsegError, ImageError, MachineError
@@ -120,6 +121,8 @@ def audit(
     if not in_range(settings.diameter):
         on_event(log(f"{out_of_range(settings.diameter)} Only the files themselves are checked.", "warning"))
     folder = None if out is None else files.user_path(out)
+    if folder is not None:
+        refuse_foreign_folder(folder, files.AUDIT, "an audit")
     store = Store(None if folder is None else folder / files.MEASUREMENTS)
     measured = measure_all(dataset, settings, store, workers, on_event, stop)
     agreement = agreements(dataset, files.user_path(crossval), on_event, stop) if crossval is not None else {}

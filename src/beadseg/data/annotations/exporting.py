@@ -20,6 +20,7 @@ from beadseg.data.masks import label_objects
 from beadseg.data.scan import Filter, Problem, scan, stem_of
 from beadseg.errors import BeadsegError, Cancelled, ImageError, InputError, MachineError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
+from beadseg.runtime.locking import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -168,7 +169,7 @@ def export_labels(
         raise InputError("The name of the category is empty.", "--category", "Give a name, such as bead.")
     created = [folder for folder in out.parents if not folder.exists()]
     try:
-        with files.new_folder(out) as unfinished:
+        with new_folder(out) as unfinished:
             return _export(samples, unfinished, options, on_event, stop)
     except Cancelled as error:
         raise Cancelled(error.what, out, "Nothing was written; the same command begins again.") from None

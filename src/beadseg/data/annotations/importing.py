@@ -27,6 +27,7 @@ from beadseg.data.scan import ending_of, natural_key, stem_of
 from beadseg.data.tiff import resolution_of
 from beadseg.errors import BeadsegError, Cancelled, ImageError, InputError, MachineError
 from beadseg.events import OnEvent, StopFlag, ignore, log, track
+from beadseg.runtime.locking import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -100,7 +101,7 @@ def import_annotations(
     paths = _image_files(images)
     for note in source.notes:
         on_event(log(note))
-    with files.new_folder(out) as unfinished:
+    with new_folder(out) as unfinished:
         return _Importer(unfinished, paths).run(source, images, on_event, stop)
 
 

@@ -18,7 +18,8 @@ from beadseg.data.simulate.scene import FieldOfView, Scene, Window, simulate
 from beadseg.data.tiff import png_bytes
 from beadseg.errors import InputError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, track
-from beadseg.files import IMAGES, LABELS, SCENES, TRUTH, ensure_folder, new_folder, write_atomically
+from beadseg.files import IMAGES, LABELS, SCENES, TRUTH, ensure_folder, write_atomically
+from beadseg.runtime.locking import new_folder
 from beadseg.text import csv_text, plural
 
 if TYPE_CHECKING:

@@ -63,15 +63,14 @@ class ResultsView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.title = QLabel()
-        self.title.setTextFormat(Qt.TextFormat.PlainText)
-        self.title.setWordWrap(True)
         self.title.setToolTip("The image, and where it is a stack the plane, that the number belongs to")
         self.count = QLabel()
         self.count.setStyleSheet("font-size: 16pt; font-weight: bold;")
         self.count.setToolTip("Beads in the plane that is shown, or in the region, as chosen by the sliders")
         self.detail = QLabel()
-        self.detail.setTextFormat(Qt.TextFormat.PlainText)
-        self.detail.setWordWrap(True)
+        for label in (self.title, self.detail):
+            label.setTextFormat(Qt.TextFormat.PlainText)
+            label.setWordWrap(True)
         self.beads, self.planes, self.images, self.regions = (FrameModel() for _ in range(4))
         self._images: dict[str, dict[str, Any]] = {}
         self.bead_view = _view(
@@ -97,13 +96,12 @@ class ResultsView(QWidget):
                 column.addWidget(part)
         column.addWidget(self.bead_view, 1)
         self._selecting = False
-        delete = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self.bead_view)
-        delete.setContext(Qt.ShortcutContext.WidgetShortcut)
-        delete.activated.connect(self.removal_asked)
         self.bead_view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        copy = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.bead_view)
-        copy.setContext(Qt.ShortcutContext.WidgetShortcut)
-        copy.activated.connect(self._copy_rows)
+        keys = QKeySequence.StandardKey
+        for key, action in ((keys.Delete, self.removal_asked), (keys.Copy, self._copy_rows)):
+            shortcut = QShortcut(QKeySequence(key), self.bead_view)
+            shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
+            shortcut.activated.connect(action)
         _rows_chosen(self.bead_view, self._bead_row)
         _rows_chosen(self.plane_view, self._plane_row)
         _rows_chosen(self.image_view, self._image_row)
