@@ -9,6 +9,7 @@ others than those of the guide, ``--out DIR`` elsewhere.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -25,7 +26,7 @@ SIZE = (1280, 800)
 """Of the window, px."""
 COLOURS = (256, 128, 64, 32)
 """Of a picture's palette: the most with which it has at most `LARGEST` bytes."""
-FILM, FILM_SIZE, FILM_MS, FILM_COLOURS = "film-", (640, 400), 1800, 32
+FILM, FILM_SIZE, FILM_MS, FILM_COLOURS = "film-", (640, 400), 1800, 64
 """Beginning of the names of films; the size of their pictures, px, how long each is seen, and their colours."""
 LARGEST = 150_000
 PATIENCE_S = 300.0
@@ -113,7 +114,10 @@ def write_film(path: Path, pictures: list[Image.Image]) -> None:
     strip = Image.new("RGB", (width, height * len(pictures)))
     for place, picture in enumerate(pictures):
         strip.paste(picture, (0, height * place))
-    palette = strip.quantize(FILM_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    palette = Image.new("P", (1, 1))  # half for what is frequent, half for what is far from it
+    methods = (Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE)
+    halves = [strip.quantize(FILM_COLOURS // 2, method=method, dither=Image.Dither.NONE) for method in methods]
+    palette.putpalette([value for half in halves for value in (half.getpalette() or [])[: FILM_COLOURS // 2 * 3]])
     first, *rest = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     first.save(path, save_all=True, append_images=rest, duration=FILM_MS, loop=0, optimize=True)
 
@@ -208,6 +212,7 @@ def predict(studio: Studio, work: Path) -> Iterator[str]:
     from beadseg.data.simulate import SceneConfig, simulate
 
     image = studio.widget.image
+    os.environ["XDG_DATA_HOME"] = str(work / "data")  # no corrections of another time
     for name, seed in (("drop 1", 5), ("drop 2", 6)):
         scene = simulate(SceneConfig(height=160, width=180, beads=90, debris=1), seed)
         iio.imwrite(work / f"{name}.png", scene.image)

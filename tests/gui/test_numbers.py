@@ -181,6 +181,7 @@ def test_the_sliders_leave_beads_out(qtbot: Any) -> None:
 
 
 def test_results_are_opened(qtbot: Any, tmp_path: Path) -> None:
+    from qtpy import PYSIDE6
     from qtpy.QtCore import QObject, QUrl, Slot
     from qtpy.QtGui import QDesktopServices
 
@@ -194,7 +195,7 @@ def test_results_are_opened(qtbot: Any, tmp_path: Path) -> None:
             self.opened.append(url.toLocalFile())
 
     desktop = Desktop()
-    QDesktopServices.setUrlHandler("file", desktop.take)
+    QDesktopServices.setUrlHandler("file", *((desktop, "take") if PYSIDE6 else (desktop.take,)))
     try:
         links = ResultLinks()
         qtbot.addWidget(links)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,30 @@ def test_openvino_computes_what_torch_does_at_any_size(network: Network, shape: 
     first = compiled(x)
     compiled(x + 1)
     assert np.allclose(first, exact, atol=1e-4)  # a later call does not write into it
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_signal_is_heard_after_openvino_computed():
+    """In a process of its own: it ended in a segmentation fault once another thread had given the first network up."""
+    code = """
+import gc, signal, threading
+from beadseg.config.train import HalfUNetConfig
+from beadseg.model.backends import OpenVinoBackend
+from beadseg.model.networks import build_network
+network = build_network(HalfUNetConfig(depth=2, width=4), 1).eval()
+heard = []
+signal.signal(signal.SIGINT, lambda *_: heard.append("heard"))
+backends = [OpenVinoBackend(network, 1)]
+thread = threading.Thread(target=lambda: (backends.clear(), gc.collect()))
+thread.start()
+thread.join()
+signal.raise_signal(signal.SIGINT)
+print(*heard)
+"""
+    # So that memory that was given back is gone at once.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "4096"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def test_openvino_does_not_report_to_its_maker():

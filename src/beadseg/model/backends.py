@@ -113,7 +113,6 @@ class OpenVinoBackend:
     ) -> None:
         self.network, self.precision = network, precision
         self._alone = threading.Lock()
-        openvino = _openvino()
         settings = {
             "INFERENCE_PRECISION_HINT": _OPENVINO_PRECISIONS[precision],
             "PERFORMANCE_HINT": "LATENCY",
@@ -123,7 +122,7 @@ class OpenVinoBackend:
         try:
             compiled = None if kept is None else _imported(kept, settings)
             if compiled is None:
-                compiled = openvino.Core().compile_model(_converted(network, channels), "CPU", settings)
+                compiled = _core().compile_model(_converted(network, channels), "CPU", settings)
                 if kept is not None:
                     _keep(kept, compiled.export_model())
             self._compiled: Any = compiled
@@ -159,7 +158,7 @@ def _imported(path: Path, settings: dict[str, Any]) -> Any:
         stored = path.read_bytes()
         digest, blob = stored[:_DIGEST], stored[_DIGEST:]
         if hashlib.sha256(blob).digest() == digest:
-            return _openvino().Core().import_model(io.BytesIO(blob), "CPU", settings)
+            return _core().import_model(io.BytesIO(blob), "CPU", settings)
     except (OSError, RuntimeError):
         pass
     return None
@@ -170,6 +169,16 @@ def _keep(path: Path, blob: Any) -> None:
     with suppress(BeadsegError, OSError):
         ensure_folder(path.parent)
         write_atomically(path, hashlib.sha256(blob).digest() + blob)
+
+
+@cache
+def _core() -> Any:
+    """Return OpenVINO's engine, one for the whole process.
+
+    An engine that another thread deletes takes the stack along on which the thread that made it handles signals: the
+    next Ctrl-C would be a segmentation fault.
+    """
+    return _openvino().Core()
 
 
 def _openvino() -> Any:
