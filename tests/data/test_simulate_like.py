@@ -264,7 +264,7 @@ def test_crowding_is_told_apart() -> None:
         beads = arrange(config, 1.12, stacked, rng)
         off = templates.lay_stamps((640, 640), bead.repeat(len(beads), axis=0), beads.y, beads.x)
         found = templates.find_peaks(off, 7.0).at_least(0.45)
-        target = templates.describe_packing([found], 7.0, 1.0)
+        target = templates.describe_packing([found], 7.0)
         return templates.fit_packing(target, len(found.height), len(found.height) / 640**2, bead, 7.0)
 
     loose, clumped = fitted(0.0, 0.0), fitted(0.35, 0.1)
