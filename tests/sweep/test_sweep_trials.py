@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,10 +16,13 @@ from beadseg import files
 from beadseg.cli.app import main
 from beadseg.config import TrainConfig
 from beadseg.data.dataset import Dataset
-from beadseg.errors import Cancelled
+from beadseg.errors import Cancelled, MachineError
 from beadseg.events import Event, StopFlag
 from beadseg.sweep.plan import Sweep, Work, begin
 from beadseg.sweep.run import run_sweep, run_trial
+
+if sys.platform != "win32":
+    import resource
 
 FIELDS = [
     "epochs=2", "epoch.steps=2", "epoch.size=64", "batch=2", "network.width=4", "network.depth=2", "precision=fp32",
@@ -89,6 +94,25 @@ def test_trials_with_other_seeds_share_their_split(tmp_path: Path, dataset: Data
     one, other = (sweep.trial_folder(number) for number in (1, 2))
     assert (one / files.SPLIT).read_bytes() == (other / files.SPLIT).read_bytes()
     assert (one / files.HISTORY).read_bytes() != (other / files.HISTORY).read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="this system does not limit the size of files")
+def test_a_full_disk_ends_the_sweep_and_no_trial(tmp_path: Path, dataset: Dataset):
+    """A file that may not grow fails as on a full disk: every other trial would fail alike."""
+    sweep = begun(tmp_path / "sweep", SPACE.replace(", {kind: single, index: 5}", ""))
+    work = Work(dataset, "cpu", 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(MachineError, match="large"):
+            run_sweep(sweep, work, lambda event: None, StopFlag())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert sweep.pending() == [1, 2]
+    run_sweep(sweep, work, lambda event: None, StopFlag())
+    assert [sweep.result(number).score is not None for number in (1, 2)] == [True, True]  # type: ignore[union-attr]
 
 
 def test_an_unexpected_error_is_kept_with_its_traceback(tmp_path: Path, dataset: Dataset):

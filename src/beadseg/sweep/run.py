@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from beadseg.config.sweep import TpeConfig
 from beadseg.data.split import make_split
-from beadseg.errors import BeadsegError, BusyError, Cancelled, RunError
+from beadseg.errors import BeadsegError, BusyError, Cancelled, MachineError, RunError
 from beadseg.events import Event, OnEvent, StopFlag, ignore, log, track
 from beadseg.files import ensure_folder
 from beadseg.runtime.process import call, why_ended
@@ -151,6 +151,8 @@ def run_trial(
         Another process trains it.
     Cancelled
         `stop` was set; every step is kept.
+    MachineError
+        The disk is full or broken; the trial is as it was.
     """
     done = sweep.result(number)
     if done is not None:
@@ -160,6 +162,8 @@ def run_trial(
     except (BusyError, Cancelled):
         raise
     except Exception as error:  # whatever it is, it must not stop the other trials
+        if isinstance(error, MachineError) and isinstance(error.__cause__, OSError):  # a full disk would end all
+            raise
         result = _failure(number, error)
     sweep.keep(result)
     return result
