@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from beadseg.widgets.layers import free_in_canvas
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -128,6 +130,7 @@ class _Opening(QWidget):
         self._timer.setInterval(LOOK_MS)
         self._timer.timeout.connect(self._look)
         self._timer.start()
+        free_in_canvas(napari_viewer, self)  # from the first moment: layers may be removed while it loads
         load(self.NAME)
 
     def sizeHint(self) -> QSize:

@@ -56,7 +56,7 @@ def test_a_run_that_cannot_predict_is_a_message(
     viewer, widget = open_widget("Count")
     viewer.add_image(np.zeros((64, 64), np.uint8))
     assert widget.run.line.text() == "general"
-    assert "comes with beadseg" in widget.about.text()
+    assert "Comes with beadseg" in widget.about.text()
     widget.run.setValue(None)
     click(qtbot, widget.image.predict)
     assert "No model was chosen." in widget.messages.text
