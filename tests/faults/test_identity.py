@@ -48,7 +48,7 @@ def test_same_names_in_two_folders_and_two_commands(cli: Cli, run_folder: Path, 
     assert "A02_f1" in (out / files.REPORT_PAGE).read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 def test_the_same_command_goes_on_and_ctrl_c_takes_no_row_away(cli: Cli, run_folder: Path, beads: Path, tmp_path: Path):
     """The signal comes in the middle of the first images that are predicted again."""
     out = tmp_path / "out"

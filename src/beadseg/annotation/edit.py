@@ -33,7 +33,7 @@ NEAR = 0.35
 SIZES = (0.8, 1.25)
 """Smallest and largest radius, in usual radii."""
 FITTED, DIRECTIONS, LARGEST_RADIUS = 100, 24, 48.0
-"""The size of beads is found at so many centres, in so many directions, up to so many px."""
+"""Finding the size of beads: number of centres, number of directions, longest radius in px."""
 SPREAD = 0.12
 """Standard deviation of the logarithm of the radius about the usual one."""
 WEAK = 1.0

@@ -181,7 +181,7 @@ def core_limits(environment: Mapping[str, str] | None = None) -> dict[str, int]:
 
 
 def container_cores(root: Path = CGROUP) -> int | None:
-    """Return the whole cores of the control group's CPU quota, at least 1; None when there is no quota."""
+    """Return how many cores the control group's CPU quota allows, rounded down but at least 1; None without a quota."""
     words = _first_line(root / "cpu.max").split()  # version 2: "200000 100000" or "max 100000"
     if len(words) != 2:
         words = [_first_line(root / "cpu" / f"cpu.cfs_{name}_us") for name in ("quota", "period")]  # version 1

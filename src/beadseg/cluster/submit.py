@@ -244,7 +244,7 @@ def as_list(numbers: Sequence[int]) -> str:
 
 
 FEWEST, MOST = 20, 50
-"""Images of an element: so few share late and unequal work, so many make loading the model cheap."""
+"""Fewest and most images of an element: fewer would load the model too often, more would divide the work unevenly."""
 MOST_ELEMENTS = 1000
 """Batch systems take no larger arrays without being set up for it (Slurm's default of ``MaxArraySize`` is 1001)."""
 RESTARTS = 20

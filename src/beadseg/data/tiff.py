@@ -356,7 +356,7 @@ def tiff_bytes(values: NDArray[np.generic], axes: str) -> bytes:
 
 
 def resolution_of(pixel_size_um: float | None) -> dict[str, Any]:
-    """Return what `tifffile.imwrite` is told about the side of a pixel, µm; nothing where it is not known."""
+    """Return the options of `tifffile.imwrite` for the pixel size, µm; none where it is unknown."""
     if pixel_size_um is None:
         return {}
     return {"resolution": (1e4 / pixel_size_um, 1e4 / pixel_size_um), "resolutionunit": "CENTIMETER"}

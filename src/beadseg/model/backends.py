@@ -424,7 +424,7 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises
     ------
     ConfigError
-        There is no such kind of device.
+        No device has this name.
     MachineError
         The device is not there, or its driver is not.
     """
@@ -432,7 +432,7 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device(automatic(cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available()))
     kind, _, number = name.partition(":")
     if kind not in DEVICE_KINDS or (":" in name and not number.isdecimal()):
-        raise ConfigError(f"There is no device {name!r}.", "--device", "Choose one of: auto, cpu, cuda, cuda:1, mps.")
+        raise ConfigError(f"No device is called {name!r}.", "--device", "Choose one of: auto, cpu, cuda, cuda:1, mps.")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
